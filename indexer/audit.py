@@ -1,0 +1,65 @@
+"""What the rows themselves say: which files of a collection are current. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from indexer.scan import unescape_path
+from indexer.store import RowKey, row_id
+from indexer.types import FileRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`records` of the files that have rows; one whose rows are not right has no
+    `file_hash`, and `stale` holds its rows' ids, to be deleted once it is rewritten."""
+
+    records: dict[str, FileRecord]
+    stale: dict[str, set[str]]
+
+
+def audit(rows: Iterable[RowKey], known: Mapping[str, FileRecord]) -> Audit:
+    """Rebuild the records from the rows.
+
+    A file is current exactly when its rows are {(file_hash, i, chunk_count) for i in
+    0..chunk_count-1}, each once. `known` are the records of a manifest that may be wrong
+    about the collection but knows the tree: it lends stat fields to files whose hash
+    agrees, and keeps the files that have no rows for a reason.
+    """
+    by_path: defaultdict[str, list[RowKey]] = defaultdict(list)
+    for row in rows:
+        by_path[_path(row)].append(row)
+    records = {path: record for path, record in known.items() if record.reason}
+    stale: dict[str, set[str]] = {}
+    for path, found in by_path.items():
+        if _is_current(path, found):
+            hash_, count = found[0].file_hash, found[0].chunk_count
+            record = known.get(path)
+            agrees = record is not None and record.file_hash == hash_
+            records[path] = FileRecord(
+                path, record.stat if record and agrees else None, hash_, count
+            )
+        else:
+            records[path] = FileRecord(path, None, "", 0)
+            stale[path] = {row.id for row in found}
+    return Audit(records, stale)
+
+
+def _is_current(path: str, rows: list[RowKey]) -> bool:
+    first = rows[0]
+    return (
+        len(rows) == first.chunk_count
+        and {row.chunk_no for row in rows} == set(range(first.chunk_count))
+        and all(row.file_hash == first.file_hash for row in rows)
+        and all(row.chunk_count == first.chunk_count for row in rows)
+        and all(row.id == row_id(path, row.chunk_no) for row in rows)
+    )
+
+
+def _path(row: RowKey) -> str:
+    try:
+        return unescape_path(row.path)
+    except ValueError:
+        return row.path  # no row of ours: no file will claim it, and it goes

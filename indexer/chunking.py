@@ -1,0 +1,460 @@
+"""Cuts a text into chunks along its syntax, by the model's own count of tokens.
+
+A cut is only ever made between two lines. What a cut there would cost is known for every
+line: the number of syntax nodes it goes through. A text that is too large for one chunk is
+cut at all of its cheapest places; parts that are still too large are cut again in the same
+way, and neighbours that fit together are joined again. So whole definitions stay together
+where they fit, large ones are cut between their statements, and no rule is needed for any
+one language. Without a grammar every cut costs the same, and blank lines decide.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from indexer.languages import PREFIXES, WRAPPERS, definitions_of, grammar_of
+from indexer.types import Chunk
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Point
+
+CHUNKER_VERSION = 1
+"""Part of the fingerprint: raise it whenever the same text may give other chunks."""
+
+MAX_CHUNK_BYTES = 16_384
+"""UTF-8 bytes of a chunk's text. Tokens alone do not bound it: to BERT, white space is none
+and a word of over 100 characters is one."""
+
+MAX_SYMBOL_BYTES = 512
+
+# Deeper syntax is cut as if it were flat: both bound the work for a hostile text.
+_MAX_DEPTH = 64
+_MAX_NESTING = 16
+
+# A cut before a line that only closes something is made where there is no other choice.
+_NO_CUT = 2 * _MAX_DEPTH + 2
+_CLOSING = re.compile(
+    r"[\s})\];,]*+(?:(?:end|fi|done|esac)\b)?+[\s})\];,.]*+"
+    r"|\s*+</[\w:.-]++>\s*+|\s*+\#\s*+endif\b.*+",
+)
+
+# A body begins where its definition begins, so that a header is never cut from it first.
+_BODY_FIELDS = ("body", "consequence", "value")
+_BODY_TYPES = frozenset(("block", "class_body", "do_block", "function_body"))
+
+
+class Tokenizer(Protocol):
+    """The tokenizer of the embedding model, without truncation and padding."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, including the special tokens that the model adds."""
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Character offsets [start, end) of each token, without special tokens, in order."""
+
+
+def chunk_text(
+    text: str, language: str | None, tokenizer: Tokenizer, max_tokens: int
+) -> list[Chunk]:
+    """The chunks of a text, in the order of its lines; the same for the same arguments.
+
+    `language` is what `language_of` gives; without one, or without a grammar for it, blank
+    lines alone decide. `max_tokens` (16 or more) bounds the tokens of each chunk's
+    `embedded_text`, special tokens included; `MAX_CHUNK_BYTES` bounds its `text`.
+
+    Every line that is not blank is in exactly one chunk, and chunks begin and end with such
+    lines. A line too long for one chunk is cut into several, at white space if there is any,
+    whose texts joined give the line; only there, in white space longer than a chunk may be,
+    can a chunk be blank.
+
+    A chunk's symbol is the dotted path of the innermost definition that holds all of its
+    lines, lines that only close a bracket or block aside. It is shortened from the left to a
+    quarter of `max_tokens`.
+    """
+    lines = text.split("\n")
+    rows = [row for row, line in enumerate(lines) if line.strip()]
+    if not rows:
+        return []
+    outline = _Outline(lines, rows)
+    source = text.encode()
+    if language and (root := _parse(source, language)):
+        outline.read(root, source, language)
+    cutter = _Cutter(lines, rows, outline, tokenizer, max_tokens)
+    return list(_within(list(cutter.drafts()), tokenizer, max_tokens))
+
+
+# ---- Syntax ----
+
+
+class _Outline:
+    """What the syntax tells about the lines that are not blank, numbered from 0.
+
+    `crossed[i]` counts the syntax nodes, and `opened[i]` the definitions, that a cut before
+    line i would go through. `owner[i]` is the innermost definition of line i: an index into
+    `symbols`, `parents` and `levels`, where 0 stands for the file itself.
+    """
+
+    def __init__(self, lines: Sequence[str], rows: Sequence[int]) -> None:
+        self.symbols, self.parents, self.levels = [""], [0], [0]
+        self.owner = [0] * len(rows)
+        self.crossed = [0] * (len(rows) + 1)
+        self.opened = [0] * (len(rows) + 1)
+        # Of the lines before each row of the file, how many are not blank.
+        self._before = [0, *accumulate(bool(line.strip()) for line in lines)]
+
+    def read(self, root: Node, source: bytes, language: str) -> None:
+        """Fills in the lists from a syntax tree, without recursion: trees may be deep."""
+        name_of = definitions_of(language)
+        stack = [(root, 0, 0)]
+        while stack:
+            node, scope, first = stack.pop()
+            is_shallow = self.levels[scope] < _MAX_NESTING
+            named_before, scope_before = "", 0
+            for child, start, end in self._children(node, first):
+                rule = name_of.get(child.type) if child.is_named else None
+                name = rule(child, source) if rule and is_shallow else None
+                inner = scope
+                if name:
+                    # Clauses and overloads of one function that follow each other are one.
+                    is_same = name == named_before
+                    inner = scope_before if is_same else self._define(scope, name)
+                    named_before, scope_before = name, inner
+                    self._own(inner, start, end)
+                    _raise(self.opened, start, end)
+                _raise(self.crossed, start, end)
+                has_lines = child.start_point.row < child.end_point.row
+                if has_lines or child.type in WRAPPERS:
+                    stack.append((child, inner, start))
+        self.crossed = [min(depth, _MAX_DEPTH) for depth in accumulate(self.crossed)]
+        self.opened = list(accumulate(self.opened))
+
+    def common(self, one: int, other: int) -> int:
+        """The innermost definition that holds both."""
+        while one != other:
+            if self.levels[one] < self.levels[other]:
+                one, other = other, one
+            one = self.parents[one]
+        return one
+
+    def _children(self, node: Node, first: int) -> Iterator[tuple[Node, int, int]]:
+        """Children with their first and last line, where what is written directly before a
+        child (comments, decorators) counts as part of it, and `first` is where `node` itself
+        begins in this sense."""
+        bodies = [node.child_by_field_name(field) for field in _BODY_FIELDS]
+        lead = first if node.type in WRAPPERS else None
+        lead_bottom = node.end_point.row if lead is not None else -1
+        bottom = -1
+        for child in node.children:
+            top, previous_bottom = child.start_point.row, bottom
+            bottom = _last_row(child.start_point, child.end_point)
+            start, end = self._before[top], self._before[bottom + 1] - 1
+            if child.type in PREFIXES:
+                if (
+                    top > previous_bottom
+                ):  # not a comment behind something on the same line
+                    if lead is None or top > lead_bottom + 1:
+                        lead = start
+                    lead_bottom = max(lead_bottom, bottom)
+            elif child.is_named:
+                if child in bodies or child.type in _BODY_TYPES:
+                    start = first
+                elif lead is not None and top <= lead_bottom + 1:
+                    start = lead
+                lead, lead_bottom = None, -1
+            if start <= end:
+                yield child, start, end
+
+    def _define(self, parent: int, name: str) -> int:
+        path = self.symbols[parent]
+        self.symbols.append(f"{path}.{name}" if path else name)
+        self.parents.append(parent)
+        self.levels.append(self.levels[parent] + 1)
+        return len(self.symbols) - 1
+
+    def _own(self, scope: int, start: int, end: int) -> None:
+        # A line that a sibling has a part of already belongs to what holds both.
+        parent = self.parents[scope]
+        for line in range(start, end + 1):
+            owner = self.owner[line]
+            self.owner[line] = scope if owner == parent else self.common(owner, scope)
+
+
+def _raise(steps: list[int], start: int, end: int) -> None:
+    """One more for every cut between the lines `start` and `end`, once accumulated."""
+    if start < end:
+        steps[start + 1] += 1
+        steps[end + 1] -= 1
+
+
+def _last_row(start: Point, end: Point) -> int:
+    """Where a grammar counts the line break as part of a node, it ends before the next row."""
+    return end.row - 1 if end.column == 0 and end.row > start.row else end.row
+
+
+_LAYOUT_PREFIX = re.compile(rb"^[\s>\-+*?:\d.)#]{100}", re.MULTILINE)
+_BRACKET = re.compile(rb"[()\[\]{}]")
+_OPERATORS = re.compile(rb"[-+*/%&|^~!<>=@\s]+")
+
+
+def _parse(source: bytes, language: str) -> Node | None:
+    """The root of the syntax tree; None without a grammar, or where parsing is too costly."""
+    grammar = grammar_of(language)
+    if grammar is None or not _is_tame(source, language):
+        return None
+    from tree_sitter import Parser
+
+    size = len(source)
+    bytes_left = _PARSE_BYTES + _PARSE_BYTES_PER_BYTE * size
+    steps_left = _PARSE_STEPS + size // _BYTES_PER_PARSE_STEP
+
+    def read(offset: int, _: Point) -> bytes:
+        nonlocal bytes_left
+        part = source[offset : offset + _READ_SIZE] if bytes_left > 0 else b""
+        bytes_left -= len(part)
+        return part
+
+    def is_spent(*_: object) -> bool:
+        nonlocal steps_left
+        steps_left -= 1
+        return steps_left < 0 or bytes_left <= 0
+
+    try:
+        tree = Parser(grammar).parse(read, progress_callback=is_spent)
+    except ValueError:  # what the binding raises for a parse that was stopped
+        return None
+    return tree.root_node if bytes_left > 0 else None
+
+
+# Some texts make a parser try very many readings, or scan on to the end again and again.
+# Budgets in steps and bytes, unlike one in seconds, stop it at the same place on every
+# machine. Of 700 real files none took half of either.
+_READ_SIZE = 512
+_PARSE_BYTES = 10_000_000
+_PARSE_BYTES_PER_BYTE = 300
+_PARSE_STEPS = 500
+_BYTES_PER_PARSE_STEP = 20
+
+
+def _is_tame(source: bytes, language: str) -> bool:
+    """False for nesting that no one writes (brackets, operators, tags, indentation), at which
+    parsers may take quadratic time and memory, and some (markdown, yaml) overflow a buffer of
+    fixed size and crash the process."""
+    if language in ("markdown", "yaml", "rst") and _LAYOUT_PREFIX.search(source):
+        return False
+    if language in ("html", "xml", "vue", "svelte", "markdown"):
+        if source.count(b"<") - 2 * source.count(b"</") > 10_000:
+            return False
+    if max(map(len, _OPERATORS.findall(source)), default=0) > 1_000:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(source):
+        depth = depth + 1 if bracket in b"([{" else max(0, depth - 1)
+        if depth > 500:
+            return False
+    return True
+
+
+# ---- Cutting ----
+
+
+class _Span(NamedTuple):
+    """The lines [start, end) that are not blank, and the innermost definition of all."""
+
+    start: int
+    end: int
+    owner: int
+
+
+class _Cutter:
+    def __init__(
+        self,
+        lines: Sequence[str],
+        rows: Sequence[int],
+        outline: _Outline,
+        tokenizer: Tokenizer,
+        max_tokens: int,
+    ) -> None:
+        self._lines, self._rows, self._outline = lines, rows, outline
+        self._tokenizer, self._max_symbol_tokens = tokenizer, max_tokens // 4
+        self._closing = [bool(_CLOSING.fullmatch(lines[row])) for row in rows]
+        self._cost = [_NO_CUT] * len(rows)
+        for line, (above, row) in enumerate(pairwise(rows), 1):
+            if not self._closing[line]:
+                # Half a step more where no blank line invites the cut.
+                self._cost[line] = 2 * outline.crossed[line] + (row == above + 1)
+
+        # Every distinct text is counted once, all in one batch.
+        symbols = [f"{symbol}\n" for symbol in outline.symbols[1:]]
+        texts = list(dict.fromkeys(["", *(f"{line}\n" for line in lines), *symbols]))
+        counts = dict(zip(texts, tokenizer.count(texts), strict=True))
+        special = counts[""]
+        self._room = max_tokens - special
+        self._symbol_tokens = [0]
+        for symbol in symbols:
+            self._symbol_tokens.append(
+                min(counts[symbol] - special, self._max_symbol_tokens)
+            )
+        # Sums over the lines before each row, for the size of any span by one subtraction.
+        self._tokens = [0, *accumulate(counts[f"{line}\n"] - special for line in lines)]
+        self._bytes = [0, *accumulate(_utf8_length(line) + 1 for line in lines)]
+
+    def drafts(self) -> Iterator[Chunk]:
+        """The chunks, of which the tokens are not counted yet."""
+        shortened = cache(self._shortened)
+        for span in self._cut(0, len(self._rows)):
+            first, last = self._rows[span.start], self._rows[span.end - 1]
+            symbol = shortened(self._outline.symbols[span.owner])
+            texts = ["\n".join(self._lines[first : last + 1])]
+            if not self._fits(span):
+                room = self._room - self._symbol_tokens[span.owner]
+                texts = _pieces(texts[0], self._tokenizer, max(1, room))
+            for text in texts:
+                yield Chunk(first + 1, last + 1, symbol, text, tokens=0)
+
+    def _cut(self, start: int, end: int) -> list[_Span]:
+        """Spans that fit, or are one line. Each recursion deals with a higher cost of cuts,
+        which is bounded."""
+        if self._fits(_Span(start, end, 0)):  # cheap, and true for small spans only
+            span = _Span(start, end, self._owner(start, end))
+            if self._fits(span):
+                return [span]
+        if end - start == 1:
+            return [_Span(start, end, self._outline.owner[start])]
+        costs = self._cost[start + 1 : end]
+        cheapest = min(costs)
+        cuts = [line for line, cost in enumerate(costs, start + 1) if cost == cheapest]
+        spans: list[_Span] = []
+        for left, right in pairwise([start, *cuts, end]):
+            for span in self._cut(left, right):
+                if spans and (joined := self._joined(spans[-1], span)):
+                    spans[-1] = joined
+                else:
+                    spans.append(span)
+        return spans
+
+    def _joined(self, left: _Span, right: _Span) -> _Span | None:
+        """Both as one span, if it fits and holds no part of a definition next to something
+        that is outside of that definition."""
+        opened = self._outline.opened
+        span = _Span(
+            left.start, right.end, self._outline.common(left.owner, right.owner)
+        )
+        torn = max(opened[left.start], opened[left.end], opened[right.end])
+        whole = torn <= self._outline.levels[span.owner]
+        return span if whole and self._fits(span) else None
+
+    def _owner(self, start: int, end: int) -> int:
+        lines = [line for line in range(start, end) if not self._closing[line]]
+        owners = set(map(self._outline.owner.__getitem__, lines or range(start, end)))
+        owner = owners.pop()
+        for other in owners:
+            owner = self._outline.common(owner, other)
+        return owner
+
+    def _fits(self, span: _Span) -> bool:
+        first, last = self._rows[span.start], self._rows[span.end - 1]
+        tokens = (
+            self._tokens[last + 1]
+            - self._tokens[first]
+            + self._symbol_tokens[span.owner]
+        )
+        size = self._bytes[last + 1] - self._bytes[first] - 1
+        return tokens <= self._room and size <= MAX_CHUNK_BYTES
+
+    def _shortened(self, symbol: str) -> str:
+        """The innermost parts of a symbol within its share of tokens, or else the start of
+        the last one."""
+        symbol = _head(symbol.encode()[-MAX_SYMBOL_BYTES:])
+        spans = self._tokenizer.spans(symbol)
+        if len(spans) > self._max_symbol_tokens:
+            begin = spans[-self._max_symbol_tokens][0]
+            dot = symbol.find(".", max(0, begin - 1))
+            symbol = symbol[dot + 1 :] if dot >= 0 else symbol.rpartition(".")[2]
+        while symbol and self._symbol_cost(symbol) > self._max_symbol_tokens:
+            symbol = symbol[: len(symbol) // 2]
+        return symbol.strip()
+
+    def _symbol_cost(self, symbol: str) -> int:
+        with_symbol, without = self._tokenizer.count([f"{symbol}\n", ""])
+        return with_symbol - without
+
+
+def _pieces(line: str, tokenizer: Tokenizer, room: int) -> list[str]:
+    """A line too long for one chunk in parts of at most `room` tokens (as counted within the
+    line) and `MAX_CHUNK_BYTES`, cut behind white space in their second half, or else
+    between tokens, or else between characters."""
+    starts = [start for start, _ in tokenizer.spans(line)]
+    content_end = len(line.rstrip())
+    pieces = []
+    begin = 0
+    while begin < len(line):
+        over = bisect_left(starts, begin) + room
+        end = starts[over] if over < len(starts) else len(line)
+        end = max(end, begin + 1)  # one character can be more tokens than there is room
+        end = begin + len(_head(line[begin:end][:MAX_CHUNK_BYTES].encode()))
+        if end < len(line):
+            content = end - len(line[begin:end].lstrip())
+            middle = max((begin + end) // 2, content)
+            if space := _TO_LAST_SPACE.match(line, middle, end):
+                end = space.end()
+            if end >= content_end > begin + 1:
+                # All that is left is white space: leave it something to go with.
+                end = (begin + content_end) // 2
+        pieces.append(line[begin:end])
+        begin = end
+    return pieces
+
+
+_TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
+
+
+def _head(data: bytes) -> str:
+    """The text of what fits a chunk, without parts of characters at either end."""
+    return data[:MAX_CHUNK_BYTES].decode("utf-8", "ignore")
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _within(
+    drafts: list[Chunk], tokenizer: Tokenizer, max_tokens: int
+) -> Iterator[Chunk]:
+    """The drafts with their tokens counted; halved where the sum of their lines' counts, or
+    tokens that were cut in two, misled."""
+    counts = (
+        tokenizer.count([draft.embedded_text for draft in drafts]) if drafts else []
+    )
+    for draft, tokens in zip(drafts, counts, strict=True):
+        halves = _halves(draft) if tokens > max_tokens else []
+        if halves:
+            yield from _within(halves, tokenizer, max_tokens)
+        else:
+            yield replace(draft, tokens=tokens)
+
+
+def _halves(chunk: Chunk) -> list[Chunk]:
+    """A chunk in two: at a line in its middle, or else at a character; its text alone when
+    that is one character, nothing when that is all there is."""
+    lines = chunk.text.split("\n")
+    if len(lines) > 1:
+        content = [row for row, line in enumerate(lines) if line.strip()]
+        half = len(content) // 2
+        above, below = content[half - 1] + 1, content[half]
+        start = chunk.start_line
+        return [
+            replace(chunk, end_line=start + above - 1, text="\n".join(lines[:above])),
+            replace(chunk, start_line=start + below, text="\n".join(lines[below:])),
+        ]
+    text = chunk.text
+    if len(text) > 1:
+        begin, end = len(text) - len(text.lstrip()), len(text.rstrip())
+        middle = (begin + end) // 2 if end - begin > 1 else len(text) // 2
+        return [replace(chunk, text=text[:middle]), replace(chunk, text=text[middle:])]
+    return [replace(chunk, symbol="")] if chunk.symbol else []

@@ -1,0 +1,686 @@
+"""The command line: the only place that prints or chooses an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from indexer import __version__
+from indexer.config import (
+    DEFAULT_MAX_FILE_SIZE,
+    EXECUTORS,
+    Settings,
+    check_collection,
+    check_uri,
+    project_folder,
+)
+from indexer.errors import CodxIndexError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tqdm import tqdm
+
+    from indexer.report import Report
+    from indexer.search import Hit
+    from indexer.status import Plan
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+SHOWN_FAILURES = 20
+SHOWN_DIFFERENCES = 50
+SHOWN_LINES = 4
+
+
+# --- options ---------------------------------------------------------------------------
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, with an optional unit: 500k, 2MiB."""
+
+    name = "size"
+    _units = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        number = str(value).lower().removesuffix("b").removesuffix("i")
+        unit = number[-1:] if number[-1:].isalpha() else ""
+        try:
+            return int(float(number.removesuffix(unit)) * self._units[unit])
+        except (KeyError, ValueError, OverflowError):
+            self.fail(f"{value!r} is not a size like 500k or 2MiB", param, ctx)
+
+
+def option(name: str, **attributes: Any) -> Callable[[F], F]:
+    """A click option that can also be set as CODX_INDEX_<NAME>."""
+    variable = "CODX_INDEX_" + name.strip("-").replace("-", "_").upper()
+    names = [name, *attributes.pop("also", ())]
+    return click.option(*names, envvar=variable, show_envvar=True, **attributes)
+
+
+def path_argument(function: F) -> F:
+    return click.argument("path", default=".", type=click.Path())(function)
+
+
+def place_options(function: F) -> F:
+    """Options that say which index is meant."""
+    for decorate in (
+        option(
+            "--cache-dir",
+            default="",
+            type=click.Path(),
+            help="Folder of the embedding cache and of converted models, shared by all "
+            "projects.  [default: the platform's user cache folder]",
+        ),
+        option(
+            "--model",
+            default=DEFAULT_MODEL,
+            show_default=True,
+            help="Any sentence-transformers model, or the path of a local one (./folder).",
+        ),
+        option(
+            "--collection",
+            default="",
+            help="Name of the collection.  [default: from the project's folder]",
+        ),
+        option(
+            "--token",
+            default="",
+            help="Token of the Milvus server; safer in the variable than here.",
+        ),
+        option(
+            "--uri",
+            default="",
+            help="Milvus to write to: http(s)://host:port, or a local path ending in "
+            ".db.  [default: the embedded database in PATH/.codx/index]",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def tree_options(function: F) -> F:
+    """Options that say which files of the tree belong to the index."""
+    return option(
+        "--max-file-size",
+        default=DEFAULT_MAX_FILE_SIZE,
+        type=Size(),
+        help="Skip larger files; 500k, 2MiB.  [default: 1MiB]",
+    )(function)
+
+
+def work_options(function: F) -> F:
+    """Options that say how the CPU-bound work is done."""
+    for decorate in (
+        option(
+            "--executor",
+            default="process",
+            show_default=True,
+            type=click.Choice(EXECUTORS),
+            help="What runs chunking and embedding.",
+        ),
+        option(
+            "--jobs",
+            also=("-j",),
+            default=0,
+            type=click.IntRange(0, 1024),
+            help="Number of workers.  [default: the CPUs this process may use]",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+json_option = option(
+    "--json", also=("as_json",), is_flag=True, help="Print one JSON object."
+)
+verbose_option = option(
+    "--verbose", also=("-v",), is_flag=True, help="Say more, on stderr."
+)
+
+
+def _settings(path: str, *, cache_dir: str, uri: str, **others: Any) -> Settings:
+    if not cache_dir:
+        import platformdirs
+
+        cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
+    return Settings(
+        project=project_folder(path),
+        cache_dir=os.path.abspath(os.path.expanduser(cache_dir)),
+        uri=check_uri(uri),
+        collection=check_collection(others.pop("collection")),
+        **others,
+    )
+
+
+# --- commands --------------------------------------------------------------------------
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every option can also be set in the environment, as shown in its help.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="codx-index")
+def cli() -> None:
+    """Make a Milvus collection equal to a source tree, and search it."""
+
+
+@cli.command()
+@path_argument
+@place_options
+@tree_options
+@work_options
+@option("--force", is_flag=True, help="Index every file again, changed or not.")
+@option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
+@json_option
+@option("--quiet", also=("-q",), is_flag=True, help="Print nothing but errors.")
+@verbose_option
+def run(
+    path: str, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> int:
+    """Make the index of the project in PATH equal to its files.
+
+    PATH is the folder of the project; the current one by default. Only what changed since
+    the last run is read, embedded and written.
+
+    \b
+    Exit codes:
+      0   the index equals the tree
+      1   failed; the message says why
+      2   wrong usage
+      3   done, but some files could not be indexed (listed)
+      69  Milvus cannot be reached
+      75  another run is at work on this index
+      128+n  stopped by signal n (130: ctrl-C); what was done is kept
+    """
+    from indexer.report import Report
+
+    report = Report()
+    with _reporting(report, as_json=as_json, verbose=verbose):
+        settings = _settings(path, **options)
+        _place(report, settings)
+        if dry_run:
+            from indexer.status import plan
+
+            planned = plan(settings, report)
+            report.status = "unchanged" if planned.is_empty else "updated"
+            report.status = "partial" if report.failures else report.status
+            if as_json:
+                _print_json(
+                    {**report.as_dict(), "dry_run": True, **_plan_dict(planned)}
+                )
+            elif not quiet:
+                _print_plan(planned)
+                click.echo(_behind(planned) or "nothing to do")
+            _print_failures(report)
+            return report.exit_code
+        _run(settings, report, quiet=quiet or as_json, verbose=verbose)
+        if as_json:
+            _print_json(report.as_dict())
+        elif not quiet:
+            click.echo(_summary(report))
+        _print_failures(report)
+    return report.exit_code
+
+
+def _run(settings: Settings, report: Report, *, quiet: bool, verbose: bool) -> None:
+    import time
+
+    from indexer.pipeline import run as run_pipeline
+
+    started = time.perf_counter()
+    with Bars(quiet=quiet, verbose=verbose) as bars, _Signals() as signals:
+        try:
+            run_pipeline(settings, report, bars, signals.received)
+        finally:
+            report.seconds.total = time.perf_counter() - started
+
+
+@cli.command()
+@click.argument("query")
+@path_argument
+@place_options
+@option(
+    "--limit",
+    also=("-k",),
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Number of hits.",
+)
+@json_option
+@verbose_option
+def search(
+    query: str, path: str, limit: int, as_json: bool, verbose: bool, **options: Any
+) -> int:
+    """Find the chunks of the project in PATH that are nearest in meaning to QUERY."""
+    from indexer.report import Report
+
+    with _reporting(Report(), as_json=as_json, verbose=verbose):
+        from indexer.search import indexed_project
+        from indexer.search import search as find
+
+        if not query.strip():
+            raise click.UsageError("the query is empty: say what to look for")
+        settings = _settings(indexed_project(project_folder(path)), **options)
+        hits = find(settings, query, limit)
+        if as_json:
+            _print_json({"query": query, "hits": [asdict(hit) for hit in hits]})
+        else:
+            click.echo("\n\n".join(_hit(hit) for hit in hits) or "no hits")
+    return 0
+
+
+@cli.command()
+@path_argument
+@place_options
+@tree_options
+@option("--check", is_flag=True, help="Exit 1 when the index is not up to date.")
+@json_option
+@verbose_option
+def status(path: str, check: bool, as_json: bool, verbose: bool, **options: Any) -> int:
+    """Say what a run would do, how big the index is, and which model it uses."""
+    from indexer.report import Report
+
+    report = Report()
+    with _reporting(report, as_json=as_json, verbose=verbose):
+        from indexer.status import plan
+
+        settings = _settings(path, **options)
+        _place(report, settings)
+        planned = plan(settings, report)
+        current = planned.is_empty and not report.failures
+        report.status = "unchanged" if current else "updated"
+        if as_json:
+            _print_json(
+                {
+                    **report.as_dict(),
+                    "exit_code": int(check and not current),
+                    "up_to_date": current,
+                    "model": planned.identity.backend.model.name,
+                    "indexed_files": planned.indexed_files,
+                    **_plan_dict(planned),
+                }
+            )
+        else:
+            _print_status(report, planned)
+        _print_failures(report)
+    return int(check and not current)
+
+
+@cli.command()
+@path_argument
+@place_options
+@tree_options
+@work_options
+@json_option
+@verbose_option
+def verify(path: str, as_json: bool, verbose: bool, **options: Any) -> int:
+    """Compare every row of the collection with what its file gives now.
+
+    Reads every file and every row; exits 1 and lists what differs, 0 when nothing does.
+    """
+    from indexer.report import Report
+
+    report = Report()
+    with _reporting(report, as_json=as_json, verbose=verbose):
+        from indexer.verify import verify as find_differences
+
+        settings = _settings(path, **options)
+        _place(report, settings)
+        differences = find_differences(settings, report)
+        report.status = "failed" if differences else "unchanged"
+        if as_json:
+            found = [asdict(difference) for difference in differences]
+            _print_json({**report.as_dict(), "differences": found})
+        elif differences:
+            for difference in differences[:SHOWN_DIFFERENCES]:
+                click.echo(
+                    f"{_shown(difference.path) or 'index'}: {difference.problem}"
+                )
+            if len(differences) > SHOWN_DIFFERENCES:
+                click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
+            click.echo(
+                f"the index differs from the tree in {_count(len(differences), 'place')}: "
+                "codx-index run --force rewrites it",
+                err=True,
+            )
+        else:
+            click.echo(
+                f"verified: {_count(report.chunks.total, 'row')} of "
+                f"{_count(report.files.unchanged, 'file')} equal the tree"
+            )
+    return report.exit_code
+
+
+@cli.command()
+@path_argument
+@place_options
+@option("--yes", also=("-y",), is_flag=True, help="Do not ask.")
+@verbose_option
+def clear(path: str, yes: bool, verbose: bool, **options: Any) -> int:
+    """Remove the index of the project in PATH: its collection and its state."""
+    from indexer.report import Report
+
+    with _reporting(Report(), as_json=False, verbose=verbose):
+        from indexer.index import clear as clear_index
+
+        settings = _settings(path, **options)
+        question = f"Remove {settings.collection_name} at {_shown(settings.address)}?"
+        if not yes and not click.confirm(question, err=True):
+            return 1
+        removed = clear_index(settings)
+        click.echo("removed" if removed else "there was no index")
+    return 0
+
+
+# --- the terminal ----------------------------------------------------------------------
+
+
+class Bars:
+    """A tqdm bar on a terminal's stderr; elsewhere silence, or lines with --verbose."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._is_shown = not quiet and sys.stderr.isatty()
+        self._verbose = verbose
+        self._bar: tqdm[Any] | None = None
+        self._files = 0
+        self._done = 0
+        self._chunks = 0
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self, message: str) -> None:
+        if self._is_shown or self._verbose:
+            click.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        click.echo(f"codx-index: {message}", err=True)
+
+    def start(self, files: int, size: int) -> None:
+        self._files = files
+        if self._verbose:
+            click.echo(f"{_count(files, 'file')} may have changed", err=True)
+        if self._is_shown and files:
+            from tqdm import tqdm
+
+            # Bytes tell the time left better than files: the largest come first.
+            self._bar = tqdm(
+                total=size,
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}% |{bar}|{desc}, {remaining} left",
+            )
+
+    def advance(self, size: int, chunks: int = 0) -> None:
+        self._done += 1
+        self._chunks += chunks
+        if self._bar is not None:
+            elapsed = self._bar.format_dict["elapsed"] or 1
+            self._bar.set_description_str(
+                f" {self._done:,}/{self._files:,} files, {self._chunks:,} chunks, "
+                f"{self._chunks / elapsed:,.0f} chunks/s",
+                refresh=False,
+            )
+            self._bar.update(size)
+
+
+class _Signals:
+    """Turns the first signal into a polite request to stop, the second into an end."""
+
+    _handled = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._old: dict[int, Any] = {}
+
+    def received(self) -> int:
+        """The number of the signal that came, 0 while none has."""
+        return self._received
+
+    def __enter__(self) -> _Signals:
+        for name in self._handled:
+            if number := getattr(signal, name, None):
+                self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received:
+            # The manifest is dirty, so the next run reads the rows and repairs.
+            os._exit(128 + number)
+        self._received = number
+        click.echo(
+            "codx-index: stopping; what is done is kept (once more: stop at once)",
+            err=True,
+        )
+
+
+def _summary(report: Report) -> str:
+    """One line where a program reads, a few where a person does."""
+    files, chunks, seconds = report.files, report.chunks, report.seconds
+    total = f"{_count(chunks.total, 'chunk')} in the index"
+    if report.status == "unchanged":
+        head = f"unchanged: {_count(files.unchanged, 'file')}, {total}"
+        return f"{head} ({seconds.total:.1f} s)"
+    changes = _changes(
+        files.added, files.modified, files.renamed, files.deleted, files.failed
+    )
+    head = f"{report.status}: {changes or 'no files'}; {total}"
+    work = (
+        f"{chunks.embedded:,} embedded, {chunks.cached:,} from the cache, "
+        f"{chunks.deleted:,} removed"
+    )
+    if not sys.stdout.isatty():
+        return f"{head}; {work} ({seconds.total:.1f} s)"
+    lines = [head, f"  chunks   {work}"]
+    if files.skipped:
+        skipped = sorted(files.skipped.items(), key=lambda item: -item[1])
+        text = ", ".join(f"{count:,} {_word(reason)}" for reason, count in skipped)
+        lines.append(f"  skipped  {text}")
+    rate = (
+        f", {chunks.embedded / seconds.total:,.0f} chunks/s" if chunks.embedded else ""
+    )
+    lines.append(f"  time     {seconds.total:.1f} s{rate}")
+    return "\n".join(lines)
+
+
+def _changes(added: int, modified: int, renamed: int, deleted: int, failed: int) -> str:
+    named = {
+        "added": added,
+        "modified": modified,
+        "renamed": renamed,
+        "deleted": deleted,
+        "failed": failed,
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in named.items() if count)
+
+
+def _behind(planned: Plan) -> str:
+    """What a run would do, in one line; "" when it would do nothing."""
+    changes = _changes(
+        len(planned.added),
+        len(planned.modified),
+        len(planned.renamed),
+        len(planned.deleted),
+        0,
+    )
+    return "; ".join(text for text in (planned.doubt, changes) if text)
+
+
+def _print_plan(planned: Plan) -> None:
+    for letter, paths in (("A", planned.added), ("M", planned.modified)):
+        for name in paths:
+            click.echo(f"{letter} {_shown(name)}")
+    for old, new in planned.renamed:
+        click.echo(f"R {_shown(old)} -> {_shown(new)}")
+    for name in planned.deleted:
+        click.echo(f"D {_shown(name)}")
+
+
+def _plan_dict(planned: Plan) -> dict[str, object]:
+    return {
+        "doubt": planned.doubt,
+        "plan": {
+            "added": [_shown(name) for name in planned.added],
+            "modified": [_shown(name) for name in planned.modified],
+            "renamed": [[_shown(old), _shown(new)] for old, new in planned.renamed],
+            "deleted": [_shown(name) for name in planned.deleted],
+        },
+    }
+
+
+def _print_status(report: Report, planned: Plan) -> None:
+    backend = planned.identity.backend
+    files = _count(planned.indexed_files, "file")
+    behind = _behind(planned)
+    for name, text in (
+        ("project", _shown(report.project)),
+        ("collection", f"{report.collection} at {_shown(report.uri)}"),
+        (
+            "model",
+            f"{backend.model.name} ({backend.kind}, {backend.precision}, {backend.device})",
+        ),
+        ("index", f"{files}, {_count(report.chunks.total, 'chunk')}"),
+        ("state", f"behind: {behind}" if behind else "up to date"),
+    ):
+        click.echo(f"{name:<11}{text}")
+
+
+def _hit(hit: Hit) -> str:
+    """path:start-end, score, symbol, and the first lines that say something."""
+    head = f"{_shown_row(hit.path)}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}"
+    lines = [line for line in hit.text.split("\n") if line.strip()][:SHOWN_LINES]
+    body = "\n".join(f"    {_printable(line.rstrip())[:160]}" for line in lines)
+    return f"{head}  {_printable(hit.symbol)}".rstrip() + f"\n{body}"
+
+
+def _print_failures(report: Report) -> None:
+    for path, error in sorted(report.failures.items())[:SHOWN_FAILURES]:
+        click.echo(f"codx-index: {_shown(path)}: {error}", err=True)
+    if len(report.failures) > SHOWN_FAILURES:
+        more = len(report.failures) - SHOWN_FAILURES
+        click.echo(f"codx-index: … and {_count(more, 'more file')}", err=True)
+
+
+def _print_json(value: dict[str, object]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _word(reason: str) -> str:
+    return reason.replace("_", " ")
+
+
+def _shown(path: str) -> str:
+    """A path fit for a terminal: bytes that are not UTF-8, and controls, escaped."""
+    from indexer.scan import escape_path
+
+    return _shown_row(escape_path(path))
+
+
+def _shown_row(path: str) -> str:
+    """The same, for a path as rows have it."""
+    return _printable(path)
+
+
+def _printable(text: str) -> str:
+    """Without the characters that move a cursor or turn text around."""
+    return "".join(
+        char if char.isprintable() or char in "\t" else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+# --- errors ----------------------------------------------------------------------------
+
+
+def _place(report: Report, settings: Settings) -> None:
+    report.project = settings.project
+    report.collection = settings.collection_name
+    report.uri = settings.address
+
+
+@contextmanager
+def _reporting(report: Report, *, as_json: bool, verbose: bool) -> Iterator[None]:
+    """The one error boundary: a line for a person, an object for a program."""
+    try:
+        yield
+        return
+    except CodxIndexError as error:
+        report.status, report.error_code = error.status, error.exit_code
+        report.error = str(error)
+        if verbose:
+            traceback.print_exc()
+    except (click.ClickException, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        report.status, report.error_code = "failed", 1
+        report.error = f"unexpected {type(error).__name__}: {error}"
+        if verbose:
+            traceback.print_exc()
+        else:
+            report.error += " (--verbose shows where)"
+    if as_json:
+        _print_json(report.as_dict())
+    click.echo(f"codx-index: {_printable(' '.join(report.error.split()))}", err=True)
+    sys.exit(report.exit_code)
+
+
+def main() -> None:
+    """Entry point of the console script, `python -m indexer` and `cli.py`."""
+    os.umask(0o077)  # the index holds the project's source
+    try:
+        code = cli.main(prog_name="codx-index", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "codx-index"
+        message = error.format_message().rstrip(".")
+        click.echo(f"codx-index: {message} (see {where} --help)", err=True)
+        code = 2
+    except click.ClickException as error:
+        click.echo(f"codx-index: {error.format_message()}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # `codx-index search … | head` has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 128 + signal.SIGPIPE
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,134 @@
+"""Settings of a command, where things live, and the fingerprint of an index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+
+from indexer.errors import ProjectError, StateError, UsageError
+
+STATE_FOLDER = os.path.join(".codx", "index")
+DEFAULT_MAX_FILE_SIZE = 1024 * 1024
+EMBEDDED_COLLECTION = "codx_index"
+EXECUTORS = ("process", "thread", "serial")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a command needs to know; paths are absolute.
+
+    `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
+    so that no log or traceback shows it.
+    """
+
+    project: str
+    cache_dir: str
+    model: str
+    uri: str = ""
+    token: str = field(default="", repr=False)
+    collection: str = ""
+    jobs: int = 0
+    executor: str = "process"
+    force: bool = False
+    max_file_size: int = DEFAULT_MAX_FILE_SIZE
+
+    @property
+    def state_dir(self) -> str:
+        return os.path.join(self.project, STATE_FOLDER)
+
+    @property
+    def lock_path(self) -> str:
+        return os.path.join(self.state_dir, "lock")
+
+    @property
+    def manifest_path(self) -> str:
+        return os.path.join(self.state_dir, "manifest.sqlite")
+
+    @property
+    def has_state(self) -> bool:
+        """Did a run ever work on this project?"""
+        return os.path.exists(self.manifest_path)
+
+    @property
+    def database(self) -> str:
+        """The folder of the embedded database, "" when a server holds the index."""
+        if not self.uri:
+            return os.path.join(self.state_dir, "milvus.db")
+        return os.path.abspath(self.uri) if self.uri.endswith(".db") else ""
+
+    @property
+    def address(self) -> str:
+        """What a person calls the place of the index."""
+        return self.database or self.uri
+
+    @property
+    def collection_name(self) -> str:
+        """The alias. Where projects share a Milvus it carries a hash of the project's
+        path, so that two folders of one name do not meet; a project with its own
+        embedded database may move."""
+        if self.collection:
+            return self.collection
+        if not self.uri:
+            return EMBEDDED_COLLECTION
+        slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
+        path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
+        return f"codx_{slug[:64]}_{path[:8]}"
+
+
+def project_folder(path: str) -> str:
+    """The absolute path of the project's folder.
+
+    Raises `ProjectError` where it is missing, not a folder, or closed to us.
+    """
+    if not os.path.exists(path):
+        raise ProjectError(f"no such folder: {path}")
+    if not os.path.isdir(path):
+        raise ProjectError(f"not a folder: {path} (give the folder of a project)")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ProjectError(f"cannot read the folder {path}: permission denied")
+    return os.path.realpath(path)
+
+
+def check_uri(uri: str) -> str:
+    """The address as given, or `UsageError` where no Milvus can be meant."""
+    if not uri or uri.endswith(".db") and "://" not in uri:
+        return uri
+    if re.match(r"(https?|tcp)://[^/\s]|unix:.", uri):
+        return uri
+    raise UsageError(
+        f"not a Milvus address: {uri!r} "
+        "(http://host:19530, https://host, unix:/path, or a local path ending in .db)"
+    )
+
+
+def check_collection(name: str) -> str:
+    """The name as given, or `UsageError` where Milvus would refuse it."""
+    if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,244}", name):
+        raise UsageError(
+            f"not a collection name: {name!r} (letters, digits and _, no digit first)"
+        )
+    return name
+
+
+def make_state_dir(path: str) -> None:
+    """Create the state folder, closed to others and unseen by git."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chmod(path, 0o700)
+        ignore = os.path.join(path, ".gitignore")
+        if not os.path.exists(ignore):
+            with open(ignore, "w", encoding="ascii") as file:
+                file.write("*\n")
+    except OSError as error:
+        raise StateError(
+            f"cannot write the state folder {path}: {error.strerror}"
+        ) from error
+
+
+def fingerprint(**parts: object) -> str:
+    """What makes two indexes incompatible, as hex sha256 of its named parts."""
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""Tree × manifest → plan. Pure: nothing here touches a disk.
+
+Two steps, because a blob id costs a read: `compare` finds by stat fields alone which
+files may have changed, and `Classifier` names the change of each once its bytes are hashed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from indexer.types import FileRecord, SourceFile
+
+# Timestamps come from the kernel's tick (4-10 ms); file systems that keep whole or even
+# seconds are told by their zeros.
+TICK_NS = 20_000_000
+COARSE_TICK_NS = 2_000_000_000
+
+
+class Change(Enum):
+    """What happened to a file whose bytes were read."""
+
+    UNCHANGED = "unchanged"
+    ADDED = "added"
+    MODIFIED = "modified"
+    RENAMED = "renamed"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`suspects` must be read, `missing` have a record but are gone from the tree."""
+
+    unchanged: list[FileRecord]
+    suspects: list[SourceFile]
+    missing: list[FileRecord]
+
+    @property
+    def suspected_bytes(self) -> int:
+        """How many bytes there are to read."""
+        return sum(file.size for file in self.suspects)
+
+
+def stat_of(file: SourceFile) -> tuple[int, int, int, int]:
+    """The fields that tell, together, that a file was not touched."""
+    return (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+
+
+def compare(
+    files: Iterable[SourceFile],
+    records: Mapping[str, FileRecord],
+    *,
+    force: bool = False,
+) -> Comparison:
+    """Compare the scanned files with the records; `force` suspects every file."""
+    unchanged: list[FileRecord] = []
+    suspects: list[SourceFile] = []
+    gone = dict(records)
+    for file in files:
+        record = gone.pop(file.path, None)
+        if record is None or force or record.stat != stat_of(file):
+            suspects.append(file)
+        else:
+            unchanged.append(record)
+    return Comparison(unchanged, suspects, list(gone.values()))
+
+
+class Classifier:
+    """Names the change of each file read, pairing added with missing ones by blob id."""
+
+    def __init__(
+        self, records: Mapping[str, FileRecord], missing: Iterable[FileRecord]
+    ) -> None:
+        self._records = records
+        self._origins: defaultdict[str, list[str]] = defaultdict(list)
+        for record in missing:
+            if record.chunk_count:
+                self._origins[record.file_hash].append(record.path)
+        self.renamed_from: dict[str, str] = {}
+
+    def classify(self, path: str, file_hash: str) -> Change:
+        """Call once a file: a missing file is the origin of one rename at most."""
+        record = self._records.get(path)
+        if record is not None and record.file_hash == file_hash:
+            return Change.UNCHANGED
+        if record is not None and (record.chunk_count or not record.reason):
+            return Change.MODIFIED
+        if origins := self._origins.get(file_hash):
+            self.renamed_from[path] = origins.pop()
+            return Change.RENAMED
+        return Change.ADDED
+
+
+def is_racy(file: SourceFile, read_ns: int) -> bool:
+    """Was the file changed so shortly before `read_ns` that a later edit could leave the
+    same times? (git's "racily clean" rule, Documentation/technical/racy-git.)
+
+    The ctime decides: unlike the mtime, nobody can set it."""
+    whole_seconds = file.ctime_ns % 1_000_000_000 == 0
+    tick = COARSE_TICK_NS if whole_seconds else TICK_NS
+    return file.ctime_ns >= read_ns - tick

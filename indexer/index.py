@@ -1,0 +1,218 @@
+"""Which index belongs to the settings, what it holds, and whether that may be believed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from indexer.audit import Audit, audit
+from indexer.chunking import CHUNKER_VERSION
+from indexer.config import Settings, fingerprint
+from indexer.embedding import Backend, choose_backend, resolve_model
+from indexer.lock import run_lock
+from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
+from indexer.store import (
+    READER_PATIENCE,
+    SCHEMA_VERSION,
+    WRITER,
+    Store,
+    connect,
+    physical_name,
+    serve,
+    signature,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What decides whether an index may be used as it is.
+
+    `vectors` is the part of the fingerprint that decides the vectors alone: it names the
+    embedding cache, which outlives a new chunker or schema.
+    """
+
+    backend: Backend
+    vectors: str
+    fingerprint: str
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the collection says of itself, for readers."""
+        return {
+            "codx.model": self.backend.model.name,
+            "codx.vectors": self.vectors,
+            "codx.chunker": str(CHUNKER_VERSION),
+            "codx.schema": str(SCHEMA_VERSION),
+        }
+
+
+def identify(
+    settings: Settings,
+    *,
+    convert: bool = False,
+    on_step: Callable[[str], None] = lambda message: None,
+) -> Identity:
+    """Find the model and how it runs here; near-free when both are known already.
+
+    `convert` allows the one conversion of a model that was never used on this machine.
+    """
+    model = resolve_model(settings.model, settings.cache_dir)
+    backend = choose_backend(
+        model, settings.cache_dir, convert=convert, on_step=on_step
+    )
+    vectors = vectors_identity(backend)
+    whole = fingerprint(vectors=vectors, chunker=CHUNKER_VERSION, schema=SCHEMA_VERSION)
+    return Identity(backend, vectors, whole)
+
+
+def vectors_identity(backend: Backend) -> str:
+    """What decides a text's vector, hashed."""
+    return fingerprint(
+        model=backend.model.digest,
+        dimension=backend.model.dimension,
+        max_tokens=backend.model.max_tokens,
+        precision=backend.precision,
+    )
+
+
+class Index:
+    """The collection of a project, opened at the first use."""
+
+    def __init__(self, settings: Settings, identity: Identity) -> None:
+        self.settings = settings
+        self.identity = identity
+        self._store: Store | None = None
+        self._is_prepared = False
+
+    @property
+    def physical(self) -> str:
+        """The physical collection of this identity."""
+        return physical_name(self.settings.collection_name, self.identity.fingerprint)
+
+    def open(self) -> Store:
+        """The store with our physical collection, created where it is missing."""
+        store = self._connected()
+        if not self._is_prepared:
+            model = self.identity.backend.model
+            store.prepare(
+                self.identity.fingerprint, model.dimension, self.identity.properties
+            )
+            self._is_prepared = True
+        return store
+
+    def open_existing(self) -> Store:
+        """The store with the collection behind the alias; `NoIndexError` without one."""
+        store = self._connected()
+        store.open()
+        return store
+
+    def close(self) -> None:
+        """Close the store; does nothing after a store error, see `Store`."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+            self._is_prepared = False
+
+    def mark(self) -> str:
+        """What a later run compares to tell whether anyone has written since.
+
+        The embedded database: what it looks like on disk, no import needed. A server: the
+        mark that the last writer left on the collection behind the alias. "" without one.
+        """
+        if self.settings.database:
+            return signature(self.settings.database, self.physical)
+        found = self._connected().describe(self.settings.collection_name)
+        if found is None or found["collection_name"] != self.physical:
+            return ""
+        return str(found["properties"].get(WRITER, ""))
+
+    def _connected(self) -> Store:
+        if self._store is None:
+            self._store = _connect(self.settings)
+        return self._store
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The files of the index as far as we know them; `state` as in the manifest."""
+
+    files: Audit
+    state: str
+
+
+def known_files(index: Index, manifest: Manifest) -> Known:
+    """What the manifest says where it may be believed, else what the rows say.
+
+    After reading the rows, the manifest is replaced by what they said, still dirty.
+    """
+    if is_trusted(index, manifest):
+        return Known(Audit(manifest.records(), {}), manifest.get("state"))
+    fingerprint_agrees = manifest.get("fingerprint") == index.identity.fingerprint
+    lent = manifest.records() if fingerprint_agrees else {}
+    files = audit(index.open().keys(), lent)
+    manifest.reset(
+        files.records.values(),
+        state=DIRTY,
+        place=_place(index),
+        fingerprint=index.identity.fingerprint,
+        mark="",
+    )
+    return Known(files, DIRTY)
+
+
+def is_trusted(index: Index, manifest: Manifest) -> bool:
+    """Is the manifest about this index, and nobody has written since it was closed?"""
+    return (
+        manifest.get("state") in (COMPLETE, PARTIAL)
+        and manifest.get("place") == _place(index)
+        and manifest.get("fingerprint") == index.identity.fingerprint
+        and (mark := manifest.get("mark")) != ""
+        and mark == index.mark()
+    )
+
+
+def _place(index: Index) -> str:
+    """Where the index lies; an embedded database of the project's own may move with it."""
+    where = index.settings.uri or "embedded"
+    return f"{where} {index.settings.collection_name}"
+
+
+def clear(settings: Settings) -> bool:
+    """Drop this project's collections and remove its state; was there anything?
+
+    Raises `LockedError` while a run is at work.
+    """
+    if not os.path.isdir(settings.state_dir):
+        return _drop(settings)
+    with run_lock(settings.lock_path):
+        had_state = settings.has_state
+        had_collection = _drop(settings)
+        for name in sorted(os.listdir(settings.state_dir)):
+            path = os.path.join(settings.state_dir, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        os.rmdir(settings.state_dir)
+    return had_state or had_collection
+
+
+def _drop(settings: Settings) -> bool:
+    if not settings.uri:
+        return os.path.isdir(settings.database)  # goes with the state folder
+    if settings.database and not os.path.isdir(settings.database):
+        return False
+    store = _connect(settings)
+    try:
+        return store.drop()
+    finally:
+        store.close()
+
+
+def _connect(settings: Settings) -> Store:
+    name = settings.collection_name
+    if not settings.database:
+        return connect(settings.uri, settings.token, name)
+    return serve(settings.database, settings.state_dir, name, patience=READER_PATIENCE)

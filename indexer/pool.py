@@ -1,0 +1,99 @@
+"""Executors: where the CPU-bound work runs.
+
+Any `concurrent.futures.Executor` will do, for a task carries all it needs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from indexer import worker
+
+if TYPE_CHECKING:
+    from indexer.embedding import Backend
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SerialExecutor(Executor):
+    """Runs a task at once, in this thread: no start-up, for small plans and debugging."""
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def open_executor(kind: str, jobs: int, backend: Backend) -> Executor:
+    """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.
+
+    Processes are spawned, not forked: a fork after torch or gRPC has started threads
+    hangs, and would hold the database's lock for good.
+    """
+    if kind == "process":
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(
+            jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=worker.initialize_process,
+            initargs=(backend,),
+        )
+    worker.initialize(backend)
+    if kind == "thread":
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(jobs, thread_name_prefix="codx-index")
+    return SerialExecutor()
+
+
+def available_cpus() -> int:
+    """The CPUs this process may really use: its affinity, and its cgroup's quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this platform
+        count = os.cpu_count() or 1
+    return max(1, min(count, _cgroup_cpus() or count))
+
+
+def _cgroup_cpus(root: str = "/sys/fs/cgroup", me: str = "/proc/self/cgroup") -> int:
+    """CPUs of the tightest quota on the way up from our cgroup (version 2, and version 1
+    as containers mount it), 0 without one. Format: the kernel's cgroup-v2, "cpu.max".
+    """
+    quotas = []
+    for folder in _cgroup_folders(root, me):
+        text = _read(os.path.join(folder, "cpu.max"))
+        if len(parts := text.split()) == 2 and parts[0] != "max":
+            quotas.append(int(parts[0]) / int(parts[1]))
+    quota = _read(os.path.join(root, "cpu", "cpu.cfs_quota_us"))
+    period = _read(os.path.join(root, "cpu", "cpu.cfs_period_us"))
+    if quota and period and int(quota) > 0:
+        quotas.append(int(quota) / int(period))
+    return math.ceil(min(quotas)) if quotas else 0
+
+
+def _cgroup_folders(root: str, me: str) -> list[str]:
+    for line in _read(me).splitlines():
+        if line.startswith("0::"):
+            parts = [part for part in line[3:].split("/") if part]
+            return [os.path.join(root, *parts[:n]) for n in range(len(parts) + 1)]
+    return [root]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,173 @@
+"""Reads the files that may have changed, once each, and names what happened to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from indexer.audit import Audit
+from indexer.config import Settings
+from indexer.diff import Change, Classifier, Comparison, is_racy, stat_of
+from indexer.git import blob_id
+from indexer.report import Report
+from indexer.scan import NotIndexable, Scan, Vanished, read_file, scan
+from indexer.types import ChangedFile, FileRecord, SourceFile
+
+
+def scan_project(settings: Settings, report: Report) -> Scan:
+    """Scan the tree; counts, and what could not be listed, go to the report."""
+    started = time.perf_counter()
+    tree = scan(
+        settings.project,
+        max_file_size=settings.max_file_size,
+        state_dir=settings.state_dir,
+    )
+    report.files.scanned = len(tree.files) + sum(tree.skipped.values())
+    report.files.skipped.update(tree.skipped)
+    for path, error in tree.failures:
+        report.fail(path, error)
+    report.seconds.scan = time.perf_counter() - started
+    return tree
+
+
+class Reader:
+    """Iterates over the changed files of a comparison, largest first.
+
+    `touched` gathers new records of files whose bytes are as they were. `on_done(size)` is
+    told of each file that needs nothing more. Counts and failures go to the report.
+    """
+
+    def __init__(
+        self,
+        root_fd: int,
+        tree: Scan,
+        known: Audit,
+        comparison: Comparison,
+        report: Report,
+        *,
+        max_file_size: int,
+        force: bool = False,
+        on_done: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._root_fd = root_fd
+        self._tree = tree
+        self._known = known
+        self._missing = list(comparison.missing)
+        self._suspects = sorted(comparison.suspects, key=lambda file: -file.size)
+        self._classifier = Classifier(known.records, comparison.missing)
+        self._report = report
+        self._max_file_size = max_file_size
+        self._force = force
+        self._on_done = on_done
+        self._changes: dict[str, Change] = {}
+        self._origins: set[str] = set()
+        self.touched: list[FileRecord] = []
+        self._count_unchanged(comparison.unchanged)
+
+    def __iter__(self) -> Iterator[ChangedFile]:
+        for file in self._suspects:
+            change = self._read(file)
+            if change is None:
+                self._on_done(file.size)
+            else:
+                yield change
+
+    def count(self, record: FileRecord) -> Change | None:
+        """Count a file that was yielded, now that it is known whether it has chunks;
+        returns its change, None where it was skipped."""
+        change = self._changes.pop(record.path)
+        counts = self._report.files
+        if record.reason:
+            self._skip(record.reason)
+            counts.deleted += self._has_rows(record.path)
+            return None
+        if change is Change.ADDED:
+            counts.added += 1
+        elif change is Change.MODIFIED:
+            counts.modified += 1
+        elif change is Change.RENAMED:
+            counts.renamed += 1
+            self._origins.add(self.renamed_from[record.path])
+        return change
+
+    def gone(self) -> list[FileRecord]:
+        """Records of the files that are not in the tree any more, counted as deleted
+        unless they live on under another name. Call it after all files were counted.
+
+        What lies under a folder that could not be read is not known to be gone.
+        """
+        closed = [path + "/" for path, _ in self._tree.failures]
+        missing = [
+            record
+            for record in self._missing
+            if not any(f"{record.path}/".startswith(prefix) for prefix in closed)
+        ]
+        self._report.files.deleted += sum(
+            self._has_rows(record.path) and record.path not in self._origins
+            for record in missing
+        )
+        return missing
+
+    @property
+    def renamed_from(self) -> Mapping[str, str]:
+        """The old path of each renamed file, by its new one."""
+        return self._classifier.renamed_from
+
+    @property
+    def origins(self) -> set[str]:
+        """Old paths of the files that were counted as renamed."""
+        return self._origins
+
+    def _read(self, file: SourceFile) -> ChangedFile | None:
+        try:
+            content = read_file(self._root_fd, file, self._max_file_size)
+        except Vanished:
+            self._leave(file.path)
+            return None
+        except NotIndexable as error:
+            self._leave(file.path)
+            self._skip(error.reason)
+            return None
+        except OSError as error:
+            self._report.fail(file.path, error.strerror or str(error))
+            return None
+        self._report.files.read += 1
+        file_hash = blob_id(content.data, self._tree.object_format)
+        # Bytes that were still changing, or changed a moment ago, are indexed as they
+        # are; without stat fields the next run reads them again.
+        steady = content.stable and not is_racy(content.stat, content.read_ns)
+        stat = stat_of(content.stat) if steady else None
+        change = self._classifier.classify(file.path, file_hash)
+        if change is Change.UNCHANGED:
+            if not self._force:
+                self._touch(file.path, stat)
+                return None
+            change = Change.MODIFIED
+        self._changes[file.path] = change
+        return ChangedFile(file.path, content.data, file_hash, stat)
+
+    def _touch(self, path: str, stat: tuple[int, int, int, int] | None) -> None:
+        old = self._known.records[path]
+        self._count_unchanged([old])
+        record = FileRecord(path, stat, old.file_hash, old.chunk_count, old.reason)
+        if record != old:
+            self.touched.append(record)
+
+    def _leave(self, path: str) -> None:
+        if path in self._known.records:
+            self._missing.append(self._known.records[path])
+
+    def _has_rows(self, path: str) -> bool:
+        record = self._known.records.get(path)
+        return bool(record and record.chunk_count) or path in self._known.stale
+
+    def _skip(self, reason: str) -> None:
+        skipped = self._report.files.skipped
+        skipped[reason] = skipped.get(reason, 0) + 1
+
+    def _count_unchanged(self, records: Iterable[FileRecord]) -> None:
+        for record in records:
+            if record.reason:
+                self._skip(record.reason)
+            else:
+                self._report.files.unchanged += 1

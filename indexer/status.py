@@ -1,0 +1,102 @@
+"""What a run would do, without doing it: `status` and `run --dry-run`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from indexer.audit import Audit
+from indexer.config import Settings
+from indexer.diff import Change, compare
+from indexer.index import Identity, Index, identify, is_trusted
+from indexer.manifest import Manifest
+from indexer.reader import Reader, scan_project
+from indexer.report import Report
+from indexer.scan import open_root
+from indexer.text import read_text
+from indexer.types import FileRecord
+
+
+@dataclass(slots=True)
+class Plan:
+    """The difference between tree and index, by path, in order.
+
+    `doubt` says why the manifest may not be believed, "" where it may: a run would first
+    read the rows of the collection, and might find more to do than is listed here.
+    """
+
+    identity: Identity
+    doubt: str = ""
+    added: list[str] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    indexed_files: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Would a run have nothing to do?"""
+        changed = self.added or self.modified or self.renamed or self.deleted
+        return not changed and not self.doubt
+
+
+def plan(settings: Settings, report: Report) -> Plan:
+    """Compare tree and index; opens only files whose stat fields differ, writes nothing.
+
+    Counts, and files that cannot be read, go to the report.
+    """
+    identity = identify(settings)
+    report.fingerprint = identity.fingerprint
+    tree = scan_project(settings, report)
+    doubt, known = _known(settings, identity)
+    comparison = compare(tree.files, known, force=settings.force)
+    result = Plan(identity, doubt)
+    result.indexed_files = sum(record.chunk_count > 0 for record in known.values())
+    report.chunks.total = sum(record.chunk_count for record in known.values())
+    with open_root(settings.project) as root_fd:
+        reader = Reader(
+            root_fd,
+            tree,
+            Audit(known, {}),
+            comparison,
+            report,
+            max_file_size=settings.max_file_size,
+            force=settings.force,
+        )
+        for change in reader:
+            _, reason = read_text(change.path, change.data)
+            record = FileRecord(change.path, None, change.file_hash, 0, reason)
+            _list(change.path, reader.count(record), reader, result)
+    result.deleted = [
+        record.path
+        for record in reader.gone()
+        if record.chunk_count and record.path not in reader.origins
+    ]
+    for paths in (result.added, result.modified, result.renamed, result.deleted):
+        paths.sort()
+    return result
+
+
+def _list(path: str, change: Change | None, reader: Reader, result: Plan) -> None:
+    if change is Change.ADDED:
+        result.added.append(path)
+    elif change is Change.MODIFIED:
+        result.modified.append(path)
+    elif change is Change.RENAMED:
+        result.renamed.append((reader.renamed_from[path], path))
+
+
+def _known(settings: Settings, identity: Identity) -> tuple[str, dict[str, FileRecord]]:
+    """Why the manifest is in doubt, and its records of this identity."""
+    if not os.path.exists(settings.manifest_path):
+        return "there is no index yet", {}
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        index = Index(settings, identity)
+        try:
+            trusted = is_trusted(index, manifest)
+        finally:
+            index.close()
+        if manifest.get("fingerprint") != identity.fingerprint:
+            return "the index was built with other settings", {}
+        doubt = "" if trusted else "the index was left unfinished, or written since"
+        return doubt, manifest.records()

@@ -1,0 +1,570 @@
+"""Milvus: the only importer of pymilvus and milvus-lite.
+
+A collection `<name>` is an alias to the physical collection `<name>__<8 of fingerprint>`,
+so that another model's index grows beside the old one until the alias moves.
+A row never leaves before its successor is there, and rows go by primary key only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import (
+    CodxIndexError,
+    ForeignCollectionError,
+    LockedError,
+    NoIndexError,
+    StateError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pymilvus import CollectionSchema, MilvusClient
+
+SCHEMA_VERSION = 1
+
+# Far under the servers' 64 MB a message, and small enough to answer a signal between two.
+UPSERT_ROWS = 1_000
+UPSERT_BYTES = 16 * 1024 * 1024
+READ_ROWS = 10_000  # servers refuse more than 16,384 a query
+
+CONNECT_ATTEMPTS = 4
+CONNECT_PAUSE = 0.25  # seconds; doubles
+READER_PATIENCE = 15.0  # seconds a run waits for a reader to close the database
+CALL_TIMEOUT = 60.0  # seconds; pymilvus retries on its own within it
+
+FINGERPRINT = "codx.fingerprint"
+WRITER = "codx.writer"
+
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108 with the terminator
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """What tells, without its text, whether a row is current."""
+
+    id: str
+    path: str
+    file_hash: str
+    chunk_no: int
+    chunk_count: int
+
+
+KEY_FIELDS = ["id", "path", "file_hash", "chunk_no", "chunk_count"]
+Row = dict[str, Any]
+
+
+def row_id(path: str, chunk_no: int) -> str:
+    """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number."""
+    return hashlib.sha256(os.fsencode(path) + b"\0%d" % chunk_no).hexdigest()
+
+
+def physical_name(name: str, fingerprint: str) -> str:
+    """The collection behind the alias `name` for this fingerprint."""
+    return f"{name}__{fingerprint[:8]}"
+
+
+class Store:
+    """One collection of one Milvus, by its alias.
+
+    Every method raises `StoreError` (or `StoreUnavailableError`) for what Milvus refuses;
+    after that nothing may be written and the store must not be closed in order: the
+    embedded database flushes on closing, which would make a loss permanent.
+    """
+
+    def __init__(
+        self,
+        client: MilvusClient,
+        name: str,
+        uri: str,
+        *,
+        embedded: bool,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._release = release
+        self._uri = uri
+        self._broken = False
+        self.name = name
+        self.embedded = embedded
+        self.physical = ""
+
+    def close(self) -> None:
+        """Close the client and, when it is ours, the embedded server."""
+        if self._broken:
+            return
+        with self._guard():
+            self._client.close()
+            self._release()
+
+    # --- the collection ------------------------------------------------------------
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """Milvus's description of a collection or alias of ours; None if there is none.
+
+        Raises `ForeignCollectionError` where something else made it.
+        """
+        with self._guard():
+            if not self._client.has_collection(name, timeout=CALL_TIMEOUT):
+                return None
+            found: dict[str, Any] = self._client.describe_collection(
+                name, timeout=CALL_TIMEOUT
+            )
+        ours = FINGERPRINT in found.get("properties", {})
+        if not ours or found["collection_name"] == self.name:
+            raise ForeignCollectionError(
+                f"the collection {name!r} at {self._uri} was not made by codx-index: "
+                "choose another name with --collection"
+            )
+        return found
+
+    def prepare(
+        self, fingerprint: str, dimension: int, properties: dict[str, str]
+    ) -> None:
+        """Create or open the physical collection of this fingerprint, for writing."""
+        current = self.describe(self.name)
+        self.physical = physical_name(self.name, fingerprint)
+        found = self.describe(self.physical)
+        if found is None:
+            self._create(dimension, {**properties, FINGERPRINT: fingerprint})
+        elif found["properties"][FINGERPRINT] != fingerprint:
+            raise ForeignCollectionError(
+                f"the collection {self.physical!r} at {self._uri} holds another index: "
+                "choose another name with --collection"
+            )
+        with self._guard():
+            self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
+            if current is None:
+                # The first index is searchable while it grows.
+                self._client.create_alias(
+                    self.physical, self.name, timeout=CALL_TIMEOUT
+                )
+
+    def _create(self, dimension: int, properties: dict[str, str]) -> None:
+        with self._guard():
+            index = self._client.prepare_index_params()
+            if self.embedded:
+                index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+            else:
+                index.add_index(
+                    "vector",
+                    index_type="HNSW",
+                    metric_type="COSINE",
+                    params={"M": 16, "efConstruction": 200},
+                )
+            self._client.create_collection(
+                self.physical,
+                schema=_schema(dimension),
+                index_params=index,
+                consistency_level="Strong",
+                properties=properties,
+                timeout=CALL_TIMEOUT,
+            )
+
+    def open(self) -> dict[str, str]:
+        """Open the collection behind the alias, for reading; returns its properties.
+
+        Raises `NoIndexError` where there is none.
+        """
+        found = self.describe(self.name)
+        if found is None:
+            raise NoIndexError(f"no collection {self.name!r} at {self._uri}")
+        self.physical = found["collection_name"]
+        with self._guard():
+            self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
+        return dict(found["properties"])
+
+    def claim(self, writer: str) -> None:
+        """Leave the mark of the run that is about to write."""
+        with self._guard():
+            self._client.alter_collection_properties(
+                self.physical, {WRITER: writer}, timeout=CALL_TIMEOUT
+            )
+
+    def finish(self) -> None:
+        """Flush, move the alias here, and drop what it pointed to before."""
+        with self._guard():
+            self._client.flush(self.physical, timeout=CALL_TIMEOUT)
+        current = self.describe(self.name)
+        if current is None or current["collection_name"] != self.physical:
+            with self._guard():
+                self._client.alter_alias(self.physical, self.name, timeout=CALL_TIMEOUT)
+        for other in self._siblings():
+            if other != self.physical:
+                with self._guard():
+                    self._client.drop_collection(other, timeout=CALL_TIMEOUT)
+
+    def flush(self) -> None:
+        """Make what was written permanent, without moving the alias."""
+        with self._guard():
+            self._client.flush(self.physical, timeout=CALL_TIMEOUT)
+
+    def drop(self) -> bool:
+        """Drop the alias and every physical collection of this name; was there any?"""
+        found = self.describe(self.name)
+        siblings = self._siblings()
+        with self._guard():
+            if found is not None:
+                self._client.drop_alias(self.name, timeout=CALL_TIMEOUT)
+            for name in siblings:
+                self._client.drop_collection(name, timeout=CALL_TIMEOUT)
+        return bool(found or siblings)
+
+    def _siblings(self) -> list[str]:
+        """Our physical collections of this name, of any fingerprint."""
+        with self._guard():
+            names = self._client.list_collections(timeout=CALL_TIMEOUT)
+        prefix = f"{self.name}__"
+        return [
+            name
+            for name in names
+            if name.startswith(prefix)
+            and len(name) == len(prefix) + 8
+            and self._is_ours(name)
+        ]
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            return self.describe(name) is not None
+        except ForeignCollectionError:
+            return False
+
+    # --- rows ------------------------------------------------------------------------
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """Write rows, each with all of its fields; ids must differ."""
+        for batch in _batches(rows):
+            with self._guard():
+                answer = self._client.upsert(self.physical, batch, timeout=CALL_TIMEOUT)
+            if answer["upsert_count"] != len(batch):
+                raise self._break(
+                    f"Milvus acknowledged {answer['upsert_count']} of {len(batch)} rows"
+                )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete rows by primary key; absent ones are no error."""
+        for start in range(0, len(ids), UPSERT_ROWS):
+            with self._guard():
+                self._client.delete(
+                    self.physical,
+                    ids=list(ids[start : start + UPSERT_ROWS]),
+                    timeout=CALL_TIMEOUT,
+                )
+
+    def count(self) -> int:
+        """How many rows the collection holds, doubled ones counted twice."""
+        with self._guard():
+            answer = self._client.query(
+                self.physical, output_fields=["count(*)"], timeout=CALL_TIMEOUT
+            )
+        return int(answer[0]["count(*)"])
+
+    def keys(self) -> Iterator[RowKey]:
+        """The key of every row, in no order, doubled ones twice."""
+        with self._guard():
+            if self.embedded:
+                # milvus-lite's iterator scans again for each page.
+                pages = iter(
+                    [
+                        self._client.query(
+                            self.physical, filter='id != ""', output_fields=KEY_FIELDS
+                        )
+                    ]
+                )
+            else:
+                pages = self._pages()
+            for page in pages:
+                for row in page:
+                    yield RowKey(*(row[field] for field in KEY_FIELDS))
+
+    def _pages(self) -> Iterator[list[Row]]:
+        iterator = self._client.query_iterator(
+            self.physical, batch_size=READ_ROWS, output_fields=KEY_FIELDS
+        )
+        try:
+            while page := iterator.next():
+                yield page
+        finally:
+            iterator.close()
+
+    def fetch(self, ids: Sequence[str]) -> list[Row]:
+        """The rows with these ids, all fields, those that are there."""
+        rows: list[Row] = []
+        for start in range(0, len(ids), UPSERT_ROWS):
+            with self._guard():
+                rows += self._client.get(
+                    self.physical,
+                    ids=list(ids[start : start + UPSERT_ROWS]),
+                    output_fields=["*"],
+                    timeout=CALL_TIMEOUT,
+                )
+        return rows
+
+    def search(self, vector: NDArray[np.float32], limit: int) -> list[Row]:
+        """The nearest rows by cosine, best first, without their vectors.
+
+        Each has `score` (the cosine) beside the fields.
+        """
+        fields = [f for f in FIELDS if f != "vector"]
+        with self._guard():
+            hits = self._client.search(
+                self.physical,
+                data=[vector],
+                limit=limit,
+                output_fields=fields,
+                search_params={"params": {"ef": max(64, 2 * limit)}},
+                timeout=CALL_TIMEOUT,
+            )
+        return [
+            {"id": hit["id"], **hit["entity"], "score": float(hit["distance"])}
+            for hit in hits[0]
+        ]
+
+    # --- errors ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn what pymilvus and gRPC raise into our errors."""
+        import grpc
+        from pymilvus.exceptions import MilvusException, MilvusUnavailableException
+
+        try:
+            yield
+        except (MilvusUnavailableException, grpc.RpcError) as error:
+            raise self._break(_one_line(error), StoreUnavailableError) from error
+        except MilvusException as error:
+            lost = "UNAVAILABLE" in str(error) or "Fail connecting" in str(error)
+            kind = StoreUnavailableError if lost else StoreError
+            raise self._break(_one_line(error), kind) from error
+        except (OSError, ValueError) as error:
+            raise self._break(_one_line(error)) from error
+
+    def _break(
+        self, message: str, kind: type[CodxIndexError] = StoreError
+    ) -> CodxIndexError:
+        self._broken = True
+        return kind(f"Milvus at {self._uri}: {message}")
+
+
+FIELDS = [
+    *KEY_FIELDS,
+    "start_line",
+    "end_line",
+    "language",
+    "symbol",
+    "text",
+    "vector",
+]
+
+
+def _schema(dimension: int) -> CollectionSchema:
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("path", DataType.VARCHAR, max_length=4096)
+    schema.add_field("file_hash", DataType.VARCHAR, max_length=64)
+    for name in ("chunk_no", "chunk_count", "start_line", "end_line"):
+        schema.add_field(name, DataType.INT32)
+    schema.add_field("language", DataType.VARCHAR, max_length=64)
+    schema.add_field("symbol", DataType.VARCHAR, max_length=4096)
+    schema.add_field("text", DataType.VARCHAR, max_length=65535)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
+    return schema
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        cost = len(row["text"].encode()) + row["vector"].nbytes + 512
+        if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += cost
+    if batch:
+        yield batch
+
+
+def _one_line(error: BaseException) -> str:
+    message = getattr(error, "message", "") or str(error) or type(error).__name__
+    return " ".join(str(message).split())[:300]
+
+
+# --- opening -------------------------------------------------------------------------
+
+
+def connect(uri: str, token: str, name: str) -> Store:
+    """A Milvus that somebody else serves.
+
+    Raises `StoreUnavailableError` after a few attempts: pymilvus tells a dead server, a
+    wrong token and a wrong certificate apart no better than this.
+    """
+    _silence()
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import MilvusException
+
+    pause = CONNECT_PAUSE
+    for attempt in range(CONNECT_ATTEMPTS):
+        try:
+            # Clients of one address share a channel unless told otherwise.
+            client = MilvusClient(uri, token=token, timeout=10, dedicated=True)
+            return Store(client, name, uri, embedded=False)
+        except (MilvusException, OSError, ValueError) as error:
+            if attempt + 1 == CONNECT_ATTEMPTS:
+                raise StoreUnavailableError(
+                    f"no Milvus answers at {uri}: is it running, is the token right, "
+                    "and does the scheme (http or https) match its certificate?"
+                ) from error
+        time.sleep(pause)
+        pause *= 2
+    raise AssertionError("unreachable")
+
+
+def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store:
+    """Open the embedded database and serve it on a private Unix socket.
+
+    The socket lies in the state folder (0700), so nobody else can connect and nothing
+    listens on a port; other processes of this user read through it meanwhile.
+    `patience` (seconds) is how long to wait for another process to close the database.
+    milvus-lite's `start_server_in_thread` is an inner interface: its version is pinned.
+    """
+    _silence()
+    try:
+        from milvus_lite.adapter.grpc.server import start_server_in_thread
+        from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
+    except ImportError as error:
+        raise StateError(f"the embedded Milvus is not usable here: {error}") from error
+    from pymilvus import MilvusClient
+
+    folder, release_folder = _socket_folder(state_dir)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            server, db, _ = start_server_in_thread(
+                database, host=f"unix:{folder}/s", port=0
+            )
+            break
+        except DataDirLockedError:
+            if time.monotonic() > deadline:
+                release_folder()
+                raise LockedError(
+                    f"the database {database} is in use by another process"
+                ) from None
+            time.sleep(0.05)
+        except (MilvusLiteError, OSError, RuntimeError, ValueError) as error:
+            release_folder()
+            raise StateError(f"cannot open {database}: {_one_line(error)}") from error
+
+    def release() -> None:
+        server.stop(grace=None).wait()
+        # Before the database is free: the next process binds this very path.
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/s:0")
+        db.close()
+        release_folder()
+
+    client = MilvusClient(f"unix:{folder}/s:0", dedicated=True)
+    return Store(client, name, database, embedded=True, release=release)
+
+
+def read(database: str, state_dir: str, name: str) -> Store:
+    """The embedded database for a reader: through the socket of whoever has it open,
+    else opened here."""
+    if not os.path.isdir(database):
+        raise NoIndexError(f"no database at {database}")
+    deadline = time.monotonic() + READER_PATIENCE
+    while True:
+        store = _through_socket(database, state_dir, name)
+        if store is not None:
+            return store
+        with contextlib.suppress(LockedError):
+            return serve(database, state_dir, name, patience=0.2)
+        if time.monotonic() > deadline:
+            raise LockedError(f"the database {database} is in use by another process")
+
+
+def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
+    import socket
+
+    folder, release_folder = _socket_folder(state_dir)
+    try:
+        # gRPC would retry for seconds where a plain connect knows at once.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(f"{folder}/s:0")
+        _silence()
+        from pymilvus import MilvusClient
+        from pymilvus.exceptions import MilvusException
+
+        client = MilvusClient(f"unix:{folder}/s:0", timeout=5, dedicated=True)
+    except OSError:
+        release_folder()
+        return None
+    except MilvusException:
+        release_folder()
+        return None
+    return Store(client, name, database, embedded=True, release=release_folder)
+
+
+def _socket_folder(state_dir: str) -> tuple[str, Callable[[], None]]:
+    """A path of the state folder short enough for a socket, and how to let go of it."""
+    if len(os.fsencode(state_dir)) + len("/s:0") <= SOCKET_PATH_LIMIT:
+        return state_dir, lambda: None
+    handle = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    short = f"/proc/self/fd/{handle}"
+    if not os.path.isdir(short):
+        os.close(handle)
+        raise StateError(
+            f"the path of the state folder is too long for a socket: {state_dir}"
+        )
+    return short, lambda: os.close(handle)
+
+
+def _silence() -> None:
+    """pymilvus and milvus-lite log whole tracebacks of what we report in one line."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for name in ("pymilvus", "milvus_lite", "grpc"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
+
+
+def signature(database: str, physical: str) -> str:
+    """What the embedded database looks like on disk, without opening it as one.
+
+    "" where the collection is not there. Reading leaves it as it is; any write changes
+    the collection's `manifest.json`, its list of segments or its log. Index files are
+    left out: they follow from the segments.
+    """
+    root = os.path.join(database, "collections", physical)
+    digest = hashlib.sha256()
+    try:
+        for name in ("schema.json", "manifest.json"):
+            with open(os.path.join(root, name), "rb") as file:
+                digest.update(file.read() + b"\0")
+        with open(os.path.join(database, "aliases.json"), "rb") as file:
+            digest.update(json.dumps(json.load(file), sort_keys=True).encode())
+        for folder, folders, names in os.walk(root):
+            folders[:] = sorted(set(folders) - {"indexes"})
+            for name in sorted(names):
+                found = os.lstat(os.path.join(folder, name))
+                if stat.S_ISREG(found.st_mode) and not name.startswith("manifest.json"):
+                    where = os.path.relpath(os.path.join(folder, name), root)
+                    digest.update(f"{where}\0{found.st_size}\0".encode())
+    except (OSError, ValueError):
+        return ""
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""From the bytes of a file to its text, without ever failing."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from posixpath import basename
+
+# UTF-32 first: its little-endian mark begins with UTF-16's.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# Bytes that text has no use for; backspace to carriage return and escape do occur in it.
+_CONTROLS = bytes(set(range(0x20)) - set(range(0x08, 0x0E)) - {0x1B}) + b"\x7f"
+_MAX_CONTROL_SHARE = 0.05  # compressed data has about 0.1
+
+# The detector chooses among the encodings of other than Latin alphabets; see below.
+_NOT_LATIN = [
+    "cp1251",
+    "koi8_r",
+    "cp1253",
+    "cp932",
+    "euc_jp",
+    "gb18030",
+    "big5",
+    "cp949",
+]
+_SAMPLE_BYTES = 16_384
+_LINE_BEYOND_ASCII = re.compile(rb"[^\n\x80-\xff]*[\x80-\xff][^\n]*\n?")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+
+_BUNDLED = {"js", "mjs", "cjs", "jsx", "ts", "css", "html", "htm", "svg", "map"}
+_LONG_LINE = 5_000
+_LONG_AVERAGE = 300
+_SMALL_TEXT = 20_000
+
+
+def decode(data: bytes) -> str | None:
+    """The text of a file, None where it is binary; any bytes at all give one or the other.
+
+    A byte order mark decides (and is dropped), then UTF-8 where the bytes are valid, then
+    Windows-1252 for Latin alphabets and a guess for others; Latin-1 where nothing else fits.
+    NUL characters, or many other control characters, are binary.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            text = _try_decode(data[len(mark) :], encoding)
+            if text is not None:
+                return None if "\0" in text or _is_binary(text.encode()) else text
+    if b"\0" in data or _is_binary(data):
+        return None
+    text = _try_decode(data, "utf-8")
+    return _decode_eight_bit(data) if text is None else text
+
+
+def is_blank(text: str) -> bool:
+    """True where there is nothing but white space."""
+    return not text.strip()
+
+
+def looks_minified(text: str, path: str) -> bool:
+    """True for the output of a bundler or minifier: nobody reads it, and it has many chunks.
+
+    Only for the kinds of file that are shipped to browsers, by content alone: lines over
+    5,000 characters hold more than half of the text, or a text over 20,000 characters has
+    over 300 in its average line.
+    """
+    if basename(path).lower().rpartition(".")[2] not in _BUNDLED:
+        return False
+    lines = text.split("\n")
+    if len(text) > _SMALL_TEXT and len(text) > _LONG_AVERAGE * len(lines):
+        return True
+    return 2 * sum(len(line) for line in lines if len(line) > _LONG_LINE) > len(text)
+
+
+def _is_binary(data: bytes) -> bool:
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    return controls > _MAX_CONTROL_SHARE * len(data)
+
+
+def _try_decode(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _decode_eight_bit(data: bytes) -> str:
+    guess = _guess_encoding(_sample_beyond_ascii(data))
+    for encoding in (guess, "cp1252"):
+        text = _try_decode(data, encoding)
+        if text is not None:
+            return text
+    return data.decode("latin-1")
+
+
+def _sample_beyond_ascii(data: bytes) -> bytes:
+    """Some lines beyond ASCII: the language of the comments, not of the keywords."""
+    sample = bytearray()
+    for line in _LINE_BEYOND_ASCII.finditer(data):
+        if sample and len(sample) + len(line[0]) > _SAMPLE_BYTES:
+            break
+        sample += line[0][:_SAMPLE_BYTES]
+    return bytes(sample)
+
+
+def _guess_encoding(sample: bytes) -> str:
+    # In a Latin alphabet accented letters stand among ASCII ones. The detector is not asked
+    # then: a few letters tell it too little, and it may see Cyrillic or Japanese.
+    runs = [len(run) for run in _BEYOND_ASCII.findall(sample)]
+    if 2 * sum(run for run in runs if run > 2) <= sum(runs):
+        return "cp1252"
+    from charset_normalizer import from_bytes
+
+    guess = from_bytes(sample, cp_isolation=_NOT_LATIN).best()
+    return guess.encoding if guess else "cp1252"
+
+
+def read_text(path: str, data: bytes) -> tuple[str, str]:
+    """The text of a file and "", or "" and the reason why it is not indexed."""
+    text = decode(data)
+    if text is None:
+        return "", "binary"
+    if is_blank(text):
+        return "", "empty"
+    if looks_minified(text, path):
+        return "", "generated"
+    return text, ""

@@ -1,0 +1,144 @@
+"""The data that passes between the modules: frozen, slotted, without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A candidate file as the scan saw it, not opened yet.
+
+    `path` is relative to the project root, with `/`, decoded as `os.fsdecode` does
+    (bytes that are not UTF-8 become lone surrogates). Times are nanoseconds.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of whole lines of one file, small enough for the model.
+
+    Lines are 1-based and inclusive. `text` is exactly these lines, without the line
+    break that ends the last one; where a single line is too long for the model, several
+    chunks share its number and their texts joined give the line.
+    """
+
+    start_line: int
+    end_line: int
+    symbol: str
+    text: str
+    tokens: int
+
+    @property
+    def embedded_text(self) -> str:
+        """What the model sees: the dotted symbol, then the text. Never the path, so
+        that a renamed file keeps its vectors."""
+        return f"{self.symbol}\n{self.text}" if self.symbol else self.text
+
+
+Stat = tuple[int, int, int, int]
+"""(size, mtime_ns, ctime_ns, inode): what tells, without opening it, that a file is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the manifest knows of one file.
+
+    `stat` is None where the fields may not be trusted: the file was touched within the
+    clock's granularity of being read, or the record comes from an audit of the rows.
+    `file_hash` is the blob id of the indexed bytes, "" where the rows are not right.
+    `reason` says why a file has no rows ("binary", "empty", …), "" where it has some.
+    """
+
+    path: str
+    stat: Stat | None
+    file_hash: str
+    chunk_count: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A file that must be indexed: the bytes that were hashed are the bytes that are
+    chunked. `stat` as in `FileRecord`."""
+
+    path: str
+    data: bytes
+    file_hash: str
+    stat: Stat | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedFile:
+    """One file as a worker returns it: its chunks, or the reason why it has none."""
+
+    path: str
+    language: str
+    chunks: tuple[Chunk, ...]
+    reason: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedFile:
+    """One file of `size` bytes, ready to be written.
+
+    `vectors` has one float32 row of unit length a chunk: shape (len(chunks), dimension).
+    `record` is what the manifest will say once Milvus has acknowledged the rows.
+    """
+
+    record: FileRecord
+    size: int
+    language: str
+    chunks: tuple[Chunk, ...]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class FileCounts:
+    """Files of a run or of a plan, by what happened (or would happen) to them."""
+
+    scanned: int = 0
+    unchanged: int = 0
+    added: int = 0
+    modified: int = 0
+    renamed: int = 0
+    deleted: int = 0
+    failed: int = 0
+    read: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ChunkCounts:
+    """Chunks of a run. `total` is what the collection holds at its end."""
+
+    total: int = 0
+    embedded: int = 0
+    cached: int = 0
+    upserted: int = 0
+    deleted: int = 0
+    truncated: int = 0
+
+
+@dataclass(slots=True)
+class Seconds:
+    """`chunk` and `embed` are summed over the workers; the others are wall time."""
+
+    total: float = 0.0
+    scan: float = 0.0
+    diff: float = 0.0
+    chunk: float = 0.0
+    embed: float = 0.0
+    upsert: float = 0.0

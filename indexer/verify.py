@@ -1,0 +1,116 @@
+"""Is the collection equal to the tree? Compares every row with what chunking gives now."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from indexer.audit import Audit
+from indexer.batching import chunked_files
+from indexer.config import Settings
+from indexer.diff import compare
+from indexer.errors import NoIndexError
+from indexer.index import Index, identify
+from indexer.lock import run_lock
+from indexer.pool import available_cpus, open_executor
+from indexer.reader import Reader, scan_project
+from indexer.report import Report
+from indexer.scan import open_root
+from indexer.store import Row, Store
+from indexer.types import ChangedFile, ChunkedFile
+from indexer.writer import chunk_rows
+
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file (or a row's path) and what is wrong with its rows."""
+
+    path: str
+    problem: str
+
+
+def verify(settings: Settings, report: Report) -> list[Difference]:
+    """Every difference between tree and collection; [] when they are equal.
+
+    Holds the lock, reads every file and every row, embeds nothing: of a vector it checks
+    that it is there and of unit length. Raises `NoIndexError` where there is no index.
+    """
+    if not settings.has_state:
+        raise NoIndexError(
+            f"no index in {settings.project}: build it with codx-index run"
+        )
+    identity = identify(settings)
+    report.fingerprint = identity.fingerprint
+    with ExitStack() as stack:
+        stack.enter_context(run_lock(settings.lock_path))
+        index = stack.enter_context(closing(Index(settings, identity)))
+        root_fd = stack.enter_context(open_root(settings.project))
+        store = index.open_existing()
+        if store.physical != index.physical:
+            return [Difference("", "the index was built with other settings")]
+        tree = scan_project(settings, report)
+        comparison = compare(tree.files, {})
+        reader = Reader(
+            root_fd,
+            tree,
+            Audit({}, {}),
+            comparison,
+            report,
+            max_file_size=settings.max_file_size,
+        )
+        jobs = settings.jobs or available_cpus()
+        executor = stack.enter_context(
+            open_executor(settings.executor, jobs, identity.backend)
+        )
+        pairs = chunked_files(reader, executor, jobs)
+        differences = list(_compare(store, pairs, report))
+    differences += [Difference(*failure) for failure in report.failures.items()]
+    return sorted(differences, key=lambda difference: difference.path)
+
+
+def _compare(
+    store: Store, pairs: Iterator[tuple[ChangedFile, ChunkedFile]], report: Report
+) -> Iterator[Difference]:
+    rows = Counter[str]()
+    paths: dict[str, str] = {}
+    for key in store.keys():
+        rows[key.id] += 1
+        paths[key.id] = key.path
+    report.chunks.total = rows.total()
+    for change, file in pairs:
+        if file.error:
+            report.fail(change.path, file.error)
+            continue
+        expected = chunk_rows(change.path, change.file_hash, file.language, file.chunks)
+        found = {row["id"]: row for row in store.fetch([row["id"] for row in expected])}
+        problem = _first_problem(expected, found, rows)
+        if problem:
+            yield Difference(change.path, problem)
+        for row in expected:
+            paths.pop(row["id"], None)
+        report.files.unchanged += not problem and bool(expected)
+    for path in sorted(set(paths.values())):
+        yield Difference(path, "rows that belong to no file as it is now")
+
+
+def _first_problem(
+    expected: list[Row], found: dict[str, Row], rows: Counter[str]
+) -> str:
+    for row in expected:
+        number, there = row["chunk_no"], found.get(row["id"])
+        if there is None:
+            return f"row {number} is missing"
+        if rows[row["id"]] != 1:
+            return f"row {number} is there {rows[row['id']]} times"
+        for field, value in row.items():
+            if there[field] != value:
+                return f"row {number} has another {field}"
+        length = math.sqrt(sum(float(x) ** 2 for x in there["vector"]))
+        if not abs(length - 1) <= UNIT_TOLERANCE:
+            return f"the vector of row {number} has length {length:.4f}"
+    return ""

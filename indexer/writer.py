@@ -1,0 +1,169 @@
+"""The write protocol, on one screen.
+
+For each group of files: (1) upsert all new rows, (2) delete their stale rows by id,
+(3) commit manifest and cache. Rows of files that are gone go last. One flush at the end.
+After any store error nothing more is written and nothing is flushed: the next run finds
+the manifest dirty, reads the rows and repairs.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+from indexer.audit import Audit
+from indexer.cache import EmbeddingCache
+from indexer.errors import StoreError
+from indexer.manifest import DIRTY, Manifest
+from indexer.report import Report
+from indexer.scan import escape_path
+from indexer.store import Row, Store, row_id
+from indexer.types import Chunk, EmbeddedFile, FileRecord
+
+# A group is what a kill can cost. Small enough to lose little, large enough that the
+# manifest's fsync does not count.
+GROUP_ROWS = 512
+GROUP_SECONDS = 2.0
+
+
+class Writer:
+    """Writes embedded files and deletions; knows the records and stale ids before.
+
+    `open_store` is called by `begin`, at the first write: a run that writes nothing opens
+    nothing.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        manifest: Manifest,
+        cache: EmbeddingCache,
+        known: Audit,
+        report: Report,
+    ) -> None:
+        self._open_store = open_store
+        self._manifest = manifest
+        self._cache = cache
+        self._known = known
+        self._counts = report.chunks
+        self._seconds = report.seconds
+        self._store: Store | None = None
+        self._group: list[EmbeddedFile] = []
+        self._rows = 0
+        self._since = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        """Was, or may something have been, written?"""
+        return self._store is not None
+
+    def begin(self) -> Store:
+        """Open the store and leave our mark, here and there, before the first write."""
+        if self._store is None:
+            self._manifest.set(state=DIRTY)
+            store = self._open_store()
+            store.claim(uuid.uuid4().hex)
+            self._store = store
+        return self._store
+
+    def add(self, file: EmbeddedFile) -> None:
+        """Take a file; written with its group."""
+        self._group.append(file)
+        self._rows += len(file.chunks)
+        if self._rows >= GROUP_ROWS or time.monotonic() - self._since > GROUP_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the group that has gathered."""
+        group, self._group, self._rows = self._group, [], 0
+        rows = [row for file in group for row in _rows(file)]
+        stale = [
+            stale_id
+            for file in group
+            for stale_id in self._stale_ids(file.record.path, len(file.chunks))
+        ]
+        self._write(rows, stale)
+        self._manifest.commit([file.record for file in group])
+        self._cache.commit()
+        self._since = time.monotonic()
+
+    def delete(self, records: Iterable[FileRecord]) -> None:
+        """Delete the rows and records of files that are gone from the index."""
+        gone = list(records)
+        self._write(
+            [], [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)]
+        )
+        self._manifest.commit(deleted=[record.path for record in gone])
+
+    def finish(self, *, complete: bool) -> None:
+        """Flush what was written and, when the index is complete, move the alias here.
+
+        Raises `StoreError` where the collection does not hold as many rows as it should:
+        better to fail than to exit 0 over an index that is not right.
+        """
+        started = time.perf_counter()
+        store = self.begin()
+        if complete:
+            store.finish()
+        else:
+            store.flush()
+        unrepaired = sum(len(ids) for ids in self._known.stale.values())
+        expected = self._manifest.chunk_total() + unrepaired
+        if (found := store.count()) != expected:
+            raise StoreError(
+                f"the collection holds {found} rows where {expected} were written: "
+                "run again to repair it"
+            )
+        self._seconds.upsert += time.perf_counter() - started
+
+    def _write(self, rows: list[Row], stale: list[str]) -> None:
+        if not rows and not stale:
+            return
+        started = time.perf_counter()
+        store = self.begin()
+        store.upsert(rows)
+        store.delete(stale)
+        self._counts.upserted += len(rows)
+        self._counts.deleted += len(stale)
+        self._seconds.upsert += time.perf_counter() - started
+
+    def _stale_ids(self, path: str, new_count: int) -> list[str]:
+        """Ids of the rows that this path had and, with `new_count` chunks, has no more."""
+        kept = {row_id(path, number) for number in range(new_count)}
+        stale = self._known.stale.pop(path, set()) - kept
+        if old := self._known.records.get(path):
+            stale |= {row_id(path, n) for n in range(new_count, old.chunk_count)}
+        return sorted(stale)
+
+
+def _rows(file: EmbeddedFile) -> list[Row]:
+    keyed = chunk_rows(
+        file.record.path, file.record.file_hash, file.language, file.chunks
+    )
+    return [
+        {**row, "vector": vector}
+        for row, vector in zip(keyed, file.vectors, strict=True)
+    ]
+
+
+def chunk_rows(
+    path: str, file_hash: str, language: str, chunks: Sequence[Chunk]
+) -> list[Row]:
+    """The rows of a file, all fields but the vector."""
+    shown = escape_path(path)
+    return [
+        {
+            "id": row_id(path, number),
+            "path": shown,
+            "file_hash": file_hash,
+            "chunk_no": number,
+            "chunk_count": len(chunks),
+            "start_line": chunk.start_line,
+            "end_line": chunk.end_line,
+            "language": language,
+            "symbol": chunk.symbol,
+            "text": chunk.text,
+        }
+        for number, chunk in enumerate(chunks)
+    ]

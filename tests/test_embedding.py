@@ -1,0 +1,588 @@
+"""Backends and embedders, with the real model. torch takes seconds to import, and so does
+a conversion: what needs them is made once, by the fixtures of the session."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import itertools
+import json
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer import conversion, embedding
+from indexer.embedding import (
+    DEFAULT_MODEL,
+    Backend,
+    Embedder,
+    ModelInfo,
+    choose_backend,
+    load_embedder,
+    load_tokenizer,
+    resolve_model,
+)
+from indexer.errors import ModelError, StateError, UsageError
+from indexer.model import load_sentence_transformer, quiet
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Vectors = NDArray[np.float32]
+
+
+def code_texts(limit: int) -> list[str]:
+    """Definitions of the standard library: real code of 10 to 250 tokens."""
+    texts = []
+    for module in (ast, random, shutil, subprocess, threading):
+        source = Path(str(module.__file__)).read_text()
+        for node in ast.parse(source).body:
+            segment = ast.get_source_segment(source, node) or ""
+            if 30 < len(segment) < 700:
+                texts.append(segment)
+    return texts[:: max(1, len(texts) // limit)][:limit]
+
+
+def cosines(a: Vectors, b: Vectors) -> Vectors:
+    product: Vectors = (a * b).sum(axis=1)
+    return product
+
+
+@pytest.fixture(autouse=True)
+def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BACKEND", "PRECISION"):
+        monkeypatch.delenv(f"CODX_INDEX_{name}", raising=False)
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "cpu")  # also where there is a GPU
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def model(cache: str) -> ModelInfo:
+    return resolve_model(DEFAULT_MODEL, cache)
+
+
+def convert(model: ModelInfo, cache: str, precision: str) -> Backend:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CODX_INDEX_DEVICE", "cpu")
+        patch.setenv("CODX_INDEX_PRECISION", precision)
+        return choose_backend(model, cache, convert=True)
+
+
+@pytest.fixture(scope="session")
+def f32(model: ModelInfo, cache: str) -> Backend:
+    return convert(model, cache, "f32")
+
+
+@pytest.fixture(scope="session")
+def bf16(model: ModelInfo, cache: str) -> Backend:
+    return convert(model, cache, "bf16")
+
+
+@pytest.fixture(scope="session")
+def embedder(bf16: Backend) -> Embedder:
+    return load_embedder(bf16)
+
+
+@pytest.fixture(scope="session")
+def original(model: ModelInfo) -> SentenceTransformer:
+    return load_sentence_transformer(model.folder, "cpu", "f32")
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    return code_texts(40)
+
+
+@pytest.fixture(scope="session")
+def expected(original: SentenceTransformer, texts: list[str]) -> Vectors:
+    with quiet():
+        return np.asarray(original.encode(texts, normalize_embeddings=True))
+
+
+@pytest.fixture(scope="session")
+def plain_folder(model: ModelInfo, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random BERT of 2 layers and 32 dimensions as transformers saves it."""
+    folder = str(tmp_path_factory.mktemp("plain"))
+    with quiet():
+        import torch
+        from transformers import AutoTokenizer, BertConfig, BertModel
+
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=30522,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=64,
+        )
+        BertModel(config).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(model.folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(plain_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with a Dense layer on top, as today's sentence-transformers saves it."""
+    folder = str(tmp_path_factory.mktemp("tiny"))
+    with quiet():
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.base.modules import Dense
+
+        plain = load_sentence_transformer(plain_folder, "cpu", "f32")
+        parts = [plain[0], plain[1], Dense(32, 24)]
+        SentenceTransformer(modules=parts, device="cpu").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: str, cache: str) -> Backend:
+    return convert(resolve_model(tiny_folder, cache), cache, "f32")
+
+
+# Choosing
+
+
+def test_choice_is_the_same_before_and_after_the_conversion(
+    model: ModelInfo, bf16: Backend, cache: str, tmp_path: Path
+) -> None:
+    before = choose_backend(model, str(tmp_path), convert=False)
+    after = choose_backend(model, cache, convert=False)
+    assert replace(before, cache_dir=cache) == after
+    assert not (tmp_path / "models").exists()
+    assert pickle.loads(pickle.dumps(after)) == after
+
+
+@pytest.mark.parametrize("flags", ["fpu avx512_bf16", "amx_bf16 sse", "fpu sse", None])
+def test_bf16_only_where_the_processor_has_it(
+    flags: str | None, model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake_open(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name != "/proc/cpuinfo":
+            return open(name, *args, **kwargs)
+        if flags is None:
+            raise FileNotFoundError
+        (tmp_path / "cpuinfo").write_text(f"model name : x\nflags : {flags}\n")
+        return open(tmp_path / "cpuinfo")
+
+    monkeypatch.setattr(embedding, "open", fake_open, raising=False)
+    backend = choose_backend(model, str(tmp_path), convert=False)
+    assert backend.precision == ("bf16" if "bf16" in (flags or "") else "f32")
+
+
+def test_overrides(
+    model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODX_INDEX_BACKEND", "sentence-transformers")
+    backend = choose_backend(model, str(tmp_path), convert=True)
+    assert (backend.kind, backend.precision) == ("sentence-transformers", "f32")
+    monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
+    for precision in ("f32", "bf16"):
+        monkeypatch.setenv("CODX_INDEX_PRECISION", precision)
+        backend = choose_backend(model, str(tmp_path), convert=False)
+        assert (backend.kind, backend.precision) == ("openvino", precision)
+
+
+@pytest.mark.parametrize("name", ["DEVICE", "BACKEND", "PRECISION"])
+def test_unknown_overrides_are_usage_errors(
+    name: str, model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"CODX_INDEX_{name}", "fast")
+    with pytest.raises(UsageError, match=f"CODX_INDEX_{name} is 'fast'"):
+        choose_backend(model, str(tmp_path), convert=False)
+
+
+def test_a_gpu_is_asked_for_once(
+    model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    asked = itertools.count(1)
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(next(asked)))
+    monkeypatch.setattr("glob.glob", lambda *a, **k: ["/dev/nvidia0"])
+    for _ in range(2):
+        backend = choose_backend(model, str(tmp_path), convert=False)
+        assert (backend.kind, backend.device) == ("sentence-transformers", "cuda")
+    assert next(asked) == 2
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "cpu")
+    assert choose_backend(model, str(tmp_path), convert=False).device == "cpu"
+
+
+def test_a_gpu_that_is_not_there(
+    model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "cuda")
+    with pytest.raises(ModelError, match="no such device"):
+        choose_backend(model, str(tmp_path), convert=False)
+    monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
+    with pytest.raises(UsageError):
+        choose_backend(model, str(tmp_path), convert=False)
+
+
+def test_without_openvino(
+    model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "_openvino_version", lambda: "")
+    backend = choose_backend(model, str(tmp_path), convert=True)
+    assert backend.kind == "sentence-transformers"
+    monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
+    with pytest.raises(ModelError, match="not installed"):
+        choose_backend(model, str(tmp_path), convert=True)
+
+
+# Converting
+
+
+def test_conversion_is_quiet_announced_and_done_once(
+    tiny_folder: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps: list[str] = []
+    for _ in range(2):
+        model = resolve_model(tiny_folder, str(tmp_path))
+        choose_backend(model, str(tmp_path), convert=True, on_step=steps.append)
+    assert len(steps) == 1 and steps[0].startswith(f"converting {tiny_folder}")
+    assert capfd.readouterr() == ("", "")
+    assert not list((tmp_path / "models").glob(".tmp-*"))
+
+
+def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    checker: Any = importlib.import_module("openvino_telemetry.utils.opt_in_checker")
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with conversion._no_telemetry():
+        assert checker.OptInChecker._run_in_ci()
+    assert not checker.OptInChecker._run_in_ci()
+
+
+@pytest.mark.parametrize("fault", ["conversion failed", "not the original's"])
+def test_a_model_that_does_not_fit_is_remembered(
+    fault: str, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(original: Any) -> Any:
+        raise RuntimeError("no such operation\nand a stack of C++")
+
+    model = resolve_model(tiny_folder, str(tmp_path))
+    steps: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setenv("CODX_INDEX_PRECISION", "f32")
+        if fault == "not the original's":
+            patch.setattr(embedding, "_least_cosine", lambda *a: float("nan"))
+        else:
+            patch.setattr(conversion, "_trace", fail)
+        for _ in range(2):
+            backend = choose_backend(
+                model, str(tmp_path), convert=True, on_step=steps.append
+            )
+            assert backend.kind == "sentence-transformers"
+    assert len(steps) == 2 and fault in steps[1]
+    assert "\n" not in steps[1]
+    (folder,) = (path for path in (tmp_path / "models").iterdir() if path.is_dir())
+    assert [path.name for path in folder.iterdir()] == ["about.json"]
+    monkeypatch.setenv("CODX_INDEX_PRECISION", "f32")
+    monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
+    with pytest.raises(ModelError, match="cannot run on OpenVINO"):
+        choose_backend(model, str(tmp_path), convert=False)
+
+
+def test_f32_where_only_bf16_differs(
+    tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cosine = iter([0.5, 1.0])
+    monkeypatch.setattr(embedding, "_least_cosine", lambda *a: next(cosine))
+    monkeypatch.setattr(embedding, "_cpu_has_bf16", lambda: True)
+    model = resolve_model(tiny_folder, str(tmp_path))
+    for convert in (True, False):
+        backend = choose_backend(model, str(tmp_path), convert=convert)
+        assert (backend.kind, backend.precision) == ("openvino", "f32")
+
+
+def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    steps: list[str] = []
+    model = resolve_model(tiny_folder, str(tmp_path / "file"))
+    backend = choose_backend(
+        model, str(tmp_path / "file"), convert=True, on_step=steps.append
+    )
+    assert "cannot be written" in steps[1]
+    assert load_embedder(backend).encode(["text"]).vectors.shape == (1, 24)
+
+
+def test_full_disk_is_no_verdict_on_the_model(
+    tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    def full(*args: Any, **options: Any) -> None:
+        raise RuntimeError("Could not write 90 MB\nat file.cpp:1")
+
+    model = resolve_model(tiny_folder, str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino, "save_model", full)
+        with pytest.raises(StateError, match="cannot be written"):
+            choose_backend(model, str(tmp_path), convert=True)
+    assert not [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
+    assert choose_backend(model, str(tmp_path), convert=True).kind == "openvino"
+
+
+def test_the_loser_of_a_race_keeps_what_the_winner_made(tmp_path: Path) -> None:
+    for name in ("first", "second", "damaged"):
+        (tmp_path / name).mkdir()
+        conversion.write_about(str(tmp_path / name), {"pad_id": name})
+    target = str(tmp_path / "target")
+    conversion.publish(str(tmp_path / "first"), target)
+    conversion.publish(str(tmp_path / "second"), target)
+    assert conversion.read_about(target) == {"pad_id": "first"}
+    (tmp_path / "target" / "about.json").write_text("{")
+    conversion.publish(str(tmp_path / "second"), target)
+    assert conversion.read_about(target) == {"pad_id": "second"}
+
+
+def test_what_a_killed_conversion_left_is_swept(tmp_path: Path) -> None:
+    for name in (".tmp-old", ".tmp-new", "kept"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / ".tmp-old", (1, 1))
+    os.utime(tmp_path / "kept", (1, 1))
+    conversion.sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == [".tmp-new", "kept"]
+
+
+def test_a_damaged_conversion_is_a_model_error(tiny: Backend, tmp_path: Path) -> None:
+    backend = replace(tiny, cache_dir=str(tmp_path))
+    with pytest.raises(ModelError, match="no converted model"):
+        load_embedder(backend)
+    folder = embedding._converted_folder(backend)
+    shutil.copytree(embedding._converted_folder(tiny), folder)
+    Path(folder, "model.xml").write_text("<net")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_embedder(backend)
+
+
+def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
+    tiny_folder: str,
+) -> None:
+    with quiet():
+        original = load_sentence_transformer(tiny_folder, "cpu", "f32")
+        original.prompts = {"document": "passage: "}
+        with pytest.raises(ModelError, match="prompts"):
+            conversion.convert(original, "nowhere")
+        original.prompts = {}
+        with pytest.raises(ModelError, match="its first module is Pooling"):
+            original.pop(0)
+            conversion.convert(original, "nowhere")
+
+
+# Embedding
+
+
+def test_vectors_agree_with_sentence_transformers(
+    f32: Backend, embedder: Embedder, texts: list[str], expected: Vectors
+) -> None:
+    exact, fast = (
+        load_embedder(f32).encode(texts).vectors,
+        embedder.encode(texts).vectors,
+    )
+    assert cosines(exact, expected).min() >= 0.99999
+    assert cosines(fast, expected).min() >= 0.9998
+    best, _ = nearest(expected, expected)
+    assert (nearest(exact, expected)[0] == best).all()
+    # In bf16 neighbours may change places, but only where they are about as near.
+    assert nearest(fast, expected)[1].max() < 0.002
+
+
+def nearest(vectors: Vectors, reference: Vectors) -> tuple[NDArray[np.intp], Vectors]:
+    """The nearest neighbour of each row, and by how much the reference prefers its own."""
+    itself = 2 * np.eye(len(vectors), dtype=np.float32)
+    found = (vectors @ vectors.T - itself).argmax(axis=1)
+    similar = reference @ reference.T - itself
+    loss: Vectors = similar.max(axis=1) - similar[np.arange(len(found)), found]
+    return found, loss
+
+
+def test_encoding(embedder: Embedder, model: ModelInfo, texts: list[str]) -> None:
+    encoding = embedder.encode(texts)
+    assert encoding.vectors.shape == (len(texts), 384)
+    assert encoding.vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(encoding.vectors, axis=1), 1, atol=1e-6)
+    assert encoding.truncated == 0
+    assert encoding.tokens == sum(load_tokenizer(model).count(texts))
+    assert 0 <= encoding.padding < 8 * len(texts)
+    assert np.array_equal(embedder.encode_query(texts[3]), encoding.vectors[3])
+
+
+def test_no_texts(embedder: Embedder) -> None:
+    assert embedder.encode([]).vectors.shape == (0, 384)
+
+
+def assert_pure(embedder: Embedder, texts: Sequence[str]) -> None:
+    alone = np.vstack([embedder.encode([text]).vectors for text in texts])
+    assert np.array_equal(embedder.encode(texts).vectors, alone)
+    rng = random.Random(1)
+    for _ in range(2):
+        order = [rng.randrange(len(texts)) for _ in range(2 * len(texts))]
+        mixed = embedder.encode([texts[row] for row in order]).vectors
+        assert np.array_equal(mixed, alone[order])
+
+
+@pytest.mark.parametrize("backend", ["f32", "bf16", "tiny"])
+def test_a_vector_does_not_depend_on_its_neighbours(
+    backend: str, request: pytest.FixtureRequest
+) -> None:
+    texts = ["", *code_texts(14), "x = 1\n" * 500]
+    assert_pure(load_embedder(request.getfixturevalue(backend)), texts)
+
+
+def test_nor_with_sentence_transformers(tiny: Backend) -> None:
+    backend = replace(tiny, kind="sentence-transformers")
+    assert_pure(load_embedder(backend), ["", *code_texts(20), "x = 1\n" * 500])
+
+
+def test_backends_agree_on_a_model_from_a_folder(tiny: Backend) -> None:
+    assert (tiny.kind, tiny.model.dimension, tiny.model.max_tokens) == (
+        "openvino",
+        24,
+        64,
+    )
+    texts = ["", *code_texts(20), "x = 1\n" * 500]
+    converted = load_embedder(tiny).encode(texts)
+    plain = load_embedder(replace(tiny, kind="sentence-transformers")).encode(texts)
+    assert cosines(converted.vectors, plain.vectors).min() > 0.99999
+    assert np.allclose(np.linalg.norm(converted.vectors, axis=1), 1, atol=1e-6)
+    assert (converted.truncated, converted.tokens) == (plain.truncated, plain.tokens)
+    assert converted.truncated > 1
+    assert plain.padding == 0
+
+
+def test_a_transformers_folder_is_pooled_by_mean(plain_folder: str, cache: str) -> None:
+    model = resolve_model(plain_folder, cache)
+    assert (model.dimension, model.max_tokens) == (32, 64)
+    backend = convert(model, cache, "f32")
+    assert load_embedder(backend).encode(["text"]).vectors.shape == (1, 32)
+
+
+def test_truncation_keeps_the_special_tokens(
+    embedder: Embedder, model: ModelInfo, original: SentenceTransformer
+) -> None:
+    long = "word " * 300
+    encoding = embedder.encode([long, "short"])
+    assert (encoding.truncated, encoding.tokens) == (1, model.max_tokens + 3)
+    with quiet():
+        expected = original.encode([long], normalize_embeddings=True)
+    assert cosines(encoding.vectors[:1], np.asarray(expected))[0] > 0.9998
+    fits = embedder.encode(["word " * 254])
+    assert (fits.truncated, fits.tokens) == (0, 256)
+    assert np.array_equal(fits.vectors[0], encoding.vectors[0])
+
+
+@pytest.mark.parametrize("name", ["original", "tiny"])
+def test_tokens_are_counted_as_sentence_transformers_does(
+    name: str,
+    request: pytest.FixtureRequest,
+    model: ModelInfo,
+    tiny_folder: str,
+    cache: str,
+) -> None:
+    if name == "tiny":
+        model = resolve_model(tiny_folder, cache)
+    st = load_sentence_transformer(model.folder, "cpu", "f32")
+    texts = ["", "HTTPServer naïve ÜBER\t日本\x00\u200b x", *code_texts(20)]
+    st.max_seq_length = 10_000
+    with quiet():
+        theirs = st.preprocess(texts)["attention_mask"].sum(dim=1).tolist()
+    assert load_tokenizer(model).count(texts) == theirs
+
+
+def test_lower_casing_settings_are_followed(
+    tiny_folder: str, tmp_path: Path, cache: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "lower"))
+    raw = json.loads((folder / "tokenizer.json").read_text())
+    raw["normalizer"]["lowercase"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(raw))
+    text = "HTTPServer"
+    cased = load_tokenizer(resolve_model(str(folder), cache)).count([text])
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    settings["do_lower_case"] = True
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    lower = load_tokenizer(resolve_model(str(folder), cache)).count([text])
+    assert lower == load_tokenizer(resolve_model(tiny_folder, cache)).count([text])
+    assert lower != cased
+
+
+def test_prompts_are_put_before_and_counted(
+    tiny: Backend, tiny_folder: str, tmp_path: Path, cache: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "prompted"))
+    settings = {"prompts": {"document": "a b c", "query": "d"}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    model = resolve_model(str(folder), cache)
+    assert model.max_tokens == 61
+    plain = replace(tiny, kind="sentence-transformers")
+    prompted, bare = load_embedder(replace(plain, model=model)), load_embedder(plain)
+    assert np.array_equal(
+        prompted.encode(["text"]).vectors, bare.encode(["a b ctext"]).vectors
+    )
+    assert np.array_equal(prompted.encode_query("text"), bare.encode_query("dtext"))
+
+
+def test_a_model_with_only_a_vocabulary(
+    tiny_folder: str, model: ModelInfo, tmp_path: Path, cache: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "slow"))
+    (folder / "tokenizer.json").unlink()
+    shutil.copy(Path(model.folder, "vocab.txt"), folder)
+    texts = code_texts(5)
+    slow = load_tokenizer(resolve_model(str(folder), cache))
+    assert slow.count(texts) == load_tokenizer(model).count(texts)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
+def test_unusable_vectors_are_refused(bad: float) -> None:
+    vectors = np.ones((3, 4), np.float32)
+    vectors[1] = bad
+    with pytest.raises(ModelError, match="not a number"):
+        embedding._unit(vectors)
+
+
+def test_widths_follow_from_the_length_alone() -> None:
+    batches = list(embedding._batches([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
+    assert batches == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
+
+
+START = """
+import pickle, sys
+from indexer.embedding import load_embedder, load_tokenizer
+assert not {"numpy", "openvino", "tokenizers"} & set(sys.modules)
+backend = pickle.load(sys.stdin.buffer)
+load_tokenizer(backend.model).count(["text"])
+vector = load_embedder(backend).encode(["def main(): pass"]).vectors
+heavy = {"torch", "transformers", "sentence_transformers", "huggingface_hub"}
+print(vector.shape, heavy & set(sys.modules))
+"""
+
+
+def test_a_worker_starts_without_torch(bf16: Backend) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", START], input=pickle.dumps(bf16), capture_output=True
+    )
+    assert done.stderr == b""
+    assert done.stdout == b"(1, 384) set()\n"
