@@ -129,7 +129,7 @@ UNCLEAR = re.compile(r"[^/!]\*\*|.!\*\*|\*\*[^/*]|\*\*\*|\[[^]]*/")
 LINE = st.lists(st.sampled_from(TOKENS), min_size=1, max_size=4).map("".join)
 LINES = st.lists(
     st.builds("".join, st.tuples(st.sampled_from(["", "", "!"]), LINE)).filter(
-        lambda line: not UNCLEAR.search(line)
+        lambda line: bool(line.strip("!/")) and not UNCLEAR.search(line)
     ),
     max_size=4,
 ).map("\n".join)

@@ -1,0 +1,150 @@
+"""Shared fixtures: the installed command, projects to index, a cache with the model in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
+TIMEOUT = 240  # seconds; only ever reached by a command that hangs
+
+GIT_ENVIRONMENT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+}
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder whose `models/` holds the converted default model.
+
+    Shared by the workers of a parallel test run: the model is converted once, or by two of
+    them at the same time, which the conversion allows.
+    """
+    from indexer.embedding import choose_backend
+    from indexer.model import DEFAULT_MODEL, resolve_model
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "model-cache"
+    folder.mkdir(exist_ok=True)
+    choose_backend(resolve_model(DEFAULT_MODEL, str(folder)), str(folder), convert=True)
+    return folder
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path, model_cache: Path) -> Path:
+    """A cache folder of one test: no embedding in it, but the converted model."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "models").symlink_to(model_cache / "models")
+    return folder
+
+
+@dataclass
+class Project:
+    """A folder to index, and the installed command to do it with."""
+
+    root: Path
+    cache_dir: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Write a file of the project, making its folders."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.root,
+            env={**os.environ, **GIT_ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def variables(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **GIT_ENVIRONMENT,
+            "CODX_INDEX_CACHE_DIR": str(self.cache_dir),
+            **self.environment,
+        }
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `codx-index …` in the project and return how it ended."""
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.root,
+            env=self.variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def report(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run a command with --json; its object, after a check of the exit code."""
+        done = self.command(*arguments, "--json")
+        assert done.returncode == code, done.stderr or done.stdout
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+    def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        return self.report("run", *arguments, code=code)
+
+    def rows(self, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
+        """Every row of the embedded database, by id, all fields."""
+        return read_rows(self.root / ".codx" / "index", collection)
+
+
+def read_rows(state: Path, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
+    """Every row by id, read by pymilvus alone; a doubled one fails."""
+    from indexer.store import serve
+
+    store = serve(str(state / "milvus.db"), str(state), collection, patience=20)
+    try:
+        store.open()
+        ids = [key.id for key in store.keys()]
+        assert len(ids) == len(set(ids)), "a row is there twice"
+        return {row["id"]: row for row in store.fetch(ids)}
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, cache_dir: Path) -> Project:
+    """An empty project in a git work tree."""
+    root = tmp_path / "project"
+    root.mkdir()
+    made = Project(root, cache_dir)
+    made.git("init", "-q", "-b", "main")
+    return made
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, cache_dir: Path) -> Callable[[str], Project]:
+    """Makes more projects, outside git, that share the test's cache."""
+
+    def make(name: str) -> Project:
+        root = tmp_path / name
+        root.mkdir()
+        return Project(root, cache_dir)
+
+    return make
