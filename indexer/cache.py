@@ -121,9 +121,7 @@ class EmbeddingCache:
             self._give_up(error)
         except sqlite3.DatabaseError as error:
             self._warn(f"the embedding cache was unreadable and is rebuilt ({error})")
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(OSError):
-                    os.unlink(self._path + suffix)
+            self._remove()
             with suppress(sqlite3.DatabaseError):
                 return self._connect()
         except OSError as error:
@@ -149,3 +147,10 @@ class EmbeddingCache:
     def _give_up(self, error: Exception) -> None:
         self._warn(f"going on without the embedding cache {self._path}: {error}")
         self.close()
+        if not isinstance(error, (sqlite3.OperationalError, OSError)):
+            self._remove()  # damaged inside: the next run begins a fresh one
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                os.unlink(self._path + suffix)

@@ -57,7 +57,7 @@ class Settings:
         """The folder of the embedded database, "" when a server holds the index."""
         if not self.uri:
             return os.path.join(self.state_dir, "milvus.db")
-        return os.path.abspath(self.uri) if self.uri.endswith(".db") else ""
+        return os.path.abspath(self.uri) if _is_local(self.uri) else ""
 
     @property
     def address(self) -> str:
@@ -94,7 +94,7 @@ def project_folder(path: str) -> str:
 
 def check_uri(uri: str) -> str:
     """The address as given, or `UsageError` where no Milvus can be meant."""
-    if not uri or uri.endswith(".db") and "://" not in uri:
+    if not uri or _is_local(uri):
         return uri
     if re.match(r"(https?|tcp)://[^/\s]|unix:.", uri):
         return uri
@@ -102,6 +102,10 @@ def check_uri(uri: str) -> str:
         f"not a Milvus address: {uri!r} "
         "(http://host:19530, https://host, unix:/path, or a local path ending in .db)"
     )
+
+
+def _is_local(uri: str) -> bool:
+    return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
 
 
 def check_collection(name: str) -> str:

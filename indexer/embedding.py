@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,7 @@ _LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999}
 # Another step gives vectors that differ in their last bits: change it with the fingerprint.
 _WIDTH_STEP = 8
 _OPENVINO_BATCH = 4
+_IGNORE_INTERRUPT = (signal.SIGINT, signal.SIG_IGN)
 # torch picks its kernels by the shape of the batch; alone, a text always has the same.
 _TORCH_BATCH = {"cpu": 1, "cuda": 64}
 
@@ -266,7 +268,7 @@ def _converted(backend: Backend, on_step: Callable[[str], None]) -> Backend:
     on_step(f"converting {backend.model.name} for this CPU, once (about 10 s)")
     backend, building = _start_building(backend, on_step)
     try:
-        about = _build(backend, building)
+        about = _in_own_process(_build, backend, building)
         conversion.write_about(building, about)
         conversion.publish(building, _converted_folder(backend))
     finally:
@@ -298,6 +300,24 @@ def _start_building(
     os.mkdir(models)
     backend = replace(backend, cache_dir=cache_dir)
     return backend, tempfile.mkdtemp(prefix=".tmp-", dir=models)
+
+
+def _in_own_process(
+    build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
+) -> dict[str, Any]:
+    """Convert elsewhere: torch would stay in this process, with 500 MB and its threads."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, signal.signal, _IGNORE_INTERRUPT) as pool:
+        try:
+            return pool.submit(build, backend, folder).result()
+        except BrokenProcessPool as error:
+            raise ModelError(
+                f"the conversion of {backend.model.name} was killed (out of memory?)"
+            ) from error
 
 
 def _build(backend: Backend, folder: str) -> dict[str, Any]:

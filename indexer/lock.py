@@ -50,5 +50,5 @@ def _holder(handle: int) -> str:
         holder = json.loads(os.pread(handle, 4096, 0))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
         return f"pid {holder['pid']} on {holder['host']}, since {since}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "it has just started"

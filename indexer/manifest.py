@@ -62,6 +62,7 @@ class Manifest:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA journal_mode = TRUNCATE")
             db.executescript(_SCHEMA)
+            _check(db)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is not None and found[0] != FORMAT:
                 db.executescript("DELETE FROM meta; DELETE FROM files;")
@@ -74,10 +75,12 @@ class Manifest:
     def _open_readonly(self) -> sqlite3.Connection:
         """The file as it is; an empty manifest in memory where it cannot be read."""
         try:
-            where = f"file:{urllib.parse.quote(self._path)}?mode=ro"
+            name = urllib.parse.quote(os.fsencode(self._path))
+            where = f"file:{name}?mode=ro"
             db = sqlite3.connect(where, uri=True, timeout=10)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is not None and found[0] == FORMAT:
+                _check(db)
                 return db
             db.close()
         except sqlite3.DatabaseError:
@@ -178,6 +181,13 @@ class Manifest:
             with suppress(sqlite3.DatabaseError):
                 self._db.execute("ROLLBACK")
             raise StateError(f"cannot write {self._path}: {error}") from error
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Raise `sqlite3.DatabaseError` for damage that opening alone would not meet."""
+    (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
 
 
 def _remove(path: str) -> None:

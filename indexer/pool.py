@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -71,15 +72,14 @@ def _cgroup_cpus(root: str = "/sys/fs/cgroup", me: str = "/proc/self/cgroup") ->
     """CPUs of the tightest quota on the way up from our cgroup (version 2, and version 1
     as containers mount it), 0 without one. Format: the kernel's cgroup-v2, "cpu.max".
     """
-    quotas = []
-    for folder in _cgroup_folders(root, me):
-        text = _read(os.path.join(folder, "cpu.max"))
-        if len(parts := text.split()) == 2 and parts[0] != "max":
-            quotas.append(int(parts[0]) / int(parts[1]))
+    texts = [
+        _read(os.path.join(folder, "cpu.max")) for folder in _cgroup_folders(root, me)
+    ]
     quota = _read(os.path.join(root, "cpu", "cpu.cfs_quota_us"))
-    period = _read(os.path.join(root, "cpu", "cpu.cfs_period_us"))
-    if quota and period and int(quota) > 0:
-        quotas.append(int(quota) / int(period))
+    texts.append(f"{quota} {_read(os.path.join(root, 'cpu', 'cpu.cfs_period_us'))}")
+    # A quota and its period; "max" and -1 stand for no quota.
+    found = [re.fullmatch("([1-9][0-9]*) ([1-9][0-9]*)", text) for text in texts]
+    quotas = [int(match[1]) / int(match[2]) for match in found if match]
     return math.ceil(min(quotas)) if quotas else 0
 
 

@@ -44,7 +44,7 @@ def search(settings: Settings, query: str, limit: int) -> list[Hit]:
                 f"the index was built with another {model.name} or precision: "
                 "bring it up to date with codx-index run"
             )
-        vector = load_embedder(backend).encode([query]).vectors[0]
+        vector = load_embedder(backend).encode_query(query)
         rows = store.search(vector, limit)
     finally:
         store.close()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pymilvus import CollectionSchema, MilvusClient
+    from pymilvus.milvus_client.index import IndexParams
 
 SCHEMA_VERSION = 1
 
@@ -138,6 +140,7 @@ class Store:
         self.physical = physical_name(self.name, fingerprint)
         found = self.describe(self.physical)
         if found is None:
+            self._remove_torn()
             self._create(dimension, {**properties, FINGERPRINT: fingerprint})
         elif found["properties"][FINGERPRINT] != fingerprint:
             raise ForeignCollectionError(
@@ -145,6 +148,11 @@ class Store:
                 "choose another name with --collection"
             )
         with self._guard():
+            if not self._client.list_indexes(self.physical):
+                # A run was killed between the two calls that create a collection.
+                self._client.create_index(
+                    self.physical, self._index_params(), timeout=CALL_TIMEOUT
+                )
             self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
             if current is None:
                 # The first index is searchable while it grows.
@@ -154,24 +162,35 @@ class Store:
 
     def _create(self, dimension: int, properties: dict[str, str]) -> None:
         with self._guard():
-            index = self._client.prepare_index_params()
-            if self.embedded:
-                index.add_index("vector", index_type="FLAT", metric_type="COSINE")
-            else:
-                index.add_index(
-                    "vector",
-                    index_type="HNSW",
-                    metric_type="COSINE",
-                    params={"M": 16, "efConstruction": 200},
-                )
             self._client.create_collection(
                 self.physical,
                 schema=_schema(dimension),
-                index_params=index,
+                index_params=self._index_params(),
                 consistency_level="Strong",
                 properties=properties,
                 timeout=CALL_TIMEOUT,
             )
+
+    def _index_params(self) -> IndexParams:
+        index = self._client.prepare_index_params()
+        if self.embedded:
+            index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+        else:
+            index.add_index(
+                "vector",
+                index_type="HNSW",
+                metric_type="COSINE",
+                params={"M": 16, "efConstruction": 200},
+            )
+        return index
+
+    def _remove_torn(self) -> None:
+        """milvus-lite refuses to create a collection whose folder is there, and leaves
+        one without a schema when it is killed, or the disk is full, while it creates it.
+        """
+        folder = os.path.join(self._uri, "collections", self.physical)
+        if self.embedded and not os.path.exists(os.path.join(folder, "schema.json")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def open(self) -> dict[str, str]:
         """Open the collection behind the alias, for reading; returns its properties.
@@ -536,7 +555,9 @@ def _socket_folder(state_dir: str) -> tuple[str, Callable[[], None]]:
 def _silence() -> None:
     """pymilvus and milvus-lite log whole tracebacks of what we report in one line."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    for name in ("pymilvus", "milvus_lite", "grpc"):
+    import pymilvus  # noqa: F401  (it sets its loggers up when it is imported)
+
+    for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from indexer.store import Store
 
 COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
 TIMEOUT = 240  # seconds; only ever reached by a command that hangs
@@ -148,3 +153,81 @@ def make_project(tmp_path: Path, cache_dir: Path) -> Callable[[str], Project]:
         return Project(root, cache_dir)
 
     return make
+
+
+WORDS = """
+    account amount archive balance batch branch buffer button cache cell channel color
+    column cursor customer depth device digest domain driver edge engine entry event
+    factor field filter folder font frame gateway graph handle header index invoice item
+    journal kernel label layer ledger limit link matrix message meter mirror module node
+    offset order packet palette parcel parser path payload period pixel planet point
+    policy port price queue radius record region river route sample schema score season
+    sensor shelf signal socket source stage station stream ticket token track tree value
+    vector vehicle vertex village volume wallet weather window worker zone
+    """.split()
+
+
+def python_text(seed: int, functions: int = 6) -> str:
+    """Python source, about 350 bytes a function, unlike that of any other seed."""
+    rng = random.Random(seed)
+    parts = [f'"""Module {seed}: {" ".join(rng.sample(WORDS, 4))}."""\n']
+    for number in range(functions):
+        a, b, c, d, e = rng.sample(WORDS, 5)
+        parts.append(
+            f"def {a}_{b}_{number}({c}: int, {d}: list[int]) -> int:\n"
+            f'    """The {a} of every {d} that a {b} has left in the {e}."""\n'
+            f"    {e} = {rng.randrange(10**6)}\n"
+            f"    for {a} in {d}:\n"
+            f"        if {a} % {rng.randrange(2, 97)} > {c}:\n"
+            f"            {e} += {a} * {rng.randrange(10**4)} - {c}\n"
+            f"        elif {a} == {e}:\n"
+            f'            raise ValueError("{b} without a {rng.choice(WORDS)}")\n'
+            f"    return {e} // {rng.randrange(1, 999)}\n"
+        )
+    return "\n\n".join(parts)
+
+
+def make_cache(folder: Path, model_cache: Path) -> Path:
+    """A cache folder without embeddings, but with the converted default model."""
+    folder.mkdir(parents=True)
+    (folder / "models").symlink_to(model_cache / "models")
+    return folder
+
+
+@contextmanager
+def open_store(project: Project, collection: str = "codx_index") -> Iterator[Store]:
+    """The embedded database of an indexed project, held open by this process."""
+    from indexer.store import serve
+
+    state = project.root / ".codx" / "index"
+    store = serve(str(state / "milvus.db"), str(state), collection, patience=20)
+    try:
+        store.open()
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a random BERT of 2 layers and 32 dimensions."""
+    from indexer.model import DEFAULT_MODEL, quiet, resolve_model
+
+    folder = str(tmp_path_factory.mktemp("tiny-model"))
+    default = resolve_model(DEFAULT_MODEL, str(tmp_path_factory.mktemp("memo")))
+    with quiet():
+        import torch
+        from transformers import AutoTokenizer, BertConfig, BertModel
+
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=30522,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=64,
+        )
+        BertModel(config).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(default.folder).save_pretrained(folder)
+    return folder

@@ -274,6 +274,17 @@ def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not checker.OptInChecker._run_in_ci()
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converts where a test can make it fail."""
+    monkeypatch.setattr(
+        embedding,
+        "_in_own_process",
+        lambda build, backend, folder: build(backend, folder),
+    )
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("fault", ["conversion failed", "not the original's"])
 def test_a_model_that_does_not_fit_is_remembered(
     fault: str, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,6 +315,7 @@ def test_a_model_that_does_not_fit_is_remembered(
         choose_backend(model, str(tmp_path), convert=False)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_f32_where_only_bf16_differs(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +339,7 @@ def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> Non
     assert load_embedder(backend).encode(["text"]).vectors.shape == (1, 24)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_full_disk_is_no_verdict_on_the_model(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

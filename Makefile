@@ -1,0 +1,44 @@
+# make run    set up, index this repository into the embedded Milvus, show a search
+# make test   set up, check, run every test but the slow ones
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: run test test-slow check format bench clean
+
+run: .venv/installed
+	$(BIN)/codx-index run .
+	$(BIN)/codx-index search "how are stale rows removed" . -k 3
+
+test: check
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+test-slow: .venv/installed-dev
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m slow
+
+check: .venv/installed-dev
+	$(BIN)/black --check --quiet .
+	$(BIN)/isort --check-only --quiet .
+	$(BIN)/flake8
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/isort --quiet .
+	$(BIN)/black --quiet .
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/first_index.py
+
+clean:
+	rm -rf .venv .codx build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
