@@ -73,7 +73,10 @@ def option(name: str, **attributes: Any) -> Callable[[F], F]:
 
 
 def path_argument(function: F) -> F:
-    return click.argument("path", default=".", type=click.Path())(function)
+    """The project's folder, the current one by default."""
+    # What is wrong with a path is for project_folder to say.
+    kind = click.Path(readable=False)
+    return click.argument("path", default=".", type=kind)(function)
 
 
 def place_options(function: F) -> F:
@@ -82,7 +85,7 @@ def place_options(function: F) -> F:
         option(
             "--cache-dir",
             default="",
-            type=click.Path(),
+            type=click.Path(readable=False),
             help="Folder of the embedding cache and of converted models, shared by all "
             "projects.  [default: the platform's user cache folder]",
         ),
@@ -649,8 +652,12 @@ def _reporting(report: Report, *, as_json: bool, verbose: bool) -> Iterator[None
         report.error = str(error)
         if verbose:
             traceback.print_exc()
-    except (click.ClickException, click.Abort, BrokenPipeError):
+    except (click.ClickException, click.Abort):
         raise
+    except BrokenPipeError:
+        # `codx-index search … | head` has what it wanted; click would exit 1.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         report.status, report.error_code = "failed", 1
         report.error = f"unexpected {type(error).__name__}: {error}"
@@ -679,8 +686,4 @@ def main() -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 128 + signal.SIGINT
-    except BrokenPipeError:
-        # `codx-index search … | head` has what it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 128 + signal.SIGPIPE
     sys.exit(code if isinstance(code, int) else 0)

@@ -96,7 +96,11 @@ class Reader:
 
         What lies under a folder that could not be read is not known to be gone.
         """
-        closed = [path + "/" for path, _ in self._tree.failures]
+        closed = [
+            # git does not say in which repository below the project that folder is.
+            "" if error.startswith("could not open directory") else path + "/"
+            for path, error in self._tree.failures
+        ]
         missing = [
             record
             for record in self._missing

@@ -50,6 +50,11 @@ CALL_TIMEOUT = 60.0  # seconds; pymilvus retries on its own within it
 FINGERPRINT = "codx.fingerprint"
 WRITER = "codx.writer"
 
+# milvus-lite's own limits let 70,000 rows take 2 GB: it holds 128 MB of rows in Python
+# objects before it writes a segment, and merges segments of up to 100,000 rows.
+MEMTABLE_BYTES = 16 * 1024 * 1024
+SEGMENT_ROWS = 20_000
+
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108 with the terminator
 
 
@@ -462,6 +467,7 @@ def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store
     milvus-lite's `start_server_in_thread` is an inner interface: its version is pinned.
     """
     _silence()
+    _bound_memory()
     try:
         from milvus_lite.adapter.grpc.server import start_server_in_thread
         from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
@@ -550,6 +556,19 @@ def _socket_folder(state_dir: str) -> tuple[str, Callable[[], None]]:
             f"the path of the state folder is too long for a socket: {state_dir}"
         )
     return short, lambda: os.close(handle)
+
+
+def _bound_memory() -> None:
+    """Keep the embedded database small; read once, when it is imported."""
+    os.environ.setdefault(
+        "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(MEMTABLE_BYTES)
+    )
+    # Arrow's own allocator keeps what a merge of segments needed.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with contextlib.suppress(ImportError):
+        from milvus_lite.engine import compaction
+
+        compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
 
 
 def _silence() -> None:
