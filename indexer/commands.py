@@ -438,6 +438,7 @@ class Bars:
                 unit_scale=True,
                 leave=False,
                 dynamic_ncols=True,
+                desc=f" 0/{files:,} files",
                 bar_format="{percentage:3.0f}% |{bar}|{desc}, {remaining} left",
             )
 

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -231,3 +232,36 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
         BertModel(config).save_pretrained(folder)
         AutoTokenizer.from_pretrained(default.folder).save_pretrained(folder)
     return folder
+
+
+def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
+    """Start `codx-index …` in a session of its own, and do not wait for it."""
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=project.root,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What the condition gives once it is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """A failure as a person should see it; returns the line on stderr."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("codx-index: ")
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n")
+    assert "Traceback" not in done.stderr
+    return done.stderr

@@ -103,9 +103,11 @@ def test_every_path_is_accounted_for_once(
         # A new content shows in the stat fields; so may a mere touch.
         source(
             path,
-            (9, 9, 9, 9)
-            if path in touched or before.get(path) != content
-            else (1, 2, 3, 4),
+            (
+                (9, 9, 9, 9)
+                if path in touched or before.get(path) != content
+                else (1, 2, 3, 4)
+            ),
         )
         for path, content in after.items()
     ]

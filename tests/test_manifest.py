@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,11 @@ DAMAGES = [noise, truncate, damage_a_page]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_unreadable_file_is_begun_again(
-    path: str, damage: type[None] | object
+    path: str, damage: Callable[[Path], None]
 ) -> None:
     with Manifest(path) as manifest:
         manifest.set(state=COMPLETE)
         manifest.commit(FileRecord(f"{n}.py", None, "h" * 40, 1) for n in range(2000))
-    assert callable(damage)
     damage(Path(path))
     before = Path(path).read_bytes()
     with Manifest(path, readonly=True) as manifest:

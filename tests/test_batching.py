@@ -1,0 +1,264 @@
+"""The window between parent and workers, with the real tokenizer and model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer import batching, languages
+from indexer.batching import Embedding, _chunk_tasks, chunked_files
+from indexer.cache import EmbeddingCache
+from indexer.embedding import Backend, choose_backend, load_embedder, resolve_model
+from indexer.git import blob_id
+from indexer.model import DEFAULT_MODEL
+from indexer.pool import open_executor
+from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile, Seconds
+
+JOBS = 2
+
+
+@pytest.fixture(scope="module")
+def backend(model_cache: Path) -> Backend:
+    cache = str(model_cache)
+    return choose_backend(resolve_model(DEFAULT_MODEL, cache), cache, convert=True)
+
+
+@pytest.fixture(params=["serial", "thread"])
+def executor(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Executor]:
+    with open_executor(request.param, JOBS, backend) as opened:
+        yield opened
+
+
+def change(path: str, text: str | bytes) -> ChangedFile:
+    data = text.encode() if isinstance(text, str) else text
+    return ChangedFile(path, data, blob_id(data), None)
+
+
+def function(name: str, lines: int = 3) -> str:
+    body = "".join(f"    total += {name}_{n}(total, {n})\n" for n in range(lines))
+    return f"def {name}(total):\n{body}    return total\n\n\n"
+
+
+def some_changes(count: int = 12) -> list[ChangedFile]:
+    """Files of different sizes, no text twice."""
+    return [
+        change(
+            f"{n}.py",
+            "".join(function(f"f{n}_{k}", 4 + 20 * (k % 2)) for k in range(n)),
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+class Work:
+    """One use of `Embedding`, and what it told."""
+
+    def __init__(self, folder: Path, backend: Backend, executor: Executor) -> None:
+        self.cache = EmbeddingCache(str(folder), "i" * 64, backend.model.dimension)
+        self.counts = ChunkCounts()
+        self.failures: dict[str, str] = {}
+        self.stop = 0
+        self.embedding = Embedding(
+            executor,
+            JOBS,
+            self.cache,
+            backend.model.dimension,
+            counts=self.counts,
+            seconds=Seconds(),
+            on_failure=self.failures.__setitem__,
+            should_stop=lambda: self.stop,
+        )
+
+    def files(self, changes: list[ChangedFile]) -> dict[str, EmbeddedFile]:
+        found = list(self.embedding.files(iter(changes)))
+        assert len({file.record.path for file in found}) == len(found)
+        self.cache.commit()
+        self.cache.close()
+        return {file.record.path: file for file in found}
+
+
+def test_every_file_comes_out_with_its_vectors(
+    tmp_path: Path,
+    backend: Backend,
+    executor: Executor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 2_000)
+    monkeypatch.setattr(batching, "EMBED_TASK_CHUNKS", 5)
+    changes = some_changes(7)
+    work = Work(tmp_path, backend, executor)
+    found = work.files(changes)
+    assert set(found) == {c.path for c in changes}
+    embedder = load_embedder(backend)
+    for changed in changes:
+        file = found[changed.path]
+        assert file.record.file_hash == changed.file_hash
+        assert file.size == len(changed.data)
+        assert file.record.chunk_count == len(file.chunks) > 0
+        assert file.vectors.dtype == np.float32
+        texts = [chunk.embedded_text for chunk in file.chunks]
+        assert file.vectors.tobytes() == embedder.encode(texts).vectors.tobytes()
+    total = sum(len(file.chunks) for file in found.values())
+    assert (work.counts.embedded, work.counts.cached) == (total, 0)
+    assert work.counts.truncated == 0
+
+
+def test_a_text_is_embedded_once(
+    tmp_path: Path, backend: Backend, executor: Executor
+) -> None:
+    first, *others = some_changes(3)
+    changes = [first, *others, *(change(f"copy{n}.py", first.data) for n in range(5))]
+    work = Work(tmp_path, backend, executor)
+    found = work.files(changes)
+    distinct = {c.embedded_text for file in found.values() for c in file.chunks}
+    total = sum(len(file.chunks) for file in found.values())
+    assert work.counts.embedded == len(distinct)
+    assert work.counts.cached == total - len(distinct) >= 5
+    for n in range(5):
+        copy = found[f"copy{n}.py"].vectors
+        assert copy.tobytes() == found[first.path].vectors.tobytes()
+
+    again = Work(tmp_path, backend, executor)
+    repeated = again.files(changes)
+    assert (again.counts.embedded, again.counts.cached) == (0, total)
+    for path, file in found.items():
+        assert repeated[path].vectors.tobytes() == file.vectors.tobytes()
+
+
+def test_files_without_chunks(
+    tmp_path: Path, backend: Backend, executor: Executor
+) -> None:
+    work = Work(tmp_path, backend, executor)
+    found = work.files([change("logo", bytes(range(256))), change("blank.py", "\n")])
+    reasons = {path: file.record.reason for path, file in found.items()}
+    assert reasons == {"logo": "binary", "blank.py": "empty"}
+    assert all(file.vectors.shape == (0, 384) for file in found.values())
+    assert work.files([]) == {}
+
+
+def test_a_file_that_fails_does_so_alone(
+    tmp_path: Path,
+    backend: Backend,
+    executor: Executor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def language_of(path: str, first_line: str = "") -> str:
+        if path == "bad.py":
+            raise RuntimeError("a bug")
+        return "python"
+
+    monkeypatch.setattr(languages, "language_of", language_of)
+    work = Work(tmp_path, backend, executor)
+    found = work.files([change("bad.py", "x = 1\n"), *some_changes(3)])
+    assert set(found) == {"1.py", "2.py", "3.py"}
+    assert work.failures == {"bad.py": "RuntimeError: a bug"}
+
+
+def test_a_signal_ends_it_early(
+    tmp_path: Path,
+    backend: Backend,
+    executor: Executor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 4)
+    work = Work(tmp_path, backend, executor)
+    changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
+    taken: list[ChangedFile] = []
+    files = work.embedding.files(taken.append(c) or c for c in changes)  # type: ignore[func-returns-value]
+    found = [next(files)]
+    work.stop = 15
+    found += files
+    assert 0 < len(found) <= len(taken) < len(changes)
+    for file in found:
+        assert file.vectors.shape[0] == file.record.chunk_count
+        assert np.linalg.norm(file.vectors, axis=1) == pytest.approx(1, abs=1e-3)
+    work.cache.close()
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts the tasks in flight of each kind, and takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.in_flight: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self._count_lock = threading.Lock()
+
+    def submit(  # type: ignore[override]
+        self, task: Callable[..., Any], /, *arguments: Any
+    ) -> Future[Any]:
+        def work() -> Any:
+            time.sleep(0.01)
+            return task(*arguments)
+
+        name = task.__name__
+        with self._count_lock:
+            self.in_flight[name] += 1
+            self.most[name] = max(self.most[name], self.in_flight[name])
+        future = super().submit(work)
+        future.add_done_callback(lambda _: self._ended(name))
+        return future
+
+    def _ended(self, name: str) -> None:
+        with self._count_lock:
+            self.in_flight[name] -= 1
+
+
+def test_the_window_is_bounded(
+    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(batching, "EMBED_TASK_CHUNKS", 2)
+    changes = some_changes(9)
+    with open_executor("serial", 1, backend), Counting() as executor:
+        found = Work(tmp_path, backend, executor).files(changes)
+        assert set(found) == {c.path for c in changes}
+        assert executor.most == {"chunk_files": 2 * JOBS, "embed_texts": 2 * JOBS}
+
+
+def test_the_backlog_is_bounded(
+    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No chunk task is sent out while enough texts wait, however many workers idle."""
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 6)
+    changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
+    with open_executor("serial", 1, backend) as executor:
+        work = Work(tmp_path, backend, executor)
+        most = 0
+        for _ in work.embedding.files(iter(changes)):
+            most = max(most, len(work.embedding._unsent))
+        assert most <= 6 + 2 * JOBS
+        assert work.counts.embedded == 40
+    work.cache.close()
+
+
+def test_chunk_tasks_group_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 100)
+    changes = [
+        change(str(n), b"x" * size) for n, size in enumerate([40, 59, 1, 500, 9])
+    ]
+    tasks = list(_chunk_tasks(iter(changes)))
+    assert [[c.path for c in task] for task in tasks] == [["0", "1", "2"], ["3"], ["4"]]
+    assert list(_chunk_tasks(iter([]))) == []
+
+
+def test_chunked_files_keeps_order_and_bound(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    changes = some_changes(12)
+    with open_executor("serial", 1, backend), Counting() as executor:
+        pairs = list(chunked_files(iter(changes), executor, JOBS))
+        assert executor.most == {"chunk_files": 2 * JOBS}
+    assert [changed for changed, _ in pairs] == changes
+    assert all(file.path == changed.path and file.chunks for changed, file in pairs)

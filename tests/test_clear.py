@@ -1,0 +1,75 @@
+"""`codx-index clear`: the index goes, the project stays."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from conftest import COMMAND, Project
+
+from indexer.lock import run_lock
+
+
+@pytest.fixture
+def indexed(project: Project) -> Project:
+    project.write("a.py", "x = 1\n")
+    project.run()
+    return project
+
+
+def answer(project: Project, text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "clear"],
+        cwd=project.root,
+        env=project.variables(),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_it_asks(indexed: Project) -> None:
+    state = indexed.root / ".codx/index"
+    for text, code in (("n\n", 1), ("\n", 1), ("", 130)):
+        done = answer(indexed, text)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert f"Remove codx_index at {state / 'milvus.db'}?" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(indexed.rows()) == 1
+    done = answer(indexed, "y\n")
+    assert (done.returncode, done.stdout) == (0, "removed\n")
+    assert not state.exists()
+
+
+def test_yes_removes_the_index_and_nothing_else(indexed: Project) -> None:
+    done = indexed.command("clear", "--yes")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "removed\n", "")
+    assert not (indexed.root / ".codx/index").exists()
+    assert (indexed.root / "a.py").read_text() == "x = 1\n"
+    assert list(indexed.cache_dir.glob("embeddings-*"))
+    again = indexed.command("clear", "--yes")
+    assert (again.returncode, again.stdout) == (0, "there was no index\n")
+    report = indexed.run()
+    assert (report["files"]["added"], report["chunks"]["embedded"]) == (1, 0)
+
+
+def test_a_database_that_is_shared_keeps_its_other_collections(
+    indexed: Project,
+) -> None:
+    shared = str(indexed.root.parent / "shared.db")
+    indexed.run("--uri", shared)
+    indexed.run("--uri", shared, "--collection", "other")
+    done = indexed.command("clear", "--yes", "--uri", shared)
+    assert (done.returncode, done.stdout) == (0, "removed\n")
+    status = indexed.run("--uri", shared, "--collection", "other")
+    assert (status["chunks"]["total"], status["chunks"]["upserted"]) == (1, 0)
+
+
+def test_it_waits_for_no_run(indexed: Project) -> None:
+    with run_lock(str(indexed.root / ".codx/index/lock")):
+        done = indexed.command("clear", "--yes")
+        assert (done.returncode, done.stdout) == (75, "")
+        assert done.stderr.startswith("codx-index: another run holds this index (pid ")
+        assert done.stderr.count("\n") == 1
+    assert len(indexed.rows()) == 1

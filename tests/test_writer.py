@@ -1,0 +1,284 @@
+"""The write protocol, watched, on a real milvus-lite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer import writer as writing
+from indexer.audit import Audit, audit
+from indexer.cache import EmbeddingCache
+from indexer.errors import StoreError
+from indexer.manifest import COMPLETE, DIRTY, Manifest
+from indexer.report import Report
+from indexer.store import WRITER, Store, row_id, serve
+from indexer.types import Chunk, EmbeddedFile, FileRecord
+from indexer.writer import Writer
+
+DIMENSION = 8
+PRINT = "c3" * 32
+Log = list[tuple[str, Any]]
+
+
+def make_file(path: str, chunks: int, file_hash: str = "h") -> EmbeddedFile:
+    rng = np.random.default_rng(len(path) + chunks)
+    vectors = rng.standard_normal((chunks, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    spans = tuple(Chunk(n + 1, n + 1, "f", f"line {n}", 3) for n in range(chunks))
+    return EmbeddedFile(
+        FileRecord(path, None, file_hash, chunks), 10 * chunks, "python", spans, vectors
+    )
+
+
+class LoggedManifest(Manifest):
+    log: Log
+
+    def commit(
+        self, records: Iterable[FileRecord] = (), deleted: Iterable[str] = ()
+    ) -> None:
+        records, deleted = list(records), list(deleted)
+        super().commit(records, deleted)
+        self.log.append(("commit", [r.path for r in records] + deleted))
+
+    def set(self, **values: str) -> None:
+        super().set(**values)
+        self.log.append(("set", values))
+
+
+def log_calls(store: Store, log: Log) -> None:
+    """Note each call of a method that writes, once it has returned."""
+
+    def logged(name: str) -> Any:
+        method = getattr(store, name)
+
+        def call(*arguments: Any) -> None:
+            method(*arguments)
+            given = list(arguments[0]) if arguments else []
+            if given or not arguments:
+                log.append((name, given))
+
+        return call
+
+    for name in ("claim", "upsert", "delete", "finish", "flush"):
+        setattr(store, name, logged(name))
+
+
+class Bench:
+    """A writer with a real store, manifest and cache, and a log of what it did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log: Log = []
+        self.folder = folder
+        self.manifest = LoggedManifest(str(folder / "manifest.sqlite"))
+        self.manifest.log = self.log
+        self.cache = EmbeddingCache(str(folder), "i" * 64, DIMENSION)
+        self.store: Store | None = None
+        self.report = Report()
+
+    def open_store(self) -> Store:
+        if self.store is None:
+            folder = str(self.folder)
+            self.store = serve(f"{folder}/milvus.db", folder, "code", patience=1)
+            self.store.prepare(PRINT, DIMENSION, {})
+            log_calls(self.store, self.log)
+        return self.store
+
+    def writer(self, known: Audit | None = None) -> Writer:
+        """A new run's writer; it knows what the manifest says, or `known`."""
+        self.log.clear()
+        self.report = Report()
+        known = known or Audit(self.manifest.records(), {})
+        return Writer(self.open_store, self.manifest, self.cache, known, self.report)
+
+    def calls(self) -> list[str]:
+        return [name for name, _ in self.log]
+
+    def rows(self) -> set[tuple[str, int, int]]:
+        keys = list(self.open_store().keys())
+        rows = {(key.path, key.chunk_no, key.chunk_count) for key in keys}
+        assert len(rows) == len(keys)
+        return rows
+
+    def close(self) -> None:
+        self.cache.close()
+        self.manifest.__exit__(None, None, None)
+        if self.store is not None:
+            self.store.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with closing(Bench(tmp_path)) as made:
+        yield made
+
+
+def expected(**files: int) -> set[tuple[str, int, int]]:
+    return {(path, n, count) for path, count in files.items() for n in range(count)}
+
+
+def write(bench: Bench, *files: EmbeddedFile) -> Writer:
+    """A whole run."""
+    writer = bench.writer()
+    for file in files:
+        writer.add(file)
+    writer.commit()
+    writer.finish(complete=True)
+    bench.manifest.set(state=COMPLETE)
+    return writer
+
+
+def test_nothing_is_opened_when_nothing_is_written(bench: Bench) -> None:
+    writer = bench.writer()
+    writer.commit()
+    writer.delete([])
+    writer.add(make_file("empty.py", 0))
+    writer.commit()
+    assert not writer.has_begun
+    assert bench.store is None
+    assert bench.calls() == ["commit", "commit", "commit"]
+    assert bench.manifest.get("state") == ""
+    assert "empty.py" in bench.manifest.records()
+
+
+def test_the_order_of_the_protocol(bench: Bench) -> None:
+    write(bench, make_file("a", 3), make_file("b", 2), make_file("gone", 2))
+    writer = bench.writer()
+    writer.add(make_file("a", 1, "i"))
+    writer.add(make_file("c", 2))
+    writer.commit()
+    writer.add(make_file("b", 1, "i"))
+    writer.commit()
+    writer.delete([bench.manifest.records()["gone"]])
+    assert bench.manifest.get("state") == DIRTY
+    writer.finish(complete=True)
+    assert bench.calls() == [
+        *("set", "claim"),
+        *("upsert", "delete", "commit"),
+        *("upsert", "delete", "commit"),
+        *("delete", "commit"),
+        "finish",
+    ]
+    assert bench.log[0] == ("set", {"state": DIRTY})
+    assert [row["path"] for row in bench.log[2][1]] == ["a", "c", "c"]
+    assert bench.log[3] == ("delete", sorted([row_id("a", 1), row_id("a", 2)]))
+    assert bench.log[4] == ("commit", ["a", "c"])
+    assert bench.log[8] == ("delete", sorted(row_id("gone", n) for n in range(2)))
+    assert bench.rows() == expected(a=1, b=1, c=2)
+    assert bench.manifest.chunk_total() == 4
+    chunks = bench.report.chunks
+    assert (chunks.upserted, chunks.deleted) == (4, 5)
+    assert audit(bench.open_store().keys(), {}).records == bench.manifest.records()
+
+
+def test_each_run_leaves_another_mark(bench: Bench) -> None:
+    marks = []
+    for number in range(2):
+        write(bench, make_file("a", 1, str(number)))
+        marks.append(bench.open_store().open()[WRITER])
+    assert marks[0] != marks[1]
+
+
+def test_a_group_is_written_when_it_is_large(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "GROUP_ROWS", 4)
+    monkeypatch.setattr(writing, "GROUP_SECONDS", 1e9)
+    writer = bench.writer()
+    for path in "abc":
+        writer.add(make_file(path, 2))
+    assert [entry for entry in bench.log if entry[0] == "commit"] == [
+        ("commit", ["a", "b"])
+    ]
+    monkeypatch.setattr(writing, "GROUP_SECONDS", -1)
+    writer.add(make_file("d", 1))
+    assert bench.log[-1] == ("commit", ["c", "d"])
+
+
+def test_vectors_reach_the_cache_with_their_group(bench: Bench) -> None:
+    key, vector = b"k" * 32, np.ones(DIMENSION, np.float32)
+    bench.cache.put({key: vector})
+    writer = bench.writer()
+    writer.add(make_file("a", 1))
+    writer.commit()
+    other = EmbeddingCache(str(bench.folder), "i" * 64, DIMENSION)
+    with closing(other):
+        assert other.get([key])[key].tobytes() == vector.tobytes()
+
+
+def test_rows_that_an_audit_found_wrong_are_replaced(bench: Bench) -> None:
+    write(bench, make_file("a", 3), make_file("b", 2))
+    store = bench.open_store()
+    store.delete([row_id("a", 0)])
+    foreign = store.fetch([row_id("a", 1)])[0] | {"id": "0" * 64}
+    foreign["vector"] = np.array(foreign["vector"], np.float32)
+    store.upsert([foreign])
+    known = audit(store.keys(), bench.manifest.records())
+    assert set(known.stale) == {"a"}
+    bench.manifest.reset(known.records.values(), state=DIRTY)
+    writer = bench.writer(known)
+    writer.add(make_file("a", 2))
+    writer.commit()
+    assert bench.log[3] == ("delete", sorted(["0" * 64, row_id("a", 2)]))
+    writer.finish(complete=True)
+    assert bench.rows() == expected(a=2, b=2)
+
+
+def test_wrong_rows_of_a_file_that_could_not_be_read_are_counted(bench: Bench) -> None:
+    write(bench, make_file("a", 3), make_file("b", 2))
+    store = bench.open_store()
+    store.delete([row_id("a", 0)])
+    known = audit(store.keys(), {})
+    bench.manifest.reset(known.records.values(), state=DIRTY)
+    writer = bench.writer(known)
+    writer.begin()
+    writer.finish(complete=True)  # two rows of a, known to be stale, and those of b
+    assert store.count() == 4
+
+
+def test_a_count_that_differs_is_an_error(bench: Bench) -> None:
+    writer = bench.writer()
+    writer.add(make_file("a", 3))
+    writer.commit()
+    bench.open_store().delete([row_id("a", 1)])
+    with pytest.raises(StoreError, match="holds 2 rows where 3 were written"):
+        writer.finish(complete=True)
+    assert bench.manifest.get("state") == DIRTY
+
+
+def test_an_unfinished_index_stays_behind_the_alias(bench: Bench) -> None:
+    write(bench, make_file("a", 1))
+    store = bench.open_store()
+    store.prepare("d4" * 32, DIMENSION, {})
+    bench.manifest.reset([], state=DIRTY)
+    writer = bench.writer()
+    writer.add(make_file("a", 1))
+    writer.commit()
+    writer.finish(complete=False)
+    assert bench.calls()[-1] == "flush"
+    store.open()
+    assert store.physical.endswith("c3c3c3c3")
+
+
+@pytest.mark.parametrize("step", ["upsert", "delete"])
+def test_after_an_error_nothing_more_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write(bench, make_file("a", 3), make_file("b", 1))
+    before = bench.manifest.records()
+
+    def fail(*_: Any) -> None:
+        raise StoreError("refused")
+
+    monkeypatch.setattr(bench.open_store(), step, fail)
+    writer = bench.writer()
+    writer.add(make_file("a", 2, "i"))
+    with pytest.raises(StoreError, match="refused"):
+        writer.commit()
+    assert bench.manifest.records() == before
+    assert bench.manifest.get("state") == DIRTY
+    assert "commit" not in bench.calls()
