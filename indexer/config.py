@@ -117,8 +117,17 @@ def check_collection(name: str) -> str:
     return name
 
 
+def check_state_dir(path: str) -> None:
+    """Raise `StateError` where the state folder is, or lies in, a symlink: a repository
+    may bring one, and what it leads to would be written, or cleared."""
+    for folder in (os.path.dirname(path), path):
+        if os.path.islink(folder):
+            raise StateError(f"{folder} is a symlink: remove it to use this project")
+
+
 def make_state_dir(path: str) -> None:
     """Create the state folder, closed to others and unseen by git."""
+    check_state_dir(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)

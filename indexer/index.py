@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from indexer.audit import Audit, audit
 from indexer.chunking import CHUNKER_VERSION
-from indexer.config import Settings, fingerprint
+from indexer.config import Settings, check_state_dir, fingerprint
 from indexer.embedding import Backend, choose_backend, resolve_model
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
@@ -184,6 +184,7 @@ def clear(settings: Settings) -> bool:
 
     Raises `LockedError` while a run is at work.
     """
+    check_state_dir(settings.state_dir)
     if not os.path.isdir(settings.state_dir):
         return _drop(settings)
     with run_lock(settings.lock_path):

@@ -21,7 +21,8 @@ def run_lock(path: str) -> Iterator[None]:
     import fcntl
 
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(path, flags, 0o600)
     except OSError as error:
         raise StateError(f"cannot write {path}: {error.strerror}") from error
     try:

@@ -153,7 +153,7 @@ class Store:
                 "choose another name with --collection"
             )
         with self._guard():
-            if not self._client.list_indexes(self.physical):
+            if not self._client.list_indexes(self.physical, timeout=CALL_TIMEOUT):
                 # A run was killed between the two calls that create a collection.
                 self._client.create_index(
                     self.physical, self._index_params(), timeout=CALL_TIMEOUT

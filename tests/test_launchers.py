@@ -47,11 +47,10 @@ def test_every_launcher_gives_the_same_report(project: Project) -> None:
     for number in range(3):
         project.write(f"{number}.py", text + f"\n\nNUMBER = {number}\n")
     assert 3 * len(text) > 100 * 1024
-    launch("codx-index", project, "run", "-q")  # so that the others find vectors
+    launch("codx-index", project, "run", "-q")  # fills the cache, for equal reports
     reports = []
     for launcher in LAUNCHERS:
         shutil.rmtree(project.root / ".codx")
-        # The last of each text differs, so that the workers embed as well.
         done = launch(launcher, project, "run", "-j", "2", "--json")
         assert (done.returncode, done.stderr) == (0, "")
         report: dict[str, Any] = json.loads(done.stdout)

@@ -96,6 +96,14 @@ def test_the_file_is_ours_alone(path: str) -> None:
         assert os.stat(path).st_mode & 0o077 == 0
 
 
+def test_a_symlink_is_not_followed(tmp_path: Path, path: str) -> None:
+    (tmp_path / "precious").write_text("keep")
+    os.symlink("precious", path)
+    with pytest.raises(StateError, match="cannot write"), run_lock(path):
+        pass
+    assert (tmp_path / "precious").read_text() == "keep"
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot write"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project, python_text
+from conftest import Project, make_cache, python_text
 
 HEAVY = ["torch", "openvino", "pymilvus", "transformers", "sentence_transformers"]
 HEAVY += [
@@ -44,13 +45,26 @@ finally:
 """
 
 
-@pytest.fixture
-def indexed(project: Project) -> Project:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
+    folder = tmp_path_factory.mktemp("status")
+    made = Project(folder / "project", make_cache(folder / "cache", model_cache))
     for number in range(3):
-        project.write(f"tree{number}.py", python_text(number))
-    project.write("blank.txt", "\n\n")
-    project.run()
-    return project
+        made.write(f"tree{number}.py", python_text(number))
+    made.write("blank.txt", "\n\n")
+    made.git("init", "-q")
+    made.run()
+    return made
+
+
+@pytest.fixture
+def indexed(template: Project, tmp_path: Path) -> Project:
+    """A copy of an indexed project, up to date about the inodes of its files."""
+    root = tmp_path / "project"
+    shutil.copytree(template.root, root)
+    copy = Project(root, template.cache_dir)
+    assert copy.run()["status"] == "unchanged"
+    return copy
 
 
 def in_process(script: str, project: Project, *arguments: str) -> list[str]:
