@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 CHUNK_TASK_BYTES = 128 * 1024
 EMBED_TASK_CHUNKS = 64  # about half a second of one worker
-BACKLOG_CHUNKS = 2_048  # texts that wait in the parent; bounds its memory
+BACKLOG_CHUNKS = 512  # texts a worker that wait in the parent; bounds its memory
 POLL = 0.2  # seconds between two looks at the stop signal
 
 
@@ -87,6 +87,8 @@ class Embedding:
         self._counts = counts
         self._seconds = seconds
         self._on_failure = on_failure
+        self._generation = 2 * jobs * EMBED_TASK_CHUNKS
+        self._room = jobs * BACKLOG_CHUNKS
         self._should_stop = should_stop
         self._chunking: dict[Future[worker.ChunkedBatch], list[_Asked]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], list[Key]] = {}
@@ -111,9 +113,7 @@ class Embedding:
 
     def _submit_chunking(self, tasks: Iterator[list[ChangedFile]]) -> bool:
         """Keep the workers in chunk tasks while the backlog has room; False at the end."""
-        while (
-            len(self._chunking) < 2 * self._jobs and len(self._unsent) < BACKLOG_CHUNKS
-        ):
+        while len(self._chunking) < 2 * self._jobs and len(self._unsent) < self._room:
             task = next(tasks, None)
             if task is None:
                 return False
@@ -131,9 +131,8 @@ class Embedding:
         Oldest first, so that files get complete, and committed, about in their order.
         """
         idle = not self._embedding and not self._batches
-        enough = 2 * self._jobs * EMBED_TASK_CHUNKS
-        if self._backlog and (last or idle or len(self._backlog) >= enough):
-            keys = list(islice(self._backlog, enough))
+        if self._backlog and (last or idle or len(self._backlog) >= self._generation):
+            keys = list(islice(self._backlog, self._generation))
             keys.sort(key=lambda key: -self._backlog[key])
             # Towards the end the tasks get smaller, so that no worker ends alone.
             share = math.ceil(len(keys) / (2 * self._jobs)) if last else len(keys)

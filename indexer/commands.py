@@ -511,6 +511,8 @@ def _summary(report: Report) -> str:
     )
     if not sys.stdout.isatty():
         return f"{head}; {work} ({seconds.total:.1f} s)"
+    if report.status == "interrupted":
+        head += "; run again to go on"
     lines = [head, f"  chunks   {work}"]
     if files.skipped:
         skipped = sorted(files.skipped.items(), key=lambda item: -item[1])

@@ -91,6 +91,12 @@ class Index:
         """The physical collection of this identity."""
         return physical_name(self.settings.collection_name, self.identity.fingerprint)
 
+    @property
+    def place(self) -> str:
+        """Where the index lies; a project's own embedded database may move with it."""
+        where = self.settings.uri or "embedded"
+        return f"{where} {self.settings.collection_name}"
+
     def open(self) -> Store:
         """The store with our physical collection, created where it is missing."""
         store = self._connected()
@@ -155,7 +161,7 @@ def known_files(index: Index, manifest: Manifest) -> Known:
     manifest.reset(
         files.records.values(),
         state=DIRTY,
-        place=_place(index),
+        place=index.place,
         fingerprint=index.identity.fingerprint,
         mark="",
     )
@@ -166,17 +172,11 @@ def is_trusted(index: Index, manifest: Manifest) -> bool:
     """Is the manifest about this index, and nobody has written since it was closed?"""
     return (
         manifest.get("state") in (COMPLETE, PARTIAL)
-        and manifest.get("place") == _place(index)
+        and manifest.get("place") == index.place
         and manifest.get("fingerprint") == index.identity.fingerprint
         and (mark := manifest.get("mark")) != ""
         and mark == index.mark()
     )
-
-
-def _place(index: Index) -> str:
-    """Where the index lies; an embedded database of the project's own may move with it."""
-    where = index.settings.uri or "embedded"
-    return f"{where} {index.settings.collection_name}"
 
 
 def clear(settings: Settings) -> bool:

@@ -32,6 +32,8 @@ def run_lock(path: str) -> Iterator[None]:
             raise LockedError(
                 f"another run holds this index ({_holder(handle)})"
             ) from None
+        except OSError as error:  # some network file systems have no locks
+            raise StateError(f"cannot lock {path}: {error.strerror}") from error
         _sign(handle)
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -96,16 +97,7 @@ class Reader:
 
         What lies under a folder that could not be read is not known to be gone.
         """
-        closed = [
-            # git does not say in which repository below the project that folder is.
-            "" if error.startswith("could not open directory") else path + "/"
-            for path, error in self._tree.failures
-        ]
-        missing = [
-            record
-            for record in self._missing
-            if not any(f"{record.path}/".startswith(prefix) for prefix in closed)
-        ]
+        missing = [record for record in self._missing if not self._is_hidden(record)]
         self._report.files.deleted += sum(
             self._has_rows(record.path) and record.path not in self._origins
             for record in missing
@@ -156,6 +148,22 @@ class Reader:
         record = FileRecord(path, stat, old.file_hash, old.chunk_count, old.reason)
         if record != old:
             self.touched.append(record)
+
+    def _is_hidden(self, record: FileRecord) -> bool:
+        """May the file still be there, in a folder that could not be read?"""
+        for path, error in self._tree.failures:
+            if f"{record.path}/".startswith(f"{path}/"):
+                return True
+            # git does not say in which repository below the project that folder is.
+            if error.startswith("could not open directory"):
+                try:
+                    os.lstat(record.path, dir_fd=self._root_fd)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                except OSError:
+                    pass
+                return True
+        return False
 
     def _leave(self, path: str) -> None:
         if path in self._known.records:

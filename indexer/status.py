@@ -96,6 +96,8 @@ def _known(settings: Settings, identity: Identity) -> tuple[str, dict[str, FileR
             trusted = is_trusted(index, manifest)
         finally:
             index.close()
+        if manifest.get("place") != index.place:
+            return "there is no index there yet, or another project wrote it", {}
         if manifest.get("fingerprint") != identity.fingerprint:
             return "the index was built with other settings", {}
         doubt = "" if trusted else "the index was left unfinished, or written since"

@@ -18,7 +18,7 @@ from indexer.lock import run_lock
 from indexer.pool import available_cpus, open_executor
 from indexer.reader import Reader, scan_project
 from indexer.report import Report
-from indexer.scan import open_root
+from indexer.scan import escape_path, open_root
 from indexer.store import Row, Store
 from indexer.types import ChangedFile, ChunkedFile
 from indexer.writer import chunk_rows
@@ -78,6 +78,7 @@ def _compare(
 ) -> Iterator[Difference]:
     rows = Counter[str]()
     paths: dict[str, str] = {}
+    wrong: set[str] = set()  # listed already; their surplus rows need no second line
     for key in store.keys():
         rows[key.id] += 1
         paths[key.id] = key.path
@@ -93,8 +94,10 @@ def _compare(
             yield Difference(change.path, problem)
         for row in expected:
             paths.pop(row["id"], None)
+        if problem:
+            wrong.add(escape_path(change.path))
         report.files.unchanged += not problem and bool(expected)
-    for path in sorted(set(paths.values())):
+    for path in sorted(set(paths.values()) - wrong):
         yield Difference(path, "rows that belong to no file as it is now")
 
 

@@ -237,7 +237,7 @@ def test_the_backlog_is_bounded(
         most = 0
         for _ in work.embedding.files(iter(changes)):
             most = max(most, len(work.embedding._unsent))
-        assert most <= 6 + 2 * JOBS
+        assert most <= JOBS * (6 + 2)
         assert work.counts.embedded == 40
     work.cache.close()
 

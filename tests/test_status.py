@@ -141,6 +141,16 @@ def test_behind(indexed: Project) -> None:
     }
 
 
+@pytest.mark.parametrize("place", [["--uri", "other.db"], ["--collection", "other"]])
+def test_the_manifest_of_another_index_is_not_taken_for_this_one(
+    place: list[str], indexed: Project
+) -> None:
+    report = indexed.report("status", "--check", *place, code=1)
+    assert report["indexed_files"] == report["chunks"]["total"] == 0
+    assert "no index there yet" in report["doubt"]
+    assert len(report["plan"]["added"]) == 3
+
+
 def test_without_an_index(project: Project) -> None:
     project.write("a.py", "x = 1\n")
     before = listing(project.root, project.cache_dir)
