@@ -687,6 +687,7 @@ def main() -> None:
     except click.ClickException as error:
         click.echo(f"codx-index: {error.format_message()}", err=True)
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
+        click.echo(err=True)
         code = 128 + signal.SIGINT
     sys.exit(code if isinstance(code, int) else 0)

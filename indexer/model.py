@@ -240,6 +240,7 @@ def _hub_folder(name: str) -> str:
                         return _hub_snapshot(repo, local)
                 except ModelError as error:
                     reason = reason if local else reason or str(error)
+    reason = reason.partition(". ")[0]  # the hub explains itself at length
     raise ModelError(
         f"the model {name} is not on this machine and cannot be downloaded ({reason}): "
         "check the name and the network, or give a folder as ./folder"
