@@ -306,12 +306,14 @@ def _in_own_process(
     build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
 ) -> dict[str, Any]:
     """Convert elsewhere: torch would stay in this process, with 500 MB and its threads."""
-    import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, signal.signal, _IGNORE_INTERRUPT) as pool:
+    from indexer.process import spawn_context
+
+    with ProcessPoolExecutor(
+        1, spawn_context(), signal.signal, _IGNORE_INTERRUPT
+    ) as pool:
         try:
             return pool.submit(build, backend, folder).result()
         except BrokenProcessPool as error:

@@ -36,18 +36,15 @@ class SerialExecutor(Executor):
 
 
 def open_executor(kind: str, jobs: int, backend: Backend) -> Executor:
-    """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.
-
-    Processes are spawned, not forked: a fork after torch or gRPC has started threads
-    hangs, and would hold the database's lock for good.
-    """
+    """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers."""
     if kind == "process":
-        import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
+
+        from indexer.process import spawn_context
 
         return ProcessPoolExecutor(
             jobs,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=spawn_context(),
             initializer=worker.initialize_process,
             initargs=(backend,),
         )

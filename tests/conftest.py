@@ -86,8 +86,10 @@ class Project:
         return done.stdout
 
     def variables(self) -> dict[str, str]:
+        # Spawning from a test sets this here; a user's shell does not have it.
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
         return {
-            **os.environ,
+            **inherited,
             **GIT_ENVIRONMENT,
             "CODX_INDEX_CACHE_DIR": str(self.cache_dir),
             **self.environment,
@@ -211,7 +213,7 @@ def open_store(project: Project, collection: str = "codx_index") -> Iterator[Sto
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a random BERT of 2 layers and 32 dimensions."""
+    """A random BERT of 2 layers and 32 dimensions, as transformers saves it."""
     from indexer.model import DEFAULT_MODEL, quiet, resolve_model
 
     folder = str(tmp_path_factory.mktemp("tiny-model"))

@@ -116,36 +116,14 @@ def expected(original: SentenceTransformer, texts: list[str]) -> Vectors:
 
 
 @pytest.fixture(scope="session")
-def plain_folder(model: ModelInfo, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT of 2 layers and 32 dimensions as transformers saves it."""
-    folder = str(tmp_path_factory.mktemp("plain"))
-    with quiet():
-        import torch
-        from transformers import AutoTokenizer, BertConfig, BertModel
-
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=30522,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-        )
-        BertModel(config).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(model.folder).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(plain_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same with a Dense layer on top, as today's sentence-transformers saves it."""
+def tiny_folder(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny model with a Dense layer on top, as today's sentence-transformers saves it."""
     folder = str(tmp_path_factory.mktemp("tiny"))
     with quiet():
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.base.modules import Dense
 
-        plain = load_sentence_transformer(plain_folder, "cpu", "f32")
+        plain = load_sentence_transformer(tiny_model, "cpu", "f32")
         parts = [plain[0], plain[1], Dense(32, 24)]
         SentenceTransformer(modules=parts, device="cpu").save(folder)
     return folder
@@ -485,8 +463,8 @@ def test_backends_agree_on_a_model_from_a_folder(tiny: Backend) -> None:
     assert plain.padding == 0
 
 
-def test_a_transformers_folder_is_pooled_by_mean(plain_folder: str, cache: str) -> None:
-    model = resolve_model(plain_folder, cache)
+def test_a_transformers_folder_is_pooled_by_mean(tiny_model: str, cache: str) -> None:
+    model = resolve_model(tiny_model, cache)
     assert (model.dimension, model.max_tokens) == (32, 64)
     backend = convert(model, cache, "f32")
     assert load_embedder(backend).encode(["text"]).vectors.shape == (1, 32)
