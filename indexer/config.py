@@ -8,7 +8,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from indexer.errors import ProjectError, StateError, UsageError
+from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
 STATE_FOLDER = os.path.join(".codx", "index")
 DEFAULT_MAX_FILE_SIZE = 1024 * 1024
@@ -76,6 +76,14 @@ class Settings:
         slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
         path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
         return f"codx_{slug[:64]}_{path[:8]}"
+
+
+def require_state(settings: Settings) -> None:
+    """Raise `NoIndexError` where no run ever worked on this project."""
+    if not settings.has_state:
+        raise NoIndexError(
+            f"no index in {settings.project}: build it with codx-index run"
+        )
 
 
 def project_folder(path: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from indexer.config import STATE_FOLDER, Settings
+from indexer.config import STATE_FOLDER, Settings, require_state
 from indexer.embedding import choose_backend, load_embedder, resolve_model
-from indexer.errors import ModelError, NoIndexError
+from indexer.errors import ModelError
 from indexer.index import vectors_identity
 from indexer.store import Store, connect, read
 
@@ -77,8 +77,5 @@ def _reader(settings: Settings) -> Store:
     name = settings.collection_name
     if not settings.database:
         return connect(settings.uri, settings.token, name)
-    if not settings.has_state:
-        raise NoIndexError(
-            f"no index in {settings.project}: build it with codx-index run"
-        )
+    require_state(settings)
     return read(settings.database, settings.state_dir, name)

@@ -219,8 +219,7 @@ class Store:
 
     def finish(self) -> None:
         """Flush, move the alias here, and drop what it pointed to before."""
-        with self._guard():
-            self._client.flush(self.physical, timeout=CALL_TIMEOUT)
+        self.flush()
         current = self.describe(self.name)
         if current is None or current["collection_name"] != self.physical:
             with self._guard():
@@ -300,26 +299,21 @@ class Store:
         with self._guard():
             if self.embedded:
                 # milvus-lite's iterator scans again for each page.
-                pages = iter(
-                    [
-                        self._client.query(
-                            self.physical, filter='id != ""', output_fields=KEY_FIELDS
-                        )
-                    ]
+                rows: Iterable[Row] = self._client.query(
+                    self.physical, filter='id != ""', output_fields=KEY_FIELDS
                 )
             else:
-                pages = self._pages()
-            for page in pages:
-                for row in page:
-                    yield RowKey(*(row[field] for field in KEY_FIELDS))
+                rows = self._paged()
+            for row in rows:
+                yield RowKey(*(row[field] for field in KEY_FIELDS))
 
-    def _pages(self) -> Iterator[list[Row]]:
+    def _paged(self) -> Iterator[Row]:
         iterator = self._client.query_iterator(
             self.physical, batch_size=READ_ROWS, output_fields=KEY_FIELDS
         )
         try:
             while page := iterator.next():
-                yield page
+                yield from page
         finally:
             iterator.close()
 

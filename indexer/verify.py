@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from indexer.audit import Audit
 from indexer.batching import chunked_files
-from indexer.config import Settings
+from indexer.config import Settings, require_state
 from indexer.diff import compare
-from indexer.errors import NoIndexError
 from indexer.index import Index, identify
 from indexer.lock import run_lock
 from indexer.pool import available_cpus, open_executor
@@ -40,10 +39,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     Holds the lock, reads every file and every row, embeds nothing: of a vector it checks
     that it is there and of unit length. Raises `NoIndexError` where there is no index.
     """
-    if not settings.has_state:
-        raise NoIndexError(
-            f"no index in {settings.project}: build it with codx-index run"
-        )
+    require_state(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     with ExitStack() as stack:
@@ -92,10 +88,9 @@ def _compare(
         problem = _first_problem(expected, found, rows)
         if problem:
             yield Difference(change.path, problem)
+            wrong.add(escape_path(change.path))
         for row in expected:
             paths.pop(row["id"], None)
-        if problem:
-            wrong.add(escape_path(change.path))
         report.files.unchanged += not problem and bool(expected)
     for path in sorted(set(paths.values()) - wrong):
         yield Difference(path, "rows that belong to no file as it is now")

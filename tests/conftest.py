@@ -97,8 +97,12 @@ class Project:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `codx-index …` in the project and return how it ended."""
+        return self.launch(COMMAND, *arguments)
+
+    def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run any program in the project, as `command` does."""
         return subprocess.run(
-            [COMMAND, *arguments],
+            command,
             cwd=self.root,
             env=self.variables(),
             stdin=subprocess.DEVNULL,

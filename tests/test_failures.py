@@ -34,15 +34,7 @@ def unprivileged(project: Project, *arguments: str) -> subprocess.CompletedProce
     prefix = UNPRIVILEGED if os.geteuid() == 0 else []
     if prefix and not shutil.which(prefix[0]):
         pytest.skip("root without setpriv")
-    return subprocess.run(
-        [*prefix, COMMAND, *arguments],
-        cwd=project.root,
-        env=project.variables(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    return project.launch(*prefix, COMMAND, *arguments)
 
 
 @pytest.fixture

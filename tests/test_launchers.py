@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 import pytest
-from conftest import COMMAND, TIMEOUT, Project, python_text
+from conftest import COMMAND, Project, python_text
 
 from indexer import __version__
 from indexer.commands import cli
@@ -30,15 +30,7 @@ HEAVY += ["tokenizers", "tree_sitter", "numpy", "multiprocessing", "sqlite3", "t
 def launch(
     launcher: str, project: Project, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LAUNCHERS[launcher], *arguments],
-        cwd=project.root,
-        env=project.variables(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    return project.launch(*LAUNCHERS[launcher], *arguments)
 
 
 def test_every_launcher_gives_the_same_report(project: Project) -> None:
