@@ -161,7 +161,7 @@ def test_the_order_of_the_protocol(bench: Bench) -> None:
         *("upsert", "delete", "commit"),
         *("upsert", "delete", "commit"),
         *("delete", "commit"),
-        "finish",
+        *("flush", "finish"),
     ]
     assert bench.log[0] == ("set", {"state": DIRTY})
     assert [row["path"] for row in bench.log[2][1]] == ["a", "c", "c"]
