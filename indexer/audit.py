@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from indexer.scan import unescape_path
+from indexer.paths import unescape_path
 from indexer.store import RowKey, row_id
 from indexer.types import FileRecord
 

@@ -17,7 +17,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from indexer import worker
-from indexer.cache import EmbeddingCache, Key, key_of
+from indexer.cache import EmbeddingCache, key_of
+from indexer.cache_file import Key
 from indexer.types import (
     ChangedFile,
     Chunk,

@@ -8,21 +8,26 @@ a saving: whatever goes wrong with it, the run embeds again and says so once.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from indexer.cache_admin import cache_bytes, prune
+from indexer.cache_file import (
+    File,
+    Key,
+    Source,
+    is_damage,
+    open_for_writing,
+    path_of,
+    rebuilt,
+)
+from indexer.config import DEFAULT_CACHE_SIZE
 from indexer.types import Chunk
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Key = bytes
-"""sha256 of the text that the model sees."""
 
 _LOOKUP = 500  # keys a query; sqlite's limit of variables is far above
 
@@ -36,7 +41,9 @@ class EmbeddingCache:
     """Vectors of shape (dimension,), float32, by key.
 
     Never raises: an entry whose checksum is wrong counts as absent, a file that cannot be
-    read or written as an empty cache, reported once through `warn`.
+    read or written as an empty cache. The first thing that goes wrong is reported through
+    `warn`. At most `limit` bytes are kept in the folder, over all files; with 0, none is
+    read or written.
     """
 
     def __init__(
@@ -45,13 +52,23 @@ class EmbeddingCache:
         identity: str,
         dimension: int,
         warn: Callable[[str], None] = lambda message: None,
+        *,
+        model: str = "",
+        precision: str = "",
+        limit: int = DEFAULT_CACHE_SIZE,
     ) -> None:
-        self._path = os.path.join(folder, f"embeddings-{identity[:16]}.sqlite")
-        self._dimension = dimension
+        self._folder = folder
+        self._source = Source(identity, dimension, model, precision)
+        self._path = path_of(folder, self._source)
         self._warn = warn
+        self._limit = limit
+        self._has_warned = False
         self._pending: dict[Key, NDArray[np.float32]] = {}
-        self._db: sqlite3.Connection | None = None
-        self._is_opened = False
+        self._file: File | None = None
+        # Once, and once more where the file turns out to be damaged or removed.
+        self._opens_left = 2 if limit else 0
+        self._takes_more = True
+        self._has_grown = False
 
     def get(self, keys: Iterable[Key]) -> dict[Key, NDArray[np.float32]]:
         """Those of the keys that are known, with their vectors."""
@@ -67,90 +84,95 @@ class EmbeddingCache:
         self._pending.update(vectors)
 
     def commit(self) -> None:
-        """Write what was put since the last time."""
+        """Write what was put since the last time, and which entries were used."""
         pending, self._pending = self._pending, {}
-        if not pending or (db := self._opened()) is None:
-            return
-        rows = (
-            (key, blob := vector.tobytes(), zlib.crc32(key + blob))
-            for key, vector in pending.items()
-        )
-        try:
-            with db:
-                db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)
+        if pending:
+            vectors = {key: vector.tobytes() for key, vector in pending.items()}
+            # What damage or removal takes is put into a fresh file.
+            while self._takes_more and (file := self._present()) is not None:
+                if self._write(file, vectors):
+                    self._has_grown = True
+                    return
+        elif self._file is not None and self._takes_more:
+            self._write(self._file, {})
 
     def close(self) -> None:
-        """Close the file; what was not committed is forgotten."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        """Close the file; what was not committed is forgotten. Prunes after growth."""
+        self._pending = {}
+        self.commit()
+        self._let_go()
+        self._opens_left = 0
+        if self._has_grown and cache_bytes(self._folder) > self._limit:
+            if error := prune(self._folder, self._limit).error:
+                self._warn_once(f"the embedding cache could not be pruned: {error}")
 
     def _read(self, keys: list[Key]) -> dict[Key, NDArray[np.float32]]:
         import numpy as np
 
-        if (db := self._opened()) is None:
+        if (file := self._opened()) is None:
             return {}
-        marks = ",".join("?" * len(keys))
         try:
-            rows = db.execute(
-                f"SELECT key, vector, crc FROM vectors WHERE key IN ({marks})", keys
-            ).fetchall()
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)
+            found = file.find(keys)
+        except sqlite3.Error as error:
+            self._fail(error)
             return {}
         return {
-            key: np.frombuffer(blob, dtype=np.float32)
-            for key, blob, crc in rows
-            if zlib.crc32(key + blob) == crc and len(blob) == 4 * self._dimension
+            key: np.frombuffer(blob, dtype=np.float32) for key, blob in found.items()
         }
 
-    def _opened(self) -> sqlite3.Connection | None:
+    def _write(self, file: File, vectors: Mapping[Key, bytes]) -> bool:
+        try:
+            file.write(vectors)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._fail(error)
+            else:  # what is there can still be read
+                self._takes_more = False
+                self._warn_once(
+                    f"nothing is added to the embedding cache {self._path}: {error}"
+                )
+            return False
+        return True
+
+    def _opened(self) -> File | None:
         """The file, opened at the first use: a run without changes does not need it."""
-        if not self._is_opened:
-            self._is_opened = True
-            self._db = self._open()
-        return self._db
+        if self._file is None and self._opens_left:
+            self._opens_left -= 1
+            try:
+                self._file = open_for_writing(self._path, self._source, self._warn_once)
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+        return self._file
 
-    def _open(self) -> sqlite3.Connection | None:
-        try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            return self._connect()
-        except sqlite3.OperationalError as error:  # locked, read-only, no room
-            self._give_up(error)
-        except sqlite3.DatabaseError as error:
-            self._warn(f"the embedding cache was unreadable and is rebuilt ({error})")
-            self._remove()
-            with suppress(sqlite3.DatabaseError):
-                return self._connect()
-        except OSError as error:
-            self._give_up(error)
-        return None
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=10)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS vectors"
-                " (key BLOB PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER NOT NULL)"
-                " WITHOUT ROWID"
+    def _present(self) -> File | None:
+        """The file, if need be a new one: what is written to a removed one is lost."""
+        if self._file is not None and self._file.is_removed():
+            self._let_go()
+            self._warn_once(
+                f"the embedding cache {self._path} was removed during the run"
             )
-            db.execute("SELECT key FROM vectors LIMIT 1").fetchone()
-        except BaseException:
-            db.close()
-            raise
-        return db
+        return self._opened()
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Go on with a fresh file where this one is damaged, else without one."""
+        if not is_damage(error):
+            self._give_up(error)
+        elif self._file is not None:
+            self._warn_once(rebuilt(error))
+            self._file.discard()
+            self._file = None
 
     def _give_up(self, error: Exception) -> None:
-        self._warn(f"going on without the embedding cache {self._path}: {error}")
-        self.close()
-        if not isinstance(error, (sqlite3.OperationalError, OSError)):
-            self._remove()  # damaged inside: the next run begins a fresh one
+        self._warn_once(f"going on without the embedding cache {self._path}: {error}")
+        self._let_go()
+        self._opens_left = 0
 
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                os.unlink(self._path + suffix)
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _warn_once(self, message: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._warn(message)

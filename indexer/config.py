@@ -12,6 +12,7 @@ from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
 STATE_FOLDER = os.path.join(".codx", "index")
 DEFAULT_MAX_FILE_SIZE = 1024 * 1024
+DEFAULT_CACHE_SIZE = 2 * 1024**3
 EMBEDDED_COLLECTION = "codx_index"
 EXECUTORS = ("process", "thread", "serial")
 
@@ -21,7 +22,7 @@ class Settings:
     """Everything a command needs to know; paths are absolute.
 
     `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
-    so that no log or traceback shows it.
+    so that no log or traceback shows it. Sizes are bytes; `cache_size` 0 means no cache.
     """
 
     project: str
@@ -33,7 +34,9 @@ class Settings:
     jobs: int = 0
     executor: str = "process"
     force: bool = False
+    recurse_submodules: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
+    cache_size: int = DEFAULT_CACHE_SIZE
 
     @property
     def state_dir(self) -> str:
@@ -46,6 +49,10 @@ class Settings:
     @property
     def manifest_path(self) -> str:
         return os.path.join(self.state_dir, "manifest.sqlite")
+
+    @property
+    def stamp_path(self) -> str:
+        return os.path.join(self.state_dir, "stamp.json")
 
     @property
     def has_state(self) -> bool:

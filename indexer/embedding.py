@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import atexit
 import glob
-import importlib.metadata
 import importlib.util
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -247,7 +245,9 @@ def _openvino_version() -> str:
     found = glob.glob("openvino-*.dist-info", root_dir=site)
     if len(found) == 1:
         return found[0].removeprefix("openvino-").removesuffix(".dist-info")
-    return importlib.metadata.version("openvino")
+    from importlib import metadata
+
+    return metadata.version("openvino")
 
 
 def _unsupported(backend: Backend) -> str:
@@ -285,6 +285,8 @@ def _start_building(
     backend: Backend, on_step: Callable[[str], None]
 ) -> tuple[Backend, str]:
     """A folder to convert into, on the disk where the result will be."""
+    import tempfile
+
     models = os.path.join(backend.cache_dir, "models")
     try:
         os.makedirs(models, exist_ok=True)

@@ -36,6 +36,11 @@ class StateError(CodxIndexError):
     """The state folder (or the user's cache) cannot be used."""
 
 
+class CacheError(CodxIndexError):
+    """The embedding cache, or an export of it, cannot be read or written. Only what works
+    on the cache itself raises it: a run goes on without."""
+
+
 class ModelError(CodxIndexError):
     """The embedding model is unknown, damaged or not usable here."""
 

@@ -1,6 +1,6 @@
 """git as a source of facts, never as a runner of the repository's code.
 
-Listing is hardened: no shell, a scrubbed environment, no fsmonitor, no hooks, no lazy
+Every call is hardened: no shell, a scrubbed environment, no fsmonitor, no hooks, no lazy
 fetch from a remote. Only plumbing that reads the index and the folders is used, since
 `git status` and `git diff` would run the repository's filters. Needs git 2.31 or later
 (tried with 2.39).
@@ -12,12 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from indexer.errors import GitError
+from indexer.types import SourceFile
+
+if TYPE_CHECKING:
+    from typing import Self
+
+# More paths than this are not named on a command line: all are listed then.
+MAX_ARGUMENTS = 200
+# Attributes of a file whose bytes git converts, perhaps without changing their number.
+# What the others do (text, eol, ident) changes the size as well.
+CONVERTING = ("filter", "working-tree-encoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,86 @@ class WorkTree:
 
     toplevel: str
     object_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What git lists below a folder. Paths are bytes, relative to that folder.
+
+    `files` are tracked, or untracked but not ignored; sorted, each once. `repositories`
+    are the folders of the repositories listed, `b""` first, the others ending in `/`;
+    `vacant` are those that were not: submodules that are not checked out, or not asked for.
+    """
+
+    files: list[bytes]
+    repositories: list[bytes]
+    vacant: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What git's index knows of a tracked file.
+
+    The stat fields are those of the file when git last compared it with the object; as
+    the index has it, `size` and `inode` are cut to 32 bits.
+    """
+
+    mode: int
+    object_id: str
+    stage: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    flags: int
+
+    @property
+    def is_plain(self) -> bool:
+        """A regular file, without conflict, that git is asked to compare with the disk?"""
+        is_regular = stat.S_ISREG(self.mode) and self.stage == 0
+        return is_regular and not self.flags & (_CE_VALID | _CE_SKIP_WORKTREE)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Left out of the work tree, on purpose?"""
+        return bool(self.flags & _CE_SKIP_WORKTREE)
+
+    @property
+    def is_repository(self) -> bool:
+        """The commit of a submodule?"""
+        return self.mode == _GITLINK
+
+    def is_of(self, file: SourceFile) -> bool:
+        """Are these the stat fields of the file, to the nanosecond?"""
+        return (
+            self.ctime_ns == file.ctime_ns
+            and self.mtime_ns == file.mtime_ns
+            and self.size == file.size & 0xFFFFFFFF
+            and self.inode == file.inode & 0xFFFFFFFF
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """git's index of one repository: where it lies, when it was written, its entries
+    below the folder that was asked for, by path relative to that folder."""
+
+    path: str
+    mtime_ns: int
+    entries: dict[bytes, IndexEntry]
+
+    def knows(self, entry: IndexEntry) -> bool:
+        """May the entry be believed? One as new as the index itself may hide a change
+        (Documentation/technical/racy-git)."""
+        return entry.is_plain and max(entry.mtime_ns, entry.ctime_ns) < self.mtime_ns
+
+    def has_racy(self) -> bool:
+        """Would git, which compares whole seconds, open a file to tell whether it changed?"""
+        written = self.mtime_ns // _SECOND
+        return any(
+            entry.is_plain and entry.mtime_ns // _SECOND >= written
+            for entry in self.entries.values()
+        )
 
 
 def work_tree(root: str) -> WorkTree | None:
@@ -53,62 +147,262 @@ def work_tree(root: str) -> WorkTree | None:
 
 
 def list_files(
-    root: str, on_warning: Callable[[str], None] | None = None
-) -> list[bytes]:
+    root: str,
+    on_warning: Callable[[str], None] | None = None,
+    *,
+    recurse_submodules: bool = True,
+) -> Listing:
     """Tracked and untracked-but-not-ignored files below `root`, a folder in a work tree.
 
-    Paths are bytes, relative to `root`, sorted, each once. Checked-out submodules and
-    nested repositories are listed as well, by their own rules. Tracked files that are
-    absent from the disk (deleted, sparse checkout) are listed too: only a stat tells.
-    `on_warning` gets what git could not read, one line each.
+    Nested repositories are listed as well, by their own rules, and so are checked-out
+    submodules with `recurse_submodules`.
+    Tracked files that are absent from the disk (deleted, sparse checkout) are listed too:
+    only a stat tells. `on_warning` gets what git could not read, one line each.
     Raises GitError where git refuses, here or in a nested repository.
     """
     top = os.fsencode(root)
     files: set[bytes] = set()
+    repositories, vacant = [], []
     pending = [b""]
     while pending:
         prefix = pending.pop()
-        for path, is_repository in _entries(os.path.join(top, prefix), on_warning):
-            path = prefix + path
-            if not is_repository:
-                files.add(path)
-            elif _is_checked_out(os.path.join(top, path)):
+        repositories.append(prefix)
+        submodules: set[bytes] = set()  # a conflict has several entries
+        nested: set[bytes] = set()
+        for path, mode in _entries(os.path.join(top, prefix), on_warning):
+            if mode == b"160000":
+                submodules.add(prefix + path)
+            elif path.endswith(b"/"):
+                nested.add(prefix + path[:-1])
+            else:
+                files.add(prefix + path)
+        for path in sorted(submodules | nested):
+            is_wanted = recurse_submodules or path in nested
+            if is_wanted and is_checked_out(os.path.join(top, path)):
                 pending.append(path + b"/")
-    return sorted(files)
+            else:
+                vacant.append(path)
+    return Listing(sorted(files), repositories, vacant)
 
 
 def _entries(
     folder: bytes, on_warning: Callable[[str], None] | None
-) -> Iterator[tuple[bytes, bool]]:
-    """Each entry of one repository below `folder`, and whether it is itself a repository."""
+) -> Iterator[tuple[bytes, bytes]]:
+    """Each entry of one repository below `folder`, and the mode of what is tracked. An
+    untracked repository ends in `/`."""
     # `--recurse-submodules` excludes `--others`, hence `--stage`, which tells submodules
     # by their mode. `-t` tells its lines from the names of untracked files, which may look
     # like anything. One call, so that a file being added is in one half or the other.
-    done = _run(
-        folder,
-        *(
-            "ls-files",
-            "-z",
-            "-t",
-            "--stage",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ),
-    )
+    listing = ("ls-files", "-z", "-t", "--stage")
+    done = _run(folder, *listing, "--cached", "--others", "--exclude-standard")
     if on_warning:
         for line in done.stderr.decode("utf-8", "replace").splitlines():
             on_warning(line.removeprefix("warning: "))
     for entry in done.stdout.split(b"\0")[:-1]:
         if entry.startswith(b"? "):
-            path = entry[2:]
-            yield path.removesuffix(b"/"), path.endswith(b"/")
+            yield entry[2:], b""
         else:
             about, _, path = entry.partition(b"\t")
-            yield path, about.startswith(b"160000 ", 2)
+            yield path, about[2:8]
 
 
-def _is_checked_out(folder: bytes) -> bool:
+_DEBUG_ENTRY = re.compile(
+    rb"(\d{6}) ([0-9a-f]+) (\d)\t([^\0]+)\0"
+    rb"  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n  dev: \d+\tino: (\d+)\n"
+    rb"  uid: \d+\tgid: \d+\n  size: (\d+)\tflags: ([0-9a-f]+)\n"
+)
+_SECOND = 1_000_000_000
+_GITLINK = 0o160000
+_CE_VALID, _CE_SKIP_WORKTREE = 0x8000, 0x40000000  # cache.h
+
+
+def index_path(folder: str | bytes) -> str:
+    """Where the index of the repository around `folder` lies, absolute.
+
+    Raises GitError where git refuses.
+    """
+    arguments = ("rev-parse", "--path-format=absolute", "--git-path", "index")
+    return os.fsdecode(_run(folder, *arguments).stdout.removesuffix(b"\n"))
+
+
+def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> Index:
+    """The index's entries of `paths` (relative to `folder`), or of all files below it.
+
+    Opens no file of the work tree. Submodules and what is in conflict are not entries of
+    one file. Raises GitError where git refuses, and OSError where there is no index.
+    """
+    where = index_path(folder)
+    mtime_ns = os.stat(where).st_mtime_ns
+    named = list(paths)
+    given = [] if len(named) > MAX_ARGUMENTS else [os.fsdecode(path) for path in named]
+    done = _run(folder, "ls-files", "-z", "--stage", "--debug", "--", *given)
+    # An index that was written meanwhile is of another time than its entries.
+    is_same = os.stat(where).st_mtime_ns == mtime_ns
+    return Index(where, mtime_ns, _parse_index(done.stdout) if is_same else {})
+
+
+def _parse_index(output: bytes) -> dict[bytes, IndexEntry]:
+    """Nothing where the output is not as expected: git may change this format."""
+    entries: dict[bytes, IndexEntry] = {}
+    end = 0
+    for found in _DEBUG_ENTRY.finditer(output):
+        if found.start() != end:
+            return {}
+        end = found.end()
+        mode, oid, stage, path, c_s, c_ns, m_s, m_ns, inode, size, flags = (
+            found.groups()
+        )
+        entries[path] = IndexEntry(
+            int(mode, 8),
+            oid.decode("ascii"),
+            int(stage),
+            int(size),
+            int(m_s) * _SECOND + int(m_ns),
+            int(c_s) * _SECOND + int(c_ns),
+            int(inode),
+            int(flags, 16),
+        )
+    return entries if end == len(output) else {}
+
+
+def converted(folder: str | bytes, paths: Iterable[bytes]) -> set[bytes]:
+    """Those of the paths (relative to `folder`) whose object may be of other bytes than
+    the file although both have the same size. Raises GitError where git refuses."""
+    given = b"".join(path + b"\0" for path in paths)
+    done = _run(
+        folder, "check-attr", "-z", "--stdin", *CONVERTING, standard_input=given
+    )
+    fields = done.stdout.split(b"\0")[:-1]
+    return {
+        path
+        for path, value in zip(fields[0::3], fields[2::3], strict=True)
+        if value not in (b"unspecified", b"unset")
+    }
+
+
+class _Calls:
+    """Calls of git in one folder, side by side, from the first moment on."""
+
+    def __init__(self, folder: str | bytes, *calls: tuple[str, ...]) -> None:
+        self._folder = os.fsdecode(folder)
+        self._started = [_start(folder, *call) for call in calls]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()  # nobody wants the answer any more
+                process.communicate()
+
+    def outputs(self, accepted: tuple[int, ...] = (0,)) -> list[bytes]:
+        """Wait for all. Raises GitError where git refuses, or says anything on stderr."""
+        done = [
+            _finish(self._folder, process, accepted=accepted)
+            for process in self._started
+        ]
+        for one in done:
+            if one.stderr:
+                raise _refusal(self._folder, one)
+        return [one.stdout for one in done]
+
+
+class Check(_Calls):
+    """What git knows without opening a file.
+
+    The answer is what git printed, to compare with that of another time: where the index
+    and the repository's own ignore file lie; which ignore file the user has set; and with
+    `stat_tracked` the tracked files that do not look as the index has them. Git compares
+    whole seconds, and opens a file whose entry is as new as the index
+    (`Index.has_racy`).
+    """
+
+    def __init__(self, folder: str | bytes, *, stat_tracked: bool) -> None:
+        places = ("--git-path", "index", "--git-path", "info/exclude")
+        settings = r"^core\.(excludesfile|ignorecase)$"
+        calls: list[tuple[str, ...]] = [
+            ("rev-parse", "--path-format=absolute", *places),
+            ("config", "-z", "--get-regexp", settings),
+        ]
+        if stat_tracked:
+            how = ("-z", "--raw", "--relative", "--ignore-submodules=all")
+            calls.append(("diff-files", *how, "--no-renames", "--", "."))
+        super().__init__(folder, *calls)
+
+    def answer(self) -> Answer:
+        """Wait for git. Raises GitError where it refuses."""
+        # 1: there is no such setting.
+        places, settings, *changed = self.outputs(accepted=(0, 1))
+        return Answer(*map(os.fsdecode, (places, settings, b"".join(changed))))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a `Check` found, as git printed it."""
+
+    places: str
+    settings: str
+    changed: str
+
+    @property
+    def ignore_files(self) -> list[str]:
+        """The ignore files outside of the tree, absolute; [] where it is not clear."""
+        index, *rest = self.places.removesuffix("\n").split("\n")
+        if len(rest) != 1:
+            return []  # a folder with a line break in its name
+        found = dict(
+            one.partition("\n")[::2] for one in self.settings.split("\0") if one
+        )
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        default = os.path.join(home, "git", "ignore")
+        chosen = os.path.expanduser(found.get("core.excludesfile", default))
+        return [*rest, chosen] if os.path.isabs(chosen) else []
+
+    @property
+    def changed_files(self) -> dict[bytes, bytes]:
+        """The letter of each file that looks changed: M, D, T, U, …"""
+        fields = os.fsencode(self.changed).split(b"\0")[:-1]
+        return {
+            path: about[-1:]
+            for about, path in zip(fields[::2], fields[1::2], strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Untracked:
+    """Bytes, relative to the folder that was listed; folders end in `/`.
+
+    `files` are untracked and not ignored, nested repositories among them; `folders` hold
+    no tracked file, in git's shortest form; `ignored` are folders and files.
+    """
+
+    files: list[bytes]
+    folders: list[bytes]
+    ignored: list[bytes]
+
+
+class UntrackedListing(_Calls):
+    """Lists everything in one repository below a folder that is not tracked."""
+
+    def __init__(self, folder: str | bytes) -> None:
+        listing = ("ls-files", "-z", "--others", "--exclude-standard")
+        shortest = (*listing, "--directory")
+        super().__init__(folder, listing, shortest, (*shortest, "--ignored"))
+
+    def answer(self) -> Untracked:
+        """Wait for git. Raises GitError where it refuses, or could not read a folder."""
+        files, others, ignored = [one.split(b"\0")[:-1] for one in self.outputs()]
+        folders = [path for path in others if path.endswith(b"/")]
+        return Untracked(files, folders, ignored)
+
+
+def is_checked_out(folder: bytes) -> bool:
     """Whether `folder` is the top of a repository of its own.
 
     A submodule that is not checked out is an empty folder, where git would find the
@@ -129,6 +423,18 @@ def _has_repository(root: str) -> bool:
     return True
 
 
+def enclosing_ignore_files(folder: str) -> list[str]:
+    """The `.gitignore` files above `folder` that count in it, there or not."""
+    found = []
+    folder = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        folder, previous = os.path.dirname(folder), folder
+        if folder == previous:
+            break
+        found.append(os.path.join(folder, ".gitignore"))
+    return found
+
+
 def _search_path() -> str:
     """PATH without relative entries: git is started in the repository, and `.` or an
     empty entry would run a file of it."""
@@ -137,6 +443,17 @@ def _search_path() -> str:
 
 def _git() -> str | None:
     return shutil.which("git", path=_search_path())
+
+
+_HARDENING = (
+    # An empty core.fsmonitor means "none" to every git; `false` is a command's name to
+    # those before 2.36.
+    *("-c", "core.fsmonitor="),
+    *("-c", f"core.hooksPath={os.devnull}"),
+    # All stat fields count, whatever the repository says.
+    *("-c", "core.trustctime=true"),
+    *("-c", "core.checkStat=default"),
+)
 
 
 def _environment() -> dict[str, str]:
@@ -154,29 +471,51 @@ def _environment() -> dict[str, str]:
         "GIT_ALLOW_PROTOCOL": "none",
         # `_has_repository` does not stop at mount points either.
         "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",
+        # A path is a path, whatever characters it has.
+        "GIT_LITERAL_PATHSPECS": "1",
     }
 
 
-def _run(folder: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    folder: str | bytes, *arguments: str, standard_input: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
     """Run git in `folder`. Raises GitError unless it succeeds."""
+    process = _start(folder, *arguments, has_input=bool(standard_input))
+    return _finish(os.fsdecode(folder), process, standard_input)
+
+
+def _start(
+    folder: str | bytes,
+    *arguments: str,
+    has_input: bool = False,
+) -> subprocess.Popen[bytes]:
     name = os.fsdecode(folder)
     git = _git()
     if git is None:
         raise GitError(f"{name} is a git work tree, but there is no git on PATH")
-    # An empty core.fsmonitor means "none" to every git; `false` is a command's name to
-    # those before 2.36.
-    hardening = ("-c", "core.fsmonitor=", "-c", f"core.hooksPath={os.devnull}")
     try:
-        done = subprocess.run(
-            [git, *hardening, *arguments],
+        return subprocess.Popen(
+            [git, *_HARDENING, *arguments],
             cwd=folder,
             env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise GitError(f"git cannot be started in {name}: {error.strerror}") from error
-    if done.returncode:
+
+
+def _finish(
+    name: str,
+    process: subprocess.Popen[bytes],
+    standard_input: bytes = b"",
+    accepted: tuple[int, ...] = (0,),
+) -> subprocess.CompletedProcess[bytes]:
+    with process:
+        output, errors = process.communicate(standard_input or None)
+    done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    if done.returncode not in accepted:
         raise _refusal(name, done)
     return done
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +41,7 @@ def run_lock(path: str) -> Iterator[None]:
 
 def _sign(handle: int) -> None:
     """Say who holds the lock; only ever read by people, so a full disk is no failure."""
-    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": time.time()}
     with suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(holder).encode(), 0)

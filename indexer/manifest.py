@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import urllib.parse
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -64,9 +63,9 @@ class Manifest:
             db.executescript(_SCHEMA)
             _check(db)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-            if found is not None and found[0] != FORMAT:
+            if found is None or found[0] != FORMAT:
                 db.executescript("DELETE FROM meta; DELETE FROM files;")
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (FORMAT,))
+                db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
         except BaseException:
             db.close()
             raise
@@ -74,8 +73,10 @@ class Manifest:
 
     def _open_readonly(self) -> sqlite3.Connection:
         """The file as it is; an empty manifest in memory where it cannot be read."""
+        from urllib.parse import quote
+
         try:
-            name = urllib.parse.quote(os.fsencode(self._path))
+            name = quote(os.fsencode(self._path))
             where = f"file:{name}?mode=ro"
             db = sqlite3.connect(where, uri=True, timeout=10)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()

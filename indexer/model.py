@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -193,6 +192,8 @@ def recall(memo: str, stamp: Any) -> Any:
 
 def remember(memo: str, stamp: Any, value: Any) -> None:
     """Keep `value` for `recall`. A cache that cannot be written is no failure."""
+    import tempfile  # here, as it takes a while to import
+
     try:
         os.makedirs(os.path.dirname(memo), exist_ok=True)
         descriptor, part = tempfile.mkstemp(dir=os.path.dirname(memo), prefix=".tmp-")

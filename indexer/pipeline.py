@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 from itertools import chain
 from typing import Protocol
 
+from indexer import stamp
 from indexer.audit import Audit
 from indexer.batching import Embedding
 from indexer.cache import EmbeddingCache
@@ -25,7 +26,7 @@ from indexer.index import Identity, Index, identify, known_files
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, PARTIAL, Manifest
 from indexer.pool import available_cpus, open_executor
-from indexer.reader import Reader, scan_project
+from indexer.reader import Reader, known_to_git, scan_project
 from indexer.report import Report
 from indexer.scan import Scan, open_root
 from indexer.types import ChangedFile, EmbeddedFile
@@ -82,6 +83,9 @@ def run(
             report,
             max_file_size=settings.max_file_size,
             force=settings.force,
+            known_to_git=known_to_git(
+                settings.project, tree, comparison.suspects, known.files.records
+            ),
             on_done=progress.advance,
         )
         writer = Writer(index.open, manifest, cache, known.files, report)
@@ -102,6 +106,8 @@ def run(
             index.close()
             manifest.set(state=PARTIAL if stopped else COMPLETE, mark=index.mark())
         _conclude(report, identity, manifest, stopped)
+        if reader.is_settled and not stopped and not report.failures:
+            stamp.write(settings, index, manifest.get("mark"), tree, report)
 
 
 def _compare(
@@ -116,9 +122,15 @@ def _compare(
 def _cache(
     settings: Settings, identity: Identity, progress: Progress
 ) -> EmbeddingCache:
-    dimension = identity.backend.model.dimension
+    backend = identity.backend
     return EmbeddingCache(
-        settings.cache_dir, identity.vectors, dimension, progress.warn
+        settings.cache_dir,
+        identity.vectors,
+        backend.model.dimension,
+        progress.warn,
+        model=backend.model.name,
+        precision=backend.precision,
+        limit=settings.cache_size,
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 
+from indexer import git
 from indexer.audit import Audit
 from indexer.config import Settings
 from indexer.diff import Change, Classifier, Comparison, is_racy, stat_of
@@ -22,6 +25,7 @@ def scan_project(settings: Settings, report: Report) -> Scan:
         settings.project,
         max_file_size=settings.max_file_size,
         state_dir=settings.state_dir,
+        recurse_submodules=settings.recurse_submodules,
     )
     report.files.scanned = len(tree.files) + sum(tree.skipped.values())
     report.files.skipped.update(tree.skipped)
@@ -31,11 +35,59 @@ def scan_project(settings: Settings, report: Report) -> Scan:
     return tree
 
 
+def known_to_git(
+    project: str,
+    tree: Scan,
+    suspects: Iterable[SourceFile],
+    records: Mapping[str, FileRecord],
+) -> set[str]:
+    """Paths of the suspects whose bytes, as git's index knows, are those of their records.
+
+    No suspect is opened. Git's object is the file itself unless a conversion lies between
+    them; with the size of the record, only one that keeps the size is left to rule out.
+    """
+    if tree.listing is None:
+        return set()
+    by_repository: defaultdict[bytes, dict[bytes, SourceFile]] = defaultdict(dict)
+    prefixes = sorted(tree.listing.repositories, key=len)
+    for file in suspects:
+        record = records.get(file.path)
+        if record is None or record.stat is None or record.stat[0] != file.size:
+            continue
+        path = os.fsencode(file.path)
+        prefix = [prefix for prefix in prefixes if path.startswith(prefix)][-1]
+        by_repository[prefix][path.removeprefix(prefix)] = file
+    known: set[str] = set()
+    for prefix, files in by_repository.items():
+        folder = os.path.join(os.fsencode(project), prefix)
+        with suppress(FileNotFoundError):  # a repository in which nothing was added yet
+            known.update(_same(folder, files, records))
+    return known
+
+
+def _same(
+    folder: bytes, files: dict[bytes, SourceFile], records: Mapping[str, FileRecord]
+) -> Iterator[str]:
+    index = git.read_index(folder, files)
+    same = {
+        path
+        for path, file in files.items()
+        if (entry := index.entries.get(path))
+        and entry.object_id == records[file.path].file_hash
+        and entry.is_of(file)
+        and index.knows(entry)
+    }
+    for path in same - (git.converted(folder, same) if same else same):
+        yield files[path].path
+
+
 class Reader:
     """Iterates over the changed files of a comparison, largest first.
 
+    Those that are `known_to_git` are not opened: their bytes are as recorded.
     `touched` gathers new records of files whose bytes are as they were. `on_done(size)` is
     told of each file that needs nothing more. Counts and failures go to the report.
+    `is_settled` as long as every file was as the scan saw it, and could be believed.
     """
 
     def __init__(
@@ -48,6 +100,7 @@ class Reader:
         *,
         max_file_size: int,
         force: bool = False,
+        known_to_git: Set[str] = frozenset(),
         on_done: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._root_fd = root_fd
@@ -59,10 +112,12 @@ class Reader:
         self._report = report
         self._max_file_size = max_file_size
         self._force = force
+        self._known_to_git = known_to_git
         self._on_done = on_done
         self._changes: dict[str, Change] = {}
         self._origins: set[str] = set()
         self.touched: list[FileRecord] = []
+        self.is_settled = True
         self._count_unchanged(comparison.unchanged)
 
     def __iter__(self) -> Iterator[ChangedFile]:
@@ -115,12 +170,19 @@ class Reader:
         return self._origins
 
     def _read(self, file: SourceFile) -> ChangedFile | None:
+        if file.path in self._known_to_git and not self._force:
+            is_steady = not is_racy(file, self._tree.started_ns)
+            self._touch(file.path, stat_of(file) if is_steady else None)
+            self.is_settled &= is_steady
+            return None
         try:
             content = read_file(self._root_fd, file, self._max_file_size)
         except Vanished:
+            self.is_settled = False
             self._leave(file.path)
             return None
         except NotIndexable as error:
+            self.is_settled = False
             self._leave(file.path)
             self._skip(error.reason)
             return None
@@ -133,6 +195,7 @@ class Reader:
         # are; without stat fields the next run reads them again.
         steady = content.stable and not is_racy(content.stat, content.read_ns)
         stat = stat_of(content.stat) if steady else None
+        self.is_settled &= stat == stat_of(file)
         change = self._classifier.classify(file.path, file_hash)
         if change is Change.UNCHANGED:
             if not self._force:

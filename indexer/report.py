@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from indexer.scan import escape_path
+from indexer.paths import escape_path
 from indexer.types import ChunkCounts, FileCounts, Seconds
 
 _EXIT_CODES: Mapping[str, int] = {"updated": 0, "unchanged": 0, "partial": 3}

@@ -16,11 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from indexer import git
 from indexer.errors import ProjectError
 from indexer.ignore import IgnoreRules
+from indexer.paths import escape_path
 from indexer.types import SourceFile
 
 # Reasons to leave a file out. Files that git ignores, the state folder and version
@@ -42,6 +43,7 @@ MAX_PATH_BYTES = 4096
 MAX_IGNORE_FILE_BYTES = 1 << 20
 READ_ATTEMPTS = 3
 
+CODXIGNORE = b".codxignore"
 VERSION_CONTROL = frozenset({b".git", b".hg", b".svn"})
 # What nobody wants indexed where no repository says so. The weakest rules of all: a
 # `.gitignore` brings any of these back with a `!` pattern.
@@ -149,13 +151,28 @@ class Scan:
     `files` are sorted by the bytes of their path, each once. `skipped` counts by reason.
     `failures` are (path, error) of folders and entries that could not be looked at, so
     that the scan may miss files. `object_format` is `sha1` or `sha256`.
+
+    In a git work tree `listing` is what git listed, and the rest says what else the answer
+    hangs on: `passed_over` are skipped for what they are now, not for their name; `absent`
+    are listed and not there; `ignore_files` are the `.codxignore` files that were looked
+    for, None where there is none. `started_ns` is the wall clock (ns) before the first
+    look.
     """
 
     files: list[SourceFile]
     skipped: dict[str, int]
     failures: list[tuple[str, str]]
     object_format: str
-    is_git: bool
+    listing: git.Listing | None
+    passed_over: list[SourceFile]
+    absent: list[str]
+    ignore_files: dict[str, SourceFile | None]
+    started_ns: int = field(compare=False)
+
+    @property
+    def is_git(self) -> bool:
+        """Was it git that listed the files?"""
+        return self.listing is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,9 @@ class Content:
     read_ns: int
 
 
-def scan(root: str, *, max_file_size: int, state_dir: str) -> Scan:
+def scan(
+    root: str, *, max_file_size: int, state_dir: str, recurse_submodules: bool = True
+) -> Scan:
     """List the indexable files below `root`.
 
     `max_file_size` is in bytes. Whatever is below `state_dir`, or below any other
@@ -181,18 +200,26 @@ def scan(root: str, *, max_file_size: int, state_dir: str) -> Scan:
     """
     if not os.path.isdir(root):
         raise ProjectError(f"{root} is not a folder")
+    started_ns = time.time_ns()
     tree = git.work_tree(root)
     scanner = _Scanner(root, max_file_size, state_dir, honour_gitignore=tree is None)
-    if tree is None:
-        scanner.look_at(sorted(scanner.walk()))
-    else:
-        scanner.look_at(git.list_files(root, on_warning=scanner.warn))
+    listing = None
+    if tree is not None:
+        listing = git.list_files(
+            root, scanner.warn, recurse_submodules=recurse_submodules
+        )
+    for path in listing.files if listing else sorted(scanner.walk()):
+        scanner.look_at(path)
     return Scan(
         files=scanner.files,
         skipped=dict(sorted(scanner.skipped.items())),
         failures=scanner.failures,
         object_format=tree.object_format if tree else "sha1",
-        is_git=tree is not None,
+        listing=listing,
+        passed_over=scanner.passed_over,
+        absent=scanner.absent,
+        ignore_files=scanner.ignore_files,
+        started_ns=started_ns,
     )
 
 
@@ -225,6 +252,9 @@ class _Scanner:
         self.files: list[SourceFile] = []
         self.skipped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
+        self.passed_over: list[SourceFile] = []
+        self.absent: list[str] = []
+        self.ignore_files: dict[str, SourceFile | None] = {}
         self._top = os.path.join(os.fsencode(root), b"")
         self._max_file_size = max_file_size
         self._honour_gitignore = honour_gitignore
@@ -269,46 +299,42 @@ class _Scanner:
                     ) from error
                 self._failed(path, error)
 
-    def look_at(self, paths: list[bytes]) -> None:
-        """Sort candidates, given in order, into files, skipped and failures."""
-        previous = None
-        for path in paths:
-            parent = path[: path.rfind(b"/") + 1]
-            if parent != previous:
-                folder, previous = self._folder(parent), parent
-            if folder is None:
-                continue
-            try:
-                info = os.lstat(self._top + path)
-            except OSError as error:
-                self._failed(path, error)
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                continue  # It took the place of a tracked file.
-            name = os.fsdecode(path)
-            if folder.is_ignored or _is_ignored(path, folder.codxignore):
-                self.skipped[IGNORED] += 1
-            elif reason := self._skip_reason(name, info):
-                self.skipped[reason] += 1
-            else:
-                self.files.append(_source_file(name, info))
+    def look_at(self, path: bytes) -> None:
+        """Sort a candidate into files, skipped and failures."""
+        name = os.fsdecode(path)
+        folder = self._folder(path[: path.rfind(b"/") + 1])
+        if folder is None:
+            self.absent.append(name)
+            return
+        try:
+            info = os.lstat(self._top + path)
+        except OSError as error:
+            self.absent.append(name)
+            self._failed(path, error)
+            return
+        if stat.S_ISDIR(info.st_mode):  # It took the place of a tracked file.
+            self.absent.append(name)
+        elif folder.is_ignored or _is_ignored(path, folder.codxignore):
+            self.skipped[IGNORED] += 1
+        elif reason := _skip_reason_by_path(name):
+            self.skipped[reason] += 1
+        elif reason := self._skip_reason(info):
+            self.skipped[reason] += 1
+            self.passed_over.append(_source_file(name, info))
+        else:
+            self.files.append(_source_file(name, info))
 
-    def _skip_reason(self, path: str, info: os.stat_result) -> str | None:
-        # Most telling first: an empty secret is a secret.
+    def _skip_reason(self, info: os.stat_result) -> str | None:
         if not stat.S_ISREG(info.st_mode):
             return SYMLINK if stat.S_ISLNK(info.st_mode) else SPECIAL
-        if reason := skip_reason_by_name(path[path.rfind("/") + 1 :]):
-            return reason
-        # A character takes 4 bytes at most, escaped or not.
-        if 4 * len(path) > MAX_PATH_BYTES:
-            if len(escape_path(path).encode()) > MAX_PATH_BYTES:
-                return PATH_TOO_LONG
         if not info.st_size:
             return EMPTY
         return TOO_LARGE if info.st_size > self._max_file_size else None
 
     def _folder(self, path: bytes) -> _Folder | None:
         """What is known of a folder, or None if nothing in it belongs to the tree."""
+        if path in self._folders:
+            return self._folders[path]
         unknown = []
         while path not in self._folders:
             unknown.append(path)
@@ -338,44 +364,49 @@ class _Scanner:
         return folder if is_ignored else self._with_own_rules(path, folder)
 
     def _with_own_rules(self, path: bytes, folder: _Folder) -> _Folder:
-        gitignore = (
-            self._ignore_file(path, b".gitignore") if self._honour_gitignore else ()
-        )
-        codxignore = self._ignore_file(path, b".codxignore")
+        gitignore: _Rules = ()
+        if self._honour_gitignore:
+            gitignore, _ = self._ignore_file(path, b".gitignore")
+        codxignore, file = self._ignore_file(path, CODXIGNORE)
+        self.ignore_files[os.fsdecode(path + CODXIGNORE)] = file
         if not gitignore and not codxignore:
             return folder
         return _Folder(
             False, gitignore + folder.gitignore, codxignore + folder.codxignore
         )
 
-    def _ignore_file(self, folder: bytes, name: bytes) -> _Rules:
+    def _ignore_file(
+        self, folder: bytes, name: bytes
+    ) -> tuple[_Rules, SourceFile | None]:
+        """The rules of an ignore file, and the file they were read from."""
         path = folder + name
+        shown = os.fsdecode(path)
         try:
             # As git does, not through a symlink; and a FIFO must not block.
             fd = os.open(self._top + path, _OPEN_FILE)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 self._failed(path, error)
-            return ()
+            return (), None
+        file = None
         try:
-            text = _read_open_file(fd, os.fsdecode(path), MAX_IGNORE_FILE_BYTES).data
+            file = _source_file(shown, os.fstat(fd))
+            text = _read_open_file(fd, shown, MAX_IGNORE_FILE_BYTES).data
         except NotIndexable as error:
             if error.reason != EMPTY:
-                self.failures.append(
-                    (os.fsdecode(path), f"not an ignore file: {error.reason}")
-                )
-            return ()
+                self.failures.append((shown, f"not an ignore file: {error.reason}"))
+            return (), file
         except Vanished:  # It is a folder.
-            return ()
+            return (), file
         except OSError as error:
             self._failed(path, error)
-            return ()
+            return (), file
         finally:
             os.close(fd)
         rules = IgnoreRules(text)
         for pattern in rules.unusable:
-            self.failures.append((os.fsdecode(path), f"too complex: {pattern!r}"))
-        return ((len(folder), rules),)
+            self.failures.append((shown, f"too complex: {pattern!r}"))
+        return ((len(folder), rules),), file
 
     def _failed(self, path: bytes, error: OSError) -> None:
         if error.errno == errno.ENAMETOOLONG:
@@ -383,6 +414,16 @@ class _Scanner:
         elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
             name = os.fsdecode(path.removesuffix(b"/"))
             self.failures.append((name, error.strerror or str(error)))
+
+
+def _skip_reason_by_path(path: str) -> str | None:
+    if reason := skip_reason_by_name(path[path.rfind("/") + 1 :]):
+        return reason
+    # A character takes 4 bytes at most, escaped or not.
+    if 4 * len(path) > MAX_PATH_BYTES:
+        if len(escape_path(path).encode()) > MAX_PATH_BYTES:
+            return PATH_TOO_LONG
+    return None
 
 
 def skip_reason_by_name(name: str) -> str | None:
@@ -485,30 +526,4 @@ def _read_open_file(fd: int, path: str, max_bytes: int) -> Content:
 def _source_file(path: str, info: os.stat_result) -> SourceFile:
     return SourceFile(
         path, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
-    )
-
-
-_NEEDS_ESCAPE = re.compile("[\\\\\udc80-\udcff]")
-_ESCAPE = re.compile(r"\\(?:\\|x[89a-f][0-9a-f])")
-
-
-def escape_path(path: str) -> str:
-    """A path in valid UTF-8: `\\` is doubled, and a byte that is not UTF-8 (a lone
-    surrogate, as `os.fsdecode` leaves it) becomes `\\xNN`. `unescape_path` reverts it.
-    """
-    return _NEEDS_ESCAPE.sub(
-        lambda found: (
-            "\\\\" if found[0] == "\\" else f"\\x{ord(found[0]) - 0xDC00:02x}"
-        ),
-        path,
-    )
-
-
-def unescape_path(text: str) -> str:
-    """The path that `escape_path` made `text` of."""
-    return _ESCAPE.sub(
-        lambda found: (
-            "\\" if found[0] == "\\\\" else chr(0xDC00 + int(found[0][2:], 16))
-        ),
-        text,
     )

@@ -10,7 +10,7 @@ from indexer.config import Settings
 from indexer.diff import Change, compare
 from indexer.index import Identity, Index, identify, is_trusted
 from indexer.manifest import Manifest
-from indexer.reader import Reader, scan_project
+from indexer.reader import Reader, known_to_git, scan_project
 from indexer.report import Report
 from indexer.scan import open_root
 from indexer.text import read_text
@@ -62,6 +62,9 @@ def plan(settings: Settings, report: Report) -> Plan:
             report,
             max_file_size=settings.max_file_size,
             force=settings.force,
+            known_to_git=known_to_git(
+                settings.project, tree, comparison.suspects, known
+            ),
         )
         for change in reader:
             _, reason = read_text(change.path, change.data)

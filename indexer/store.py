@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import shutil
 import stat
@@ -568,6 +567,8 @@ def _bound_memory() -> None:
 def _silence() -> None:
     """pymilvus and milvus-lite log whole tracebacks of what we report in one line."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import logging
+
     import pymilvus  # noqa: F401  (it sets its loggers up when it is imported)
 
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):

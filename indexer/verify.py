@@ -14,10 +14,11 @@ from indexer.config import Settings, require_state
 from indexer.diff import compare
 from indexer.index import Index, identify
 from indexer.lock import run_lock
+from indexer.paths import escape_path
 from indexer.pool import available_cpus, open_executor
 from indexer.reader import Reader, scan_project
 from indexer.report import Report
-from indexer.scan import escape_path, open_root
+from indexer.scan import open_root
 from indexer.store import Row, Store
 from indexer.types import ChangedFile, ChunkedFile
 from indexer.writer import chunk_rows

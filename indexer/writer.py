@@ -16,8 +16,8 @@ from indexer.audit import Audit
 from indexer.cache import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.manifest import DIRTY, Manifest
+from indexer.paths import escape_path
 from indexer.report import Report
-from indexer.scan import escape_path
 from indexer.store import Row, Store, row_id
 from indexer.types import Chunk, EmbeddedFile, FileRecord
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.audit import audit
-from indexer.scan import escape_path
+from indexer.paths import escape_path
 from indexer.store import RowKey, row_id
 from indexer.types import FileRecord
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 
 from indexer import git
 from indexer.errors import GitError
+from indexer.types import SourceFile
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 
@@ -66,7 +71,7 @@ def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert git.work_tree(str(repository)) is None
     with pytest.raises(GitError, match="no git on PATH"):
-        git.list_files(str(repository))
+        git.list_files(str(repository)).files
 
 
 @pytest.mark.parametrize("below", ["", "src", "src/deep"])
@@ -79,7 +84,7 @@ def test_work_tree(repository: Path, below: str) -> None:
 def test_work_tree_with_a_line_break_in_its_name(tmp_path: Path) -> None:
     folder = make_repository(tmp_path / "odd\nname\n", "a.py")
     assert git.work_tree(str(folder)) == git.WorkTree(str(folder), "sha1")
-    assert git.list_files(str(folder)) == [b"a.py"]
+    assert git.list_files(str(folder)).files == [b"a.py"]
 
 
 def test_sha256_repository(tmp_path: Path) -> None:
@@ -88,7 +93,7 @@ def test_sha256_repository(tmp_path: Path) -> None:
     )
     tree = git.work_tree(str(folder))
     assert tree and tree.object_format == "sha256"
-    assert git.list_files(str(folder)) == [b"a.py"]
+    assert git.list_files(str(folder)).files == [b"a.py"]
     stored = run_git(folder, "rev-parse", ":a.py").decode().strip()
     assert git.blob_id(b"a.py\n", "sha256") == stored
 
@@ -129,7 +134,7 @@ def test_repository_of_another_user_is_refused(repository: Path) -> None:
     assert str(repository) in str(info.value)
     assert "\n" not in str(info.value)
     with pytest.raises(GitError, match=r"safe\.directory"):
-        git.list_files(str(repository))
+        git.list_files(str(repository)).files
     assert not Path(os.environ["HOME"]).exists()
 
 
@@ -168,19 +173,23 @@ def test_tracked_and_untracked_but_not_ignored(repository: Path) -> None:
     (repository / ".git/info/exclude").write_text("local.py\n")
     (repository / "local.py").write_text("")
     expected = [b".gitignore", b"a.py", b"src/b.py", b"src/deep/c.py", b"src/new.py"]
-    assert git.list_files(str(repository)) == expected
+    assert git.list_files(str(repository)).files == expected
 
 
 def test_tracked_although_ignored_is_listed(repository: Path) -> None:
     (repository / ".gitignore").write_text("a.py\n")
-    assert b"a.py" in git.list_files(str(repository))
+    assert b"a.py" in git.list_files(str(repository)).files
 
 
 def test_subfolder(repository: Path) -> None:
     (repository / ".gitignore").write_text("*.log\n")
     (repository / "src/x.log").write_text("")
     (repository / "src/new.py").write_text("")
-    assert git.list_files(str(repository / "src")) == [b"b.py", b"deep/c.py", b"new.py"]
+    assert git.list_files(str(repository / "src")).files == [
+        b"b.py",
+        b"deep/c.py",
+        b"new.py",
+    ]
 
 
 def test_symlinked_root(repository: Path, tmp_path: Path) -> None:
@@ -192,23 +201,23 @@ def test_symlinked_root(repository: Path, tmp_path: Path) -> None:
 
 def test_absent_files_are_listed(repository: Path) -> None:
     (repository / "a.py").unlink()
-    assert b"a.py" in git.list_files(str(repository))
+    assert b"a.py" in git.list_files(str(repository)).files
 
 
 def test_sparse_checkout(repository: Path) -> None:
-    before = git.list_files(str(repository))
+    before = git.list_files(str(repository)).files
     run_git(
         repository, "sparse-checkout", "set", "--cone", "--sparse-index", "src/deep"
     )
     assert not (repository / "lib").exists()
-    assert git.list_files(str(repository)) == before
+    assert git.list_files(str(repository)).files == before
 
 
 def test_linked_worktree(repository: Path, tmp_path: Path) -> None:
     run_git(repository, "worktree", "add", "-q", str(tmp_path / "second"))
     (tmp_path / "second/new.py").write_text("")
-    assert git.list_files(str(tmp_path / "second")) == sorted(
-        [*git.list_files(str(repository)), b"new.py"]
+    assert git.list_files(str(tmp_path / "second")).files == sorted(
+        [*git.list_files(str(repository)).files, b"new.py"]
     )
 
 
@@ -222,7 +231,7 @@ def test_conflicting_file_is_listed_once(repository: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run_git(repository, "merge", "other")
     assert run_git(repository, "ls-files", "-u").count(b"a.py") == 3
-    assert git.list_files(str(repository)).count(b"a.py") == 1
+    assert git.list_files(str(repository)).files.count(b"a.py") == 1
 
 
 def test_odd_names(repository: Path) -> None:
@@ -233,10 +242,10 @@ def test_odd_names(repository: Path) -> None:
     ]  # fmt: skip
     for name in names:
         Path(os.fsdecode(os.path.join(os.fsencode(repository), name))).write_text("x")
-    known = git.list_files(str(repository))
+    known = git.list_files(str(repository)).files
     assert set(names) <= set(known)
     run_git(repository, "add", "-A")
-    assert git.list_files(str(repository)) == known
+    assert git.list_files(str(repository)).files == known
 
 
 def test_submodules_and_nested_repositories(tmp_path: Path) -> None:
@@ -251,7 +260,7 @@ def test_submodules_and_nested_repositories(tmp_path: Path) -> None:
     run_git(outer, "submodule", "--quiet", "add", str(middle), "lib/middle")
 
     # Not checked out yet: its folder is empty, and is nothing.
-    assert git.list_files(str(outer)) == [
+    assert git.list_files(str(outer)).files == [
         b".gitmodules", b"lib/lib.py",
         b"lib/middle/.gitmodules", b"lib/middle/middle.py", b"outer.py",
     ]  # fmt: skip
@@ -270,13 +279,14 @@ def test_submodules_and_nested_repositories(tmp_path: Path) -> None:
         b"lib/middle/inner/untracked.py", b"lib/middle/middle.py",
         b"nested/n.py", b"nested/nested/nn.py", b"nested/untracked.py", b"outer.py",
     ]  # fmt: skip
-    assert git.list_files(str(outer)) == everything
-    assert git.list_files(str(outer / "lib")) == [
+    assert git.list_files(str(outer)).files == everything
+    assert git.list_files(str(outer / "lib")).files == [
         path.removeprefix(b"lib/") for path in everything if path.startswith(b"lib/")
     ]
     # An ignored repository is left out as a whole.
     (outer / ".gitignore").write_text("nested\n")
-    assert not any(path.startswith(b"nested") for path in git.list_files(str(outer)))
+    listing = git.list_files(str(outer))
+    assert not any(path.startswith(b"nested") for path in listing.files)
 
 
 def test_submodule_swapped_for_a_symlink_is_not_followed(tmp_path: Path) -> None:
@@ -285,26 +295,26 @@ def test_submodule_swapped_for_a_symlink_is_not_followed(tmp_path: Path) -> None
     run_git(outer, "submodule", "--quiet", "add", str(inner), "sub")
     (outer / "sub").rename(tmp_path / "moved")
     (outer / "sub").symlink_to(inner)
-    assert git.list_files(str(outer)) == [b".gitmodules", b"outer.py"]
+    assert git.list_files(str(outer)).files == [b".gitmodules", b"outer.py"]
 
 
 def test_damaged_nested_repository_is_an_error(repository: Path) -> None:
     nested = make_repository(repository / "nested", "n.py")
     (nested / ".git/config").write_text("[core\n")
     with pytest.raises(GitError, match="nested"):
-        git.list_files(str(repository))
+        git.list_files(str(repository)).files
 
 
 def test_environment_cannot_redirect(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_repository(tmp_path / "other", "other.py")
-    expected = git.list_files(str(repository))
+    expected = git.list_files(str(repository)).files
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    assert git.list_files(str(repository)) == expected
+    assert git.list_files(str(repository)).files == expected
 
 
 # What never runs
@@ -345,7 +355,7 @@ def test_listing_runs_nothing_of_the_repository(
     index = (repository / ".git/index").read_bytes()
 
     assert git.work_tree(".") is not None
-    assert b"a.py" in git.list_files(".")
+    assert b"a.py" in git.list_files(".").files
     assert not (tmp_path / "fired").exists()
     assert (repository / ".git/index").read_bytes() == index
 
@@ -377,7 +387,7 @@ def test_partial_clone_fetches_nothing(repository: Path, tmp_path: Path) -> None
     run_git(partial, "config", "remote.origin.uploadpack", str(canary))
     packs = sorted((partial / ".git/objects").rglob("*"))
     try:
-        git.list_files(str(partial))
+        git.list_files(str(partial)).files
     except GitError:
         pass  # Refusing is fine, fetching is not.
     assert not (tmp_path / "fired").exists()
@@ -387,8 +397,335 @@ def test_partial_clone_fetches_nothing(repository: Path, tmp_path: Path) -> None
 def test_a_reader_leaves_no_trace(repository: Path) -> None:
     """As in a repository on read-only storage: nothing is written, no lock is taken."""
     before = {path: path.lstat().st_mtime_ns for path in repository.rglob("*")}
-    git.list_files(str(repository))
+    git.list_files(str(repository)).files
     assert {path: path.lstat().st_mtime_ns for path in repository.rglob("*")} == before
+
+
+# What git's index knows
+
+
+def source_file(folder: Path, name: str) -> SourceFile:
+    info = (folder / name).lstat()
+    return SourceFile(
+        *(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+    )
+
+
+def test_index_entries(repository: Path) -> None:
+    index = git.read_index(str(repository))
+    assert index.path == str(repository / ".git/index")
+    assert index.mtime_ns == (repository / ".git/index").stat().st_mtime_ns
+    assert sorted(index.entries) == [b"a.py", b"src/b.py", b"src/deep/c.py"]
+    for name, entry in index.entries.items():
+        path = os.fsdecode(name)
+        assert entry.is_of(source_file(repository, path))
+        assert entry.object_id == git.blob_id((repository / path).read_bytes())
+        assert (entry.mode, entry.stage, entry.flags) == (0o100644, 0, 0)
+        assert entry.is_plain and not entry.is_sparse and not entry.is_repository
+
+
+def test_index_entries_below_a_folder(repository: Path) -> None:
+    index = git.read_index(str(repository / "src"))
+    assert sorted(index.entries) == [b"b.py", b"deep/c.py"]
+    assert index.path == str(repository / ".git/index")
+
+
+def test_index_entries_by_name(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [b"src/b.py", b"nothing.py", b"*", b":(top)a.py"]
+    assert list(git.read_index(str(repository), names).entries) == [b"src/b.py"]
+    monkeypatch.setattr(git, "MAX_ARGUMENTS", 3)
+    found = git.read_index(str(repository), names).entries
+    assert b"src/b.py" in found  # and perhaps more
+
+
+def test_index_of_odd_names(repository: Path) -> None:
+    names = [
+        b"line\nbreak", b'quo"te', b"back\\slash", b"-leading", b"tab\there", b" space ",
+        b"not-utf8-\xff\xfe", b"glob*[a]?", b":(top)magic",
+        b"x\n  ctime: 1:1\n  mtime: 1:1\n  dev: 1\tino: 1\n  uid: 1\tgid: 1\n  size: 1\tflags: 0\n",
+        b"100644 " + b"0" * 40 + b" 0\tspoofed",
+    ]  # fmt: skip
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(repository), name))).write_text("x")
+    run_git(repository, "add", "-A")
+    found = git.read_index(str(repository), names).entries
+    assert set(found) == set(names)
+    for name, entry in found.items():
+        assert entry.is_of(source_file(repository, os.fsdecode(name)))
+    assert found.items() <= git.read_index(str(repository)).entries.items()
+
+
+def test_flags_of_index_entries(repository: Path) -> None:
+    run_git(repository, "update-index", "--assume-unchanged", "a.py")
+    run_git(repository, "update-index", "--skip-worktree", "src/b.py")
+    (repository / "link").symlink_to("a.py")
+    (repository / "new.py").write_text("new\n")
+    run_git(repository, "add", "-N", "new.py")
+    run_git(repository, "add", "link")
+    make_repository(repository / "nested", "n.py")
+    run_git(repository, "add", "nested")
+    entries = git.read_index(str(repository)).entries
+    plain = {name for name, entry in entries.items() if entry.is_plain}
+    assert plain - {b"new.py"} == {b"src/deep/c.py"}
+    assert [name for name, entry in entries.items() if entry.is_sparse] == [b"src/b.py"]
+    repositories = [name for name, entry in entries.items() if entry.is_repository]
+    assert repositories == [b"nested"]
+    assert not entries[b"new.py"].is_of(source_file(repository, "new.py"))
+
+
+def test_entries_in_conflict_are_not_plain(repository: Path) -> None:
+    for branch in ("other", "main"):
+        run_git(repository, "checkout", "-q", "-B", branch, "main")
+        (repository / "a.py").write_text(f"{branch}\n")
+        run_git(repository, "commit", "-qam", branch)
+        if branch == "other":
+            run_git(repository, "branch", "-f", "main", "other~")
+    with pytest.raises(subprocess.CalledProcessError):
+        run_git(repository, "merge", "other")
+    assert not git.read_index(str(repository)).entries[b"a.py"].is_plain
+
+
+def test_index_entry_of_another_file(repository: Path) -> None:
+    file = source_file(repository, "a.py")
+    entry = git.read_index(str(repository)).entries[b"a.py"]
+    assert entry.is_of(file)
+    for field in ("size", "mtime_ns", "ctime_ns", "inode"):
+        for value in (0, getattr(file, field) + 1):
+            changed: dict[str, Any] = {field: value}
+            assert not entry.is_of(replace(file, **changed))
+    # The index has 32 bits of these.
+    for field in ("size", "inode"):
+        changed = {field: getattr(file, field) + 2**32}
+        assert entry.is_of(replace(file, **changed))
+
+
+def test_what_the_index_does_not_know(repository: Path) -> None:
+    index = git.read_index(str(repository))
+    entry = index.entries[b"a.py"]
+    before = replace(entry, mtime_ns=index.mtime_ns - 1, ctime_ns=index.mtime_ns - 1)
+    assert index.knows(before)
+    assert not index.knows(replace(before, mtime_ns=index.mtime_ns))
+    assert not index.knows(replace(before, ctime_ns=index.mtime_ns))
+    assert not index.knows(replace(before, ctime_ns=index.mtime_ns + 1))
+    assert not index.knows(replace(before, flags=0x8000))  # assume-unchanged
+    assert not index.knows(replace(before, stage=1))
+    assert not index.knows(replace(before, mode=0o120000))
+
+
+def test_racy_entries(repository: Path) -> None:
+    """By whole seconds, as git has it."""
+    for name in ("a.py", "src/b.py", "src/deep/c.py"):
+        os.utime(repository / name, (1000, 1000))
+    run_git(repository, "status")
+    assert not git.read_index(str(repository)).has_racy()
+    os.utime(repository / ".git/index", ns=(0, 1001 * 10**9))
+    assert not git.read_index(str(repository)).has_racy()
+    os.utime(repository / ".git/index", ns=(0, 1001 * 10**9 - 1))
+    assert git.read_index(str(repository)).has_racy()
+    run_git(repository, "update-index", "--assume-unchanged", "a.py", "src/b.py")
+    os.utime(repository / ".git/index", ns=(0, 1))
+    assert git.read_index(str(repository)).has_racy()
+    assert git.read_index(str(repository / "src")).has_racy()
+
+
+def test_an_index_that_changes_meanwhile(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = git._run
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        done = run(*arguments, **named)
+        if "ls-files" in arguments:
+            os.utime(repository / ".git/index")
+        return done
+
+    monkeypatch.setattr(git, "_run", slow)
+    assert git.read_index(str(repository)).entries == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda output: output[:-1],
+        lambda output: output + b"x",
+        lambda output: b"x" + output,
+        lambda output: output.replace(b"  size: ", b"  bytes: "),
+        lambda output: output.replace(b"flags: 0", b"flags: 0\tmore: 0"),
+        lambda output: output.replace(b"\0", b"\n"),
+        lambda output: b"",
+    ],
+)
+def test_a_listing_that_looks_otherwise(
+    damage: Callable[[bytes], bytes], repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of git may print something else: then nothing is known."""
+    run = git._run
+
+    def other(*arguments: Any, **named: Any) -> Any:
+        done = run(*arguments, **named)
+        if "ls-files" in arguments:
+            done.stdout = damage(done.stdout)
+        return done
+
+    monkeypatch.setattr(git, "_run", other)
+    assert git.read_index(str(repository)).entries == {}
+
+
+def test_no_index_yet(tmp_path: Path) -> None:
+    run_git(tmp_path, "init", "-q")
+    with pytest.raises(FileNotFoundError):
+        git.read_index(str(tmp_path))
+    with pytest.raises(GitError):
+        (tmp_path / ".git/HEAD").unlink()
+        git.read_index(str(tmp_path))
+
+
+def test_converted_paths(repository: Path) -> None:
+    rules = [
+        "*.a filter=f", "*.b -filter", "*.c filter", "*.d working-tree-encoding=UTF-16",
+        "*.e text eol=crlf ident diff=x merge=y", "[attr]odd filter=f", "*.f odd", "deep filter=f",
+        "*.g filter=f", "special.g !filter", '"line\\nbreak" filter=f',
+    ]  # fmt: skip
+    (repository / ".gitattributes").write_text("\n".join(rules) + "\n")
+    (repository / "src/.gitattributes").write_text("*.h filter=f\n")
+    paths = [f"x.{letter}".encode() for letter in "abcdefgh"]
+    paths += [b"special.g", b"src/x.h", b"src/x.a", b"deep/x", b"line\nbreak", b"-x.a"]
+    expected = {b"x.a", b"x.c", b"x.d", b"x.f", b"x.g", b"src/x.h", b"src/x.a", b"line\nbreak", b"-x.a"}  # fmt: skip
+    assert git.converted(str(repository), paths) == expected
+    assert git.converted(str(repository / "src"), [b"x.h", b"x.b"]) == {b"x.h"}
+    (repository / ".git/info/attributes").write_text("x.b filter=f\n")
+    assert b"x.b" in git.converted(str(repository), paths)
+
+
+# What a check compares
+
+
+def check(folder: Path, *, stat_tracked: bool = True) -> git.Answer:
+    with git.Check(str(folder), stat_tracked=stat_tracked) as started:
+        return started.answer()
+
+
+def test_a_check_is_the_same_while_nothing_changes(repository: Path) -> None:
+    for folder in (repository, repository / "src"):
+        assert check(folder) == check(folder)
+        assert check(folder).changed_files == {}
+    (repository / "new.py").write_text("untracked\n")
+    run_git(repository, "config", "user.name", "somebody")
+    assert check(repository) == check(repository)
+    assert check(repository).changed_files == {}
+
+
+def test_a_check_sees_what_changed(repository: Path) -> None:
+    (repository / "a.py").write_text("changed and longer\n")
+    (repository / "src/b.py").unlink()
+    (repository / "src/deep/c.py").unlink()
+    (repository / "src/deep/c.py").symlink_to("elsewhere")
+    changed = {b"a.py": b"M", b"src/b.py": b"D", b"src/deep/c.py": b"T"}
+    assert check(repository).changed_files == changed
+    assert check(repository / "src").changed_files == {
+        b"b.py": b"D",
+        b"deep/c.py": b"T",
+    }
+    assert check(repository, stat_tracked=False).changed_files == {}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda top: run_git(top, "config", "core.excludesFile", "/somewhere"),
+        lambda top: run_git(top, "config", "core.ignoreCase", "true"),
+        lambda top: run_git(top / "src", "init", "-q"),
+        lambda top: run_git(top, "config", "core.worktree", str(top.parent)),
+    ],
+    ids=["excludesFile", "ignoreCase", "another repository", "worktree"],
+)
+def test_a_check_sees_other_settings(
+    act: Callable[[Path], object], repository: Path
+) -> None:
+    for stat_tracked in (True, False):
+        before = check(repository / "src", stat_tracked=stat_tracked)
+        act(repository)
+        assert check(repository / "src", stat_tracked=stat_tracked) != before
+        run_git(repository, "config", "--remove-section", "core")
+        run_git(repository, "config", "core.bare", "false")
+        shutil.rmtree(repository / "src/.git", ignore_errors=True)
+
+
+@pytest.mark.parametrize("stat_tracked", [True, False])
+def test_a_check_of_what_git_refuses(repository: Path, stat_tracked: bool) -> None:
+    (repository / ".git/HEAD").unlink()
+    with pytest.raises(GitError):
+        check(repository, stat_tracked=stat_tracked)
+
+
+def test_nobody_wants_the_answer(repository: Path) -> None:
+    with git.Check(str(repository), stat_tracked=True):
+        pass
+    with pytest.raises(RuntimeError):
+        with git.Check(str(repository), stat_tracked=True):
+            raise RuntimeError
+
+
+def test_ignore_files_outside_of_the_tree(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, exclude = os.environ["HOME"], str(repository / ".git/info/exclude")
+    assert check(repository).ignore_files == [exclude, f"{home}/.config/git/ignore"]
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/xdg")
+    assert check(repository).ignore_files == [exclude, "/xdg/git/ignore"]
+    for value, path in (("/a/b", "/a/b"), ("~/mine", f"{home}/mine")):
+        run_git(repository, "config", "core.excludesFile", value)
+        assert check(repository).ignore_files == [exclude, path]
+    second = repository.parent / "second"
+    run_git(repository, "worktree", "add", "-q", str(second))
+    assert check(second).ignore_files[0] == exclude
+
+
+# What is untracked
+
+
+def untracked(folder: Path) -> git.Untracked:
+    with git.UntrackedListing(str(folder)) as started:
+        return started.answer()
+
+
+def test_untracked(repository: Path) -> None:
+    (repository / ".gitignore").write_text("*.log\nbuild/\n")
+    for name in ("src/new.py", "new/deep/x.py", "new/x.log", "build/x.py", "x.log"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("x\n")
+    (repository / "empty/deep").mkdir(parents=True)
+    make_repository(repository / "nested", "n.py")
+    found = untracked(repository)
+    assert sorted(found.files) == [
+        b".gitignore",
+        b"nested/",
+        b"new/deep/x.py",
+        b"src/new.py",
+    ]
+    assert {b"new/", b"empty/", b"nested/"} <= set(found.folders)
+    assert {b"build/", b"x.log", b"new/x.log"} <= set(found.ignored)
+    assert not {b"new/", b"empty/", b"src/", b"nested/"} & set(found.ignored)
+    below = untracked(repository / "src")
+    assert (below.files, below.folders, below.ignored) == ([b"new.py"], [], [])
+
+
+def test_a_folder_of_ignored_files_is_not_ignored(repository: Path) -> None:
+    """A new file in it would be listed."""
+    (repository / ".git/info/exclude").write_text("*.log\n")
+    for name, text in (
+        ("logs/x.log", ""),
+        ("cache/.gitignore", "*\n"),
+        ("cache/x", ""),
+    ):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(text)
+    found = untracked(repository)
+    assert found.files == []
+    assert {b"logs/", b"cache/"} <= set(found.folders)
+    assert not {b"logs/", b"cache/"} & set(found.ignored)
 
 
 # Object ids

@@ -28,7 +28,7 @@ from conftest import (
 )
 
 from indexer.git import blob_id
-from indexer.scan import escape_path
+from indexer.paths import escape_path
 from indexer.store import row_id
 
 Rows = dict[str, dict[str, Any]]
