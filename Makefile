@@ -27,7 +27,10 @@ format: .venv/installed-dev
 	$(BIN)/black --quiet .
 
 bench: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/first_index.py
+	$(BIN)/python benchmarks/updates.py --files 1000,10000
+	$(BIN)/python benchmarks/replay.py . --commits 20
 
 clean:
 	rm -rf .venv .codx build dist *.egg-info

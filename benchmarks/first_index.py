@@ -11,23 +11,14 @@ Memory is the largest resident size (MiB) of the parent, and of the largest work
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
-MIB = 1024 * 1024
+from common import Run, Unexpected, headline, prepared, write_json
 
 
 def main() -> None:
@@ -38,18 +29,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        project, cache = Path(folder, "project"), Path(folder, "cache")
+        project = Path(folder, "project")
         copy_files(Path(options.path), project, options.files)
-        # Convert the model first: it happens once a machine, not once a project.
-        Path(folder, "empty").mkdir()
-        index(Path(folder, "empty"), cache, options.jobs)
+        indexer = prepared(Path(folder), None, options.jobs)
         results = {
-            "first index": index(project, cache, options.jobs),
-            "nothing to do": index(project, cache, options.jobs),
+            name: figures(indexer.run(project, name))
+            for name in ("first index", "nothing to do")
         }
-    print(
-        f"{platform.machine()}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}"
-    )
+    print(headline())
     print(
         f"{'':14}{'files':>8}{'chunks':>8}{'s':>8}{'chunks/s':>10}{'parent':>8}{'worker':>8}"
     )
@@ -59,8 +46,7 @@ def main() -> None:
             f"{name:14}{result['files']:8,}{result['chunks']:8,}{result['seconds']:8.2f}"
             f"{rate:10.0f}{result['parent_mib']:8.0f}{result['worker_mib']:8.0f}"
         )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    write_json(options.json, results)
 
 
 def copy_files(source: Path, target: Path, limit: int) -> None:
@@ -77,53 +63,19 @@ def copy_files(source: Path, target: Path, limit: int) -> None:
         shutil.copyfile(path, where)
 
 
-def index(project: Path, cache: Path, jobs: int) -> dict[str, Any]:
-    """Run the command, watching the memory of its processes."""
-    variables = {**os.environ, "CODX_INDEX_CACHE_DIR": str(cache)}
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [COMMAND, "run", str(project), "--json", "--jobs", str(jobs)],
-        env=variables,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    peaks = {"parent_mib": 0.0, "worker_mib": 0.0}
-    watcher = threading.Thread(target=watch, args=(process.pid, peaks))
-    watcher.start()
-    output, _ = process.communicate()
-    seconds = time.perf_counter() - started
-    watcher.join()
-    if process.returncode != 0:
-        sys.exit(f"codx-index ended with {process.returncode}: {output}")
-    report = json.loads(output)
+def figures(run: Run) -> dict[str, Any]:
     return {
-        "files": report["files"]["scanned"],
-        "chunks": report["chunks"]["total"],
-        "embedded": report["chunks"]["embedded"],
-        "seconds": seconds,
-        **peaks,
+        "files": run.count("scanned"),
+        "chunks": run.count("total"),
+        "embedded": run.count("embedded"),
+        "seconds": run.usage.wall,
+        "parent_mib": run.usage.parent_mib,
+        "worker_mib": run.usage.worker_mib,
     }
 
 
-def watch(pid: int, peaks: dict[str, float]) -> None:
-    """Keep the largest resident sizes until the process is gone."""
-    try:
-        parent = psutil.Process(pid)
-        while parent.status() != psutil.STATUS_ZOMBIE:
-            note(peaks, "parent_mib", parent)
-            for child in parent.children(recursive=True):
-                note(peaks, "worker_mib", child)
-            time.sleep(0.05)
-    except psutil.NoSuchProcess:
-        pass
-
-
-def note(peaks: dict[str, float], name: str, process: psutil.Process) -> None:
-    try:
-        peaks[name] = max(peaks[name], process.memory_info().rss / MIB)
-    except psutil.NoSuchProcess:
-        pass
-
-
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Unexpected as error:
+        sys.exit(str(error))

@@ -1,0 +1,427 @@
+"""What the benchmarks share: the command and what it takes, projects to index, statistics.
+
+Linux only: peaks are read from /proc, and the end of a process is waited for on a pidfd.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import random
+import select
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
+STATE = Path(".codx", "index")
+LIBRARIES = ("codx-index", "milvus-lite", "pymilvus", "openvino", "numpy")
+
+_POLL = 0.01  # seconds between two looks at the memory of the processes
+# Settings that change what the vectors are or how they are computed pass through.
+_KEPT_SETTINGS = {"CODX_INDEX_DEVICE", "CODX_INDEX_BACKEND", "CODX_INDEX_PRECISION"}
+# Nothing of the user's or the repository's may run, or repack, during a measurement.
+_GIT_SETTINGS = {
+    "user.name": "benchmark",
+    "user.email": "benchmark@example.org",
+    "commit.gpgSign": "false",
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.untrackedCache": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.detachedHead": "false",
+}
+
+
+class Unexpected(Exception):
+    """The command did not do what it should have done; the message names the scenario."""
+
+
+# ---- Processes ----
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a command took.
+
+    `wall` and `cpu` are seconds; `cpu` is user and system time of the process and of every
+    descendant that was waited for. The sizes are resident, at their peak (VmHWM): of the
+    process itself, and of its largest child.
+    """
+
+    wall: float
+    cpu: float
+    parent_mib: float
+    worker_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it took."""
+
+    usage: Usage
+    code: int
+    output: str
+    errors: str
+
+
+def measure(
+    *command: str | Path,
+    variables: dict[str, str] | None = None,
+    folder: Path | None = None,
+    keep_output: bool = True,
+) -> Ended:
+    """Run a command to its end. Its output goes to a file, or else to /dev/null."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output if keep_output else subprocess.DEVNULL,
+            stderr=errors,
+        )
+        parent_mib, worker_mib = _watch(process.pid)
+        wall = time.perf_counter() - started
+        # ru_maxrss is of no use: it includes ours, from before the exec.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        return Ended(
+            Usage(wall, used.ru_utime + used.ru_stime, parent_mib, worker_mib),
+            process.returncode,
+            output.read().decode(),
+            errors.read().decode(),
+        )
+
+
+def _watch(pid: int) -> tuple[float, float]:
+    """Wait for the end of a process; its peak size, and that of its largest child."""
+    parent = worker = 0.0
+    handle = os.pidfd_open(pid)
+    try:
+        while not select.select([handle], [], [], _POLL)[0]:
+            parent = max(parent, _peak_mib(pid))
+            for child in _children(pid):
+                worker = max(worker, _peak_mib(child))
+    finally:
+        os.close(handle)
+    return parent, worker
+
+
+def _children(pid: int) -> list[int]:
+    """Those that run a command of their own: until then, a child's memory is its parent's."""
+    command = _read(f"/proc/{pid}/cmdline")
+    children = map(int, _read(f"/proc/{pid}/task/{pid}/children").split())
+    return [child for child in children if _read(f"/proc/{child}/cmdline") != command]
+
+
+def _peak_mib(pid: int) -> float:
+    _, found, rest = _read(f"/proc/{pid}/status").partition("VmHWM:")
+    return int(rest.split(maxsplit=1)[0]) / 1024 if found else 0.0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:  # The process is gone.
+        return ""
+
+
+# ---- codx-index ----
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the command: what it took, and its report."""
+
+    usage: Usage
+    report: dict[str, Any]
+
+    def count(self, name: str) -> int:
+        """A count of the report: of files, or else of chunks."""
+        counts = self.report["chunks"] | self.report["files"]
+        return int(counts[name])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is kept of it in a JSON file."""
+        return {
+            "wall": self.usage.wall,
+            "cpu": self.usage.cpu,
+            "parent_mib": self.usage.parent_mib,
+            "worker_mib": self.usage.worker_mib,
+            **{name: self.report[name] for name in ("files", "chunks", "seconds")},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """The installed command with a cache folder of its own."""
+
+    cache: Path
+    jobs: int = 0
+
+    def variables(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("CODX_INDEX_") or name in _KEPT_SETTINGS
+        }
+        return {
+            **kept,
+            "CODX_INDEX_CACHE_DIR": str(self.cache),
+            "CODX_INDEX_JOBS": str(self.jobs),
+        }
+
+    def run(self, project: Path, scenario: str) -> Run:
+        """Index a project; raises `Unexpected` unless the command exits with 0."""
+        ended = self.call("run", project, scenario)
+        return Run(ended.usage, json.loads(ended.output))
+
+    def verify(self, project: Path, scenario: str) -> None:
+        """Let the command compare every row with its file; raises `Unexpected`."""
+        self.call("verify", project, scenario)
+
+    def call(self, command: str, project: Path, scenario: str) -> Ended:
+        arguments = (COMMAND, command, project, "--json")
+        ended = measure(*arguments, variables=self.variables())
+        if ended.code != 0:
+            problem = ended.errors.strip() or ended.output
+            raise Unexpected(
+                f"{scenario}: codx-index {command} ended with {ended.code}: {problem}"
+            )
+        return ended
+
+
+def prepared(folder: Path, cache_dir: Path | None, jobs: int) -> Indexer:
+    """An indexer whose cache holds the converted model and not one embedding.
+
+    The model is converted once a machine, not once a project: that is not measured.
+    `cache_dir` is a cache folder to take, or leave, the converted model in.
+    """
+    if cache_dir is None:
+        cache_dir = folder / "converted"
+    empty = folder / "empty"
+    empty.mkdir()
+    Indexer(cache_dir.absolute(), jobs).run(empty, "the conversion of the model")
+    return emptied(Indexer(cache_dir.absolute(), jobs), folder / "cache")
+
+
+def emptied(indexer: Indexer, cache: Path) -> Indexer:
+    """The same with a new, or newly emptied, cache folder: the model, no embeddings."""
+    models = (indexer.cache / "models").resolve()
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir()
+    (cache / "models").symlink_to(models)
+    return Indexer(cache, indexer.jobs)
+
+
+# ---- git ----
+
+
+def git(root: Path, *arguments: str, data: bytes | None = None) -> str:
+    """What git prints; raises where it fails."""
+    done = subprocess.run(
+        ["git", "-C", root, *arguments],
+        input=data,
+        stdin=subprocess.DEVNULL if data is None else None,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return os.fsdecode(done.stdout)
+
+
+def clone(source: Path, target: Path) -> None:
+    """Clone a repository, without its submodules."""
+    subprocess.run(["git", "clone", "--quiet", source, target], check=True)
+    configure(target)
+
+
+def configure(root: Path) -> None:
+    """Settings under which runs of git and of the command can be compared."""
+    for name, value in _GIT_SETTINGS.items():
+        git(root, "config", name, value)
+
+
+def tracked(root: Path) -> dict[str, tuple[str, str]]:
+    """The mode and the object id of each entry of git's index, by path."""
+    entries = {}
+    for entry in git(root, "ls-files", "--stage", "-z").split("\0")[:-1]:
+        about, _, path = entry.partition("\t")
+        mode, object_id, _ = about.split(" ")
+        entries[path] = (mode, object_id)
+    return entries
+
+
+# ---- Projects ----
+
+WORDS = """
+    account amount archive balance batch branch buffer button cache cell channel color
+    column customer depth device driver edge engine entry event factor field filter folder
+    font frame handle header index item journal label layer limit link matrix message model
+    module node offset order packet page path period pixel planet point policy port price
+    record region river route sample score season section signal source stage station
+    stream table ticket token track tree value vector village volume wall window worker zone
+    """.split()
+VERBS = (
+    "add apply bind call find get join keep load move open read send set take".split()
+)
+BETWEEN = ("lib", "internal", "detail")
+LARGE_FILE = "core/engine.py"
+LARGE_LINES = 3_000
+
+
+def write_project(root: Path, files: int, *, distinct: int, group: int) -> None:
+    """Write a project of `files` files, the same for the same arguments.
+
+    A 3,000-line file, a README, and small modules of one chunk each in folders of about 15,
+    3 to 5 deep; every top-level folder but the last has `group` of them. Their texts are
+    `distinct` in number. Each has still a blob of its own, by a blank last line that is
+    spaces and tabs: that is no part of a chunk.
+    """
+    texts = [module_text(seed) for seed in range(distinct)]
+    for number, path in enumerate(_module_paths(files - 2, group)):
+        mark = format(number, "b").translate({ord("0"): " ", ord("1"): "\t"})
+        _write(root / path, f"{texts[number % distinct]}{mark}\n")
+    _write(root / "README.md", "# A project\n\nMade to be indexed by a benchmark.\n")
+    _write(root / LARGE_FILE, large_text())
+
+
+def commit_project(root: Path) -> None:
+    """Make a folder a repository with one commit and one pack."""
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    configure(root)
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "A project")
+    git(root, "gc", "--quiet")
+
+
+def module_text(seed: int) -> str:
+    """A Python module of about 30 lines, under 256 tokens, unlike that of any other seed."""
+    rng = random.Random(seed)
+    what, whose = rng.sample(WORDS, 2)
+    lines = [f'"""The {what} of a {whose}: part {seed}."""', "", ""]
+    lines.append(f"class {what.title()}{whose.title()}:")
+    for number in range(rng.randint(5, 8)):
+        verb, (noun, argument, result) = rng.choice(VERBS), rng.sample(WORDS, 3)
+        lines += [
+            *([""] if number else []),
+            f"    def {verb}_{noun}(self, {argument}):",
+            f"        {result} = self.{noun} + {argument}",
+            f"        return {result} * {rng.randrange(1000)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def large_text() -> str:
+    """A Python module of 3,000 lines: functions, no two alike."""
+    rng = random.Random(LARGE_LINES)
+    lines = ['"""The engine: one large module."""']
+    while len(lines) < LARGE_LINES:
+        a, b, c, d = rng.sample(WORDS, 4)
+        lines += [
+            "",
+            "",
+            f"def {rng.choice(VERBS)}_{a}_{len(lines)}({b}, {c}):",
+            f'    """The {a} that a {b} leaves to its {c}."""',
+            f"    {d} = {rng.randrange(10**6)}",
+            f"    for {a} in {b}:",
+            f"        if {a} % {rng.randrange(2, 97)} > {c}:",
+            f"            {d} += {a} * {rng.randrange(10**4)}",
+            f"        elif {a} == {d}:",
+            f"            {d} -= {c}",
+            f"    return {d} // {rng.randrange(1, 999)}",
+        ]
+    return "\n".join(lines[:LARGE_LINES]) + "\n"
+
+
+def _module_paths(count: int, group: int) -> Iterator[str]:
+    rng = random.Random(count)
+    for start in range(0, count, group):
+        top = f"{WORDS[start // group % len(WORDS)]}_{start // group}"
+        yield from _folder_paths(top, min(group, count - start), rng)
+
+
+def _folder_paths(top: str, count: int, rng: random.Random) -> Iterator[str]:
+    folder = 0
+    while count > 0:
+        between = BETWEEN[: rng.randint(1, len(BETWEEN))]
+        parts = [top, *between, f"{rng.choice(WORDS)}_{folder}"]
+        here = min(count, rng.randint(8, 22))
+        for number in range(here):
+            yield "/".join([*parts, f"{rng.choice(WORDS)}_{number}.py"])
+        count -= here
+        folder += 1
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+# ---- Statistics and surroundings ----
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile by nearest rank: under 20 values, the largest."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]
+
+
+def surroundings() -> dict[str, Any]:
+    """The machine and the versions, for a JSON file."""
+    return {
+        "machine": {
+            "system": platform.system(),
+            "release": platform.release(),
+            "architecture": platform.machine(),
+            "processor": _first_value("/proc/cpuinfo", "model name"),
+            "cpus": len(os.sched_getaffinity(0)),
+            "memory": _first_value("/proc/meminfo", "MemTotal"),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "git": subprocess.check_output(["git", "version"], text=True).split()[2],
+            **{name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _first_value(path: str, name: str) -> str:
+    for line in _read(path).splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""
+
+
+def headline() -> str:
+    """The machine in one line."""
+    found = surroundings()["machine"]
+    version = sys.version.split()[0]
+    return f"{found['processor'] or found['architecture']}, {found['cpus']} CPUs, Python {version}"
+
+
+def write_json(path: Path | None, results: object) -> None:
+    """Write results, where a file was asked for."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n")
