@@ -235,7 +235,8 @@ def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> Index:
     mtime_ns = os.stat(where).st_mtime_ns
     named = list(paths)
     given = [] if len(named) > MAX_ARGUMENTS else [os.fsdecode(path) for path in named]
-    done = _run(folder, "ls-files", "-z", "--stage", "--debug", "--", *given)
+    listing = ("--literal-pathspecs", "ls-files", "-z", "--stage", "--debug", "--")
+    done = _run(folder, *listing, *given)
     # An index that was written meanwhile is of another time than its entries.
     is_same = os.stat(where).st_mtime_ns == mtime_ns
     return Index(where, mtime_ns, _parse_index(done.stdout) if is_same else {})
@@ -316,15 +317,21 @@ class _Calls:
 class Check(_Calls):
     """What git knows without opening a file.
 
-    The answer is what git printed, to compare with that of another time: where the index
-    and the repository's own ignore file lie; which ignore file the user has set; and with
+    The answer is what git printed, to compare with that of another time: where the index,
+    the repository's own ignore file and its top lie; which ignore file the user has set; and with
     `stat_tracked` the tracked files that do not look as the index has them. Git compares
     whole seconds, and opens a file whose entry is as new as the index
     (`Index.has_racy`).
     """
 
     def __init__(self, folder: str | bytes, *, stat_tracked: bool) -> None:
-        places = ("--git-path", "index", "--git-path", "info/exclude")
+        places = (
+            "--git-path",
+            "index",
+            "--git-path",
+            "info/exclude",
+            "--show-toplevel",
+        )
         settings = r"^core\.(excludesfile|ignorecase)$"
         calls: list[tuple[str, ...]] = [
             ("rev-parse", "--path-format=absolute", *places),
@@ -353,8 +360,8 @@ class Answer:
     @property
     def ignore_files(self) -> list[str]:
         """The ignore files outside of the tree, absolute; [] where it is not clear."""
-        index, *rest = self.places.removesuffix("\n").split("\n")
-        if len(rest) != 1:
+        lines = self.places.removesuffix("\n").split("\n")
+        if len(lines) != 3:
             return []  # a folder with a line break in its name
         found = dict(
             one.partition("\n")[::2] for one in self.settings.split("\0") if one
@@ -362,7 +369,16 @@ class Answer:
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         default = os.path.join(home, "git", "ignore")
         chosen = os.path.expanduser(found.get("core.excludesfile", default))
-        return [*rest, chosen] if os.path.isabs(chosen) else []
+        return [lines[1], chosen] if os.path.isabs(chosen) else []
+
+    def ignore_files_above(self, project: str) -> list[str]:
+        """The `.gitignore` files between the top and `project`, there or not."""
+        top = self.places.removesuffix("\n").split("\n")[-1]
+        found = []
+        while os.path.commonpath([top, project]) == top != project:
+            project = os.path.dirname(project)
+            found.append(os.path.join(project, ".gitignore"))
+        return found
 
     @property
     def changed_files(self) -> dict[bytes, bytes]:
@@ -379,12 +395,13 @@ class Untracked:
     """Bytes, relative to the folder that was listed; folders end in `/`.
 
     `files` are untracked and not ignored, nested repositories among them; `folders` hold
-    no tracked file, in git's shortest form; `ignored` are folders and files.
+    no tracked file, in git's shortest form; `excluded` are folders below them that a rule
+    names, so that nothing in them counts.
     """
 
     files: list[bytes]
     folders: list[bytes]
-    ignored: list[bytes]
+    excluded: set[bytes]
 
 
 class UntrackedListing(_Calls):
@@ -399,7 +416,32 @@ class UntrackedListing(_Calls):
         """Wait for git. Raises GitError where it refuses, or could not read a folder."""
         files, others, ignored = [one.split(b"\0")[:-1] for one in self.outputs()]
         folders = [path for path in others if path.endswith(b"/")]
-        return Untracked(files, folders, ignored)
+        # A folder of which git would show nothing is among them as well.
+        inner = [
+            path
+            for path in ignored
+            if path.endswith(b"/") and _is_below(path, {*folders})
+        ]
+        return Untracked(files, folders, _excluded(self._folder, inner))
+
+
+def _is_below(path: bytes, folders: set[bytes]) -> bool:
+    while path:
+        if path in folders:
+            return True
+        path = path[: path.rfind(b"/", 0, -1) + 1]
+    return False
+
+
+def _excluded(folder: str, paths: list[bytes]) -> set[bytes]:
+    if not paths:
+        return set()
+    # `./`, for a name can begin like git's pathspec magic. No slash at the end: git would
+    # ask the rules inside the folder.
+    given = b"".join(b"./" + path.removesuffix(b"/") + b"\0" for path in paths)
+    process = _start(folder, "check-ignore", "-z", "--stdin", has_input=True)
+    done = _finish(folder, process, given, accepted=(0, 1))  # 1: none
+    return {path.removeprefix(b"./") + b"/" for path in done.stdout.split(b"\0")[:-1]}
 
 
 def is_checked_out(folder: bytes) -> bool:
@@ -421,18 +463,6 @@ def _has_repository(root: str) -> bool:
         if folder == previous:
             return False
     return True
-
-
-def enclosing_ignore_files(folder: str) -> list[str]:
-    """The `.gitignore` files above `folder` that count in it, there or not."""
-    found = []
-    folder = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        folder, previous = os.path.dirname(folder), folder
-        if folder == previous:
-            break
-        found.append(os.path.join(folder, ".gitignore"))
-    return found
 
 
 def _search_path() -> str:
@@ -471,8 +501,6 @@ def _environment() -> dict[str, str]:
         "GIT_ALLOW_PROTOCOL": "none",
         # `_has_repository` does not stop at mount points either.
         "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",
-        # A path is a path, whatever characters it has.
-        "GIT_LITERAL_PATHSPECS": "1",
     }
 
 

@@ -17,13 +17,14 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from indexer import __version__, git
-from indexer.config import Settings
+from indexer.config import Settings, check_state_dir
 from indexer.diff import TICK_NS, is_racy, stat_of
 from indexer.errors import GitError
 from indexer.lock import run_lock
@@ -75,6 +76,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     Raises `LockedError` while a run is at work.
     """
     started = time.perf_counter()
+    check_state_dir(settings.state_dir)
     stamp = _load(settings)
     if stamp is None:
         return False
@@ -106,7 +108,10 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
                 # HOME may be another.
                 if not stamp.ignore_files.keys() >= set(answer.ignore_files):
                     return False
-        except GitError:
+                # Written while we looked?
+                if _stat(os.stat(repository.index)) != repository.index_stat:
+                    return False
+        except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
     report.status = "unchanged"
     report.fingerprint = index.identity.fingerprint
@@ -153,7 +158,8 @@ def write(
         before = os.stat(settings.state_dir)
         draft = settings.stamp_path + ".new"  # ours alone: we hold the lock
         with open(draft, "w", encoding="ascii") as file:
-            json.dump(asdict(stamp), file)
+            text = json.dumps(asdict(stamp))
+            file.write(f"{_checksum(text)}\n{text}")
         os.replace(draft, settings.stamp_path)
         # There are file systems whose folders do not tell.
         if _stat(os.stat(settings.state_dir)) == _stat(before):
@@ -164,14 +170,17 @@ def _load(settings: Settings) -> _Stamp | None:
     """The stamp, if there is one and git's index is as it was then."""
     try:
         with open(settings.stamp_path, encoding="ascii") as file:
-            found = json.load(file)
+            checksum, _, text = file.read().partition("\n")
+        if checksum != _checksum(text):
+            return None
+        found = json.loads(text)
         repositories = []
         for one in found.pop("repositories"):
             answer, index_stat = git.Answer(**one.pop("answer")), one.pop("index_stat")
-            if _stat(os.lstat(one["index"])) != tuple(index_stat):
+            if _stat(os.stat(one["index"])) != tuple(index_stat):
                 return None
             repositories.append(
-                _Repository(**one, answer=answer, index_stat=index_stat)
+                _Repository(**one, answer=answer, index_stat=tuple(index_stat))
             )
         for name in ("watched", "ignore_files"):
             found[name] = {
@@ -179,8 +188,12 @@ def _load(settings: Settings) -> _Stamp | None:
                 for path, stat in found[name].items()
             }
         return _Stamp(**found, repositories=repositories)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # damaged, or of another version
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _basis(settings: Settings, index: Index, mark: str) -> dict[str, object]:
@@ -255,16 +268,19 @@ class _Survey:
         }
         self._absent = {os.fsencode(path) for path in tree.absent}
         self._listed: set[bytes] = set()
+        self._submodules: set[bytes] = set()
         self.repositories: list[_Repository] = []
         self.watched: dict[str, Stat | None] = {}
         self.ignore_files: dict[str, Stat | None] = {}
-        for rules in filter(None, tree.ignore_files.values()):
-            self._watch(os.fsencode(rules.path), stat_of(rules))
-            self._require_old(stat_of(rules), tree.started_ns)
+        for name, rules in tree.ignore_files.items():
+            self._watch_rules(os.fsencode(name), rules)
         for prefix in tree.listing.repositories:
             self._look_at(prefix)
         for path in tree.listing.vacant:
             self._watch_folder(path + b"/")
+            is_wanted = settings.recurse_submodules or path not in self._submodules
+            if is_wanted and git.is_checked_out(self._top + path):
+                raise _Unsure
         for path, file in self._unseen.items():  # untracked
             self._watch(path, stat_of(file))
         # What came or went since the scan is in no stamp.
@@ -276,20 +292,25 @@ class _Survey:
     def _look_at(self, prefix: bytes) -> None:
         """Survey one repository, without those below it."""
         folder = self._top + prefix
+        with git.Check(folder, stat_tracked=False) as check:
+            ignore_files = self._outside(prefix, check.answer())
         with git.UntrackedListing(folder) as listing:
             index = git.read_index(folder)
             index_stat = _stat(os.stat(index.path))
             self._require_old(index_stat)
             vouches = not index.has_racy()
-            with git.Check(folder, stat_tracked=vouches) as check:
-                answer = check.answer()
-            ignore_files = self._outside(prefix, answer)
             untracked = listing.answer()
+        # Asked after the listing: it went by the rules that this answer tells.
+        with git.Check(folder, stat_tracked=vouches) as check:
+            answer = check.answer()
+        if self._outside(prefix, answer) != ignore_files:
+            raise _Unsure
         self._listed.update(
             prefix + path.removesuffix(b"/")
             for path in (*index.entries, *untracked.files)
         )
-        for path in {*_parents(index.entries), *self._folders(prefix, untracked)}:
+        holders = _parents([*index.entries, *untracked.files])
+        for path in {*holders, *self._folders(prefix, untracked)}:
             self._watch_folder(prefix + path)
         self._sort(prefix, index, answer, vouches=vouches)
         if _stat(os.stat(index.path)) != index_stat:
@@ -305,7 +326,7 @@ class _Survey:
         if not paths:
             raise _Unsure
         if not prefix:
-            paths += git.enclosing_ignore_files(self._project)
+            paths += answer.ignore_files_above(os.path.realpath(self._project))
         found = _stat_all(paths)
         for path, stat in found.items():
             # For a file that is not there, and may have been there a moment ago, its folder
@@ -318,12 +339,11 @@ class _Survey:
 
     def _folders(self, prefix: bytes, untracked: git.Untracked) -> Iterator[bytes]:
         """Every folder that holds no tracked file, and in which a new one would count."""
-        left_out = {*untracked.ignored}
         pending = list(untracked.folders)
         while pending:
             path = pending.pop()
             whole = prefix + path
-            if path in left_out or whole in self._nested:
+            if path in untracked.excluded or whole in self._nested:
                 continue
             if self._top + whole == self._state or (b"/" + whole).endswith(_ANY_STATE):
                 continue
@@ -354,7 +374,9 @@ class _Survey:
         for path, entry in index.entries.items():
             whole = prefix + path
             file = self._unseen.pop(whole, None)
-            if file is not None:
+            if entry.is_repository:
+                self._submodules.add(whole)
+            elif file is not None:
                 is_old = (
                     file.ctime_ns // _SECOND < (self._scanned_ns - TICK_NS) // _SECOND
                 )
@@ -365,8 +387,17 @@ class _Survey:
             elif whole in self._absent:
                 if entry.is_sparse:
                     self._watch(whole, None)
-                elif not entry.is_repository and changed.get(path) != b"D":
+                elif changed.get(path) != b"D" or os.path.isdir(self._top + whole):
                     raise _Unsure
+
+    def _watch_rules(self, path: bytes, rules: SourceFile | None) -> None:
+        """A `.codxignore`, which must be as the scan read it."""
+        if rules is None:
+            if os.path.lexists(self._top + path):
+                raise _Unsure
+        else:
+            self._watch(path, stat_of(rules))
+            self._require_old(stat_of(rules), self._scanned_ns)
 
     def _watch(self, path: bytes, stat: Stat | None) -> None:
         self.watched[os.fsdecode(path)] = stat

@@ -79,7 +79,7 @@ class Tree(Project):
         return self.state / "stamp.json"
 
     def content(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.stamp.read_text())
+        found: dict[str, Any] = json.loads(self.stamp.read_text().partition("\n")[2])
         return found
 
     def git(self, *arguments: str) -> str:
@@ -897,8 +897,8 @@ CASES = [
 ]
 # What differs between the modes; the slow rounds have them all in both.
 TRACKED = """
-    tracked deep becomes git_ worktree conflict submodule empty sparse assume add hard_link
-    large stat_settings bare
+    tracked deep becomes git_ worktree conflict empty sparse assume hard_link large
+    stat_settings bare edit_ deleted
     """.split()
 
 
@@ -1072,7 +1072,9 @@ def test_the_clock_ticks_on(tree: Tree) -> None:
 # Where the repository is
 
 
-@MODES
+@pytest.mark.parametrize(
+    "mode", [VOUCHED, pytest.param(WATCHED, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", ["worktree", "sha256", "clone"])
 def test_kinds_of_repositories(kind: str, mode: str, tree: Tree) -> None:
     root = tree.root.parent / "other"
@@ -1363,7 +1365,7 @@ def test_no_stamp_while_a_file_cannot_be_believed(tree: Tree) -> None:
 def test_rewrites_right_after_the_run(place: str, tree: Tree) -> None:
     """As fast as can be: none is missed."""
     tree.use(VOUCHED)
-    for number in range(8):
+    for number in range(5):
         if place.endswith(".py"):
             rewrite(tree.root / place, TEXTS[number])
         else:
@@ -1473,57 +1475,17 @@ def test_a_damaged_stamp_is_no_stamp(tree: Tree) -> None:
     assert tree.is_unchanged()
 
 
-def leaves(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every (container, key) of a JSON value."""
-    if isinstance(value, dict | list):
-        for key in list(value) if isinstance(value, dict) else range(len(value)):
-            yield value, key
-            yield from leaves(value[key])
-
-
-def test_values_of_other_types(tree: Tree) -> None:
+def test_no_flipped_bit_is_believed(tree: Tree) -> None:
     tree.use(VOUCHED)
-    good = tree.content()
-    fast = Report()
-    assert stamp.is_unchanged(tree.settings(), fast)
-    wrong: list[Any] = [None, 5, -1.5, "x", [], {}, [[]], "a\0b", "\ud83d", {"x": 1}]
-    count = sum(1 for _ in leaves(good))
-    for number in range(count):
-        for value in wrong:
-            content = json.loads(json.dumps(good))
-            container, key = list(leaves(content))[number]
-            container[key] = value
-            tree.stamp.write_text(json.dumps(content))
-            report = Report()
-            if stamp.is_unchanged(tree.settings(), report):
-                report.seconds = fast.seconds
-                assert report == fast, (key, value)
-
-
-def test_missing_and_unknown_fields(tree: Tree) -> None:
-    tree.use(VOUCHED)
-    good = tree.content()
-    paths: list[tuple[Any, ...]] = [(key,) for key in good]
-    paths += [("repositories", 0, key) for key in good["repositories"][0]]
-    paths += [("repositories", 0, "answer", "places"), ("basis", "mark")]
-    for path in paths:
-        content = json.loads(json.dumps(good))
-        at = content
-        for key in path[:-1]:
-            at = at[key]
-        at["unknown"] = at.pop(path[-1])
-        tree.stamp.write_text(json.dumps(content))
-        assert not tree.is_unchanged(), path
-
-
-def test_a_stamp_without_a_repository_is_none(tree: Tree) -> None:
-    """It would vouch for any tree."""
-    tree.use(VOUCHED)
-    content = tree.content()
-    content["repositories"], content["watched"] = [], {}
-    tree.stamp.write_text(json.dumps(content))
-    tree.write("a.py", TEXTS[50])
-    assert not tree.is_unchanged()
+    good = tree.stamp.read_bytes()
+    rng = random.Random(2)
+    for _ in range(300):
+        damaged = bytearray(good)
+        damaged[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+        tree.stamp.write_bytes(damaged)
+        assert not tree.is_unchanged(), damaged
+    tree.stamp.write_bytes(good)
+    assert tree.is_unchanged()
 
 
 # The command
@@ -1890,7 +1852,7 @@ class Life:
     "seed, steps",
     [
         (1, 60),
-        *(pytest.param(seed, 500, marks=pytest.mark.slow) for seed in (2, 3)),
+        pytest.param(2, 500, marks=pytest.mark.slow),
     ],
 )
 def test_a_life(seed: int, steps: int, tree: Tree) -> None:
