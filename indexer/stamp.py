@@ -293,7 +293,8 @@ class _Survey:
         """Survey one repository, without those below it."""
         folder = self._top + prefix
         with git.Check(folder, stat_tracked=False) as check:
-            ignore_files = self._outside(prefix, check.answer())
+            before = check.answer()
+            ignore_files = self._outside(prefix, before)
         with git.UntrackedListing(folder) as listing:
             index = git.read_index(folder)
             index_stat = _stat(os.stat(index.path))
@@ -303,6 +304,8 @@ class _Survey:
         # Asked after the listing: it went by the rules that this answer tells.
         with git.Check(folder, stat_tracked=vouches) as check:
             answer = check.answer()
+        if (answer.places, answer.settings) != (before.places, before.settings):
+            raise _Unsure
         if self._outside(prefix, answer) != ignore_files:
             raise _Unsure
         self._listed.update(

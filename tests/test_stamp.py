@@ -449,6 +449,13 @@ def core_worktree(tree: Tree) -> Iterator[None]:
 
 
 @change
+def core_ignorecase(tree: Tree) -> Iterator[None]:
+    tree.write(".git/info/exclude", "LOOSE.py\nSRC/C.py\n")
+    yield
+    tree.git("config", "core.ignoreCase", "true")
+
+
+@change
 def core_bare(tree: Tree) -> Iterator[None]:
     yield
     tree.git("config", "core.bare", "true")
@@ -962,7 +969,7 @@ MOMENTS = ["after the scan", "before the survey", "within it"]
 DURING = set("""
     edit_tracked edit_and_add new_file_in_src_ new_file_in_vacant_deep_ delete_untracked
     codxignore_in_src_ gitignore_leaves_out ignored_gitignore excludes_file_set
-    excludes_file_leads_elsewhere gitconfig_of_the_user checkout_of_a_vacant_submodule
+    excludes_file_leads_elsewhere gitconfig_of_the_user core_ignorecase checkout_of_a_vacant_submodule
     nested_repository_loses_its_git deleted_file_comes_back git_checkout_of_a_branch
     """.split())
 
