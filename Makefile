@@ -31,6 +31,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/first_index.py
 	$(BIN)/python benchmarks/updates.py --files 1000,10000
 	$(BIN)/python benchmarks/replay.py . --commits 20
+	$(BIN)/python benchmarks/masking.py
 
 clean:
 	rm -rf .venv .codx build dist *.egg-info

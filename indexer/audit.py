@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from indexer.paths import unescape_path
@@ -20,21 +20,30 @@ class Audit:
     stale: dict[str, set[str]]
 
 
-def audit(rows: Iterable[RowKey], known: Mapping[str, FileRecord]) -> Audit:
+def audit(
+    rows: Iterable[RowKey],
+    known: Mapping[str, FileRecord],
+    doubted: Set[str] = frozenset(),
+) -> Audit:
     """Rebuild the records from the rows.
 
     A file is current exactly when its rows are {(file_hash, i, chunk_count) for i in
     0..chunk_count-1}, each once. `known` are the records of a manifest that may be wrong
     about the collection but knows the tree: it lends stat fields to files whose hash
-    agrees, and keeps the files that have no rows for a reason.
+    agrees, and keeps the files that have no rows for a reason. Files at `doubted` paths are
+    not current, whatever their rows say.
     """
     by_path: defaultdict[str, list[RowKey]] = defaultdict(list)
     for row in rows:
-        by_path[_path(row)].append(row)
-    records = {path: record for path, record in known.items() if record.reason}
+        by_path[row_path(row)].append(row)
+    records = {
+        path: record
+        for path, record in known.items()
+        if record.reason and path not in doubted
+    }
     stale: dict[str, set[str]] = {}
     for path, found in by_path.items():
-        if _is_current(path, found):
+        if path not in doubted and _is_current(path, found):
             hash_, count = found[0].file_hash, found[0].chunk_count
             record = known.get(path)
             agrees = record is not None and record.file_hash == hash_
@@ -58,7 +67,8 @@ def _is_current(path: str, rows: list[RowKey]) -> bool:
     )
 
 
-def _path(row: RowKey) -> str:
+def row_path(row: RowKey) -> str:
+    """The path of the file that a row is of, as `os.fsdecode` gives it."""
     try:
         return unescape_path(row.path)
     except ValueError:

@@ -1,6 +1,6 @@
 """From changed files to embedded files: the bounded window between parent and workers.
 
-Two kinds of tasks share one executor. *Chunk* tasks carry a few files each. What they
+There are two kinds of tasks. *Chunk* tasks carry a few files each. What they
 return meets the cache in the parent, so that a text is embedded once however many files,
 branches or runs it appears in. What is left goes out in *embed* tasks sorted by length
 across files: little padding, and a huge file is spread over all workers.
@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 from indexer import worker
 from indexer.cache import EmbeddingCache, key_of
 from indexer.cache_file import Key
+from indexer.errors import TaskError
+from indexer.pool import Workers
+from indexer.timeline import Spans
 from indexer.types import (
     ChangedFile,
     Chunk,
@@ -26,8 +29,6 @@ from indexer.types import (
     ChunkedFile,
     EmbeddedFile,
     FileRecord,
-    Seconds,
-    Stat,
 )
 
 if TYPE_CHECKING:
@@ -35,19 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK_TASK_BYTES = 128 * 1024
-EMBED_TASK_CHUNKS = 64  # about half a second of one worker
+FIRST_TASK_BYTES = 8 * 1024  # so that soon something is embedded
+LEAST_TASK_CHUNKS = 4
 BACKLOG_CHUNKS = 512  # texts a worker that wait in the parent; bounds its memory
 POLL = 0.2  # seconds between two looks at the stop signal
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A changed file whose bytes are with a worker."""
-
-    path: str
-    size: int
-    file_hash: str
-    stat: Stat | None
 
 
 @dataclass(slots=True)
@@ -60,40 +52,44 @@ class _OpenFile:
     chunks: tuple[Chunk, ...]
     vectors: NDArray[np.float32]
     missing: int
+    masked: int
+    chunk_seconds: float
+    embed_seconds: float = 0.0
+    has_failed: bool = False
 
 
 class Embedding:
     """Runs changed files through an executor; `files` yields them as they get ready.
 
-    `on_failure(path, error)` is told of each file that cannot be indexed. `counts` and
-    `seconds` grow while it runs. Raises what a task raises, `ModelError` for instance.
+    `on_failure(path, file_hash, error)` is told of each file that cannot be indexed: a task
+    that costs a worker (`TaskError`) is given out again in its smallest parts, so that
+    only the file to blame fails. `counts` and `spans` grow while it runs. Raises what else
+    a task raises, `ModelError` for instance.
     """
 
     def __init__(
         self,
-        executor: Executor,
-        jobs: int,
+        workers: Workers,
         cache: EmbeddingCache,
         dimension: int,
         *,
         counts: ChunkCounts,
-        seconds: Seconds,
-        on_failure: Callable[[str, str], None],
+        spans: Spans,
+        on_failure: Callable[[str, str, str], None],
         should_stop: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._executor = executor
-        self._jobs = jobs
+        self._workers = workers
         self._cache = cache
         self._dimension = dimension
         self._counts = counts
-        self._seconds = seconds
+        self._spans = spans
         self._on_failure = on_failure
-        self._generation = 2 * jobs * EMBED_TASK_CHUNKS
-        self._room = jobs * BACKLOG_CHUNKS
+        self._generation = 2 * workers.embed_jobs * workers.embed_task
+        self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
         self._should_stop = should_stop
-        self._chunking: dict[Future[worker.ChunkedBatch], list[_Asked]] = {}
-        self._embedding: dict[Future[worker.EmbeddedBatch], list[Key]] = {}
-        self._unsent: dict[Key, str] = {}  # texts of the backlog and of the batches
+        self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
+        self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}
+        self._unsent: dict[Key, Chunk] = {}  # those of the backlog and of the batches
         self._backlog: dict[Key, int] = {}  # their lengths in tokens, oldest first
         self._batches: deque[list[Key]] = deque()
         self._waiting: defaultdict[Key, list[tuple[_OpenFile, int]]] = defaultdict(list)
@@ -114,68 +110,110 @@ class Embedding:
 
     def _submit_chunking(self, tasks: Iterator[list[ChangedFile]]) -> bool:
         """Keep the workers in chunk tasks while the backlog has room; False at the end."""
-        while len(self._chunking) < 2 * self._jobs and len(self._unsent) < self._room:
-            task = next(tasks, None)
+        jobs = self._workers.jobs
+        window = 2 * jobs if self._is_warm else jobs
+        while len(self._chunking) < window and len(self._unsent) < self._room:
+            with self._spans.span("read"):
+                task = next(tasks, None)
             if task is None:
                 return False
-            files = [(change.path, change.data) for change in task]
-            # The bytes stay with the task: the parent does not keep them.
-            self._chunking[self._executor.submit(worker.chunk_files, files)] = [
-                _Asked(change.path, len(change.data), change.file_hash, change.stat)
-                for change in task
-            ]
+            self._chunk(task)
         return True
+
+    @property
+    def _is_warm(self) -> bool:
+        """Is the first vector there? Until then, tasks are small and do not queue."""
+        return bool(self._counts.embedded or self._counts.cached)
+
+    def _chunk(self, task: list[ChangedFile]) -> None:
+        files = [(change.path, change.data) for change in task]
+        self._chunking[self._workers.chunkers.submit(worker.chunk_files, files)] = task
 
     def _submit_embedding(self, *, last: bool) -> None:
         """Cut the oldest part of the backlog into tasks, sorted by length.
 
         Oldest first, so that files get complete, and committed, about in their order.
         """
+        jobs = self._workers.embed_jobs
         idle = not self._embedding and not self._batches
         if self._backlog and (last or idle or len(self._backlog) >= self._generation):
-            keys = list(islice(self._backlog, self._generation))
+            most = self._workers.embed_task if self._is_warm else LEAST_TASK_CHUNKS
+            keys = list(islice(self._backlog, 2 * jobs * most))
             keys.sort(key=lambda key: -self._backlog[key])
             # Towards the end the tasks get smaller, so that no worker ends alone.
-            share = math.ceil(len(keys) / (2 * self._jobs)) if last else len(keys)
-            size = min(EMBED_TASK_CHUNKS, max(share, 4))
+            share = math.ceil(len(keys) / (2 * jobs)) if last else len(keys)
+            size = min(most, max(share, LEAST_TASK_CHUNKS))
             self._batches.extend(
                 keys[start : start + size] for start in range(0, len(keys), size)
             )
             for key in keys:
                 del self._backlog[key]
-        while self._batches and len(self._embedding) < 2 * self._jobs:
-            batch = self._batches.popleft()
-            texts = [self._unsent.pop(key) for key in batch]
-            future = self._executor.submit(worker.embed_texts, texts)
-            self._embedding[future] = batch
+        while self._batches and len(self._embedding) < 2 * jobs:
+            self._embed({key: self._unsent.pop(key) for key in self._batches.popleft()})
+
+    def _embed(self, task: dict[Key, Chunk]) -> None:
+        texts = [chunk.embedded_text for chunk in task.values()]
+        ids = [chunk.ids for chunk in task.values()]
+        future = self._workers.embedders.submit(worker.embed_texts, texts, ids)
+        self._embedding[future] = task
 
     def _collect(self) -> None:
         tasks: list[Future[Any]] = [*self._chunking, *self._embedding]
         wait(tasks, timeout=POLL, return_when=FIRST_COMPLETED)
         for chunking in [task for task in self._chunking if task.done()]:
-            self._chunked(self._chunking.pop(chunking), chunking.result())
+            changes = self._chunking.pop(chunking)
+            try:
+                self._chunked(changes, chunking.result())
+            except TaskError as error:
+                self._not_chunked(changes, error)
         for embedding in [task for task in self._embedding if task.done()]:
-            self._embedded(self._embedding.pop(embedding), embedding.result())
+            task = self._embedding.pop(embedding)
+            try:
+                self._embedded(list(task), embedding.result())
+            except TaskError as error:
+                self._not_embedded(task, error)
 
-    def _chunked(self, task: list[_Asked], batch: worker.ChunkedBatch) -> None:
-        self._seconds.chunk += batch.seconds
-        for asked, file in zip(task, batch.files, strict=True):
+    def _not_chunked(self, task: list[ChangedFile], error: TaskError) -> None:
+        if len(task) == 1:
+            self._on_failure(task[0].path, task[0].file_hash, str(error))
+            return
+        for change in task:
+            self._chunk([change])
+
+    def _not_embedded(self, task: dict[Key, Chunk], error: TaskError) -> None:
+        if len(task) > 1:
+            for key, chunk in task.items():
+                self._embed({key: chunk})
+            return
+        for key in task:
+            for opened, _ in self._waiting.pop(key):
+                if not opened.has_failed:
+                    opened.has_failed = True
+                    record = opened.record
+                    self._on_failure(record.path, record.file_hash, str(error))
+
+    def _chunked(self, task: list[ChangedFile], batch: worker.ChunkedBatch) -> None:
+        self._spans.found.extend(batch.spans)
+        for change, file, seconds in zip(task, batch.files, batch.seconds, strict=True):
             if file.error:
-                self._on_failure(asked.path, file.error)
+                self._on_failure(change.path, change.file_hash, file.error)
             else:
-                self._open(asked, file)
+                self._open(change, file, seconds)
 
-    def _open(self, asked: _Asked, file: ChunkedFile) -> None:
+    def _open(self, change: ChangedFile, file: ChunkedFile, seconds: float) -> None:
         """Take what the cache has; queue the rest, each text once."""
         import numpy as np
 
         record = FileRecord(
-            asked.path, asked.stat, asked.file_hash, len(file.chunks), file.reason
+            change.path, change.stat, change.file_hash, len(file.chunks), file.reason
         )
+        size = len(change.data)
         keys = [key_of(chunk) for chunk in file.chunks]
         known = self._cache.get(keys)
         vectors = np.empty((len(keys), self._dimension), np.float32)
-        opened = _OpenFile(record, asked.size, file.language, file.chunks, vectors, 0)
+        opened = _OpenFile(
+            record, size, file.language, file.chunks, vectors, 0, file.masked, seconds
+        )
         for number, (key, chunk) in enumerate(zip(keys, file.chunks, strict=True)):
             if key in known:
                 vectors[number] = known[key]
@@ -183,7 +221,7 @@ class Embedding:
                 continue
             if key not in self._waiting:
                 self._backlog[key] = chunk.tokens
-                self._unsent[key] = chunk.embedded_text
+                self._unsent[key] = chunk
             else:
                 self._counts.cached += 1
             self._waiting[key].append((opened, number))
@@ -192,21 +230,34 @@ class Embedding:
             self._close(opened)
 
     def _embedded(self, keys: list[Key], batch: worker.EmbeddedBatch) -> None:
-        self._seconds.embed += batch.seconds
+        self._spans.found.extend(batch.spans)
         self._counts.embedded += len(keys)
         self._counts.truncated += batch.truncated
+        self._counts.tokens += batch.tokens
+        self._counts.padding += batch.padding
         self._cache.put(dict(zip(keys, batch.vectors, strict=True)))
         for key, vector in zip(keys, batch.vectors, strict=True):
-            for opened, number in self._waiting.pop(key):
+            waiting = self._waiting.pop(key)
+            first, number = waiting[0]
+            share = first.chunks[number].tokens / batch.tokens
+            first.embed_seconds += share * batch.seconds
+            for opened, number in waiting:
                 opened.vectors[number] = vector
                 opened.missing -= 1
-                if not opened.missing:
+                if not opened.missing and not opened.has_failed:
                     self._close(opened)
 
     def _close(self, file: _OpenFile) -> None:
         self._ready.append(
             EmbeddedFile(
-                file.record, file.size, file.language, file.chunks, file.vectors
+                file.record,
+                file.size,
+                file.language,
+                file.chunks,
+                file.vectors,
+                file.masked,
+                file.chunk_seconds,
+                file.embed_seconds,
             )
         )
 
@@ -218,7 +269,10 @@ class Embedding:
 def chunked_files(
     changes: Iterable[ChangedFile], executor: Executor, jobs: int
 ) -> Iterator[tuple[ChangedFile, ChunkedFile]]:
-    """Only chunk, in the order of `changes`, at most 2 × jobs tasks in flight."""
+    """Only chunk, in the order of `changes`, at most 2 × jobs tasks in flight.
+
+    A file that costs its worker comes with that as its error.
+    """
     tasks = _chunk_tasks(changes)
     window: deque[tuple[list[ChangedFile], Future[worker.ChunkedBatch]]] = deque()
     while True:
@@ -228,18 +282,36 @@ def chunked_files(
         if not window:
             return
         task, future = window.popleft()
-        yield from zip(task, future.result().files, strict=True)
+        try:
+            chunked = future.result().files
+        except TaskError:
+            chunked = [_chunked_alone(change, executor) for change in task]
+        yield from zip(task, chunked, strict=True)
+
+
+def _chunked_alone(change: ChangedFile, executor: Executor) -> ChunkedFile:
+    task = executor.submit(worker.chunk_files, [(change.path, change.data)])
+    try:
+        return task.result().files[0]
+    except TaskError as error:
+        return ChunkedFile(change.path, "", (), error=str(error))
 
 
 def _chunk_tasks(changes: Iterable[ChangedFile]) -> Iterator[list[ChangedFile]]:
     """Group small files, so that a task is worth its way to a worker."""
     task: list[ChangedFile] = []
-    size = 0
+    size, limit = 0, FIRST_TASK_BYTES
     for change in changes:
-        task.append(change)
-        size += len(change.data)
-        if size >= CHUNK_TASK_BYTES:
+        if (
+            task and len(change.data) >= CHUNK_TASK_BYTES
+        ):  # does not wait for a large one
             yield task
             task, size = [], 0
+        task.append(change)
+        size += len(change.data)
+        if size >= limit:
+            yield task
+            task, size = [], 0
+            limit = min(2 * limit, CHUNK_TASK_BYTES)
     if task:
         yield task

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from indexer.languages import PREFIXES, WRAPPERS, definitions_of, grammar_of
-from indexer.types import Chunk
+from indexer.types import ID_BYTES, Chunk
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Point
@@ -54,6 +54,9 @@ class Tokenizer(Protocol):
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, including the special tokens that the model adds."""
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        """The same tokens as native uint32."""
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character offsets [start, end) of each token, without special tokens, in order."""
@@ -428,15 +431,14 @@ def _within(
 ) -> Iterator[Chunk]:
     """The drafts with their tokens counted; halved where the sum of their lines' counts, or
     tokens that were cut in two, misled."""
-    counts = (
-        tokenizer.count([draft.embedded_text for draft in drafts]) if drafts else []
-    )
-    for draft, tokens in zip(drafts, counts, strict=True):
+    found = tokenizer.ids([draft.embedded_text for draft in drafts]) if drafts else []
+    for draft, ids in zip(drafts, found, strict=True):
+        tokens = len(ids) // ID_BYTES
         halves = _halves(draft) if tokens > max_tokens else []
         if halves:
             yield from _within(halves, tokenizer, max_tokens)
         else:
-            yield replace(draft, tokens=tokens)
+            yield replace(draft, tokens=tokens, ids=ids)
 
 
 def _halves(chunk: Chunk) -> list[Chunk]:

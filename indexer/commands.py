@@ -18,18 +18,23 @@ import click
 
 from indexer import __version__
 from indexer.config import (
+    AUTO,
     DEFAULT_CACHE_SIZE,
     DEFAULT_MAX_FILE_SIZE,
+    DEFAULT_TASK_TIMEOUT,
     EXECUTORS,
+    MASK_SECRETS,
+    PRECISIONS,
+    SECRETS,
     Settings,
     check_collection,
     check_uri,
     project_folder,
 )
-from indexer.errors import CacheError, CodxIndexError
+from indexer.errors import CacheError, CodxIndexError, Stopped, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Set
 
     from tqdm import tqdm
 
@@ -37,11 +42,13 @@ if TYPE_CHECKING:
     from indexer.report import Report
     from indexer.search import Hit
     from indexer.status import Plan
+    from indexer.verify import Difference
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 SHOWN_FAILURES = 20
+SHOWN_FILES = 10
 SHOWN_DIFFERENCES = 50
 SHOWN_LINES = 4
 
@@ -113,6 +120,14 @@ def place_options(function: F) -> F:
             help="Any sentence-transformers model, or the path of a local one (./folder).",
         ),
         option(
+            "--precision",
+            default=AUTO,
+            show_default=True,
+            type=click.Choice(PRECISIONS),
+            help="How the model computes: auto is bf16 where the CPU has it, else f32; int8 "
+            "is faster and less exact, and needs the extra codx-index[int8].",
+        ),
+        option(
             "--collection",
             default="",
             help="Name of the collection.  [default: from the project's folder]",
@@ -134,8 +149,21 @@ def place_options(function: F) -> F:
 
 
 def tree_options(function: F) -> F:
-    """Options that say which files of the tree belong to the index."""
+    """Options that say what of the tree belongs to the index."""
     for decorate in (
+        option(
+            "--secrets",
+            default=MASK_SECRETS,
+            show_default=True,
+            type=click.Choice(SECRETS),
+            help="What to do about credentials in the text of a file: mask each, leave out "
+            "the file, or nothing.",
+        ),
+        option(
+            "--include-secrets",
+            is_flag=True,
+            help="Index files that are left out for their name, such as .env or id_rsa.",
+        ),
         option(
             "--recurse-submodules/--no-recurse-submodules",
             default=True,
@@ -156,6 +184,15 @@ def tree_options(function: F) -> F:
 def work_options(function: F) -> F:
     """Options that say how the CPU-bound work is done."""
     for decorate in (
+        cache_size_option,
+        option(
+            "--task-timeout",
+            default=DEFAULT_TASK_TIMEOUT,
+            show_default=True,
+            type=click.FloatRange(min=0),
+            help="Seconds that a worker has for one task before it is stopped and the file "
+            "to blame fails; 0: no limit.",
+        ),
         option(
             "--executor",
             default="process",
@@ -218,14 +255,40 @@ def cli() -> None:
 @place_options
 @tree_options
 @work_options
-@cache_size_option
 @option("--force", is_flag=True, help="Index every file again, changed or not.")
+@option(
+    "--retry-failed",
+    is_flag=True,
+    help="Try again the files that failed before and have not changed since.",
+)
+@option(
+    "--wait",
+    default=0,
+    type=click.FloatRange(min=0),
+    help="Seconds to wait for another run on this index.  [default: exit 75 at once]",
+)
 @option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
+@option("--profile", is_flag=True, help="Print where the time went, file by file too.")
+@option(
+    "--trace",
+    default="",
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="Write a timeline of every stage and worker to FILE, in the Chrome trace format "
+    "(https://ui.perfetto.dev opens it).",
+)
 @json_option
 @option("--quiet", also=("-q",), is_flag=True, help="Print nothing but errors.")
 @verbose_option
 def run(
-    path: str, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
+    path: str,
+    dry_run: bool,
+    profile: bool,
+    trace: str,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
 ) -> int:
     """Make the index of the project in PATH equal to its files.
 
@@ -245,7 +308,7 @@ def run(
     from indexer.report import Report
 
     report = Report()
-    with _reporting(report, as_json=as_json, verbose=verbose):
+    with _reporting(report, as_json=as_json, verbose=verbose), _traced(trace, report):
         settings = _settings(path, **options)
         _place(report, settings)
         if dry_run:
@@ -265,27 +328,59 @@ def run(
             return report.exit_code
         _run(settings, report, quiet=quiet or as_json, verbose=verbose)
         if as_json:
-            _print_json(report.as_dict())
+            about = {"profile": report.profile()} if profile else {}
+            _print_json({**report.as_dict(), **about})
         elif not quiet:
             click.echo(_summary(report))
+            if profile:
+                click.echo(_profile(report))
         _print_failures(report)
     return report.exit_code
 
 
-def _run(settings: Settings, report: Report, *, quiet: bool, verbose: bool) -> None:
-    import time
+@contextmanager
+def _traced(path: str, report: Report) -> Iterator[None]:
+    """Write the timeline of the block to the file at `path`, if there is one to write,
+    however the block ends."""
+    if not path:
+        yield
+        return
+    from indexer.timeline import write_trace
 
+    try:
+        file = open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"the trace cannot be written to {path}: {error.strerror}"
+        ) from error
+    with file:
+        try:
+            yield
+        finally:
+            write_trace(file, report.spans.found, "worker")
+
+
+def _run(
+    settings: Settings,
+    report: Report,
+    *,
+    quiet: bool,
+    verbose: bool,
+    doubted: Set[str] = frozenset(),
+) -> None:
+    from indexer.report import RUN
     from indexer.stamp import is_unchanged
 
-    started = time.perf_counter()
-    with Bars(quiet=quiet, verbose=verbose) as bars, _Signals() as signals:
-        try:
-            if settings.force or not is_unchanged(settings, report):
-                from indexer.pipeline import run as run_pipeline
+    report.spans.begin("start")
+    with (
+        Bars(quiet=quiet, verbose=verbose) as bars,
+        _Signals() as signals,
+        report.spans.span(RUN),
+    ):
+        if settings.force or doubted or not is_unchanged(settings, report):
+            from indexer.pipeline import run as run_pipeline
 
-                run_pipeline(settings, report, bars, signals.received)
-        finally:
-            report.seconds.total = time.perf_counter() - started
+            run_pipeline(settings, report, bars, signals, doubted)
 
 
 @cli.command()
@@ -365,12 +460,20 @@ def status(path: str, check: bool, as_json: bool, verbose: bool, **options: Any)
 @place_options
 @tree_options
 @work_options
+@option(
+    "--repair",
+    is_flag=True,
+    help="Rewrite the files that differ, and remove rows of no file.",
+)
 @json_option
 @verbose_option
-def verify(path: str, as_json: bool, verbose: bool, **options: Any) -> int:
+def verify(
+    path: str, repair: bool, as_json: bool, verbose: bool, **options: Any
+) -> int:
     """Compare every row of the collection with what its file gives now.
 
     Reads every file and every row; exits 1 and lists what differs, 0 when nothing does.
+    With --repair it exits like a run: 0 when, after it, nothing differs.
     """
     from indexer.report import Report
 
@@ -381,20 +484,17 @@ def verify(path: str, as_json: bool, verbose: bool, **options: Any) -> int:
         settings = _settings(path, **options)
         _place(report, settings)
         differences = find_differences(settings, report)
+        if repair and differences:
+            return _repair(settings, differences, as_json=as_json, verbose=verbose)
         report.status = "failed" if differences else "unchanged"
         if as_json:
-            found = [asdict(difference) for difference in differences]
+            found = _differences_dict(differences)
             _print_json({**report.as_dict(), "differences": found})
         elif differences:
-            for difference in differences[:SHOWN_DIFFERENCES]:
-                click.echo(
-                    f"{_shown(difference.path) or 'index'}: {difference.problem}"
-                )
-            if len(differences) > SHOWN_DIFFERENCES:
-                click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
+            _print_differences(differences)
             click.echo(
                 f"the index differs from the tree in {_count(len(differences), 'place')}: "
-                "codx-index run --force rewrites it",
+                "codx-index verify --repair rewrites what does",
                 err=True,
             )
         else:
@@ -402,6 +502,32 @@ def verify(path: str, as_json: bool, verbose: bool, **options: Any) -> int:
                 f"verified: {_count(report.chunks.total, 'row')} of "
                 f"{_count(report.files.unchanged, 'file')} equal the tree"
             )
+    return report.exit_code
+
+
+def _repair(
+    settings: Settings, differences: list[Difference], *, as_json: bool, verbose: bool
+) -> int:
+    """Run with the differing files in doubt, then look again."""
+    from indexer.report import Report
+    from indexer.verify import verify as find_differences
+
+    report = Report()
+    _place(report, settings)
+    with _reporting(report, as_json=as_json, verbose=verbose):
+        doubted = {difference.path for difference in differences}
+        _run(settings, report, quiet=as_json, verbose=verbose, doubted=doubted)
+        left = [] if report.exit_code else find_differences(settings, Report())
+        if left:
+            report.status = "failed"
+            report.error = f"{_shown(left[0].path)}: {left[0].problem}, still"
+        if as_json:
+            found = _differences_dict(differences)
+            _print_json({**report.as_dict(), "differences": found})
+        else:
+            _print_differences(differences)
+            click.echo(f"repaired; {_summary(report)}" if not left else report.error)
+        _print_failures(report)
     return report.exit_code
 
 
@@ -593,17 +719,23 @@ class Bars:
 
 
 class _Signals:
-    """Turns the first signal into a polite request to stop, the second into an end."""
+    """The `Interrupts` of a run at a terminal: the first signal is a polite request to
+    stop, the second an end."""
 
     _handled = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self) -> None:
-        self._received = 0
+        self.received = 0
+        self._is_deferred = False
         self._old: dict[int, Any] = {}
 
-    def received(self) -> int:
-        """The number of the signal that came, 0 while none has."""
-        return self._received
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
 
     def __enter__(self) -> _Signals:
         for name in self._handled:
@@ -621,23 +753,26 @@ class _Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._received:
-            # The manifest is dirty, so the next run reads the rows and repairs.
+        if self.received:
+            # The manifest is dirty, so the next run reads the rows and repairs. Workers
+            # end with this process.
             os._exit(128 + number)
-        self._received = number
-        click.echo(
-            "codx-index: stopping; what is done is kept (once more: stop at once)",
-            err=True,
-        )
+        self.received = number
+        if not self._is_deferred:
+            raise Stopped(number)
+        with suppress(OSError, RuntimeError):  # the terminal is gone, or was in a print
+            sys.stderr.write(
+                "codx-index: stopping; what is done is kept (once more: stop at once)\n"
+            )
 
 
 def _summary(report: Report) -> str:
     """One line where a program reads, a few where a person does."""
-    files, chunks, seconds = report.files, report.chunks, report.seconds
+    files, chunks, seconds = report.files, report.chunks, report.seconds["total"]
     total = f"{_count(chunks.total, 'chunk')} in the index"
     if report.status == "unchanged":
         head = f"unchanged: {_count(files.unchanged, 'file')}, {total}"
-        return f"{head} ({seconds.total:.1f} s)"
+        return f"{head} ({seconds:.1f} s)"
     changes = _changes(
         files.added, files.modified, files.renamed, files.deleted, files.failed
     )
@@ -647,7 +782,7 @@ def _summary(report: Report) -> str:
         f"{chunks.deleted:,} removed"
     )
     if not sys.stdout.isatty():
-        return f"{head}; {work} ({seconds.total:.1f} s)"
+        return f"{head}; {work} ({seconds:.1f} s)"
     if report.status == "interrupted":
         head += "; run again to go on"
     lines = [head, f"  chunks   {work}"]
@@ -655,10 +790,29 @@ def _summary(report: Report) -> str:
         skipped = sorted(files.skipped.items(), key=lambda item: -item[1])
         text = ", ".join(f"{count:,} {_word(reason)}" for reason, count in skipped)
         lines.append(f"  skipped  {text}")
-    rate = (
-        f", {chunks.embedded / seconds.total:,.0f} chunks/s" if chunks.embedded else ""
-    )
-    lines.append(f"  time     {seconds.total:.1f} s{rate}")
+    rate = f", {chunks.embedded / seconds:,.0f} chunks/s" if chunks.embedded else ""
+    lines.append(f"  time     {seconds:.1f} s{rate}")
+    return "\n".join(lines)
+
+
+def _profile(report: Report) -> str:
+    """Two tables: the stages, and the slowest files."""
+    seconds = report.seconds
+    total = max(seconds.pop("total"), 1e-9)
+    from collections import Counter
+
+    counts = Counter(span.name for span in report.spans.found)
+    lines = [f"{'stage':8}{'seconds':>9}{'of run':>8}{'times':>8}"]
+    for stage, spent in seconds.items():
+        if counts[stage]:
+            lines.append(f"{stage:8}{spent:9.3f}{spent / total:8.0%}{counts[stage]:8,}")
+    slowest = report.slowest()[:SHOWN_FILES]
+    if slowest:
+        lines.append(f"{'chunk s':>9}{'embed s':>9}{'chunks':>8}  slowest files")
+    for file in slowest:
+        lines.append(
+            f"{file.chunk:9.3f}{file.embed:9.3f}{file.chunks:8,}  {_shown(file.path)}"
+        )
     return "\n".join(lines)
 
 
@@ -707,6 +861,22 @@ def _plan_dict(planned: Plan) -> dict[str, object]:
     }
 
 
+def _print_differences(differences: list[Difference]) -> None:
+    for difference in differences[:SHOWN_DIFFERENCES]:
+        click.echo(f"{_shown(difference.path) or 'index'}: {difference.problem}")
+    if len(differences) > SHOWN_DIFFERENCES:
+        click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
+
+
+def _differences_dict(differences: list[Difference]) -> list[dict[str, str]]:
+    from indexer.paths import escape_path
+
+    return [
+        {"path": escape_path(difference.path), "problem": difference.problem}
+        for difference in differences
+    ]
+
+
 def _print_status(report: Report, planned: Plan) -> None:
     backend = planned.identity.backend
     files = _count(planned.indexed_files, "file")
@@ -734,7 +904,7 @@ def _hit(hit: Hit) -> str:
 
 def _print_failures(report: Report) -> None:
     for path, error in sorted(report.failures.items())[:SHOWN_FAILURES]:
-        click.echo(f"codx-index: {_shown(path)}: {error}", err=True)
+        click.echo(f"codx-index: {_shown(path)}: {_printable(error)}", err=True)
     if len(report.failures) > SHOWN_FAILURES:
         more = len(report.failures) - SHOWN_FAILURES
         click.echo(f"codx-index: … and {_count(more, 'more file')}", err=True)
@@ -818,6 +988,10 @@ def _reporting(report: Report, *, as_json: bool, verbose: bool) -> Iterator[None
         report.error = str(error)
         if verbose:
             traceback.print_exc()
+    except Stopped as stopped:
+        report.status, report.signal = "interrupted", stopped.number
+        name = signal.Signals(stopped.number).name
+        report.error = f"stopped by {name} before anything was changed"
     except (click.ClickException, click.Abort):
         raise
     except BrokenPipeError:
@@ -840,6 +1014,7 @@ def _reporting(report: Report, *, as_json: bool, verbose: bool) -> Iterator[None
 def main() -> None:
     """Entry point of the console script, `python -m indexer` and `cli.py`."""
     os.umask(0o077)  # the index holds the project's source
+    _hide_token()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
     try:
@@ -857,6 +1032,22 @@ def main() -> None:
         code = 128 + signal.SIGINT
     ended.append(code if isinstance(code, int) else 0)
     sys.exit(ended[0])
+
+
+def _hide_token() -> None:
+    """Keep a `--token` of the command line out of the list of processes."""
+    shown = [
+        (
+            "--token=***"
+            if value.startswith("--token=")
+            else "***" if before == "--token" else value
+        )
+        for before, value in zip(["", *sys.argv], sys.argv)
+    ]
+    if shown != sys.argv:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(shown))
 
 
 def _skip_teardown(ended: list[int]) -> None:

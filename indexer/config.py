@@ -15,6 +15,13 @@ DEFAULT_MAX_FILE_SIZE = 1024 * 1024
 DEFAULT_CACHE_SIZE = 2 * 1024**3
 EMBEDDED_COLLECTION = "codx_index"
 EXECUTORS = ("process", "thread", "serial")
+AUTO = "auto"
+PRECISIONS = (AUTO, "f32", "bf16", "int8")
+SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off")
+# Raise it when `secrets.py` finds more or less: the rows are others then. (It stands here
+# because a run with nothing to do imports no scanner.)
+SECRETS_VERSION = 1
+DEFAULT_TASK_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +29,25 @@ class Settings:
     """Everything a command needs to know; paths are absolute.
 
     `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
-    so that no log or traceback shows it. Sizes are bytes; `cache_size` 0 means no cache.
+    so that no log or traceback shows it. Sizes are bytes, times are seconds; `cache_size` 0
+    means no cache, `task_timeout` 0 no limit.
     """
 
     project: str
     cache_dir: str
     model: str
+    precision: str = AUTO
     uri: str = ""
     token: str = field(default="", repr=False)
     collection: str = ""
     jobs: int = 0
     executor: str = "process"
+    task_timeout: float = DEFAULT_TASK_TIMEOUT
+    wait: float = 0
     force: bool = False
+    retry_failed: bool = False
+    include_secrets: bool = False
+    secrets: str = MASK_SECRETS
     recurse_submodules: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
     cache_size: int = DEFAULT_CACHE_SIZE
@@ -132,12 +146,24 @@ def check_collection(name: str) -> str:
     return name
 
 
+_STATE_NAMES = (
+    ".gitignore",
+    "lock",
+    "manifest.sqlite",
+    "manifest.sqlite-journal",
+    "milvus.db",
+    "stamp.json",
+    "stamp.json.new",
+)
+
+
 def check_state_dir(path: str) -> None:
-    """Raise `StateError` where the state folder is, or lies in, a symlink: a repository
-    may bring one, and what it leads to would be written, or cleared."""
-    for folder in (os.path.dirname(path), path):
-        if os.path.islink(folder):
-            raise StateError(f"{folder} is a symlink: remove it to use this project")
+    """Raise `StateError` where the state folder, or anything in it, is a symlink: a
+    repository may bring one, and what it leads to would be written, or cleared."""
+    files = [os.path.join(path, name) for name in _STATE_NAMES]
+    for name in (os.path.dirname(path), path, *files):
+        if os.path.islink(name):
+            raise StateError(f"{name} is a symlink: remove it to use this project")
 
 
 def make_state_dir(path: str) -> None:

@@ -13,12 +13,16 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from indexer import quantization
 from indexer.errors import ModelError, StateError
 from indexer.model import third_party
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
 # Part of the folder's name: raise it when what is converted, or how, changes.
@@ -29,17 +33,21 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _ABANDONED_SECONDS = 3600
 
 
-def convert(original: SentenceTransformer, folder: str) -> int:
+def convert(original: SentenceTransformer, folder: str, precision: str) -> int:
     """Write the graph of the whole pipeline into `folder`. Returns the id to pad with.
+
+    Only for int8 is the graph another one: f32 or bf16 is for who runs it to say.
 
     Raises `ModelError` where a graph from token ids to a vector cannot express it,
     `StateError` where it cannot be written.
     """
-    problem = _misfit(original)
+    problem = misfit(original)
     if problem:
         raise ModelError(problem)
     with third_party("the conversion failed"), _no_telemetry():
         graph = _trace(original)
+        if precision == quantization.INT8:
+            graph = quantization.quantize(graph, partial(_arrays, original))
 
     import openvino
 
@@ -89,7 +97,7 @@ def publish(building: str, target: str) -> None:
             os.rename(building, target)
 
 
-def _misfit(original: SentenceTransformer) -> str:
+def misfit(original: SentenceTransformer) -> str:
     """What in the pipeline a graph from token ids to a vector cannot express, else ""."""
     from sentence_transformers.base.modules import Transformer
 
@@ -97,14 +105,19 @@ def _misfit(original: SentenceTransformer) -> str:
         return f"its first module is {type(original[0]).__name__}, not Transformer"
     if any(original.prompts.values()):
         return "it puts prompts before the texts"
-    inputs = set(_features(original, ["a"])) - set(INPUTS)
+    inputs = set(features(original, ["a"])) - set(INPUTS)
     return f"it needs {', '.join(sorted(inputs))}" if inputs else ""
 
 
-def _features(original: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
+def features(original: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
     """The tensors that the model takes, by name."""
-    features = original.preprocess(texts)
-    return {name: value for name, value in features.items() if hasattr(value, "shape")}
+    found = original.preprocess(texts)
+    return {name: value for name, value in found.items() if hasattr(value, "shape")}
+
+
+def _arrays(original: SentenceTransformer, text: str) -> dict[str, NDArray[np.int64]]:
+    """What the graph takes for a text, by name."""
+    return {name: value.numpy() for name, value in features(original, [text]).items()}
 
 
 def _trace(original: SentenceTransformer) -> Any:
@@ -125,8 +138,8 @@ def _trace(original: SentenceTransformer) -> Any:
             return embedding
 
     # Two texts of unequal length, so that the traced path is the one with padding.
-    features = _features(original, ["one", "a longer text"])
-    return openvino.convert_model(Pipeline().eval(), example_input=(features,))
+    example = features(original, ["one", "a longer text"])
+    return openvino.convert_model(Pipeline().eval(), example_input=(example,))
 
 
 @contextmanager

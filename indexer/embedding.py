@@ -15,13 +15,14 @@ import glob
 import importlib.util
 import os
 import shutil
-import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from indexer import conversion
-from indexer.errors import ModelError, UsageError
+from indexer import conversion, quantization
+from indexer.config import AUTO
+from indexer.errors import ModelError, TaskError, UsageError
 from indexer.model import (
     DEFAULT_MODEL,
     ModelInfo,
@@ -35,6 +36,8 @@ from indexer.model import (
     resolve_model,
     third_party,
 )
+from indexer.quantization import INT8
+from indexer.types import ID_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,21 +60,21 @@ __all__ = [
 OPENVINO = "openvino"
 SENTENCE_TRANSFORMERS = "sentence-transformers"
 
-_LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999}
+_LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999, INT8: 0.97}
 # Another step gives vectors that differ in their last bits: change it with the fingerprint.
 _WIDTH_STEP = 8
 _OPENVINO_BATCH = 4
-_IGNORE_INTERRUPT = (signal.SIGINT, signal.SIG_IGN)
 # torch picks its kernels by the shape of the batch; alone, a text always has the same.
-_TORCH_BATCH = {"cpu": 1, "cuda": 64}
+_TORCH_BATCH = {"cpu": 1, "cuda": 256}
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     """All a worker needs to embed. Picklable.
 
-    `kind` is "openvino" or "sentence-transformers", `device` "cpu" or "cuda". `precision`,
-    "bf16" or "f32", changes the vectors and so belongs to the fingerprint.
+    `kind` is "openvino" or "sentence-transformers". `device` is "cpu" or "cuda", with its
+    `gpus` counted, or one of these: "cuda:0". `precision`, "f32", "bf16" or "int8", changes
+    the vectors and so belongs to the fingerprint.
     """
 
     model: ModelInfo
@@ -79,6 +82,7 @@ class Backend:
     device: str
     precision: str
     cache_dir: str
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,13 @@ class Embedder(Protocol):
 
     dimension: int
 
-    def encode(self, texts: Sequence[str]) -> Encoding:
-        """Embed texts to be found. Raises `ModelError` on NaN, infinite or zero vectors."""
+    def encode(
+        self, texts: Sequence[str], ids: Sequence[bytes] | None = None
+    ) -> Encoding:
+        """Embed texts to be found. Their `ids`, as `Chunk` has them, save the tokenizing.
+
+        Raises `ModelError` on NaN, infinite or zero vectors.
+        """
         ...
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
@@ -115,6 +124,7 @@ class Embedder(Protocol):
 def choose_backend(
     model: ModelInfo,
     cache_dir: str,
+    precision: str = AUTO,
     *,
     convert: bool,
     on_step: Callable[[str], None] = lambda message: None,
@@ -122,29 +132,36 @@ def choose_backend(
     """Decide what embeds, converting the model for it first if `convert` says so.
 
     A GPU is used through sentence-transformers, a CPU through OpenVINO unless the model
-    is known not to fit. Without `convert` nothing slow happens: the answer is what a run
-    would begin with. `CODX_INDEX_DEVICE` (cpu, cuda), `CODX_INDEX_BACKEND` (openvino,
-    sentence-transformers) and `CODX_INDEX_PRECISION` (f32, bf16) overrule; each may be
-    "auto". `on_step` is told what takes long.
+    is known not to fit. `precision` is one of `config.PRECISIONS`; "auto" never means
+    int8. Without `convert` nothing slow happens: the answer is what a run would begin
+    with. `CODX_INDEX_DEVICE` (cpu, cuda) and `CODX_INDEX_BACKEND` (openvino,
+    sentence-transformers) overrule; each may be "auto". `on_step` is told what takes long.
 
     Raises `UsageError` for other values, `ModelError` where what they ask for is not to
     be had or the model cannot be loaded at all.
     """
     device = _setting("CODX_INDEX_DEVICE", "cpu", "cuda")
     kind = _setting("CODX_INDEX_BACKEND", OPENVINO, SENTENCE_TRANSFORMERS)
-    precision = _setting("CODX_INDEX_PRECISION", "f32", "bf16")
     if kind == OPENVINO and device == "cuda":
         raise UsageError(
             "CODX_INDEX_BACKEND=openvino runs on the CPU: unset CODX_INDEX_DEVICE"
         )
+    if precision == INT8:  # only OpenVINO computes it
+        if SENTENCE_TRANSFORMERS == kind or device == "cuda":
+            raise UsageError(
+                "--precision int8 runs on the CPU with OpenVINO: "
+                "unset CODX_INDEX_BACKEND and CODX_INDEX_DEVICE"
+            )
+        kind = OPENVINO
 
-    plain = "f32" if precision == "auto" else precision
-    if (
-        kind != OPENVINO
-        and device != "cpu"
-        and _has_cuda(cache_dir, asked=device == "cuda")
-    ):
-        return Backend(model, SENTENCE_TRANSFORMERS, "cuda", plain, cache_dir)
+    if kind != OPENVINO and device != "cpu":
+        cuda = _cuda(cache_dir, asked=device == "cuda")
+        if cuda.gpus:
+            best = "bf16" if cuda.has_bf16 else "f32"
+            used = best if precision == AUTO else precision
+            return Backend(
+                model, SENTENCE_TRANSFORMERS, "cuda", used, cache_dir, cuda.gpus
+            )
     if device == "cuda":
         raise ModelError("CODX_INDEX_DEVICE=cuda, but torch sees no such device here")
 
@@ -159,7 +176,8 @@ def choose_backend(
                 return backend
     if kind == OPENVINO:
         raise ModelError(f"{model.name} cannot run on OpenVINO: {reason}")
-    return Backend(model, SENTENCE_TRANSFORMERS, "cpu", plain, cache_dir)
+    used = "f32" if precision == AUTO else precision
+    return Backend(model, SENTENCE_TRANSFORMERS, "cpu", used, cache_dir)
 
 
 def load_embedder(backend: Backend, threads: int = 1) -> Embedder:
@@ -180,8 +198,8 @@ def load_embedder(backend: Backend, threads: int = 1) -> Embedder:
 
 
 def _setting(variable: str, *choices: str) -> str:
-    value = os.environ.get(variable) or "auto"
-    if value not in ("auto", *choices):
+    value = os.environ.get(variable) or AUTO
+    if value not in (AUTO, *choices):
         raise UsageError(
             f"{variable} is {value!r}: use one of auto, {', '.join(choices)}"
         )
@@ -190,9 +208,16 @@ def _setting(variable: str, *choices: str) -> str:
 
 def _precisions(asked: str) -> list[str]:
     """The precisions to try, best first."""
-    if asked != "auto":
+    if asked != AUTO:
         return [asked]
     return ["bf16", "f32"] if _cpu_has_bf16() else ["f32"]
+
+
+def _compute_precision(backend: Backend) -> str:
+    """How OpenVINO computes what the graph leaves open: for int8, all but the products."""
+    if backend.precision == INT8:
+        return "bf16" if _cpu_has_bf16() else "f32"
+    return backend.precision
 
 
 def _cpu_has_bf16() -> bool:
@@ -207,22 +232,44 @@ def _cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _has_cuda(cache_dir: str, asked: bool) -> bool:
-    """Whether torch can use a GPU. Remembered, as torch takes seconds to import."""
+class _Cuda(NamedTuple):
+    """The GPUs that torch can use, and whether all of them compute in bf16."""
+
+    gpus: int
+    has_bf16: bool
+
+
+def _cuda(cache_dir: str, asked: bool) -> _Cuda:
+    """Remembered, as torch takes seconds to import."""
+    none = _Cuda(0, False)
     nodes = sorted(glob.glob("/dev/nvidia[0-9]*"))
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None or not (nodes or asked):
-        return False
+        return none
     memo = os.path.join(cache_dir, "models", "cuda.json")
-    stamp = [nodes, spec.origin, os.stat(spec.origin).st_mtime_ns]
-    available = recall(memo, stamp)
-    if not isinstance(available, bool) or (asked and not available):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    stamp = [nodes, visible, spec.origin, os.stat(spec.origin).st_mtime_ns]
+    found = recall(memo, stamp)
+    try:
+        known = _Cuda(int(found[0]), bool(found[1]))
+    except (TypeError, ValueError, LookupError):
+        known = none
+    if found is None or (asked and not known.gpus):
         with third_party("torch cannot be loaded"), quiet():
-            import torch
+            known = _ask_torch()
+        remember(memo, stamp, list(known))
+    return known
 
-            available = torch.cuda.is_available()
-        remember(memo, stamp, available)
-    return available
+
+def _ask_torch() -> _Cuda:
+    import torch
+
+    if not torch.cuda.is_available():
+        return _Cuda(0, False)
+    gpus = range(torch.cuda.device_count())
+    # The first generation that computes in bf16 is Ampere.
+    has_bf16 = all(torch.cuda.get_device_capability(gpu) >= (8, 0) for gpu in gpus)
+    return _Cuda(len(gpus), has_bf16)
 
 
 # Converting
@@ -265,7 +312,13 @@ def _converted(backend: Backend, on_step: Callable[[str], None]) -> Backend:
         or conversion.read_about(_converted_folder(backend)) is not None
     ):
         return backend
-    on_step(f"converting {backend.model.name} for this CPU, once (about 10 s)")
+    if backend.precision == INT8 and (problem := quantization.missing()):
+        raise ModelError(problem)
+    about_seconds = 30 if backend.precision == INT8 else 10
+    on_step(
+        f"converting {backend.model.name} for this CPU, once (about {about_seconds} s)"
+    )
+    started = time.monotonic()
     backend, building = _start_building(backend, on_step)
     try:
         about = _in_own_process(_build, backend, building)
@@ -278,6 +331,8 @@ def _converted(backend: Backend, on_step: Callable[[str], None]) -> Backend:
             f"{backend.model.name} does not run on OpenVINO in {backend.precision}: "
             f"{about['unsupported']}"
         )
+    else:
+        on_step(f"converted in {time.monotonic() - started:.1f} s")
     return backend
 
 
@@ -308,17 +363,13 @@ def _in_own_process(
     build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
 ) -> dict[str, Any]:
     """Convert elsewhere: torch would stay in this process, with 500 MB and its threads."""
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
+    from indexer.process_pool import ProcessPool
+    from indexer.worker import initialize_process
 
-    from indexer.process import spawn_context
-
-    with ProcessPoolExecutor(
-        1, spawn_context(), signal.signal, _IGNORE_INTERRUPT
-    ) as pool:
+    with ProcessPool(1, 0, initialize_process, (backend,)) as pool:
         try:
             return pool.submit(build, backend, folder).result()
-        except BrokenProcessPool as error:
+        except TaskError as error:
             raise ModelError(
                 f"the conversion of {backend.model.name} was killed (out of memory?)"
             ) from error
@@ -329,7 +380,7 @@ def _build(backend: Backend, folder: str) -> dict[str, Any]:
     original = load_sentence_transformer(backend.model.folder, "cpu", "f32")
     try:
         with quiet():
-            pad_id = conversion.convert(original, folder)
+            pad_id = conversion.convert(original, folder, backend.precision)
             converted = _OpenVinoEmbedder(backend, folder, pad_id, threads=1)
             cosine = _least_cosine(original, converted)
     except ModelError as error:
@@ -381,23 +432,30 @@ class _OpenVinoEmbedder:
                     "NUM_STREAMS": 1,
                     # Pinned, one-thread processes all end up on the same core.
                     "ENABLE_CPU_PINNING": False,
-                    "INFERENCE_PRECISION_HINT": backend.precision,
+                    "INFERENCE_PRECISION_HINT": _compute_precision(backend),
                 },
             )
         self._request = compiled.create_infer_request()
         self._inputs = [tensor.any_name for tensor in compiled.inputs]
 
-    def encode(self, texts: Sequence[str]) -> Encoding:
+    def encode(
+        self, texts: Sequence[str], ids: Sequence[bytes] | None = None
+    ) -> Encoding:
         import numpy as np
 
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        lengths = [len(encoding.ids) for encoding in encodings]
+        truncated = 0
+        if ids is not None and not _too_long(ids, self._limit):
+            tokens = [np.frombuffer(one, np.uint32) for one in ids]
+        else:
+            encodings = self._tokenizer.encode_batch_fast(list(texts))
+            tokens = [np.array(encoding.ids, np.uint32) for encoding in encodings]
+            truncated = sum(bool(encoding.overflowing) for encoding in encodings)
+        lengths = [len(one) for one in tokens]
         vectors = np.empty((len(texts), self.dimension), np.float32)
         computed = 0
         for width, rows in _batches(lengths, self._limit, _OPENVINO_BATCH):
-            vectors[rows] = self._infer([encodings[row].ids for row in rows], width)
+            vectors[rows] = self._infer([tokens[row] for row in rows], width)
             computed += width * len(rows)
-        truncated = sum(bool(encoding.overflowing) for encoding in encodings)
         return Encoding(
             _unit(vectors), truncated, sum(lengths), computed - sum(lengths)
         )
@@ -406,18 +464,10 @@ class _OpenVinoEmbedder:
         vector: NDArray[np.float32] = self.encode([text]).vectors[0]
         return vector
 
-    def _infer(self, ids: list[list[int]], width: int) -> NDArray[np.float32]:
-        import numpy as np
-
-        shape = (len(ids), width)
-        inputs = {
-            "input_ids": np.full(shape, self._pad_id, np.int64),
-            "attention_mask": np.zeros(shape, np.int64),
-            "token_type_ids": np.zeros(shape, np.int64),
-        }
-        for row, tokens in enumerate(ids):
-            inputs["input_ids"][row, : len(tokens)] = tokens
-            inputs["attention_mask"][row, : len(tokens)] = 1
+    def _infer(
+        self, texts: list[NDArray[np.uint32]], width: int
+    ) -> NDArray[np.float32]:
+        inputs = _padded(texts, width, self._pad_id)
         with third_party("the model failed"):
             outputs = self._request.infer({name: inputs[name] for name in self._inputs})
         # A view of memory that the next call writes over.
@@ -435,36 +485,72 @@ class _TorchEmbedder:
     def __init__(self, backend: Backend, threads: int) -> None:
         self.dimension = backend.model.dimension
         self._limit = backend.model.max_tokens
-        self._batch = _TORCH_BATCH[backend.device]
+        self._device = backend.device
+        self._batch = _TORCH_BATCH[backend.device.partition(":")[0]]
         self._tokenizer = load_tokenizer(backend.model)
         folder = backend.model.folder
         self._model = load_sentence_transformer(
             folder, backend.device, backend.precision
         )
+        with third_party(f"{folder} has no usable tokenizer"), quiet():
+            # Without prompts and the like, tokens are all that the model takes.
+            fits = not conversion.misfit(self._model)
+            self._inputs = list(conversion.features(self._model, ["a"])) if fits else []
+            self._pad_id = self._model.tokenizer.pad_token_id or 0
         import torch
 
         torch.set_num_threads(threads)
 
-    def encode(self, texts: Sequence[str]) -> Encoding:
+    def encode(
+        self, texts: Sequence[str], ids: Sequence[bytes] | None = None
+    ) -> Encoding:
         import numpy as np
 
-        counts = self._tokenizer.count(texts)
+        known = ids if self._inputs else None
+        if known is not None and not _too_long(known, self._limit):
+            tokens = [np.frombuffer(one, np.uint32) for one in known]
+            counts = [len(one) for one in tokens]
+        else:
+            tokens, counts = [], self._tokenizer.count(texts)
         lengths = [min(count, self._limit) for count in counts]
         vectors = np.empty((len(texts), self.dimension), np.float32)
         computed = 0
         for _, rows in _batches(lengths, self._limit, self._batch):
+            width = max(lengths[row] for row in rows)
             with third_party("the model failed"), quiet():
-                vectors[rows] = self._model.encode_document(
-                    [texts[row] for row in rows],
-                    batch_size=len(rows),
-                    show_progress_bar=False,
-                    normalize_embeddings=True,
-                )
-            computed += max(lengths[row] for row in rows) * len(rows)
+                if tokens:
+                    vectors[rows] = self._infer([tokens[row] for row in rows], width)
+                else:
+                    vectors[rows] = self._encode([texts[row] for row in rows])
+            computed += width * len(rows)
         truncated = sum(count > self._limit for count in counts)
         return Encoding(
             _unit(vectors), truncated, sum(lengths), computed - sum(lengths)
         )
+
+    def _infer(
+        self, texts: list[NDArray[np.uint32]], width: int
+    ) -> NDArray[np.float32]:
+        import torch
+
+        arrays = _padded(texts, width, self._pad_id)
+        inputs = {
+            name: torch.from_numpy(arrays[name]).to(self._device)
+            for name in self._inputs
+        }
+        with torch.inference_mode():
+            found = self._model(inputs)["sentence_embedding"]
+        vectors: NDArray[np.float32] = found.float().cpu().numpy()
+        return vectors
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._model.encode_document(
+            texts,
+            batch_size=len(texts),
+            show_progress_bar=False,
+            normalize_embeddings=True,
+        )
+        return vectors
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         with third_party("the model failed"), quiet():
@@ -490,6 +576,28 @@ def _batches(
     for width, indices in by_width.items():
         for start in range(0, len(indices), size):
             yield width, indices[start : start + size]
+
+
+def _too_long(ids: Sequence[bytes], limit: int) -> bool:
+    return max(map(len, ids), default=0) > ID_BYTES * limit
+
+
+def _padded(
+    texts: list[NDArray[np.uint32]], width: int, pad_id: int
+) -> dict[str, NDArray[np.int64]]:
+    """What a transformer takes for texts of at most `width` tokens: shape (texts, width)."""
+    import numpy as np
+
+    shape = (len(texts), width)
+    inputs = {
+        "input_ids": np.full(shape, pad_id, np.int64),
+        "attention_mask": np.zeros(shape, np.int64),
+        "token_type_ids": np.zeros(shape, np.int64),
+    }
+    for row, tokens in enumerate(texts):
+        inputs["input_ids"][row, : len(tokens)] = tokens
+        inputs["attention_mask"][row, : len(tokens)] = 1
+    return inputs
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

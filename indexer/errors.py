@@ -16,6 +16,14 @@ class CodxIndexError(Exception):
     status: ClassVar[str] = "failed"
 
 
+class Stopped(BaseException):  # noqa: N818  (no error: somebody asked for it)
+    """A signal came while there was nothing to commit."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class UsageError(CodxIndexError):
     """The command line or a setting cannot be acted on."""
 
@@ -52,6 +60,10 @@ class LockedError(CodxIndexError):
     status = "locked"
 
 
+class LeaseLostError(CodxIndexError):
+    """Another host may have begun to write our collection. No write may follow."""
+
+
 class StoreUnavailableError(CodxIndexError):
     """Nobody answers at the Milvus address."""
 
@@ -73,3 +85,15 @@ class NoIndexError(CodxIndexError):
 
 class WorkerError(CodxIndexError):
     """The pool of worker processes cannot be started or kept alive."""
+
+
+class TaskError(CodxIndexError):
+    """A task cost its worker; only ever the failure of the files in it."""
+
+
+class WorkerDiedError(TaskError):
+    """The worker died while the task ran alone."""
+
+
+class TaskTimeoutError(TaskError):
+    """The task took longer than it may."""

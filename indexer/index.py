@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from indexer.audit import Audit, audit
 from indexer.chunking import CHUNKER_VERSION
-from indexer.config import Settings, check_state_dir, fingerprint
+from indexer.config import SECRETS_VERSION, Settings, check_state_dir, fingerprint
 from indexer.embedding import Backend, choose_backend, resolve_model
+from indexer.faults import reach
+from indexer.lease import Lease
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
 from indexer.store import (
@@ -42,6 +45,7 @@ class Identity:
         """What the collection says of itself, for readers."""
         return {
             "codx.model": self.backend.model.name,
+            "codx.precision": self.backend.precision,
             "codx.vectors": self.vectors,
             "codx.chunker": str(CHUNKER_VERSION),
             "codx.schema": str(SCHEMA_VERSION),
@@ -60,10 +64,19 @@ def identify(
     """
     model = resolve_model(settings.model, settings.cache_dir)
     backend = choose_backend(
-        model, settings.cache_dir, convert=convert, on_step=on_step
+        model,
+        settings.cache_dir,
+        settings.precision,
+        convert=convert,
+        on_step=on_step,
     )
     vectors = vectors_identity(backend)
-    whole = fingerprint(vectors=vectors, chunker=CHUNKER_VERSION, schema=SCHEMA_VERSION)
+    whole = fingerprint(
+        vectors=vectors,
+        chunker=CHUNKER_VERSION,
+        schema=SCHEMA_VERSION,
+        secrets=[settings.secrets, SECRETS_VERSION],
+    )
     return Identity(backend, vectors, whole)
 
 
@@ -85,6 +98,7 @@ class Index:
         self.identity = identity
         self._store: Store | None = None
         self._is_prepared = False
+        self._lease: Lease | None = None
 
     @property
     def physical(self) -> str:
@@ -108,11 +122,44 @@ class Index:
             self._is_prepared = True
         return store
 
+    @contextmanager
+    def lease(self, deadline: float) -> Iterator[None]:
+        """Keep other hosts from writing for the length of the block; an embedded database
+        has a lock of its own.
+
+        Raises `LockedError` where another run has the lease until `deadline` (monotonic).
+        """
+        if self.settings.database:
+            yield
+            return
+        # Over a connection of its own: ours may be closed before the lease is given back.
+        with closing(_connect(self.settings)) as board:
+            lease = Lease(board)
+            with lease.hold(deadline):
+                self._lease = lease
+                yield
+
+    def check_lease(self) -> None:
+        """To be called before each write; raises `LeaseLostError`."""
+        if self._lease is not None:
+            self._lease.check()
+
+    @property
+    def was_taken_over(self) -> bool:
+        """Did the last run on this collection end without giving back the lease?"""
+        return self._lease is not None and self._lease.was_taken_over
+
     def open_existing(self) -> Store:
         """The store with the collection behind the alias; `NoIndexError` without one."""
         store = self._connected()
         store.open()
         return store
+
+    @property
+    def is_absent(self) -> bool:
+        """Is it known, without opening anything, that there are no rows?"""
+        database = self.settings.database
+        return bool(database) and not os.path.lexists(database)
 
     def close(self) -> None:
         """Close the store; does nothing after a store error, see `Store`."""
@@ -148,16 +195,23 @@ class Known:
     state: str
 
 
-def known_files(index: Index, manifest: Manifest) -> Known:
+def known_files(
+    index: Index, manifest: Manifest, doubted: Set[str] = frozenset()
+) -> Known:
     """What the manifest says where it may be believed, else what the rows say.
 
-    After reading the rows, the manifest is replaced by what they said, still dirty.
+    After reading the rows, the manifest is replaced by what they said, still dirty. The
+    files at `doubted` paths are not current, whatever their rows say.
     """
-    if is_trusted(index, manifest):
+    if not doubted and is_trusted(index, manifest):
         return Known(Audit(manifest.records(), {}), manifest.get("state"))
     fingerprint_agrees = manifest.get("fingerprint") == index.identity.fingerprint
     lent = manifest.records() if fingerprint_agrees else {}
-    files = audit(index.open().keys(), lent)
+    if not fingerprint_agrees:
+        manifest.forget_failures()
+    # A first run opens the database, which takes a second, while its workers are busy.
+    rows = () if index.is_absent else index.open().keys()
+    files = audit(rows, lent, doubted)
     manifest.reset(
         files.records.values(),
         state=DIRTY,
@@ -165,13 +219,15 @@ def known_files(index: Index, manifest: Manifest) -> Known:
         fingerprint=index.identity.fingerprint,
         mark="",
     )
+    reach("audited")
     return Known(files, DIRTY)
 
 
 def is_trusted(index: Index, manifest: Manifest) -> bool:
     """Is the manifest about this index, and nobody has written since it was closed?"""
     return (
-        manifest.get("state") in (COMPLETE, PARTIAL)
+        not index.was_taken_over
+        and manifest.get("state") in (COMPLETE, PARTIAL)
         and manifest.get("place") == index.place
         and manifest.get("fingerprint") == index.identity.fingerprint
         and (mark := manifest.get("mark")) != ""
@@ -207,7 +263,9 @@ def _drop(settings: Settings) -> bool:
         return False
     store = _connect(settings)
     try:
-        return store.drop()
+        lease = nullcontext() if settings.database else Lease(store).hold(deadline=0)
+        with lease:
+            return store.drop()
     finally:
         store.close()
 

@@ -262,7 +262,7 @@ def _function_value(node: Node, source: bytes) -> str | None:
         return None
     value = named[-1]
     if value.type == "expression_list":
-        value = value.named_children[0]
+        value = next(iter(value.named_children), value)
     name = (
         node.child_by_field_name("name")
         or node.child_by_field_name("property")
@@ -304,9 +304,9 @@ def _inside(part: str, key: str) -> NameOf:
 
 
 def _markdown_section(node: Node, source: bytes) -> str | None:
-    heading = node.named_children[0]
-    title = _text(heading.child_by_field_name("heading_content"), source)
-    return _title(re.sub("[*`]", "", title))
+    heading = next(iter(node.named_children), None)  # none where text is damaged
+    title = heading and heading.child_by_field_name("heading_content")
+    return _title(re.sub("[*`]", "", _text(title, source)))
 
 
 def _hcl_block(node: Node, source: bytes) -> str | None:

@@ -10,33 +10,43 @@ from contextlib import contextmanager, suppress
 
 from indexer.errors import LockedError, StateError
 
+POLL = 0.1  # seconds between two tries while waiting
+SIGNING = 0.3  # seconds that a holder is given between taking the lock and signing it
+
 
 @contextmanager
-def run_lock(path: str) -> Iterator[None]:
+def run_lock(path: str, deadline: float = 0) -> Iterator[None]:
     """Hold the lock file for the length of the block.
 
-    Raises `LockedError`, naming the holder, where another process has it.
+    Raises `LockedError`, naming the holder, where another process still has it at the
+    `deadline` (monotonic clock).
     """
-    import fcntl
-
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(path, flags, 0o600)
     except OSError as error:
         raise StateError(f"cannot write {path}: {error.strerror}") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"another run holds this index ({_holder(handle)})"
-            ) from None
-        except OSError as error:  # some network file systems have no locks
-            raise StateError(f"cannot lock {path}: {error.strerror}") from error
+        while not _try(handle, path):
+            if time.monotonic() > deadline:
+                raise LockedError(f"another run holds this index ({_holder(handle)})")
+            time.sleep(POLL)
         _sign(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _try(handle: int, path: str) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # some network file systems have no locks
+        raise StateError(f"cannot lock {path}: {error.strerror}") from error
+    return True
 
 
 def _sign(handle: int) -> None:
@@ -48,6 +58,10 @@ def _sign(handle: int) -> None:
 
 
 def _holder(handle: int) -> str:
+    """Who signed the lock; one that took it a moment ago is given the time to sign."""
+    deadline = time.monotonic() + SIGNING
+    while not os.pread(handle, 1, 0) and time.monotonic() < deadline:
+        time.sleep(SIGNING / 30)
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))

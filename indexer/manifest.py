@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 
 from indexer.errors import StateError
-from indexer.types import FileRecord
+from indexer.types import Failure, FileRecord
 
-FORMAT = "1"
+FORMAT = "2"
 
 # Values of "state".
 DIRTY = "dirty"  # a run began to write: only the rows tell
@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY,
     size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
     file_hash TEXT NOT NULL, chunk_count INTEGER NOT NULL, reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+    path BLOB PRIMARY KEY, file_hash TEXT NOT NULL, error TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 
@@ -64,7 +67,9 @@ class Manifest:
             _check(db)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is None or found[0] != FORMAT:
-                db.executescript("DELETE FROM meta; DELETE FROM files;")
+                db.executescript(
+                    "DELETE FROM meta; DELETE FROM files; DELETE FROM failures;"
+                )
                 db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
         except BaseException:
             db.close()
@@ -72,23 +77,28 @@ class Manifest:
         return db
 
     def _open_readonly(self) -> sqlite3.Connection:
-        """The file as it is; an empty manifest in memory where it cannot be read."""
-        from urllib.parse import quote
-
-        try:
-            name = quote(os.fsencode(self._path))
-            where = f"file:{name}?mode=ro"
-            db = sqlite3.connect(where, uri=True, timeout=10)
-            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-            if found is not None and found[0] == FORMAT:
-                _check(db)
-                return db
-            db.close()
-        except sqlite3.DatabaseError:
-            pass
+        """A copy, of one moment, in memory; an empty one where it cannot be read."""
+        db = sqlite3.connect(":memory:")
+        for mode in ("ro", "rw"):  # only the latter can roll back what a kill has left
+            with suppress(sqlite3.DatabaseError):
+                self._copy_to(db, mode)
+                found = db.execute("SELECT value FROM meta WHERE key = 'format'")
+                if found.fetchone() == (FORMAT,):
+                    _check(db)
+                    return db
+        db.close()
         db = sqlite3.connect(":memory:")
         db.executescript(_SCHEMA)
         return db
+
+    def _copy_to(self, db: sqlite3.Connection, mode: str) -> None:
+        from urllib.parse import quote
+
+        where = f"file:{quote(os.fsencode(self._path))}?mode={mode}"
+        with closing(sqlite3.connect(where, uri=True, timeout=10)) as source:
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            source.backup(db)
 
     def __enter__(self) -> Manifest:
         return self
@@ -129,6 +139,24 @@ class Manifest:
             for path, size, mtime, ctime, inode, file_hash, chunk_count, reason in rows
         }
 
+    def failures(self) -> dict[str, Failure]:
+        """What could not be indexed, by path."""
+        rows = self._db.execute("SELECT path, file_hash, error FROM failures")
+        return {os.fsdecode(path): Failure(*rest) for path, *rest in rows}
+
+    def fail(self, path: str, failure: Failure) -> None:
+        """Remember a failure, until the file is indexed or gone, or all are forgotten."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
+                (os.fsencode(path), failure.file_hash, failure.error),
+            )
+
+    def forget_failures(self) -> None:
+        """Give every file another try."""
+        with self._transaction():
+            self._db.execute("DELETE FROM failures")
+
     def chunk_total(self) -> int:
         """How many rows the collection should hold."""
         row = self._db.execute("SELECT sum(chunk_count) FROM files").fetchone()
@@ -143,7 +171,8 @@ class Manifest:
             self._write(records, deleted, {})
 
     def reset(self, records: Iterable[FileRecord], **values: str) -> None:
-        """Forget every record, then put these and the named values, all or none."""
+        """Replace all records by these and set the named values, all or none. Failures
+        stay: they are about files, not about rows."""
         self._write(records, None, values)
 
     def _write(
@@ -152,14 +181,16 @@ class Manifest:
         deleted: Iterable[str] | None,
         values: dict[str, str],
     ) -> None:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        records = list(records)
+        with self._transaction():
             if deleted is None:
                 self._db.execute("DELETE FROM files")
             else:
+                gone = [(os.fsencode(path),) for path in deleted]
+                indexed = [(os.fsencode(record.path),) for record in records]
+                self._db.executemany("DELETE FROM files WHERE path = ?", gone)
                 self._db.executemany(
-                    "DELETE FROM files WHERE path = ?",
-                    ((os.fsencode(path),) for path in deleted),
+                    "DELETE FROM failures WHERE path = ?", gone + indexed
                 )
             self._db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -177,6 +208,12 @@ class Manifest:
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items()
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             with suppress(sqlite3.DatabaseError):

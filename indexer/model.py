@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ class Tokenizer(Protocol):
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text, special tokens included."""
+        ...
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        """The same tokens as native uint32."""
         ...
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -470,6 +475,10 @@ class _Tokenizer:
         return [
             len(encoding.ids) for encoding in self._raw.encode_batch_fast(list(texts))
         ]
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        encodings = self._raw.encode_batch_fast(list(texts))
+        return [array("I", encoding.ids).tobytes() for encoding in encodings]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return list(self._raw.encode(text, add_special_tokens=False).offsets)

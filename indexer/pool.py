@@ -8,11 +8,19 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import cycle
+from types import FrameType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from indexer import worker
+from indexer.config import MASK_SECRETS
+from indexer.errors import TaskTimeoutError
 
 if TYPE_CHECKING:
     from indexer.embedding import Backend
@@ -20,40 +28,134 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+CPU_TASK = 64  # chunks to embed: about half a second of one worker
+GPU_TASK = 2048  # enough for large batches of like lengths
+
 
 class SerialExecutor(Executor):
-    """Runs a task at once, in this thread: no start-up, for small plans and debugging."""
+    """Runs a task at once, in this thread: no start-up, for small plans and debugging.
+
+    In the main thread, a task that takes longer than `task_timeout` seconds (0: no limit)
+    raises `TaskTimeoutError` as soon as the interpreter has its turn: native code that
+    hangs is only stopped in a process.
+    """
+
+    def __init__(self, task_timeout: float = 0) -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        self._timeout = task_timeout if in_main else 0
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         future: Future[T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            with self._time_limit():
+                result = fn(*args, **kwargs)
+            future.set_result(result)
         except Exception as error:
             future.set_exception(error)
         return future
 
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        if not self._timeout:
+            yield
+            return
+        old = signal.signal(signal.SIGALRM, self._stop)
+        signal.setitimer(signal.ITIMER_REAL, self._timeout)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
 
-def open_executor(kind: str, jobs: int, backend: Backend) -> Executor:
-    """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers."""
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        raise TaskTimeoutError(f"took longer than {self._timeout:g} s")
+
+
+def open_executor(
+    kind: str,
+    jobs: int,
+    backend: Backend,
+    *,
+    secrets: str = MASK_SECRETS,
+    task_timeout: float = 0,
+) -> Executor:
+    """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.
+
+    A task has `task_timeout` seconds (0: no limit); a thread cannot be stopped.
+    """
     if kind == "process":
-        from concurrent.futures import ProcessPoolExecutor
+        from indexer.process_pool import ProcessPool
 
-        from indexer.process import spawn_context
-
-        return ProcessPoolExecutor(
-            jobs,
-            mp_context=spawn_context(),
-            initializer=worker.initialize_process,
-            initargs=(backend,),
-        )
-    worker.initialize(backend)
+        initialize = worker.initialize_process
+        return ProcessPool(jobs, task_timeout, initialize, (backend, secrets))
+    worker.initialize(backend, secrets)
     if kind == "thread":
         from concurrent.futures import ThreadPoolExecutor
 
         return ThreadPoolExecutor(jobs, thread_name_prefix="codx-index")
-    return SerialExecutor()
+    return SerialExecutor(task_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where files are chunked, and where texts are embedded.
+
+    On a CPU the same processes do both, as there is no better use of a core. A GPU has one
+    process, which gets large tasks; the others chunk and tokenize for it.
+    """
+
+    chunkers: Executor
+    jobs: int
+    embedders: Executor
+    embed_jobs: int
+    embed_task: int  # chunks
+
+    @classmethod
+    def alike(cls, executor: Executor, jobs: int) -> Workers:
+        return cls(executor, jobs, executor, jobs, CPU_TASK)
+
+
+@contextmanager
+def open_workers(
+    kind: str, jobs: int, backend: Backend, *, secrets: str, task_timeout: float
+) -> Iterator[Workers]:
+    """Workers of `kind`, see `open_executor`; those of GPUs are always processes, unless
+    `kind` is "serial"."""
+    with ExitStack() as stack:
+        executor = stack.enter_context(
+            open_executor(
+                kind, jobs, backend, secrets=secrets, task_timeout=task_timeout
+            )
+        )
+        if not backend.gpus or kind == "serial":
+            yield Workers.alike(executor, jobs)
+            return
+        pools = [
+            open_executor("process", 1, on_gpu(backend, number), secrets=secrets)
+            for number in range(backend.gpus)
+        ]
+        for pool in pools:
+            stack.enter_context(pool)
+        yield Workers(executor, jobs, InTurn(pools), len(pools), GPU_TASK)
+
+
+class InTurn(Executor):
+    """Gives each of the executors one task after the other."""
+
+    def __init__(self, executors: Sequence[Executor]) -> None:
+        self._turns = cycle(executors)
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        return next(self._turns).submit(fn, *args, **kwargs)
+
+
+def on_gpu(backend: Backend, number: int) -> Backend:
+    """The backend for the process of one GPU."""
+    return replace(backend, device=f"{backend.device}:{number}")
 
 
 def available_cpus() -> int:

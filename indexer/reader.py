@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
+from itertools import islice
+from types import MappingProxyType
 
 from indexer import git
 from indexer.audit import Audit
-from indexer.config import Settings
+from indexer.config import STATE_FOLDER, Settings
 from indexer.diff import Change, Classifier, Comparison, is_racy, stat_of
+from indexer.errors import StateError
 from indexer.git import blob_id
 from indexer.report import Report
 from indexer.scan import NotIndexable, Scan, Vanished, read_file, scan
-from indexer.types import ChangedFile, FileRecord, SourceFile
+from indexer.types import ChangedFile, Failure, FileRecord, SourceFile
+
+STARTERS, STARTER_BYTES = 4, 8 * 1024  # files
+TRY_AGAIN = "; not tried again until it changes, or with --retry-failed"
 
 
 def scan_project(settings: Settings, report: Report) -> Scan:
-    """Scan the tree; counts, and what could not be listed, go to the report."""
-    started = time.perf_counter()
-    tree = scan(
-        settings.project,
-        max_file_size=settings.max_file_size,
-        state_dir=settings.state_dir,
-        recurse_submodules=settings.recurse_submodules,
-    )
+    """Scan the tree; counts, and what could not be listed, go to the report.
+
+    Raises `StateError` where git has the state folder: whoever made that commit could have
+    us believe an index of theirs.
+    """
+    with report.spans.span("scan"):
+        tree = scan(
+            settings.project,
+            max_file_size=settings.max_file_size,
+            state_dir=settings.state_dir,
+            recurse_submodules=settings.recurse_submodules,
+            include_secrets=settings.include_secrets,
+        )
+    state = os.fsencode(os.path.join(STATE_FOLDER, ""))
+    if tree.listing and any(path.startswith(state) for path in tree.listing.files):
+        raise StateError(
+            f"git tracks files in {STATE_FOLDER}, which only codx-index may write: "
+            f"git rm -r --cached {STATE_FOLDER}, and remove the folder"
+        )
     report.files.scanned = len(tree.files) + sum(tree.skipped.values())
     report.files.skipped.update(tree.skipped)
     for path, error in tree.failures:
         report.fail(path, error)
-    report.seconds.scan = time.perf_counter() - started
     return tree
 
 
@@ -81,10 +96,21 @@ def _same(
         yield files[path].path
 
 
-class Reader:
-    """Iterates over the changed files of a comparison, largest first.
+def _in_order(files: Iterable[SourceFile]) -> list[SourceFile]:
+    """Largest first, so that no worker ends alone with a large one; before them a few small
+    ones, so that the first is embedded soon."""
+    by_size = sorted(files, key=lambda file: -file.size)
+    small = (file for file in by_size if file.size <= STARTER_BYTES)
+    starters = list(islice(small, STARTERS))
+    first = {file.path for file in starters}
+    return starters + [file for file in by_size if file.path not in first]
 
-    Those that are `known_to_git` are not opened: their bytes are as recorded.
+
+class Reader:
+    """Iterates over the changed files of a comparison, see `_in_order`.
+
+    Those that are `known_to_git` are not opened: their bytes are as recorded. Those that
+    `failed` with the very bytes that they have fail again, and are not yielded.
     `touched` gathers new records of files whose bytes are as they were. `on_done(size)` is
     told of each file that needs nothing more. Counts and failures go to the report.
     `is_settled` as long as every file was as the scan saw it, and could be believed.
@@ -101,18 +127,20 @@ class Reader:
         max_file_size: int,
         force: bool = False,
         known_to_git: Set[str] = frozenset(),
+        failed: Mapping[str, Failure] = MappingProxyType({}),
         on_done: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._root_fd = root_fd
         self._tree = tree
         self._known = known
         self._missing = list(comparison.missing)
-        self._suspects = sorted(comparison.suspects, key=lambda file: -file.size)
+        self._suspects = _in_order(comparison.suspects)
         self._classifier = Classifier(known.records, comparison.missing)
         self._report = report
         self._max_file_size = max_file_size
         self._force = force
         self._known_to_git = known_to_git
+        self._failed = failed
         self._on_done = on_done
         self._changes: dict[str, Change] = {}
         self._origins: set[str] = set()
@@ -196,6 +224,10 @@ class Reader:
         steady = content.stable and not is_racy(content.stat, content.read_ns)
         stat = stat_of(content.stat) if steady else None
         self.is_settled &= stat == stat_of(file)
+        failure = self._failed.get(file.path)
+        if failure and failure.file_hash == file_hash and not self._force:
+            self._report.fail(file.path, failure.error + TRY_AGAIN)
+            return None
         change = self._classifier.classify(file.path, file_hash)
         if change is Change.UNCHANGED:
             if not self._force:

@@ -190,11 +190,17 @@ class Content:
 
 
 def scan(
-    root: str, *, max_file_size: int, state_dir: str, recurse_submodules: bool = True
+    root: str,
+    *,
+    max_file_size: int,
+    state_dir: str,
+    recurse_submodules: bool = True,
+    include_secrets: bool = False,
 ) -> Scan:
     """List the indexable files below `root`.
 
-    `max_file_size` is in bytes. Whatever is below `state_dir`, or below any other
+    `max_file_size` is in bytes. `include_secrets` lists files whose names say that they hold
+    secrets. Whatever is below `state_dir`, or below any other
     `.codx/index`, is left out. Raises ProjectError where `root` is not a folder that can
     be read, and GitError where git refuses to list it.
     """
@@ -202,7 +208,13 @@ def scan(
         raise ProjectError(f"{root} is not a folder")
     started_ns = time.time_ns()
     tree = git.work_tree(root)
-    scanner = _Scanner(root, max_file_size, state_dir, honour_gitignore=tree is None)
+    scanner = _Scanner(
+        root,
+        max_file_size,
+        state_dir,
+        honour_gitignore=tree is None,
+        include_secrets=include_secrets,
+    )
     listing = None
     if tree is not None:
         listing = git.list_files(
@@ -247,7 +259,13 @@ class _Scanner:
     and the root's is empty."""
 
     def __init__(
-        self, root: str, max_file_size: int, state_dir: str, *, honour_gitignore: bool
+        self,
+        root: str,
+        max_file_size: int,
+        state_dir: str,
+        *,
+        honour_gitignore: bool,
+        include_secrets: bool,
     ) -> None:
         self.files: list[SourceFile] = []
         self.skipped: Counter[str] = Counter()
@@ -258,6 +276,7 @@ class _Scanner:
         self._top = os.path.join(os.fsencode(root), b"")
         self._max_file_size = max_file_size
         self._honour_gitignore = honour_gitignore
+        self._include_secrets = include_secrets
         state = os.path.relpath(os.path.realpath(state_dir), os.path.realpath(root))
         self._state = os.path.join(os.fsencode(state), b"")
         default = ((0, IgnoreRules(IGNORED_OUTSIDE_GIT)),) if honour_gitignore else ()
@@ -316,7 +335,9 @@ class _Scanner:
             self.absent.append(name)
         elif folder.is_ignored or _is_ignored(path, folder.codxignore):
             self.skipped[IGNORED] += 1
-        elif reason := _skip_reason_by_path(name):
+        elif reason := _skip_reason_by_path(
+            name, include_secrets=self._include_secrets
+        ):
             self.skipped[reason] += 1
         elif reason := self._skip_reason(info):
             self.skipped[reason] += 1
@@ -416,8 +437,9 @@ class _Scanner:
             self.failures.append((name, error.strerror or str(error)))
 
 
-def _skip_reason_by_path(path: str) -> str | None:
-    if reason := skip_reason_by_name(path[path.rfind("/") + 1 :]):
+def _skip_reason_by_path(path: str, *, include_secrets: bool) -> str | None:
+    name = path[path.rfind("/") + 1 :]
+    if reason := skip_reason_by_name(name, include_secrets=include_secrets):
         return reason
     # A character takes 4 bytes at most, escaped or not.
     if 4 * len(path) > MAX_PATH_BYTES:
@@ -426,13 +448,15 @@ def _skip_reason_by_path(path: str) -> str | None:
     return None
 
 
-def skip_reason_by_name(name: str) -> str | None:
-    """Why a file with this name (without folders) is never indexed, or None."""
+def skip_reason_by_name(name: str, *, include_secrets: bool = False) -> str | None:
+    """Why a file with this name (without folders) is not indexed, or None."""
     name = name.lower()
     _, dot, extension = name.rpartition(".")
-    if name in SECRET_NAMES or (dot and extension in SECRET_EXTENSIONS):
-        return SECRET
-    if SECRET_PATTERN.fullmatch(name):
+    if not include_secrets and (
+        name in SECRET_NAMES
+        or (dot and extension in SECRET_EXTENSIONS)
+        or SECRET_PATTERN.fullmatch(name)
+    ):
         return SECRET
     if name in LOCK_FILE_NAMES:
         return LOCK_FILE

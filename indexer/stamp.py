@@ -75,13 +75,14 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
 
     Raises `LockedError` while a run is at work.
     """
-    started = time.perf_counter()
     check_state_dir(settings.state_dir)
     stamp = _load(settings)
     if stamp is None:
         return False
     with ExitStack() as stack:
-        stack.enter_context(run_lock(settings.lock_path))
+        stack.enter_context(report.spans.span("scan"))
+        deadline = time.monotonic() + settings.wait
+        stack.enter_context(run_lock(settings.lock_path, deadline))
         try:
             checks = [
                 stack.enter_context(
@@ -119,7 +120,6 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     report.files.unchanged = stamp.unchanged
     report.files.skipped.update(stamp.skipped)
     report.chunks.total = stamp.chunks
-    report.seconds.scan = time.perf_counter() - started
     return True
 
 
@@ -210,6 +210,7 @@ def _basis(settings: Settings, index: Index, mark: str) -> dict[str, object]:
         "manifest": manifest,
         "max_file_size": settings.max_file_size,
         "recurse_submodules": settings.recurse_submodules,
+        "include_secrets": settings.include_secrets,
     }
 
 

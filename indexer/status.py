@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass, field
 
 from indexer.audit import Audit
-from indexer.config import Settings
+from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
 from indexer.diff import Change, compare
 from indexer.index import Identity, Index, identify, is_trusted
 from indexer.manifest import Manifest
 from indexer.reader import Reader, known_to_git, scan_project
 from indexer.report import Report
 from indexer.scan import open_root
-from indexer.text import read_text
-from indexer.types import FileRecord
+from indexer.types import Failure, FileRecord
+from indexer.worker import read_source
 
 
 @dataclass(slots=True)
@@ -48,9 +48,10 @@ def plan(settings: Settings, report: Report) -> Plan:
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     tree = scan_project(settings, report)
-    doubt, known = _known(settings, identity)
+    found = _known(settings, identity)
+    known = found.records
     comparison = compare(tree.files, known, force=settings.force)
-    result = Plan(identity, doubt)
+    result = Plan(identity, found.doubt)
     result.indexed_files = sum(record.chunk_count > 0 for record in known.values())
     report.chunks.total = sum(record.chunk_count for record in known.values())
     with open_root(settings.project) as root_fd:
@@ -65,9 +66,14 @@ def plan(settings: Settings, report: Report) -> Plan:
             known_to_git=known_to_git(
                 settings.project, tree, comparison.suspects, known
             ),
+            failed={} if settings.retry_failed else found.failed,
         )
+        # Masked or not, a file is indexed: only leaving it out takes a look for secrets.
+        skips = settings.secrets == SKIP_SECRETS
         for change in reader:
-            _, reason = read_text(change.path, change.data)
+            _, reason, _ = read_source(
+                change.path, change.data, SKIP_SECRETS if skips else KEEP_SECRETS
+            )
             record = FileRecord(change.path, None, change.file_hash, 0, reason)
             _list(change.path, reader.count(record), reader, result)
     result.deleted = [
@@ -89,19 +95,29 @@ def _list(path: str, change: Change | None, reader: Reader, result: Plan) -> Non
         result.renamed.append((reader.renamed_from[path], path))
 
 
-def _known(settings: Settings, identity: Identity) -> tuple[str, dict[str, FileRecord]]:
-    """Why the manifest is in doubt, and its records of this identity."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Why the manifest is in doubt, its records of this identity, and its failures."""
+
+    doubt: str
+    records: dict[str, FileRecord] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+
+
+def _known(settings: Settings, identity: Identity) -> _Known:
     if not os.path.exists(settings.manifest_path):
-        return "there is no index yet", {}
+        return _Known("there is no index yet")
     with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if not manifest.get("format"):
+            return _Known("what is known of the index cannot be read")
         index = Index(settings, identity)
         try:
             trusted = is_trusted(index, manifest)
         finally:
             index.close()
         if manifest.get("place") != index.place:
-            return "there is no index there yet, or another project wrote it", {}
+            return _Known("there is no index there yet, or another project wrote it")
         if manifest.get("fingerprint") != identity.fingerprint:
-            return "the index was built with other settings", {}
+            return _Known("the index was built with other settings")
         doubt = "" if trusted else "the index was left unfinished, or written since"
-        return doubt, manifest.records()
+        return _Known(doubt, manifest.records(), manifest.failures())

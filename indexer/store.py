@@ -8,9 +8,13 @@ A row never leaves before its successor is there, and rows go by primary key onl
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import stat
 import time
@@ -27,6 +31,7 @@ from indexer.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from indexer.faults import reach
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,15 +49,23 @@ READ_ROWS = 10_000  # servers refuse more than 16,384 a query
 CONNECT_ATTEMPTS = 4
 CONNECT_PAUSE = 0.25  # seconds; doubles
 READER_PATIENCE = 15.0  # seconds a run waits for a reader to close the database
+GIVE_WAY = 0.5  # seconds that a reader leaves a free database to a run that may want it
 CALL_TIMEOUT = 60.0  # seconds; pymilvus retries on its own within it
+LEASE_TIMEOUT = 5.0
 
 FINGERPRINT = "codx.fingerprint"
 WRITER = "codx.writer"
+LEASE = "codx.lease"
 
 # milvus-lite's own limits let 70,000 rows take 2 GB: it holds 128 MB of rows in Python
 # objects before it writes a segment, and merges segments of up to 100,000 rows.
 MEMTABLE_BYTES = 16 * 1024 * 1024
 SEGMENT_ROWS = 20_000
+
+DAMAGED = (
+    " (if the database is damaged, codx-index clear removes it, and the next run builds it "
+    "anew)"
+)
 
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108 with the terminator
 
@@ -146,6 +159,7 @@ class Store:
         if found is None:
             self._remove_torn()
             self._create(dimension, {**properties, FINGERPRINT: fingerprint})
+            reach("created")
         elif found["properties"][FINGERPRINT] != fingerprint:
             raise ForeignCollectionError(
                 f"the collection {self.physical!r} at {self._uri} holds another index: "
@@ -159,10 +173,13 @@ class Store:
                 )
             self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
             if current is None:
+                if self.embedded:  # whose alias may outlive its collection
+                    self._client.drop_alias(self.name, timeout=CALL_TIMEOUT)
                 # The first index is searchable while it grows.
                 self._client.create_alias(
                     self.physical, self.name, timeout=CALL_TIMEOUT
                 )
+        reach("prepared")
 
     def _create(self, dimension: int, properties: dict[str, str]) -> None:
         with self._guard():
@@ -216,17 +233,46 @@ class Store:
                 self.physical, {WRITER: writer}, timeout=CALL_TIMEOUT
             )
 
+    @property
+    def _board(self) -> str:
+        """The collection, without rows, whose properties hold the lease."""
+        return f"{self.name}__lease"
+
+    def read_lease(self) -> str:
+        """The text of the lease of all physical collections of this name, or ""."""
+        with self._guard():
+            if not self._client.has_collection(self._board, timeout=LEASE_TIMEOUT):
+                return ""
+            found = self._client.describe_collection(self._board, timeout=LEASE_TIMEOUT)
+        return str(found.get("properties", {}).get(LEASE, ""))
+
+    def write_lease(self, text: str) -> None:
+        """Replace the text of the lease."""
+        with self._guard():
+            if not self._client.has_collection(self._board, timeout=LEASE_TIMEOUT):
+                if not text:
+                    return
+                self._client.create_collection(
+                    self._board, schema=_schema(2), timeout=CALL_TIMEOUT
+                )
+            self._client.alter_collection_properties(
+                self._board, {LEASE: text}, timeout=LEASE_TIMEOUT
+            )
+
     def finish(self) -> None:
         """Flush, move the alias here, and drop what it pointed to before."""
         self.flush()
+        reach("flushed")
         current = self.describe(self.name)
         if current is None or current["collection_name"] != self.physical:
             with self._guard():
                 self._client.alter_alias(self.physical, self.name, timeout=CALL_TIMEOUT)
+            reach("moved")
         for other in self._siblings():
             if other != self.physical:
                 with self._guard():
                     self._client.drop_collection(other, timeout=CALL_TIMEOUT)
+                reach("dropped")
 
     def flush(self) -> None:
         """Make what was written permanent, without moving the alias."""
@@ -242,6 +288,7 @@ class Store:
                 self._client.drop_alias(self.name, timeout=CALL_TIMEOUT)
             for name in siblings:
                 self._client.drop_collection(name, timeout=CALL_TIMEOUT)
+            self._client.drop_collection(self._board, timeout=CALL_TIMEOUT)
         return bool(found or siblings)
 
     def _siblings(self) -> list[str]:
@@ -372,7 +419,9 @@ class Store:
         self, message: str, kind: type[CodxIndexError] = StoreError
     ) -> CodxIndexError:
         self._broken = True
-        return kind(f"Milvus at {self._uri}: {message}")
+        is_full = os.strerror(errno.ENOSPC) in message
+        hint = DAMAGED if self.embedded and not is_full else ""
+        return kind(f"Milvus at {self._uri}: {message}{hint}")
 
 
 FIELDS = [
@@ -469,11 +518,16 @@ def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store
     from pymilvus import MilvusClient
 
     folder, release_folder = _socket_folder(state_dir)
+    inside, file = os.path.split(database)
+    # Not by its own path, which milvus-lite cannot take where it is not UTF-8.
+    path = os.path.join(folder, file) if inside == state_dir else database
     deadline = time.monotonic() + patience
     while True:
         try:
+            # One thread: with more, its first look at a collection races with a write, and
+            # can undo it, and reads race with flushes.
             server, db, _ = start_server_in_thread(
-                database, host=f"unix:{folder}/s", port=0
+                path, host=f"unix:{folder}/s", port=0, max_workers=1
             )
             break
         except DataDirLockedError:
@@ -485,10 +539,14 @@ def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store
             time.sleep(0.05)
         except (MilvusLiteError, OSError, RuntimeError, ValueError) as error:
             release_folder()
-            raise StateError(f"cannot open {database}: {_one_line(error)}") from error
+            raise StateError(
+                f"cannot open {database}: {_one_line(error)}{DAMAGED}"
+            ) from error
+
+    _remove_torn_indexes(database)
 
     def release() -> None:
-        server.stop(grace=None).wait()
+        server.stop(grace=1).wait()  # seconds, for what readers have under way
         # Before the database is free: the next process binds this very path.
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}/s:0")
@@ -499,20 +557,84 @@ def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store
     return Store(client, name, database, embedded=True, release=release)
 
 
+def _remove_torn_indexes(database: str) -> None:
+    """milvus-lite writes vector indexes in place, and afterwards cannot load a collection
+    whose index was cut short by a kill. Without the file it builds it anew."""
+    import numpy as np
+
+    folder = os.path.join(glob.escape(database), "collections", "*", "partitions")
+    for path in glob.glob(os.path.join(folder, "*", "indexes", "*.idx")):
+        try:
+            np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError):  # it is short, or empty
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
 def read(database: str, state_dir: str, name: str) -> Store:
     """The embedded database for a reader: through the socket of whoever has it open,
     else opened here."""
     if not os.path.isdir(database):
         raise NoIndexError(f"no database at {database}")
-    deadline = time.monotonic() + READER_PATIENCE
+    started = free_since = time.monotonic()
     while True:
         store = _through_socket(database, state_dir, name)
         if store is not None:
             return store
-        with contextlib.suppress(LockedError):
-            return serve(database, state_dir, name, patience=0.2)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if _is_locked(os.path.join(database, "LOCK")):
+            free_since = now
+        is_at_work = _is_locked(os.path.join(state_dir, "lock"))
+        if not is_at_work or now - free_since > GIVE_WAY:
+            with contextlib.suppress(LockedError):
+                opened = serve(database, state_dir, name, patience=0)
+                return _ReadStore(
+                    opened._client,
+                    name,
+                    database,
+                    embedded=True,
+                    release=opened._release,
+                )
+        if now - started > READER_PATIENCE:
             raise LockedError(f"the database {database} is in use by another process")
+        time.sleep(random.uniform(0.02, 0.08))
+
+
+def _is_locked(path: str) -> bool:
+    """Has a process locked this file? As the kernel tells: who tried the lock could turn
+    a run away that begins just then. False where the kernel does not tell."""
+    try:
+        inode = f":{os.stat(path).st_ino}"
+        with open("/proc/locks", encoding="ascii") as file:
+            return any(
+                " FLOCK " in line and line.split()[5].endswith(inode) for line in file
+            )
+    except OSError:
+        return False
+
+
+def peek(database: str, name: str) -> dict[str, str]:
+    """What the collection behind the alias says of itself, read from disk without opening
+    the embedded database; {} where that does not work, which proves nothing."""
+    try:
+        with open(os.path.join(database, "aliases.json"), encoding="utf-8") as file:
+            physical = json.load(file)[name]
+        schema = os.path.join(database, "collections", physical, "schema.json")
+        with open(schema, encoding="utf-8") as file:
+            return dict(json.load(file)["properties"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+class _ReadStore(Store):
+    """Was only read from, so that there is nothing to lose: it lets go of the database,
+    or of the socket, after an error too."""
+
+    def close(self) -> None:
+        with contextlib.suppress(CodxIndexError), self._guard():
+            self._client.close()
+        with contextlib.suppress(CodxIndexError), self._guard():
+            self._release()
 
 
 def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
@@ -524,30 +646,40 @@ def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(f"{folder}/s:0")
         _silence()
+        import grpc
         from pymilvus import MilvusClient
         from pymilvus.exceptions import MilvusException
 
-        client = MilvusClient(f"unix:{folder}/s:0", timeout=5, dedicated=True)
+        try:
+            client = MilvusClient(f"unix:{folder}/s:0", timeout=5, dedicated=True)
+        except (MilvusException, grpc.RpcError, ValueError) as error:
+            # It was closed between the two.
+            raise ConnectionError from error
     except OSError:
         release_folder()
         return None
-    except MilvusException:
-        release_folder()
-        return None
-    return Store(client, name, database, embedded=True, release=release_folder)
+    return _ReadStore(client, name, database, embedded=True, release=release_folder)
 
 
 def _socket_folder(state_dir: str) -> tuple[str, Callable[[], None]]:
-    """A path of the state folder short enough for a socket, and how to let go of it."""
-    if len(os.fsencode(state_dir)) + len("/s:0") <= SOCKET_PATH_LIMIT:
+    """A path of the state folder that gRPC takes for a socket, and how to let go of it.
+
+    Too long a path, or one with characters that mean something in a URI, is reached
+    through a handle.
+    """
+    is_short = len(os.fsencode(state_dir)) + len("/s:0") <= SOCKET_PATH_LIMIT
+    if is_short and re.fullmatch(r"[\w/.~+@=-]+", state_dir, re.ASCII):
         return state_dir, lambda: None
-    handle = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateError(
+            f"cannot open the state folder {state_dir}: {error.strerror}"
+        ) from error
     short = f"/proc/self/fd/{handle}"
     if not os.path.isdir(short):
         os.close(handle)
-        raise StateError(
-            f"the path of the state folder is too long for a socket: {state_dir}"
-        )
+        raise StateError(f"no socket can be made in the state folder {state_dir}")
     return short, lambda: os.close(handle)
 
 
@@ -567,6 +699,9 @@ def _bound_memory() -> None:
 def _silence() -> None:
     """pymilvus and milvus-lite log whole tracebacks of what we report in one line."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Or it reads, when it is imported, the `.env` of any folder above itself: of the project,
+    # where that has the virtual environment.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     import logging
 
     import pymilvus  # noqa: F401  (it sets its loggers up when it is imported)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from io import BytesIO
 from posixpath import basename
 
 # UTF-32 first: its little-endian mark begins with UTF-16's.
@@ -31,7 +32,6 @@ _NOT_LATIN = [
     "cp949",
 ]
 _SAMPLE_BYTES = 16_384
-_LINE_BEYOND_ASCII = re.compile(rb"[^\n\x80-\xff]*[\x80-\xff][^\n]*\n?")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 _BUNDLED = {"js", "mjs", "cjs", "jsx", "ts", "css", "html", "htm", "svg", "map"}
@@ -102,10 +102,12 @@ def _decode_eight_bit(data: bytes) -> str:
 def _sample_beyond_ascii(data: bytes) -> bytes:
     """Some lines beyond ASCII: the language of the comments, not of the keywords."""
     sample = bytearray()
-    for line in _LINE_BEYOND_ASCII.finditer(data):
-        if sample and len(sample) + len(line[0]) > _SAMPLE_BYTES:
+    for line in BytesIO(data):
+        if line.isascii():
+            continue
+        if sample and len(sample) + len(line) > _SAMPLE_BYTES:
             break
-        sample += line[0][:_SAMPLE_BYTES]
+        sample += line[:_SAMPLE_BYTES]
     return bytes(sample)
 
 

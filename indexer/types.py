@@ -25,13 +25,17 @@ class SourceFile:
     inode: int
 
 
+ID_BYTES = 4  # of a token, a native uint32
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of whole lines of one file, small enough for the model.
 
     Lines are 1-based and inclusive. `text` is exactly these lines, without the line
     break that ends the last one; where a single line is too long for the model, several
-    chunks share its number and their texts joined give the line.
+    chunks share its number and their texts joined give the line. `ids` are the `tokens` of
+    the `embedded_text`, special ones included, as native uint32.
     """
 
     start_line: int
@@ -39,6 +43,7 @@ class Chunk:
     symbol: str
     text: str
     tokens: int
+    ids: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def embedded_text(self) -> str:
@@ -69,6 +74,14 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The bytes (their blob id) of a file that could not be indexed, and why."""
+
+    file_hash: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedFile:
     """A file that must be indexed: the bytes that were hashed are the bytes that are
     chunked. `stat` as in `FileRecord`."""
@@ -81,21 +94,24 @@ class ChangedFile:
 
 @dataclass(frozen=True, slots=True)
 class ChunkedFile:
-    """One file as a worker returns it: its chunks, or the reason why it has none."""
+    """One file as a worker returns it: its chunks, or the reason why it has none, and how
+    many secrets were masked in it."""
 
     path: str
     language: str
     chunks: tuple[Chunk, ...]
     reason: str = ""
     error: str = ""
+    masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedFile:
-    """One file of `size` bytes, ready to be written.
+    """One file of `size` bytes, ready to be written, with so many secrets `masked`.
 
     `vectors` has one float32 row of unit length a chunk: shape (len(chunks), dimension).
-    `record` is what the manifest will say once Milvus has acknowledged the rows.
+    `record` is what the manifest will say once Milvus has acknowledged the rows. The
+    seconds are those of the workers; of a batch, a file has its share by tokens.
     """
 
     record: FileRecord
@@ -103,6 +119,9 @@ class EmbeddedFile:
     language: str
     chunks: tuple[Chunk, ...]
     vectors: NDArray[np.float32]
+    masked: int = 0
+    chunk_seconds: float = 0.0
+    embed_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -122,7 +141,8 @@ class FileCounts:
 
 @dataclass(slots=True)
 class ChunkCounts:
-    """Chunks of a run. `total` is what the collection holds at its end."""
+    """Chunks of a run. `total` is what the collection holds at its end; `tokens` is what
+    the model computed, special ones included, without the `padding` beside them."""
 
     total: int = 0
     embedded: int = 0
@@ -130,15 +150,12 @@ class ChunkCounts:
     upserted: int = 0
     deleted: int = 0
     truncated: int = 0
+    tokens: int = 0
+    padding: int = 0
 
 
 @dataclass(slots=True)
-class Seconds:
-    """`chunk` and `embed` are summed over the workers; the others are wall time."""
+class SecretCounts:
+    """Secrets in the files of a run, apart from those that were not read for their name."""
 
-    total: float = 0.0
-    scan: float = 0.0
-    diff: float = 0.0
-    chunk: float = 0.0
-    embed: float = 0.0
-    upsert: float = 0.0
+    masked: int = 0

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from indexer.audit import Audit
+from indexer.audit import Audit, row_path
 from indexer.batching import chunked_files
 from indexer.config import Settings, require_state
 from indexer.diff import compare
 from indexer.index import Index, identify
 from indexer.lock import run_lock
-from indexer.paths import escape_path
 from indexer.pool import available_cpus, open_executor
 from indexer.reader import Reader, scan_project
 from indexer.report import Report
@@ -28,7 +27,7 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file (or a row's path) and what is wrong with its rows."""
+    """A file (or the path of a row) and what is wrong with its rows; "" is all of it."""
 
     path: str
     problem: str
@@ -62,7 +61,13 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         )
         jobs = settings.jobs or available_cpus()
         executor = stack.enter_context(
-            open_executor(settings.executor, jobs, identity.backend)
+            open_executor(
+                settings.executor,
+                jobs,
+                identity.backend,
+                secrets=settings.secrets,
+                task_timeout=settings.task_timeout,
+            )
         )
         pairs = chunked_files(reader, executor, jobs)
         differences = list(_compare(store, pairs, report))
@@ -78,7 +83,7 @@ def _compare(
     wrong: set[str] = set()  # listed already; their surplus rows need no second line
     for key in store.keys():
         rows[key.id] += 1
-        paths[key.id] = key.path
+        paths[key.id] = row_path(key)
     report.chunks.total = rows.total()
     for change, file in pairs:
         if file.error:
@@ -89,7 +94,7 @@ def _compare(
         problem = _first_problem(expected, found, rows)
         if problem:
             yield Difference(change.path, problem)
-            wrong.add(escape_path(change.path))
+            wrong.add(change.path)
         for row in expected:
             paths.pop(row["id"], None)
         report.files.unchanged += not problem and bool(expected)

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from indexer.config import KEEP_SECRETS, MASK_SECRETS, SKIP_SECRETS
+from indexer.faults import reach
+from indexer.paths import escape_path
+from indexer.timeline import Span, Spans
 from indexer.types import ChunkedFile
 
 if TYPE_CHECKING:
@@ -24,21 +29,32 @@ if TYPE_CHECKING:
     from indexer.embedding import Backend, Embedder
 
 
+T = TypeVar("T")
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkedBatch:
-    """Files in the order of the task, and the CPU-bound seconds they took."""
+    """Files in the order of the task, the seconds that each took, and this worker's spans
+    since its last task."""
 
     files: list[ChunkedFile]
-    seconds: float
+    seconds: list[float]
+    spans: list[Span]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBatch:
-    """Vectors of shape (texts, dimension), float32, in the order of the texts."""
+    """Vectors of shape (texts, dimension), float32, in the order of the texts, and this
+    worker's spans since its last task. The rest as in `Encoding`."""
 
     vectors: NDArray[np.float32]
     truncated: int
+    tokens: int
+    padding: int
     seconds: float
+    spans: list[Span]
 
 
 class _Worker(threading.local):
@@ -47,24 +63,51 @@ class _Worker(threading.local):
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
 
+    def __init__(self) -> None:
+        self.spans = Spans()
+
+
+Slots = Any
+"""A shared array of doubles, two a task in flight: since when a worker is at it (seconds
+of the monotonic clock, which all processes share; 0 while none is), and that worker's pid."""
 
 _backend: Backend | None = None
 _worker = _Worker()
+_slots: Slots = None
+_secrets = MASK_SECRETS
 
 
-def initialize(backend: Backend) -> None:
-    """Say which backend this process uses; loads nothing yet."""
-    global _backend
+def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
+    """Say which backend this process uses and what it does about secrets; loads nothing
+    yet."""
+    global _backend, _secrets
     _backend = backend
-    _worker.__dict__.clear()
+    _secrets = secrets
+    _worker.embedder = _worker.tokenizer = None
 
 
-def initialize_process(backend: Backend) -> None:
+def initialize_process(
+    slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
+) -> None:
     """`initialize`, for a process of the pool: the parent answers ctrl-C, and its death
     ends this process."""
+    global _slots
+    _slots = slots
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    initialize(backend)
+    _die_by_kernel()
+    initialize(backend, secrets)
+    _worker.spans.begin("start")
+
+
+def run_task(slot: int, call: Callable[[], T]) -> T:
+    """Run a task, and say meanwhile that it is this process that has it."""
+    _slots[2 * slot + 1] = os.getpid()
+    _slots[2 * slot] = time.monotonic()
+    try:
+        return call()
+    finally:
+        _slots[2 * slot] = 0
 
 
 def _die_with_parent() -> None:
@@ -77,40 +120,82 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+def _die_by_kernel() -> None:
+    """Let Linux end this process with the parent's: a thread of Python's does not get its
+    turn while a hanging grammar has the interpreter."""
+    import ctypes
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
     """Chunk files given as (path, bytes). A file that fails does so alone."""
-    started = time.perf_counter()
-    chunked = [_chunk_file(path, data) for path, data in files]
-    return ChunkedBatch(chunked, time.perf_counter() - started)
+    chunked, seconds = [], []
+    about = {"path": escape_path(files[0][0])} if len(files) == 1 else {}
+    with _worker.spans.span("chunk", files=len(files), **about):
+        for path, data in files:
+            started = time.monotonic()
+            chunked.append(_chunk_file(path, data))
+            seconds.append(time.monotonic() - started)
+    return ChunkedBatch(chunked, seconds, _worker.spans.take())
 
 
-def embed_texts(texts: Sequence[str]) -> EmbeddedBatch:
-    """Embed texts. Raises `ModelError` where the model gives no usable vector."""
-    started = time.perf_counter()
+def embed_texts(
+    texts: Sequence[str], ids: Sequence[bytes] | None = None
+) -> EmbeddedBatch:
+    """Embed texts, whose tokens are `ids` if they are known. Raises `ModelError` where the model gives no usable vector."""
+    reach("embedding", texts)
     if _worker.embedder is None:
-        from indexer.embedding import load_embedder
+        with _worker.spans.span("load"):
+            from indexer.embedding import load_embedder
 
-        _worker.embedder = load_embedder(_used_backend())
-    encoding = _worker.embedder.encode(texts)
-    seconds = time.perf_counter() - started
-    return EmbeddedBatch(encoding.vectors, encoding.truncated, seconds)
+            _worker.embedder = load_embedder(_used_backend())
+    with _worker.spans.span("embed", chunks=len(texts)) as about:
+        started = time.monotonic()
+        encoding = _worker.embedder.encode(texts, ids)
+        seconds = time.monotonic() - started
+        about.update(tokens=encoding.tokens, padding=encoding.padding)
+    return EmbeddedBatch(
+        encoding.vectors,
+        encoding.truncated,
+        encoding.tokens,
+        encoding.padding,
+        seconds,
+        _worker.spans.take(),
+    )
 
 
 def _chunk_file(path: str, data: bytes) -> ChunkedFile:
     from indexer.chunking import chunk_text
     from indexer.languages import language_of
-    from indexer.text import read_text
 
+    reach("chunking", [path])
     try:
-        text, reason = read_text(path, data)
+        text, reason, masked = read_source(path, data, _secrets)
         if reason:
             return ChunkedFile(path, "", (), reason)
         language = language_of(path, text.partition("\n")[0])
         limit = _used_backend().model.max_tokens
         chunks = chunk_text(text, language, _tokenizer(), limit)
-        return ChunkedFile(path, language or "", tuple(chunks))
+        return ChunkedFile(path, language or "", tuple(chunks), masked=masked)
     except Exception as error:  # a bug met by one file must not cost the others
         return ChunkedFile(path, "", (), error=f"{type(error).__name__}: {error}")
+
+
+def read_source(path: str, data: bytes, secrets: str) -> tuple[str, str, int]:
+    """The text that may be indexed of a file, the reason where there is none, and how many
+    secrets were masked in it. `secrets` is one of `config.SECRETS`."""
+    from indexer.secrets import mask_secrets
+    from indexer.text import read_text
+
+    text, reason = read_text(path, data)
+    if reason or secrets == KEEP_SECRETS:
+        return text, reason, 0
+    text, masked = mask_secrets(text, path)
+    if masked and secrets == SKIP_SECRETS:
+        return "", "secret", 0
+    return text, "", masked
 
 
 def _tokenizer() -> Tokenizer:

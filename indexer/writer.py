@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from indexer.audit import Audit
 from indexer.cache import EmbeddingCache
 from indexer.errors import StoreError
+from indexer.faults import reach
 from indexer.manifest import DIRTY, Manifest
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -31,7 +32,7 @@ class Writer:
     """Writes embedded files and deletions; knows the records and stale ids before.
 
     `open_store` is called by `begin`, at the first write: a run that writes nothing opens
-    nothing.
+    nothing. `check_lease` is called before each write, and raises where others may write.
     """
 
     def __init__(
@@ -41,14 +42,19 @@ class Writer:
         cache: EmbeddingCache,
         known: Audit,
         report: Report,
+        check_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_store = open_store
+        self._check_lease = check_lease
         self._manifest = manifest
         self._cache = cache
         self._known = known
         self._counts = report.chunks
-        self._seconds = report.seconds
+        self._spans = report.spans
         self._store: Store | None = None
+        # A spoiled row can stand among another file's: what was written is not stale.
+        self._is_repair = bool(known.stale)
+        self._written: set[str] = set()
         self._group: list[EmbeddedFile] = []
         self._rows = 0
         self._since = time.monotonic()
@@ -61,9 +67,13 @@ class Writer:
     def begin(self) -> Store:
         """Open the store and leave our mark, here and there, before the first write."""
         if self._store is None:
+            self._check_lease()
             self._manifest.set(state=DIRTY)
-            store = self._open_store()
-            store.claim(uuid.uuid4().hex)
+            reach("dirty")
+            with self._spans.span("open"):
+                store = self._open_store()
+                store.claim(uuid.uuid4().hex)
+            reach("claimed")
             self._store = store
         return self._store
 
@@ -84,8 +94,11 @@ class Writer:
             for stale_id in self._stale_ids(file.record.path, len(file.chunks))
         ]
         self._write(rows, stale)
-        self._manifest.commit([file.record for file in group])
-        self._cache.commit()
+        with self._spans.span("commit", files=len(group)):
+            self._manifest.commit([file.record for file in group])
+            reach("recorded")
+            self._cache.commit()
+            reach("cached")
         self._since = time.monotonic()
 
     def delete(self, records: Iterable[FileRecord]) -> None:
@@ -95,6 +108,7 @@ class Writer:
             [], [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)]
         )
         self._manifest.commit(deleted=[record.path for record in gone])
+        reach("gone")
 
     def finish(self, *, complete: bool) -> None:
         """Flush what was written and, when the index is complete, move the alias here.
@@ -102,8 +116,12 @@ class Writer:
         Raises `StoreError` where the collection does not hold as many rows as it should:
         better to fail than to exit 0 over an index that is not right.
         """
-        started = time.perf_counter()
         store = self.begin()
+        with self._spans.span("finish"):
+            self._finish(store, complete)
+
+    def _finish(self, store: Store, complete: bool) -> None:
+        self._check_lease()
         if complete:
             store.finish()
         else:
@@ -115,18 +133,22 @@ class Writer:
                 f"the collection holds {found} rows where {expected} were written: "
                 "run again to repair it"
             )
-        self._seconds.upsert += time.perf_counter() - started
 
     def _write(self, rows: list[Row], stale: list[str]) -> None:
+        if self._is_repair:
+            self._written.update(row["id"] for row in rows)
+            stale = [stale_id for stale_id in stale if stale_id not in self._written]
         if not rows and not stale:
             return
-        started = time.perf_counter()
         store = self.begin()
-        store.upsert(rows)
-        store.delete(stale)
+        with self._spans.span("upsert", rows=len(rows), deleted=len(stale)):
+            self._check_lease()
+            store.upsert(rows)
+            reach("upserted")
+            store.delete(stale)
+            reach("deleted")
         self._counts.upserted += len(rows)
         self._counts.deleted += len(stale)
-        self._seconds.upsert += time.perf_counter() - started
 
     def _stale_ids(self, path: str, new_count: int) -> list[str]:
         """Ids of the rows that this path had and, with `new_count` chunks, has no more."""

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import glob
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from indexer import batching, languages
+from indexer import batching, languages, pool
 from indexer.batching import Embedding, _chunk_tasks, chunked_files
 from indexer.cache import EmbeddingCache
-from indexer.embedding import Backend, choose_backend, load_embedder, resolve_model
+from indexer.config import MASK_SECRETS
+from indexer.embedding import (
+    SENTENCE_TRANSFORMERS,
+    Backend,
+    choose_backend,
+    load_embedder,
+    load_tokenizer,
+    resolve_model,
+)
 from indexer.git import blob_id
 from indexer.model import DEFAULT_MODEL
-from indexer.pool import open_executor
-from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile, Seconds
+from indexer.pool import CPU_TASK, GPU_TASK, Workers, open_executor, open_workers
+from indexer.timeline import Spans
+from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile
 
 JOBS = 2
 
@@ -61,19 +72,29 @@ def some_changes(count: int = 12) -> list[ChangedFile]:
 class Work:
     """One use of `Embedding`, and what it told."""
 
-    def __init__(self, folder: Path, backend: Backend, executor: Executor) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        backend: Backend,
+        workers: Executor | Workers,
+        task: int = CPU_TASK,
+    ) -> None:
+        if isinstance(workers, Executor):
+            workers = Workers.alike(workers, JOBS)
+        self.spans = Spans()
         self.cache = EmbeddingCache(str(folder), "i" * 64, backend.model.dimension)
         self.counts = ChunkCounts()
         self.failures: dict[str, str] = {}
         self.stop = 0
         self.embedding = Embedding(
-            executor,
-            JOBS,
+            replace(workers, embed_task=task),
             self.cache,
             backend.model.dimension,
             counts=self.counts,
-            seconds=Seconds(),
-            on_failure=self.failures.__setitem__,
+            spans=self.spans,
+            on_failure=lambda path, file_hash, error: self.failures.update(
+                {path: error}
+            ),
             should_stop=lambda: self.stop,
         )
 
@@ -92,9 +113,8 @@ def test_every_file_comes_out_with_its_vectors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 2_000)
-    monkeypatch.setattr(batching, "EMBED_TASK_CHUNKS", 5)
     changes = some_changes(7)
-    work = Work(tmp_path, backend, executor)
+    work = Work(tmp_path, backend, executor, task=5)
     found = work.files(changes)
     assert set(found) == {c.path for c in changes}
     embedder = load_embedder(backend)
@@ -109,6 +129,67 @@ def test_every_file_comes_out_with_its_vectors(
     total = sum(len(file.chunks) for file in found.values())
     assert (work.counts.embedded, work.counts.cached) == (total, 0)
     assert work.counts.truncated == 0
+
+
+@pytest.fixture
+def gpus(
+    model_cache: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> Backend:
+    """Two, or what stands for them where there are none."""
+    model = resolve_model(tiny_model, str(model_cache))
+    if not glob.glob("/dev/nvidia[0-9]*"):
+        monkeypatch.setattr(
+            pool, "on_gpu", lambda backend, number: replace(backend, device="cpu")
+        )
+    else:
+        monkeypatch.setattr(
+            pool, "on_gpu", lambda backend, number: replace(backend, device="cuda:0")
+        )
+    return Backend(
+        model, SENTENCE_TRANSFORMERS, "cuda", "f32", str(model_cache), gpus=2
+    )
+
+
+def test_each_gpu_has_a_process_that_only_embeds(gpus: Backend, tmp_path: Path) -> None:
+    changes = some_changes(7)
+    with open_workers(
+        "process", JOBS, gpus, secrets=MASK_SECRETS, task_timeout=0
+    ) as workers:
+        assert (workers.embed_jobs, workers.embed_task) == (2, GPU_TASK)
+        work = Work(tmp_path, gpus, workers, task=5)
+        found = work.files(changes)
+    assert set(found) == {c.path for c in changes}
+    embedder = load_embedder(replace(gpus, device="cpu"))
+    for file in found.values():
+        texts = [chunk.embedded_text for chunk in file.chunks]
+        cosines = (file.vectors * embedder.encode(texts).vectors).sum(axis=1)
+        assert cosines.min() > 0.99999
+    pids = defaultdict(set)
+    for span in work.spans.found:
+        pids[span.name].add(span.pid)
+    assert len(pids["embed"]) == 2
+    assert pids["chunk"] and not pids["chunk"] & pids["embed"]
+
+
+@pytest.mark.skipif(not glob.glob("/dev/nvidia[0-9]*"), reason="there is no GPU here")
+def test_half_precision_on_a_gpu(
+    model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "cuda")
+    cache = str(model_cache)
+    model = resolve_model(DEFAULT_MODEL, cache)
+    fast = choose_backend(model, cache, convert=True)
+    assert (fast.kind, fast.device, fast.precision) == (
+        SENTENCE_TRANSFORMERS,
+        "cuda",
+        "bf16",
+    )
+    texts = [function(f"f{n}", 1 + n % 40) for n in range(400)]
+    ids = load_tokenizer(model).ids(texts)
+    exact = replace(fast, device="cpu", precision="f32", gpus=0)
+    given = load_embedder(replace(fast, device="cuda:0")).encode(texts, ids)
+    expected = load_embedder(exact).encode(texts)
+    assert (given.vectors * expected.vectors).sum(axis=1).min() > 0.999
 
 
 def test_a_text_is_embedded_once(
@@ -170,7 +251,7 @@ def test_a_signal_ends_it_early(
 ) -> None:
     monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
     monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 4)
-    work = Work(tmp_path, backend, executor)
+    work = Work(tmp_path, backend, executor, task=1)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
     taken: list[ChangedFile] = []
     files = work.embedding.files(taken.append(c) or c for c in changes)  # type: ignore[func-returns-value]
@@ -217,10 +298,9 @@ def test_the_window_is_bounded(
     tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
-    monkeypatch.setattr(batching, "EMBED_TASK_CHUNKS", 2)
     changes = some_changes(9)
     with open_executor("serial", 1, backend), Counting() as executor:
-        found = Work(tmp_path, backend, executor).files(changes)
+        found = Work(tmp_path, backend, executor, task=2).files(changes)
         assert set(found) == {c.path for c in changes}
         assert executor.most == {"chunk_files": 2 * JOBS, "embed_texts": 2 * JOBS}
 
@@ -233,7 +313,7 @@ def test_the_backlog_is_bounded(
     monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 6)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
     with open_executor("serial", 1, backend) as executor:
-        work = Work(tmp_path, backend, executor)
+        work = Work(tmp_path, backend, executor, task=1)
         most = 0
         for _ in work.embedding.files(iter(changes)):
             most = max(most, len(work.embedding._unsent))
@@ -243,13 +323,19 @@ def test_the_backlog_is_bounded(
 
 
 def test_chunk_tasks_group_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 100)
-    changes = [
-        change(str(n), b"x" * size) for n, size in enumerate([40, 59, 1, 500, 9])
-    ]
+    monkeypatch.setattr(batching, "FIRST_TASK_BYTES", 50)
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 200)
+    sizes = [20, 30, 60, 40, 100, 99, 2, 300, 9]
+    changes = [change(str(n), b"x" * size) for n, size in enumerate(sizes)]
     tasks = list(_chunk_tasks(iter(changes)))
-    assert [[c.path for c in task] for task in tasks] == [["0", "1", "2"], ["3"], ["4"]]
-    assert list(_chunk_tasks(iter([]))) == []
+    # At first small ones; a large file goes alone.
+    assert [[len(c.data) for c in task] for task in tasks] == [
+        [20, 30],
+        [60, 40],
+        [100, 99, 2],
+        [300],
+        [9],
+    ]
 
 
 def test_chunked_files_keeps_order_and_bound(

@@ -217,11 +217,11 @@ def test_locked_for_long(copied: Project) -> None:
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_removed_during_a_run(project: Project, what: str) -> None:
     """After the first commit; what comes later is in a fresh file."""
-    texts(project, *range(60))
+    texts(project, *range(150))
     running = start(project, "run", "--json", *SERIAL)
     name = "embeddings-*.sqlite-wal"
     wait_for(
-        lambda: any(p.stat().st_size > 50_000 for p in project.cache_dir.glob(name))
+        lambda: any(p.stat().st_size > 20_000 for p in project.cache_dir.glob(name))
     )
     if what == "file":
         for path in project.cache_dir.glob("embeddings-*"):

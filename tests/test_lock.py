@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,18 @@ def test_released_when_the_holder_is_killed(path: str) -> None:
                     time.sleep(0.01)
 
 
+def test_a_holder_that_has_not_signed_yet_is_named(path: str) -> None:
+    signature = b'{"pid": 77, "host": "here", "since": 1700000000}'
+    with run_lock(path):
+        os.truncate(path, 0)
+        late = threading.Timer(0.1, Path(path).write_bytes, [signature])
+        late.start()
+        with pytest.raises(LockedError, match=r"\(pid 77 on here, since 2023"):
+            with run_lock(path):
+                pass
+        late.join()
+
+
 GARBAGE = [b"", b"\xff\x00", b"[]", b"{}", b'{"pid": 1, "host": "h", "since": 1e30}']
 
 
@@ -109,3 +122,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot write"):
         with run_lock(str(tmp_path / "file" / "lock")):
             pass
+
+
+def test_waiting_for_the_holder_to_end(path: str) -> None:
+    with holder(path) as process:
+        assert process.stdin is not None
+        started = time.monotonic()
+        with pytest.raises(LockedError), run_lock(path, started + 0.5):
+            pass
+        assert time.monotonic() - started >= 0.5
+        threading.Timer(0.5, process.stdin.close).start()
+        with run_lock(path, time.monotonic() + 60):
+            assert f'"pid": {os.getpid()},' in Path(path).read_text()

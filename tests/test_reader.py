@@ -115,7 +115,7 @@ def test_the_bytes_are_those_that_were_hashed(tree: Tree) -> None:
     path = tree.write("dir/a.py", b"a\r\n")
     tree.write("b.py", b"longer\n")
     found = tree.read()
-    assert found.paths() == ["b.py", "dir/a.py"]  # the largest first
+    assert found.paths() == ["b.py", "dir/a.py"]
     assert found.changes[1].data == b"a\r\n"
     assert found.changes[1].file_hash == blob_id(b"a\r\n")
     info = path.stat()
@@ -126,6 +126,15 @@ def test_the_bytes_are_those_that_were_hashed(tree: Tree) -> None:
     assert (found.report.files.read, found.report.files.scanned) == (2, 2)
     assert found.count() == [Change.ADDED] * 2
     assert found.report.files.added == 2
+
+
+def test_a_few_small_files_come_first_and_then_the_largest(tree: Tree) -> None:
+    for size in [1, 5, 2, 4, 3]:
+        tree.write(f"{size}.py", b"x" * 1000 * size)
+    for size in [9_500, 9_900]:
+        tree.write(f"{size}.py", b"x" * size)
+    order = [path[:-3] for path in tree.read().paths()]
+    assert order == ["5", "4", "3", "2", "9900", "9500", "1"]
 
 
 def test_what_the_stat_fields_vouch_for_is_not_read(tree: Tree) -> None:

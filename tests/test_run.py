@@ -632,6 +632,23 @@ def collections(project: Project) -> tuple[str, list[str]]:
         return found["collection_name"], store._client.list_collections()
 
 
+def test_vectors_of_two_precisions_never_mix(project: Project, tiny_model: str) -> None:
+    project_of(project, {f"{n}.py": python_text(n) for n in range(2)})
+    model = ("--model", tiny_model)
+    first = project.run(*model, "--precision", "f32")
+    other = project.run(*model, "--precision", "bf16")
+    assert other["fingerprint"] != first["fingerprint"]
+    assert_work(other, files_added=2, chunks_embedded=first["chunks"]["embedded"])
+    # A search computes as the index does, whatever it is told.
+    hits = project.report("search", "a text", *model, "--precision", "f32")
+    assert len(hits["hits"]) > 1
+    back = project.run(*model, "--precision", "f32")
+    assert_work(back, files_added=2, chunks_embedded=0)
+    refused = project.command("run", "--precision", "f16")
+    assert refused.returncode == 2
+    assert "'auto', 'f32', 'bf16', 'int8'" in refused.stderr
+
+
 def test_another_model_gets_a_collection_of_its_own(
     project: Project, tiny_model: str
 ) -> None:

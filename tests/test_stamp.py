@@ -1029,7 +1029,7 @@ def test_nothing_changed(mode: str, tree: Tree) -> None:
     assert stamp.is_unchanged(tree.settings(), fast)
     tree.stamp.unlink()
     pipeline.run(tree.settings(), slow, Silence())
-    fast.seconds = slow.seconds
+    fast.spans = slow.spans
     assert fast == slow
     assert fast.status == "unchanged"
     assert fast.files.skipped == {"empty": 1, "symlink": 1, "too_large": 1}
@@ -1403,11 +1403,17 @@ def test_no_stamp_after_a_failure(tree: Tree, monkeypatch: pytest.MonkeyPatch) -
     assert not tree.is_fooled()
 
 
+class StoppedAtOnce(pipeline.Uninterrupted):
+    """The signal came before the first file."""
+
+    received = 2
+
+
 def stop(tree: Tree) -> None:
     """A run that is stopped by a signal at once."""
     time.sleep(0.025)
     report = Report()
-    pipeline.run(tree.settings(), report, Silence(), lambda: 2)
+    pipeline.run(tree.settings(), report, Silence(), StoppedAtOnce())
     assert report.status == "interrupted"
 
 
@@ -1475,9 +1481,6 @@ def test_a_damaged_stamp_is_no_stamp(tree: Tree) -> None:
     assert not tree.is_unchanged()
     tree.update()
     tree.stamp.rmdir()
-    tree.stamp.symlink_to("nowhere")
-    assert not tree.is_unchanged()
-    tree.stamp.unlink()
     tree.update()
     assert tree.is_unchanged()
 

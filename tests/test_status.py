@@ -22,6 +22,8 @@ HEAVY += [
     "huggingface_hub",
 ]
 
+UNREADABLE = "what is known of the index cannot be read"
+
 IMPORTED = """
 import json, sys
 from indexer.commands import main
@@ -160,6 +162,43 @@ def test_without_an_index(project: Project) -> None:
     assert project.command("status", "--check").returncode == 1
     assert project.report("status")["plan"]["added"] == ["a.py"]
     assert listing(project.root, project.cache_dir) == before
+
+
+# Dies in the middle of a write that is partly on disk already.
+HOT_JOURNAL = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode = TRUNCATE")
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("DELETE FROM meta")
+for number in range(2000):
+    db.execute("INSERT INTO meta VALUES (?, ?)", (str(number), "x" * 99))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_manifest_whose_writer_was_killed(indexed: Project) -> None:
+    path = indexed.root / ".codx/index/manifest.sqlite"
+    size = path.stat().st_size
+    subprocess.run([sys.executable, "-c", HOT_JOURNAL, str(path)])
+    assert path.stat().st_size > size
+    assert path.with_name("manifest.sqlite-journal").stat().st_size > 0
+    report = indexed.report("status")
+    assert "no index" not in report["doubt"]
+    if report["doubt"]:
+        assert (report["doubt"], report["indexed_files"]) == (UNREADABLE, 0)
+        assert not report["up_to_date"]
+    else:
+        assert report["indexed_files"] == 3 and report["up_to_date"]
+    assert indexed.run()["status"] == "unchanged"
+
+
+def test_a_manifest_that_cannot_be_read(indexed: Project) -> None:
+    (indexed.root / ".codx/index/manifest.sqlite").write_bytes(b"no database" * 999)
+    report = indexed.report("status", "--check", code=1)
+    assert report["doubt"] == UNREADABLE
+    assert indexed.run()["status"] == "unchanged"
 
 
 @pytest.mark.parametrize("change", ["nothing", "an edit", "a lost manifest"])

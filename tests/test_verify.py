@@ -67,7 +67,7 @@ def test_a_tree_that_moved_on(indexed: Project) -> None:
     assert done.returncode == 1
     assert "new.py: row 0 is missing\n" in done.stdout
     assert "differs from the tree in 3 places" in done.stderr
-    assert "codx-index run" in done.stderr
+    assert "codx-index verify --repair" in done.stderr
     indexed.run()
     assert indexed.command("verify", *SERIAL).returncode == 0
 
@@ -103,10 +103,9 @@ def altered(**fields: Any) -> Spoil:
     ],
 )
 def test_spoiled_rows(spoil: Spoil, problem: str, indexed: Project) -> None:
+    before = indexed.rows()
     (row,) = (
-        row
-        for row in indexed.rows().values()
-        if (row["path"], row["chunk_no"]) == ("1.py", 0)
+        row for row in before.values() if (row["path"], row["chunk_no"]) == ("1.py", 0)
     )
     with open_store(indexed) as store:
         spoil(store, {**row, "vector": np.asarray(row["vector"], np.float32)})
@@ -114,6 +113,13 @@ def test_spoiled_rows(spoil: Spoil, problem: str, indexed: Project) -> None:
     rows = indexed.rows()
     assert problems(indexed) == [("1.py", problem)]
     assert indexed.rows() == rows
+
+    report = indexed.report("verify", "--repair", *SERIAL)
+    assert [each["path"] for each in report["differences"]] == ["1.py"]
+    assert report["chunks"]["embedded"] == 0
+    assert report["files"]["unchanged"] >= 2  # only what differs was written
+    assert indexed.rows() == before
+    assert indexed.command("verify", *SERIAL).returncode == 0
 
 
 def test_a_row_of_a_file_that_never_was(indexed: Project) -> None:
@@ -126,6 +132,15 @@ def test_a_row_of_a_file_that_never_was(indexed: Project) -> None:
     assert problems(indexed) == [
         ("ghost.py", "rows that belong to no file as it is now")
     ]
+    done = indexed.command("verify", "--repair", *SERIAL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "repaired; updated: 1 deleted" in done.stdout
+    assert indexed.command("verify", *SERIAL).returncode == 0
+
+
+def test_repairing_what_is_right(indexed: Project) -> None:
+    done = indexed.command("verify", "--repair", *SERIAL)
+    assert (done.returncode, done.stdout[:9]) == (0, "verified:")
 
 
 def test_without_an_index(project: Project) -> None:

@@ -53,7 +53,8 @@ def test_it_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
     assert len(tops) == 2
     sources = {f"indexer/{path.name}" for path in (ROOT / "indexer").glob("*.py")}
     installed = {name for name in names if name.startswith("indexer/")}
-    assert installed == sources | {"indexer/py.typed"}
+    data = {"indexer/calibration.txt", "indexer/py.typed"}
+    assert installed == sources | data
 
 
 def test_the_command(wheel: zipfile.ZipFile) -> None:

@@ -1,0 +1,218 @@
+"""How fast are credentials masked, what is found, and what is masked in vain?
+
+Masks the modules of Python's standard library and the planted credentials of the tests, and
+lets detect-secrets scan the same as it comes, for comparison. Nothing is verified over the
+network. Rates are megabytes (10^6) a second of CPU time, medians of interleaved rounds.
+
+    python benchmarks/masking.py [--rounds N] [--megabytes N] [--json FILE]
+
+Only a sample of `--megabytes` is scanned by detect-secrets itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import sysconfig
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import headline, median, surroundings, write_json
+
+from indexer import secrets
+from indexer.secrets import mask_secrets
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+if TYPE_CHECKING:
+    from planted import Planted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megabytes", type=float, default=1.5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    sys.path.append(str(TESTS))
+    from planted import planted
+
+    modules = dict(read_modules())
+    sample = sampled(modules, options.megabytes * 1e6)
+    results = {
+        **surroundings(),
+        "rates": rates(modules, sample, options.rounds),
+        "planted": found_of_planted(planted()),
+        "alarms": alarms(modules),
+        "library alarms": library_alarms(sample),
+        "missed by gates": missed_by_gates(planted(), sample),
+    }
+    print(headline())
+    report(results, len(modules), len(sample))
+    write_json(options.json, results)
+
+
+def report(results: dict[str, Any], modules: int, sample: int) -> None:
+    print(f"\n{'MB/s of CPU time':44}{'median':>8}")
+    for name, found in results["rates"].items():
+        print(f"{name:44}{found['median']:8.2f}")
+    print(
+        f"\n{'planted':28}{'secrets':>8}{'masked':>8}{'files flagged by the library':>30}"
+    )
+    for kind, found in results["planted"].items():
+        print(
+            f"{kind:28}{found['secrets']:8}{found['masked']:8}"
+            f"{found['flagged']:>20} of {found['files']}"
+        )
+    print(f"\nmasked in the standard library, {modules:,} modules:")
+    for alarm in results["alarms"]:
+        print(f"  {alarm['place']}: {alarm['kind']}: {alarm['line']}")
+    print(f"alarms of detect-secrets as it comes, {sample:,} modules of these:")
+    for kind, number in results["library alarms"].items():
+        print(f"  {kind}: {number}")
+    print(f"missed by the gates: {results['missed by gates'] or 'nothing'}")
+
+
+def read_modules() -> Iterator[tuple[Path, str]]:
+    for path in sorted(STDLIB.rglob("*.py")):
+        if "site-packages" not in path.parts:
+            yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def sampled(modules: dict[Path, str], size: float) -> dict[Path, str]:
+    """Modules from everywhere, of about a size together."""
+    step = max(1, round(sum(map(len, modules.values())) / size))
+    return dict(list(modules.items())[::step])
+
+
+# ---- Rates ----
+
+
+def rates(
+    modules: dict[Path, str], sample: dict[Path, str], rounds: int
+) -> dict[str, dict[str, Any]]:
+    contestants: dict[str, tuple[Callable[[], object], dict[Path, str]]] = {
+        "mask_secrets, the standard library": (lambda: mask_all(modules), modules),
+        "mask_secrets, the sample": (lambda: mask_all(sample), sample),
+        "detect-secrets, all plugins": (lambda: library_scan(sample), sample),
+        "detect-secrets, pattern plugins": (
+            lambda: library_scan(sample, patterns_only=True),
+            sample,
+        ),
+    }
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    mask_all(sample)  # the library is imported
+    for _ in range(rounds):
+        for name, (work, texts) in contestants.items():
+            started = time.process_time()
+            work()
+            seconds = time.process_time() - started
+            found[name].append(sum(map(len, texts.values())) / 1e6 / seconds)
+    return {name: {"median": median(all_), "all": all_} for name, all_ in found.items()}
+
+
+def mask_all(texts: dict[Path, str]) -> int:
+    return sum(mask_secrets(text, path.name)[1] for path, text in texts.items())
+
+
+def library_scan(texts: dict[Path, str], patterns_only: bool = False) -> Counter[str]:
+    """Files by the kinds of credentials that detect-secrets finds in them."""
+    return Counter(kind for _, kind in library_findings(map(str, texts), patterns_only))
+
+
+def library_findings(
+    paths: Iterator[str] | list[str], patterns_only: bool = False
+) -> Iterator[tuple[str, str]]:
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    from detect_secrets.core.scan import scan_file
+    from detect_secrets.plugins.base import RegexBasedDetector
+    from detect_secrets.settings import transient_settings
+
+    offered: dict[str, Any] = get_mapping_from_secret_type_to_class()
+    plugins = [
+        {"name": plugin.__name__}
+        for plugin in offered.values()
+        if not patterns_only or issubclass(plugin, RegexBasedDetector)
+    ]
+    with transient_settings({"plugins_used": plugins}):
+        for path in paths:
+            for finding in scan_file(path):
+                yield path, finding.type
+
+
+# ---- What is found ----
+
+
+def found_of_planted(cases: list[Planted]) -> dict[str, dict[str, int]]:
+    """By kind: secrets, how many of them are gone, files, and those that the library flags."""
+    found: dict[str, dict[str, int]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for number, case in enumerate(cases):
+            path = Path(folder, str(number), case.path)
+            path.parent.mkdir(parents=True)
+            path.write_text(case.text, newline="")
+            files[str(path)] = case
+        flagged = {path for path, _ in library_findings(list(files))}
+    for file, case in files.items():
+        masked = mask_secrets(case.text, case.path)[0]
+        row = found.setdefault(
+            case.kind, dict.fromkeys(("secrets", "masked", "files", "flagged"), 0)
+        )
+        row["secrets"] += len(case.secrets)
+        row["masked"] += sum(secret not in masked for secret in case.secrets)
+        row["files"] += 1
+        row["flagged"] += file in flagged
+    return found
+
+
+def alarms(modules: dict[Path, str]) -> list[dict[str, str]]:
+    """What is masked in modules that hold no credentials of anybody."""
+    found = []
+    for path, text in modules.items():
+        masked = mask_secrets(text, path.name)[0]
+        pairs = zip(text.splitlines(), masked.splitlines(), strict=True)
+        for number, (line, new) in enumerate(pairs, start=1):
+            if line != new:
+                place = f"{path.relative_to(STDLIB)}:{number}"
+                found.append(
+                    {"place": place, "kind": kind_of(line), "line": line.strip()[:80]}
+                )
+    return found
+
+
+def kind_of(line: str) -> str:
+    """The detectors that see something in a line."""
+    whole = secrets._Text(line)
+    names = [
+        kind.names
+        for kind in secrets._KINDS
+        if list(secrets._detected(kind, whole, 0, len(line)))
+    ]
+    return ", ".join(names) or "telling name"
+
+
+def library_alarms(sample: dict[Path, str]) -> dict[str, int]:
+    return dict(library_scan(sample).most_common())
+
+
+def missed_by_gates(cases: list[Planted], sample: dict[Path, str]) -> list[str]:
+    """What the chosen detectors find on all lines of the texts after they were masked."""
+    from planted import found_without_gates
+
+    texts = [(case.path, case.text) for case in cases]
+    texts += [(path.name, text) for path, text in sample.items()]
+    return [
+        f"{path}: {value}"
+        for path, text in texts
+        for value in found_without_gates(mask_secrets(text, path)[0], path)
+    ]
+
+
+if __name__ == "__main__":
+    main()

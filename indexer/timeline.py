@@ -1,0 +1,133 @@
+"""Where the time of a run goes: a span for each stage, and for each task of a worker.
+
+All times are seconds of the monotonic clock, which the processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a thread did from `started` to `ended`. `about` holds counts and paths, as
+    they are shown."""
+
+    name: str
+    started: float
+    ended: float
+    pid: int
+    thread: int
+    about: Mapping[str, object]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class FileTime:
+    """What a file took of the workers, in seconds. Of a batch in which it was embedded with
+    others, it has its share by tokens."""
+
+    path: str
+    size: int
+    chunks: int
+    chunk: float
+    embed: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.chunk + self.embed
+
+
+@dataclass(slots=True)
+class Spans:
+    """Spans of one process, in the order in which they ended."""
+
+    found: list[Span] = field(default_factory=list)
+
+    @contextmanager
+    def span(self, name: str, **about: object) -> Iterator[dict[str, object]]:
+        """A block that is one span; what it puts into the yielded dict is said of it."""
+        started = time.monotonic()
+        try:
+            yield about
+        finally:
+            ended = time.monotonic()
+            self.found.append(
+                Span(name, started, ended, os.getpid(), threading.get_ident(), about)
+            )
+
+    def begin(self, name: str) -> None:
+        """One that began with this process, and ends now."""
+        now = time.monotonic()
+        self.found.append(
+            Span(name, now - process_age(), now, os.getpid(), threading.get_ident(), {})
+        )
+
+    def take(self) -> list[Span]:
+        """The spans so far, which are forgotten here."""
+        found, self.found = self.found, []
+        return found
+
+
+def process_age() -> float:
+    """Seconds since this process was started, to some 10 ms; 0 where that is not known.
+
+    Linux, proc(5): field 22 of /proc/self/stat, in clock ticks since the boot.
+    """
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        ticks = int(fields[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+    return max(age, 0.0)
+
+
+def write_trace(file: IO[str], spans: Iterable[Span], workers: str) -> None:
+    """Write spans in the Chrome trace format, which Perfetto opens.
+
+    Each process has a row; all but this one are called `workers`. The format:
+    "Trace Event Format" of the Chromium project, complete events ("X"), times in µs.
+    """
+    found = sorted(spans, key=lambda span: span.started)
+    zero = found[0].started if found else 0.0
+    me = os.getpid()
+    pids = dict.fromkeys([me, *(span.pid for span in found)])
+    events: list[dict[str, object]] = []
+    for number, pid in enumerate(pids):
+        name = f"{workers} {number}" if number else "codx-index"
+        events += [
+            _metadata("process_name", pid, {"name": name}),
+            _metadata("process_sort_index", pid, {"sort_index": number}),
+        ]
+    for span in found:
+        events.append(
+            {
+                "name": span.name,
+                "cat": "worker" if span.pid != me else "run",
+                "ph": "X",
+                "ts": round((span.started - zero) * 1e6),
+                "dur": round(span.seconds * 1e6),
+                "pid": span.pid,
+                "tid": span.thread,
+                "args": dict(span.about),
+            }
+        )
+    json.dump({"traceEvents": events, "displayTimeUnit": "ms"}, file)
+
+
+def _metadata(name: str, pid: int, about: dict[str, object]) -> dict[str, object]:
+    return {"name": name, "ph": "M", "pid": pid, "args": about}

@@ -1,0 +1,53 @@
+"""Each row of the README's table "When something goes wrong" has a test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+TESTS = {
+    "an option or address that cannot be": "test_failures.test_wrong_usage",
+    "no such project folder, or closed to us": "test_failures.test_a_closed_project",
+    "a file that cannot be read": "test_failures.test_one_file_that_cannot_be_read",
+    "a file that kills its worker, or takes longer than `--task-timeout`": (
+        "test_workers.test_the_file_to_blame_fails_alone"
+    ),
+    "a repository that git refuses (of another user, damaged)": (
+        "test_failures.test_a_repository_of_someone_else"
+    ),
+    "a repository that brings a `.codx/index`, or a symlink in it": (
+        "test_hostile.test_a_tracked_state_folder"
+    ),
+    "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
+    "the disk is full, or the project read-only": (
+        "crash/test_crash_disk.test_a_disk_that_is_too_small"
+    ),
+    "a damaged database": "crash/test_crash_files.test_the_line_says_how_to_go_on",
+    "a damaged manifest, or a manifest of another index": (
+        "test_failures.test_a_damaged_manifest"
+    ),
+    "a damaged, closed or full embedding cache": "test_failures.test_a_damaged_cache",
+    "Milvus does not answer, or refuses the token": "test_failures.test_nobody_answers",
+    "another run on this index, on this or another host": (
+        "test_lease.test_two_hosts_write_one_after_the_other"
+    ),
+    "SIGINT, SIGTERM, SIGHUP": "test_signals.test_a_signal_stops_a_run_in_order",
+    "a collection of someone else under our name": (
+        "test_failures.test_a_collection_of_someone_else"
+    ),
+    "`search`, `verify` without an index": "test_verify.test_without_an_index",
+}
+
+
+def test_each_row_has_a_test() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("### When something goes wrong\n")[2].partition("\n###")[0]
+    rows = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)
+    assert rows[0] == "what"
+    assert set(rows[1:]) == set(TESTS)
+    for place in TESTS.values():
+        module, _, name = place.partition(".")
+        source = (ROOT / "tests" / f"{module}.py").read_text(encoding="utf-8")
+        assert f"\ndef {name}(" in source

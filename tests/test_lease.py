@@ -1,0 +1,254 @@
+"""The lease that keeps two hosts from writing one collection, on a board of our own and on a
+real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import Project, assert_one_line, python_text, start, wait_for
+from test_store import served
+
+from indexer import lease as module
+from indexer.errors import LeaseLostError, LockedError, StoreUnavailableError
+from indexer.lease import Lease
+from indexer.store import Store, connect
+
+
+@dataclass
+class Board:
+    """A text that all see at once, after `delay` seconds of writing."""
+
+    text: str = ""
+    delay: float = 0
+    is_dead: bool = False
+    written: list[str] = field(default_factory=list)
+
+    def read_lease(self) -> str:
+        if self.is_dead:
+            raise StoreUnavailableError("nobody answers")
+        return self.text
+
+    def write_lease(self, text: str) -> None:
+        if self.is_dead:
+            raise StoreUnavailableError("nobody answers")
+        time.sleep(self.delay)
+        self.text = text
+        self.written.append(text)
+
+    def change(self, **values: object) -> None:
+        """Let the holder be another one."""
+        self.text = json.dumps({**json.loads(self.text), **values})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE", 0.1)
+    monkeypatch.setattr(module, "POLL", 0.02)
+
+
+def test_a_slow_board_is_not_another_holder() -> None:
+    board = Board(delay=0.2)  # as when the first run creates the collection
+    lease = Lease(board)
+    threading.Timer(0.1, lambda: setattr(board, "delay", 0)).start()
+    with lease.hold(0):
+        lease.check()
+        assert not lease.was_taken_over
+    assert board.text == ""
+    with pytest.raises(StoreUnavailableError, match="10 times"):
+        with Lease(Board(delay=0.2)).hold(0):
+            pass
+
+
+def held_by(**values: object) -> Board:
+    """A board with the lease of somebody who has not given it back."""
+    board = Board()
+    with Lease(board).hold(0):
+        text = board.text
+    board.text = text
+    board.change(**values)
+    return board
+
+
+ELSEWHERE = {"machine": "another boot", "host": "elsewhere", "name": "another"}
+
+
+def test_one_holder_at_a_time() -> None:
+    board = Board()
+    with Lease(board).hold(0):
+        holder = json.loads(board.text)
+        assert holder["pid"] == os.getpid()
+        assert 50 < holder["expires"] - time.time() <= 60
+        other = Lease(board)
+        with pytest.raises(LockedError, match=f"pid {os.getpid()} on "):
+            with other.hold(0):
+                pass
+    assert board.text == ""
+    lease = Lease(board)
+    with lease.hold(0):
+        lease.check()
+        assert not lease.was_taken_over
+
+
+def test_many_at_once() -> None:
+    """Each of the threads wants it, all of the time; never do two have it."""
+    board = Board(delay=0.005)
+    holders: list[int] = []
+    had: list[int] = []
+
+    def work(number: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(had) < 12 and time.monotonic() < deadline:
+            try:
+                with Lease(board).hold(0):
+                    holders.append(number)
+                    assert holders == [number]
+                    time.sleep(0.05)
+                    holders.remove(number)
+                    had.append(number)
+            except LockedError:
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(had) >= 12
+
+
+def test_waiting_for_it() -> None:
+    board = held_by(**ELSEWHERE, expires=time.time() + 0.5)
+    lease = Lease(board)
+    with lease.hold(time.monotonic() + 60):
+        assert lease.was_taken_over  # it ran out: nobody gave it back
+
+
+def test_a_holder_elsewhere_is_believed_until_it_runs_out() -> None:
+    board = held_by(**ELSEWHERE)
+    text = board.text
+    with pytest.raises(LockedError, match="on elsewhere"), Lease(board).hold(0):
+        pass
+    assert board.text == text
+
+
+def test_a_dead_process_of_this_machine_holds_nothing() -> None:
+    board = held_by(name="killed", started="1")
+    lease = Lease(board)
+    with lease.hold(0):
+        assert lease.was_taken_over
+
+
+def test_who_lost_it_writes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL", 0.05)
+    board = Board()
+    lease = Lease(board)
+    with lease.hold(0):
+        lease.check()
+        board.change(**ELSEWHERE)
+        taken = board.text
+        deadline = time.monotonic() + 60
+        with pytest.raises(LeaseLostError, match="took over"):
+            while time.monotonic() < deadline:
+                lease.check()
+                time.sleep(0.02)
+    assert board.text == taken  # it is not ours to give back
+
+
+def test_it_runs_out_when_it_cannot_be_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL", 0.05)
+    monkeypatch.setattr(module, "DURATION", 1.0)
+    board = Board()
+    lease = Lease(board)
+    with lease.hold(0):
+        first = board.text
+        deadline = time.monotonic() + 60
+        while board.text == first and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert board.text != first  # renewed
+        board.is_dead = True
+        with pytest.raises(LeaseLostError, match="ran out"):
+            while time.monotonic() < deadline:
+                lease.check()
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize("text", ["", "noise", "[]", "{}", "null", '{"name": 1}'])
+def test_what_is_no_lease_holds_nobody_up(text: str) -> None:
+    with Lease(Board(text)).hold(0):
+        pass
+
+
+# On a server
+
+
+@pytest.fixture
+def two(
+    tmp_path: Path, make_project: Callable[[str], Project]
+) -> Iterator[tuple[Project, Project]]:
+    """One project in two places, as on two hosts, with one collection on a server."""
+    with served(tmp_path / "server") as (uri, _):
+        projects = make_project("here"), make_project("there")
+        for project in projects:
+            for number in range(3):
+                project.write(f"{number}.py", python_text(number, 2))
+            project.environment["CODX_INDEX_URI"] = uri
+            project.environment["CODX_INDEX_COLLECTION"] = "shared"
+        yield projects
+
+
+def board_of(project: Project) -> Store:
+    return connect(project.environment["CODX_INDEX_URI"], "", "shared")
+
+
+def test_two_hosts_write_one_after_the_other(two: tuple[Project, Project]) -> None:
+    here, there = two
+    here.environment["CODX_INDEX_FAULT"] = "hang upserted"
+    first = start(here, "run", "--executor", "serial")
+    with closing(board_of(here)) as board:
+        wait_for(lambda: f'"pid": {first.pid}' in board.read_lease())
+        line = assert_one_line(there.command("run"), 75)
+        assert f"another run writes this collection (pid {first.pid} on " in line
+        waiting = start(there, "run", "--wait", "60", "--json")
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        first.kill()  # on this machine that is seen, and nobody waits for the end
+        output, errors = waiting.communicate(timeout=60)
+        assert (waiting.returncode, errors) == (0, "")
+        files = json.loads(output)["files"]
+        assert files["added"] + files["unchanged"] == 3
+        assert board.read_lease() == ""
+    first.communicate()
+    assert there.command("verify", "--executor", "serial").returncode == 0
+    del here.environment["CODX_INDEX_FAULT"]
+    assert here.run()["exit_code"] == 0
+    assert there.run()["exit_code"] == 0
+
+
+def test_an_abandoned_lease_means_an_audit(two: tuple[Project, Project]) -> None:
+    here, _ = two
+    here.run()
+    lease = held_by(**ELSEWHERE, expires=time.time() - 1).text
+    with closing(board_of(here)) as board:
+        board.open()
+        board.write_lease(lease)
+        board.delete([key.id for key in board.keys()][:1])  # what its holder did
+    here.write("3.py", "another = 1\n")
+    report = here.run()
+    assert report["chunks"]["upserted"] > 1  # not only the new file
+    assert here.command("verify", "--executor", "serial").returncode == 0
+
+
+def test_clear_leaves_nothing(two: tuple[Project, Project]) -> None:
+    here, _ = two
+    here.run()
+    assert here.command("clear", "--yes").returncode == 0
+    with closing(board_of(here)) as board:
+        assert board._client.list_collections() == []

@@ -1,0 +1,256 @@
+"""A worker that dies or hangs costs its own file, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+
+import psutil
+import pytest
+from conftest import Project, python_text, start, wait_for
+
+from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
+from indexer.pool import SerialExecutor
+from indexer.process_pool import ProcessPool
+from indexer.worker import initialize_process
+
+POOL = ("--executor", "process", "-j", "2")
+FAULT = "CODX_INDEX_FAULT"
+
+
+# The pool
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def die(how: int) -> None:
+    os.kill(os.getpid(), how)
+
+
+def leave(code: int) -> None:
+    os._exit(code)
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def die_once(path: str) -> str:
+    """Dies of the first call, not of the second."""
+    if not os.path.exists(path):
+        open(path, "x").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+
+Open = Callable[..., ProcessPool]
+
+
+@pytest.fixture
+def open_pool() -> Iterator[Open]:
+    pools = []
+
+    def opened(task_timeout: float = 0, initialize: object = None) -> ProcessPool:
+        prepare = initialize if callable(initialize) else initialize_process
+        pools.append(ProcessPool(2, task_timeout, prepare, (None,)))
+        return pools[-1]
+
+    yield opened
+    for pool in pools:
+        pool.shutdown()
+
+
+def error_of(future: Future[None]) -> str:
+    error = future.exception(60)
+    assert isinstance(error, WorkerDiedError | TaskTimeoutError), error
+    return str(error)
+
+
+def test_only_the_culprits_fail(open_pool: Open) -> None:
+    pool = open_pool()
+    before = [pool.submit(square, number) for number in range(20)]
+    killed, crashed = pool.submit(die, signal.SIGKILL), pool.submit(die, signal.SIGSEGV)
+    ended = pool.submit(leave, 3)
+    after = [pool.submit(square, number) for number in range(20)]
+    assert "SIGKILL, as when memory runs out" in error_of(killed)
+    assert "SIGSEGV" in error_of(crashed)
+    assert "ended by itself" in error_of(ended)
+    squares = [number * number for number in range(20)]
+    assert [future.result(60) for future in before + after] == squares * 2
+
+
+def kill_a_worker(chance: random.Random) -> None:
+    with suppress(psutil.NoSuchProcess, IndexError):
+        children = psutil.Process().children()
+        workers = [p for p in children if "spawn_main" in " ".join(p.cmdline())]
+        chance.choice(workers).kill()
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_deaths_while_processes_start(rounds: int) -> None:
+    """CPython's executor fails in several ways then, its own thread with a traceback."""
+    seed = random.SystemRandom().randrange(10**9)
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        pool = ProcessPool(chance.choice([2, 4, 8]), 0, initialize_process, (None,))
+        numbers = range(chance.randrange(8, 30))
+        fatal = {number for number in numbers if chance.random() < 0.2}
+        moment = chance.choice(numbers)
+        futures = []
+        for number in numbers:
+            task = partial(die, 9) if number in fatal else partial(square, number)
+            futures.append(pool.submit(task))
+            time.sleep(chance.choice([0, chance.random() * 0.05]))
+            if number == moment:
+                kill_a_worker(chance)
+        errors = {number: future.exception(60) for number, future in enumerate(futures)}
+        assert {number for number in numbers if errors[number]} == fatal, seed
+        pool.shutdown()
+
+
+def test_who_dies_once_is_given_another_chance(
+    open_pool: Open, tmp_path: object
+) -> None:
+    path = os.path.join(str(tmp_path), "once")
+    assert open_pool().submit(die_once, path).result(60) == path
+
+
+def test_a_task_that_takes_too_long(open_pool: Open) -> None:
+    pool = open_pool(task_timeout=1)
+    slow = pool.submit(sleep, 600)
+    others = [pool.submit(square, number) for number in range(8)]
+    assert error_of(slow) == "took longer than 1 s"
+    assert [future.result(60) for future in others] == [n * n for n in range(8)]
+
+
+def test_workers_that_never_start(open_pool: Open) -> None:
+    future = open_pool(initialize=initialize_and_die).submit(square, 2)
+    assert isinstance(future.exception(60), WorkerError)
+
+
+def initialize_and_die(*_: object) -> None:
+    os._exit(1)
+
+
+def test_the_end_does_not_wait(open_pool: Open) -> None:
+    pool = open_pool()
+    hanging = pool.submit(sleep, 600)
+    wait_for(lambda: psutil.Process().children())
+    started = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - started < 30
+    assert hanging.cancelled()
+
+
+def test_serial_work_has_a_time_limit_too() -> None:
+    executor = SerialExecutor(task_timeout=0.2)
+    assert error_of(executor.submit(sleep, 600)) == "took longer than 0.2 s"
+    assert executor.submit(square, 3).result() == 9
+    time.sleep(0.3)  # the alarm is off
+
+
+# The command
+
+
+@pytest.fixture
+def large(project: Project) -> Project:
+    """More than is done in the parent."""
+    for number in range(8):
+        project.write(f"{number}.py", python_text(number))
+    project.write("bad.py", "culprit = 1\n")
+    project.write("filler.md", "plain words in a line\n" * 5000)
+    return project
+
+
+def failed_alone(project: Project, *words: str) -> None:
+    """Eight files and the filler are in the index, bad.py is not, and says why."""
+    rows = project.rows().values()
+    assert len({row["path"] for row in rows}) == 9
+    assert "bad.py" not in {row["path"] for row in rows}
+    report = project.run(*POOL, code=3)
+    assert (report["status"], report["chunks"]["embedded"]) == ("partial", 0)
+    (failure,) = report["failures"]
+    assert failure["path"] == "bad.py"
+    for word in (*words, "--retry-failed"):
+        assert word in failure["error"]
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ("kill chunking bad.py", ["died", "SIGKILL"]),
+        ("hang chunking bad.py", ["took longer than 5 s"]),
+        ("kill embedding culprit = 1", ["died", "SIGKILL"]),
+        ("hang embedding culprit = 1", ["took longer than 5 s"]),
+    ],
+)
+def test_the_file_to_blame_fails_alone(
+    fault: str, words: list[str], large: Project
+) -> None:
+    large.environment[FAULT] = fault
+    report = large.run(*POOL, "--task-timeout", "5", code=3)
+    assert (report["status"], report["files"]["added"]) == ("partial", 9)
+    (failure,) = report["failures"]
+    assert failure["path"] == "bad.py"
+    assert all(word in failure["error"] for word in words)
+    failed_alone(large, *words)  # the fault is still there: it was not tried again
+
+    del large.environment[FAULT]
+    failed_alone(large, *words)
+    report = large.run("--retry-failed")
+    assert (report["status"], report["files"]["added"]) == ("updated", 1)
+    assert large.run()["status"] == "unchanged"
+
+
+def test_it_is_tried_again_when_it_changes(large: Project) -> None:
+    large.environment[FAULT] = "kill chunking bad.py"
+    large.run(*POOL, code=3)
+    del large.environment[FAULT]
+    large.write("bad.py", "better = 1\n")
+    assert large.run()["files"]["added"] == 1
+    assert large.command("verify", "--executor", "serial").returncode == 0
+
+
+def test_a_file_that_was_fine_keeps_its_rows(large: Project) -> None:
+    large.run(*POOL)
+    large.write("bad.py", "culprit = 2\n")
+    large.write("filler.md", "other words in a line\n" * 5000)
+    large.environment[FAULT] = "kill chunking bad.py"
+    large.run(*POOL, code=3)
+    texts = [r["text"] for r in large.rows().values() if r["path"] == "bad.py"]
+    assert texts == ["culprit = 1"]
+
+
+def test_a_small_plan_that_ends_the_run_goes_to_a_worker(project: Project) -> None:
+    project.write("good.py", "def good(): return 1\n")
+    project.write("bad.py", "culprit = 1\n")
+    project.environment[FAULT] = "kill chunking bad.py"
+    assert project.command("run").returncode == -signal.SIGKILL
+    report = project.run(code=3)
+    assert report["files"]["added"] == 1
+    assert [failure["path"] for failure in report["failures"]] == ["bad.py"]
+    del project.environment[FAULT]
+    assert project.run("--retry-failed")["status"] == "updated"
+
+
+def test_a_killed_worker_costs_nothing(large: Project) -> None:
+    run = start(large, "run", "--json", *POOL)
+    seen = psutil.Process(run.pid)
+
+    def workers() -> list[psutil.Process]:
+        found = seen.children(recursive=True)
+        return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+
+    wait_for(workers)[0].kill()
+    output, errors = run.communicate(timeout=120)
+    assert (run.returncode, errors) == (0, "")
+    assert large.command("verify", "--executor", "serial").returncode == 0
