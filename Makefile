@@ -21,6 +21,7 @@ check: .venv/installed-dev
 	$(BIN)/isort --check-only --quiet .
 	$(BIN)/flake8
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/imports.py
 
 format: .venv/installed-dev
 	$(BIN)/isort --quiet .

@@ -750,26 +750,28 @@ def test_the_traps_work(trap: Trap) -> None:
 # An index that comes with the repository
 
 
-@pytest.mark.parametrize(
-    "name", ["manifest.sqlite", "stamp.json", "lock", "milvus.db/x", "note"]
-)
 @pytest.mark.parametrize("where", ["index", "index and disk"])
-def test_a_tracked_state_folder(where: str, name: str, project: Project) -> None:
+def test_a_tracked_state_folder(where: str, project: Project) -> None:
     """What git tracks there came with the repository: nobody can say what it holds."""
     project.write("a.py", "x = 1\n")
     project.run(*SERIAL)
-    file = project.root / ".codx/index" / name
-    if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("from the repository\n")
-    project.git("add", "-f", str(file))
-    project.git("commit", "-qm", "with an index")
-    if where == "index":
-        shutil.rmtree(project.root / ".codx")
+    state, kept = project.root / ".codx", project.root.parent / "kept"
+    shutil.copytree(state, kept, symlinks=True)
     project.write("a.py", "x = 2\n")
-    line = assert_one_line(project.command("run", *SERIAL), 1)
-    assert ".codx/index" in line and "track" in line
-    project.git("rm", "-rq", "--cached", ".codx")
+    for name in ("manifest.sqlite", "stamp.json", "lock", "milvus.db/x", "note"):
+        file = state / "index" / name
+        if not file.exists():
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("from the repository\n")
+        project.git("add", "-f", str(file))
+        project.git("commit", "-qm", f"with an index: {name}")
+        if where == "index":
+            shutil.rmtree(state)
+        line = assert_one_line(project.command("run", *SERIAL), 1)
+        assert ".codx/index" in line and "track" in line
+        project.git("rm", "-rq", "--cached", ".codx")
+        shutil.rmtree(state, ignore_errors=True)
+        shutil.copytree(kept, state, symlinks=True)
     assert project.run(*SERIAL, "--force")["chunks"]["total"] == 1
 
 
