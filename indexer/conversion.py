@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 # Part of the folder's name: raise it when what is converted, or how, changes.
-VERSION = 1
+VERSION = 2
 GRAPH = "model.xml"
 # What an embedder can feed; named as the tokenizers of transformers name them.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
