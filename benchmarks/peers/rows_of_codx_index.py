@@ -1,0 +1,31 @@
+"""What an index of ours holds: rows a path, as JSON.
+
+    python rows_of_codx_index.py STATE MARKER
+
+`marked` counts only rows whose text has the marker in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from indexer.store import serve
+
+
+def main() -> None:
+    state, marker = sys.argv[1:]
+    database = str(Path(state, "milvus.db"))
+    store = serve(database, state, "codx_index", patience=20)
+    store.open()
+    rows = list(store.fetch([key.id for key in store.keys()]))
+    store.close()
+    marked = Counter(row["path"] for row in rows if marker and marker in row["text"])
+    paths = Counter(row["path"] for row in rows)
+    print(json.dumps({"paths": paths, "marked": marked}))
+
+
+if __name__ == "__main__":
+    main()
