@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: run test test-slow check format bench clean
+.PHONY: run test test-slow check format bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
@@ -27,12 +27,17 @@ format: .venv/installed-dev
 	$(BIN)/isort --quiet .
 	$(BIN)/black --quiet .
 
-bench: .venv/installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+bench: .venv/installed-bench
 	$(BIN)/python benchmarks/first_index.py
 	$(BIN)/python benchmarks/updates.py --files 1000,10000
 	$(BIN)/python benchmarks/replay.py . --commits 20
 	$(BIN)/python benchmarks/masking.py
+	$(BIN)/python benchmarks/throughput.py --rounds 1
+	$(BIN)/python benchmarks/executors.py --rounds 1
+
+# Installs the peers into environments of their own, 4 GB.
+bench-peers: .venv/installed-bench
+	$(BIN)/python benchmarks/peers.py
 
 clean:
 	rm -rf .venv .codx build dist *.egg-info
@@ -42,6 +47,10 @@ clean:
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-bench: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

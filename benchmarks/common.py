@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -419,6 +420,12 @@ def headline() -> str:
     found = surroundings()["machine"]
     version = sys.version.split()[0]
     return f"{found['processor'] or found['architecture']}, {found['cpus']} CPUs, Python {version}"
+
+
+def check_plot(path: Path | None) -> None:
+    """Before the work: a plot that is asked for must be possible."""
+    if path is not None and find_spec("matplotlib") is None:
+        raise Unexpected("--plot needs matplotlib: pip install 'codx-index[bench]'")
 
 
 def write_json(path: Path | None, results: object) -> None:

@@ -49,7 +49,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import Unexpected, headline, median, surroundings, write_json
+from common import Unexpected, check_plot, headline, median, surroundings, write_json
 
 from indexer import worker
 from indexer.process import spawn_context
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    check_plot(options.plot)
     if options.job:
         print(json.dumps(measured(Job(**json.loads(options.job)))))
         return

@@ -33,6 +33,7 @@ from common import (
     Indexer,
     Run,
     Unexpected,
+    check_plot,
     clone,
     emptied,
     git,
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--verify-every", type=int, default=0, help="commits; 0: last")
     options = parser.parse_args()
+    check_plot(options.plot)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         indexer = prepared(folder, options.cache_dir, options.jobs)

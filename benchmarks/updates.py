@@ -42,6 +42,7 @@ from common import (
     Run,
     Unexpected,
     Usage,
+    check_plot,
     clone,
     commit_project,
     emptied,
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
+    check_plot(options.plot)
     with tempfile.TemporaryDirectory() as name:
         benchmark(Path(name), options)
 
