@@ -28,6 +28,8 @@ from common import COMMAND, Unexpected, headline
 UNIT = ("-c", "import asyncio")
 LINE = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
 TOP = 4
+# Without bytecode every start would compile; the other is set where our spawning was used.
+NOT_A_USERS = {"PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH"}
 
 # Needed for a conversion, which has a process of its own.
 TORCH = {"torch", "transformers", "sentence_transformers", "scipy", "sklearn", "nncf"}
@@ -96,7 +98,7 @@ def imported(command: Command) -> Counter[str]:
         [*python, *command.arguments],
         capture_output=True,
         text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"},
+        env={k: v for k, v in os.environ.items() if k not in NOT_A_USERS},
     )
     if done.returncode:
         last = (done.stderr.splitlines() or [""])[-1]
