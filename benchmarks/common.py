@@ -127,7 +127,8 @@ def _watch(pid: int) -> tuple[float, float]:
 def _children(pid: int) -> list[int]:
     """Those that run a command of their own: until then, a child's memory is its parent's."""
     command = _read(f"/proc/{pid}/cmdline")
-    children = map(int, _read(f"/proc/{pid}/task/{pid}/children").split())
+    lists = Path(f"/proc/{pid}/task").glob("*/children")  # a list for each thread
+    children = [int(child) for path in lists for child in _read(str(path)).split()]
     return [child for child in children if _read(f"/proc/{child}/cmdline") != command]
 
 
