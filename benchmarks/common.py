@@ -117,19 +117,41 @@ def _watch(pid: int) -> tuple[float, float]:
     try:
         while not select.select([handle], [], [], _POLL)[0]:
             parent = max(parent, _peak_mib(pid))
-            for child in _children(pid):
+            for child in _workers(pid):
                 worker = max(worker, _peak_mib(child))
     finally:
         os.close(handle)
     return parent, worker
 
 
-def _children(pid: int) -> list[int]:
+def _workers(pid: int) -> list[int]:
     """Those that run a command of their own: until then, a child's memory is its parent's."""
     command = _read(f"/proc/{pid}/cmdline")
-    lists = Path(f"/proc/{pid}/task").glob("*/children")  # a list for each thread
-    children = [int(child) for path in lists for child in _read(str(path)).split()]
-    return [child for child in children if _read(f"/proc/{child}/cmdline") != command]
+    return [
+        child for child in _children(pid) if _read(f"/proc/{child}/cmdline") != command
+    ]
+
+
+def _children(pid: int) -> Iterator[int]:
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # a list for each thread
+        yield from map(int, _read(str(path)).split())
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    for child in _children(pid):
+        yield from descendants(child)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, its descendants, and those they waited for."""
+    ticks = 0
+    for one in descendants(pid):
+        # The name of the command, in brackets, may hold spaces. No fields: it has ended.
+        fields = _read(f"/proc/{one}/stat").rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mib(pid: int) -> float:

@@ -49,7 +49,16 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import Unexpected, check_plot, headline, median, surroundings, write_json
+from common import (
+    Unexpected,
+    check_plot,
+    cpu_seconds,
+    descendants,
+    headline,
+    median,
+    surroundings,
+    write_json,
+)
 
 from indexer import worker
 from indexer.process import spawn_context
@@ -578,7 +587,7 @@ def measured(job: Job) -> dict[str, Any]:
     with Loop() as loop, opened(job, loop) as run:
         if not job.is_cold:
             firsts = run(partial(timed, call), [tasks[-1]] * job.workers)
-        cpu, started = cpu_seconds(), time.monotonic()
+        cpu, started = cpu_seconds(os.getpid()), time.monotonic()
         results = run(call, tasks)
         ended = time.monotonic()
         size = size_of(job.kind, tasks)
@@ -587,7 +596,7 @@ def measured(job: Job) -> dict[str, Any]:
             "size": size,
             "rate": size / (ended - started),
             "seconds": ended - (began if job.is_cold else started),
-            "cores": (cpu_seconds() - cpu) / (ended - started),
+            "cores": (cpu_seconds(os.getpid()) - cpu) / (ended - started),
             "mib": peak_mib(),
             "first": min(firsts) - began,
             "ready": max(firsts) - began,
@@ -606,31 +615,14 @@ def version() -> str:
     return f"{number}t{' with its GIL on' if has_gil else ''}"
 
 
-def tree(pid: int | str = "self") -> Iterator[str]:
-    """This process and all below it: of each, its folder in /proc."""
-    yield f"/proc/{pid}"
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from tree(child)
-
-
-def cpu_seconds() -> float:
-    used = 0
-    for folder in tree():
-        # The name of the command, in brackets, may hold spaces.
-        fields = Path(folder, "stat").read_text().rpartition(")")[2].split()
-        used += int(fields[11]) + int(fields[12])
-    return used / os.sysconf("SC_CLK_TCK")
-
-
 def peak_mib() -> float:
-    return sum(map(own_peak_mib, tree()))
+    return sum(map(own_peak_mib, descendants(os.getpid())))
 
 
-def own_peak_mib(folder: str) -> float:
+def own_peak_mib(pid: int) -> float:
     sizes: Counter[str] = Counter()
     for name in ("status", "smaps_rollup"):
-        for line in Path(folder, name).read_text().splitlines():
+        for line in Path(f"/proc/{pid}/{name}").read_text().splitlines():
             key, _, value = line.partition(":")
             if key in ("Pss", "VmHWM", "VmRSS"):
                 sizes[key] = int(value.split()[0])

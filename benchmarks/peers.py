@@ -51,6 +51,7 @@ from common import (
     Indexer,
     Unexpected,
     commit_project,
+    cpu_seconds,
     emptied,
     headline,
     measure,
@@ -571,9 +572,9 @@ class CocoIndex(Peer):
             raise Unexpected(f"{scenario}: the daemon does not stop")
 
     def index(self, scenario: str) -> Sample:
-        before = cpu_of(self._daemon())
+        before = self._daemon_seconds()
         ended = self._ccc("index", self.root)
-        daemon = cpu_of(self._daemon()) - before
+        daemon = self._daemon_seconds() - before
         return Sample(ended.usage.wall, ended.usage.cpu + daemon)
 
     def read(self, marker: str) -> Rows:
@@ -599,6 +600,10 @@ class CocoIndex(Peer):
 
     def _ccc(self, command: str, folder: Path, *arguments: str) -> Ended:
         return self.call(self._bin / "ccc", command, *arguments, folder=folder)
+
+    def _daemon_seconds(self) -> float:
+        pid = self._daemon()
+        return 0.0 if pid is None else cpu_seconds(pid)
 
     def _daemon(self) -> int | None:
         """The process id of the daemon, None while there is none."""
@@ -699,28 +704,6 @@ def constraints() -> list[str]:
     same |= {"sentence-transformers", "tokenizers", "transformers"}
     lines = CONSTRAINTS.read_text().splitlines()
     return [line for line in lines if line.split("==")[0] in same]
-
-
-# ---- A daemon's seconds ----
-
-
-def cpu_of(pid: int | None) -> float:
-    """Seconds of a process, of its descendants, and of those that it waited for."""
-    if pid is None:
-        return 0.0
-    ticks = sum(sum(map(int, stat[11:15])) for stat in stats_of(pid))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def stats_of(pid: int) -> Iterator[list[str]]:
-    """The fields of /proc/PID/stat after the name: of a process and its descendants."""
-    try:
-        yield Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in children.read_text().split():
-                yield from stats_of(int(child))
-    except OSError:  # it has just ended
-        pass
 
 
 # ---- Results ----
