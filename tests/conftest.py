@@ -201,6 +201,11 @@ def make_cache(folder: Path, model_cache: Path) -> Path:
     return folder
 
 
+def project_in(folder: Path, model_cache: Path) -> Project:
+    """A project with a cache of its own, for fixtures that outlive a test."""
+    return Project(folder / "project", make_cache(folder / "cache", model_cache))
+
+
 @contextmanager
 def open_store(project: Project, collection: str = "codx_index") -> Iterator[Store]:
     """The embedded database of an indexed project, held open by this process."""

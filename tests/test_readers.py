@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import Project, make_cache, python_text, start, wait_for
+from conftest import Project, project_in, python_text, start, wait_for
 from test_store import served
 
 from indexer import search as searching
@@ -306,7 +306,7 @@ store.close()
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     folder = tmp_path_factory.mktemp("readers")
-    made = Project(folder / "project", make_cache(folder / "cache", model_cache))
+    made = project_in(folder, model_cache)
     for number in range(3):
         made.write(f"tree{number}.py", python_text(number))
     made.run()

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Project, make_cache, open_store
+from conftest import COMMAND, Project, open_store, project_in
 
 TEXTS = {
     "billing/tax.py": (
@@ -37,7 +37,7 @@ TEXTS = {
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     folder = tmp_path_factory.mktemp("search")
-    made = Project(folder / "project", make_cache(folder / "cache", model_cache))
+    made = project_in(folder, model_cache)
     for name, text in TEXTS.items():
         made.write(name, text)
     assert made.run()["status"] == "updated"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project, make_cache, python_text
+from conftest import Project, project_in, python_text
 
 HEAVY = ["torch", "openvino", "pymilvus", "transformers", "sentence_transformers"]
 HEAVY += [
@@ -50,7 +50,7 @@ finally:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     folder = tmp_path_factory.mktemp("status")
-    made = Project(folder / "project", make_cache(folder / "cache", model_cache))
+    made = project_in(folder, model_cache)
     for number in range(3):
         made.write(f"tree{number}.py", python_text(number))
     made.write("blank.txt", "\n\n")

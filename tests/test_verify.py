@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Project, make_cache, open_store, python_text
+from conftest import Project, open_store, project_in, python_text
 
 from indexer.store import Store, row_id
 
@@ -19,7 +19,7 @@ SERIAL = ("--executor", "serial")  # starts faster than a pool
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     folder = tmp_path_factory.mktemp("verify")
-    made = Project(folder / "project", make_cache(folder / "cache", model_cache))
+    made = project_in(folder, model_cache)
     for number in range(4):
         made.write(f"{number}.py", python_text(number))
     made.run()
