@@ -797,10 +797,10 @@ def _summary(report: Report) -> str:
 
 def _profile(report: Report) -> str:
     """Two tables: the stages, and the slowest files."""
-    seconds = report.seconds
-    total = max(seconds.pop("total"), 1e-9)
     from collections import Counter
 
+    seconds = report.seconds
+    total = max(seconds.pop("total"), 1e-9)
     counts = Counter(span.name for span in report.spans.found)
     lines = [f"{'stage':8}{'seconds':>9}{'of run':>8}{'times':>8}"]
     for stage, spent in seconds.items():

@@ -147,7 +147,7 @@ def choose_backend(
             "CODX_INDEX_BACKEND=openvino runs on the CPU: unset CODX_INDEX_DEVICE"
         )
     if precision == INT8:  # only OpenVINO computes it
-        if SENTENCE_TRANSFORMERS == kind or device == "cuda":
+        if kind == SENTENCE_TRANSFORMERS or device == "cuda":
             raise UsageError(
                 "--precision int8 runs on the CPU with OpenVINO: "
                 "unset CODX_INDEX_BACKEND and CODX_INDEX_DEVICE"

@@ -500,7 +500,14 @@ def connect(uri: str, token: str, name: str) -> Store:
     raise AssertionError("unreachable")
 
 
-def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store:
+def serve(
+    database: str,
+    state_dir: str,
+    name: str,
+    *,
+    patience: float,
+    kind: type[Store] = Store,
+) -> Store:
     """Open the embedded database and serve it on a private Unix socket.
 
     The socket lies in the state folder (0700), so nobody else can connect and nothing
@@ -554,7 +561,7 @@ def serve(database: str, state_dir: str, name: str, *, patience: float) -> Store
         release_folder()
 
     client = MilvusClient(f"unix:{folder}/s:0", dedicated=True)
-    return Store(client, name, database, embedded=True, release=release)
+    return kind(client, name, database, embedded=True, release=release)
 
 
 def _remove_torn_indexes(database: str) -> None:
@@ -587,14 +594,7 @@ def read(database: str, state_dir: str, name: str) -> Store:
         is_at_work = _is_locked(os.path.join(state_dir, "lock"))
         if not is_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
-                opened = serve(database, state_dir, name, patience=0)
-                return _ReadStore(
-                    opened._client,
-                    name,
-                    database,
-                    embedded=True,
-                    release=opened._release,
-                )
+                return serve(database, state_dir, name, patience=0, kind=_ReadStore)
         if now - started > READER_PATIENCE:
             raise LockedError(f"the database {database} is in use by another process")
         time.sleep(random.uniform(0.02, 0.08))

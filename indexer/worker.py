@@ -144,7 +144,10 @@ def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
 def embed_texts(
     texts: Sequence[str], ids: Sequence[bytes] | None = None
 ) -> EmbeddedBatch:
-    """Embed texts, whose tokens are `ids` if they are known. Raises `ModelError` where the model gives no usable vector."""
+    """Embed texts, whose tokens are `ids` if they are known.
+
+    Raises `ModelError` where the model gives no usable vector.
+    """
     reach("embedding", texts)
     if _worker.embedder is None:
         with _worker.spans.span("load"):
