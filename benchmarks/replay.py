@@ -165,7 +165,9 @@ class Census:
         before = len(self._texts)
         entries = tracked(root)
         tree = scan(
-            str(root), max_file_size=DEFAULT_MAX_FILE_SIZE, state_dir=str(root / STATE)
+            str(root),
+            max_file_size=DEFAULT_MAX_FILE_SIZE,
+            own_paths=[str(root / STATE)],
         )
         for file in tree.files:
             blob = (entries[file.path][1], PurePosixPath(file.path).name)

@@ -231,7 +231,7 @@ def described(name: str, root: Path, distinct: int) -> Project:
     """Choose what to change, always the same of the same repository."""
     git(root, "checkout", "--quiet", "-B", "benchmark")
     tree = scan(
-        str(root), max_file_size=DEFAULT_MAX_FILE_SIZE, state_dir=str(root / STATE)
+        str(root), max_file_size=DEFAULT_MAX_FILE_SIZE, own_paths=[str(root / STATE)]
     )
     lines: dict[str, int] = {}  # of each editable file
     indexed = Counter[str]()  # files below each folder

@@ -19,6 +19,11 @@ class Audit:
     records: dict[str, FileRecord]
     stale: dict[str, set[str]]
 
+    def has_rows(self, path: str) -> bool:
+        """Are there any rows of this file, right or wrong?"""
+        record = self.records.get(path)
+        return bool(record and record.chunk_count) or path in self.stale
+
 
 def audit(
     rows: Iterable[RowKey],

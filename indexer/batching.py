@@ -42,6 +42,10 @@ BACKLOG_CHUNKS = 512  # texts a worker that wait in the parent; bounds its memor
 POLL = 0.2  # seconds between two looks at the stop signal
 
 
+Progress = Callable[[float, int, int], None]
+"""Told of work that is done: bytes of source, chunks, files."""
+
+
 @dataclass(slots=True)
 class _OpenFile:
     """A chunked file that waits for the vectors of some of its chunks."""
@@ -53,6 +57,7 @@ class _OpenFile:
     vectors: NDArray[np.float32]
     missing: int
     masked: int
+    tokens: int
     chunk_seconds: float
     embed_seconds: float = 0.0
     has_failed: bool = False
@@ -65,6 +70,8 @@ class Embedding:
     that costs a worker (`TaskError`) is given out again in its smallest parts, so that
     only the file to blame fails. `counts` and `spans` grow while it runs. Raises what else
     a task raises, `ModelError` for instance.
+
+    Once it `is_closing`, no new task begins; once it `should_stop`, none is waited for.
     """
 
     def __init__(
@@ -76,7 +83,9 @@ class Embedding:
         counts: ChunkCounts,
         spans: Spans,
         on_failure: Callable[[str, str, str], None],
-        should_stop: Callable[[], int] = lambda: 0,
+        on_progress: Progress = lambda size, chunks, files: None,
+        should_stop: Callable[[], object] = lambda: False,
+        is_closing: Callable[[], object] = lambda: False,
     ) -> None:
         self._workers = workers
         self._cache = cache
@@ -84,9 +93,11 @@ class Embedding:
         self._counts = counts
         self._spans = spans
         self._on_failure = on_failure
+        self._on_progress = on_progress
         self._generation = 2 * workers.embed_jobs * workers.embed_task
         self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
         self._should_stop = should_stop
+        self._is_closing = is_closing
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}
         self._unsent: dict[Key, Chunk] = {}  # those of the backlog and of the batches
@@ -95,14 +106,19 @@ class Embedding:
         self._waiting: defaultdict[Key, list[tuple[_OpenFile, int]]] = defaultdict(list)
         self._ready: list[EmbeddedFile] = []
 
-    def files(self, changes: Iterable[ChangedFile]) -> Iterator[EmbeddedFile]:
-        """Yield each file once all of its vectors are there; stops early on a signal."""
+    def files(self, changes: Iterable[ChangedFile | None]) -> Iterator[EmbeddedFile]:
+        """Yield each file once all of its vectors are there; stops early on a signal. A None
+        among the changes: there is nothing to take yet."""
         tasks = _chunk_tasks(changes)
         source_open = True
         while not self._should_stop():
-            source_open = source_open and self._submit_chunking(tasks)
-            self._submit_embedding(last=not source_open and not self._chunking)
-            if not self._chunking and not self._embedding:
+            if not self._is_closing():
+                source_open = source_open and self._submit_chunking(tasks)
+                last = not source_open and not self._chunking
+                self._submit_embedding(last=last)
+            elif not self._embedding:
+                break
+            if not self._chunking and not self._embedding and not source_open:
                 break
             self._collect()
             yield from self._take_ready()
@@ -117,6 +133,8 @@ class Embedding:
                 task = next(tasks, None)
             if task is None:
                 return False
+            if not task:
+                break  # not yet
             self._chunk(task)
         return True
 
@@ -207,17 +225,26 @@ class Embedding:
         record = FileRecord(
             change.path, change.stat, change.file_hash, len(file.chunks), file.reason
         )
-        size = len(change.data)
         keys = [key_of(chunk) for chunk in file.chunks]
         known = self._cache.get(keys)
         vectors = np.empty((len(keys), self._dimension), np.float32)
         opened = _OpenFile(
-            record, size, file.language, file.chunks, vectors, 0, file.masked, seconds
+            record,
+            len(change.data),
+            file.language,
+            file.chunks,
+            vectors,
+            0,
+            file.masked,
+            sum(chunk.tokens for chunk in file.chunks),
+            seconds,
         )
+        cached = 0
         for number, (key, chunk) in enumerate(zip(keys, file.chunks, strict=True)):
             if key in known:
                 vectors[number] = known[key]
                 self._counts.cached += 1
+                cached += chunk.tokens
                 continue
             if key not in self._waiting:
                 self._backlog[key] = chunk.tokens
@@ -226,8 +253,14 @@ class Embedding:
                 self._counts.cached += 1
             self._waiting[key].append((opened, number))
             opened.missing += 1
+        self._advance(opened, cached, len(keys) - opened.missing)
         if not opened.missing:
             self._close(opened)
+
+    def _advance(self, file: _OpenFile, tokens: int, chunks: int) -> None:
+        """So many more of its chunks are done; a chunk has its share of the file's bytes."""
+        size = file.size * tokens / file.tokens if file.tokens else file.size
+        self._on_progress(size, chunks, 0)
 
     def _embedded(self, keys: list[Key], batch: worker.EmbeddedBatch) -> None:
         self._spans.found.extend(batch.spans)
@@ -244,10 +277,12 @@ class Embedding:
             for opened, number in waiting:
                 opened.vectors[number] = vector
                 opened.missing -= 1
+                self._advance(opened, opened.chunks[number].tokens, 1)
                 if not opened.missing and not opened.has_failed:
                     self._close(opened)
 
     def _close(self, file: _OpenFile) -> None:
+        self._on_progress(0, 0, 1)
         self._ready.append(
             EmbeddedFile(
                 file.record,
@@ -297,15 +332,20 @@ def _chunked_alone(change: ChangedFile, executor: Executor) -> ChunkedFile:
         return ChunkedFile(change.path, "", (), error=str(error))
 
 
-def _chunk_tasks(changes: Iterable[ChangedFile]) -> Iterator[list[ChangedFile]]:
-    """Group small files, so that a task is worth its way to a worker."""
+def _chunk_tasks(
+    changes: Iterable[ChangedFile | None],
+) -> Iterator[list[ChangedFile]]:
+    """Group small files, so that a task is worth its way to a worker. An empty task: there
+    is none yet."""
     task: list[ChangedFile] = []
     size, limit = 0, FIRST_TASK_BYTES
     for change in changes:
-        if (
-            task and len(change.data) >= CHUNK_TASK_BYTES
-        ):  # does not wait for a large one
+        if change is None:
             yield task
+            task, size = [], 0
+            continue
+        if task and len(change.data) >= CHUNK_TASK_BYTES:
+            yield task  # does not wait for a large one
             task, size = [], 0
         task.append(change)
         size += len(change.data)

@@ -92,6 +92,27 @@ def chunk_text(
     return list(_within(list(cutter.drafts()), tokenizer, max_tokens))
 
 
+def definitions(text: str, language: str | None) -> list[tuple[str, int, int]]:
+    """The definitions in a text, in the order of their lines: dotted symbol, first and last
+    line, both 1-based and inclusive, without the comments before it. Clauses and overloads
+    that follow each other are one.
+
+    `language` as in `chunk_text`; [] without syntax.
+    """
+    lines = text.split("\n")
+    rows = [row for row, line in enumerate(lines) if line.strip()]
+    source = text.encode()
+    if not language or not (root := _parse(source, language)):
+        return []
+    outline = _Outline(lines, rows)
+    outline.read(root, source, language)
+    found = zip(outline.symbols[1:], outline.extents[1:], strict=True)
+    return sorted(
+        ((symbol, first + 1, last + 1) for symbol, (first, last) in found),
+        key=lambda one: (one[1], -one[2]),
+    )
+
+
 # ---- Syntax ----
 
 
@@ -100,11 +121,13 @@ class _Outline:
 
     `crossed[i]` counts the syntax nodes, and `opened[i]` the definitions, that a cut before
     line i would go through. `owner[i]` is the innermost definition of line i: an index into
-    `symbols`, `parents` and `levels`, where 0 stands for the file itself.
+    `symbols`, `parents`, `levels` and `extents` (first and last row of the file, without
+    what is written before), where 0 stands for the file itself.
     """
 
     def __init__(self, lines: Sequence[str], rows: Sequence[int]) -> None:
         self.symbols, self.parents, self.levels = [""], [0], [0]
+        self.extents = [(0, len(lines) - 1)]
         self.owner = [0] * len(rows)
         self.crossed = [0] * (len(rows) + 1)
         self.opened = [0] * (len(rows) + 1)
@@ -128,6 +151,7 @@ class _Outline:
                     is_same = name == named_before
                     inner = scope_before if is_same else self._define(scope, name)
                     named_before, scope_before = name, inner
+                    self._extend(inner, child)
                     self._own(inner, start, end)
                     _raise(self.opened, start, end)
                 _raise(self.crossed, start, end)
@@ -179,6 +203,13 @@ class _Outline:
         self.parents.append(parent)
         self.levels.append(self.levels[parent] + 1)
         return len(self.symbols) - 1
+
+    def _extend(self, scope: int, node: Node) -> None:
+        last = _last_row(node.start_point, node.end_point)
+        if scope == len(self.extents):
+            self.extents.append((node.start_point.row, last))
+        else:
+            self.extents[scope] = (self.extents[scope][0], last)
 
     def _own(self, scope: int, start: int, end: int) -> None:
         # A line that a sibling has a part of already belongs to what holds both.

@@ -3,239 +3,74 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from indexer import __version__
-from indexer.config import (
-    AUTO,
-    DEFAULT_CACHE_SIZE,
-    DEFAULT_MAX_FILE_SIZE,
-    DEFAULT_TASK_TIMEOUT,
-    EXECUTORS,
-    MASK_SECRETS,
-    PRECISIONS,
-    SECRETS,
-    Settings,
-    check_collection,
-    check_uri,
-    project_folder,
-)
+from indexer.config import Settings, project_folder
 from indexer.errors import CacheError, CodxIndexError, Stopped, UsageError
+from indexer.options import (
+    Duration,
+    F,
+    ProjectCommand,
+    SearchCommand,
+    cache_dir_option,
+    cache_folder,
+    cache_size_option,
+    given_arguments,
+    hook_options,
+    json_option,
+    log_format_option,
+    make_settings,
+    option,
+    path_argument,
+    place_options,
+    selected,
+    settings_of,
+    tree_options,
+    trust_option,
+    verbose_option,
+    work_options,
+)
+from indexer.terminal import (
+    Bars,
+    Signals,
+    behind,
+    cache_line,
+    count_text,
+    differences_dict,
+    entries_text,
+    hit_lines,
+    log,
+    plan_dict,
+    print_differences,
+    print_failures,
+    print_json,
+    print_plan,
+    print_settings,
+    print_status,
+    printable,
+    profile_table,
+    result_line,
+    shown,
+    size_text,
+    summary,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
 
-    from tqdm import tqdm
-
-    from indexer.cache_admin import CacheFile
+    from indexer.pool import Workshop
     from indexer.report import Report
-    from indexer.search import Hit
-    from indexer.status import Plan
     from indexer.verify import Difference
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-SHOWN_FAILURES = 20
-SHOWN_FILES = 10
-SHOWN_DIFFERENCES = 50
-SHOWN_LINES = 4
-
-
-# --- options ---------------------------------------------------------------------------
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes, with an optional unit: 500k, 2MiB."""
-
-    name = "size"
-    _units = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        number = str(value).lower().removesuffix("b").removesuffix("i")
-        unit = number[-1:] if number[-1:].isalpha() else ""
-        try:
-            size = int(float(number.removesuffix(unit)) * self._units[unit])
-        except (KeyError, ValueError, OverflowError):
-            size = -1
-        if size < 0:
-            self.fail(f"{value!r} is not a size like 500k or 2MiB", param, ctx)
-        return size
-
-
-def option(name: str, **attributes: Any) -> Callable[[F], F]:
-    """A click option that can also be set as CODX_INDEX_<NAME>."""
-    main = name.partition("/")[0].strip("-")
-    variable = "CODX_INDEX_" + main.replace("-", "_").upper()
-    names = [name, *attributes.pop("also", ())]
-    return click.option(*names, envvar=variable, show_envvar=True, **attributes)
-
-
-def path_argument(function: F) -> F:
-    """The project's folder, the current one by default."""
-    # What is wrong with a path is for project_folder to say.
-    kind = click.Path(readable=False)
-    return click.argument("path", default=".", type=kind)(function)
-
-
-cache_dir_option = option(
-    "--cache-dir",
-    default="",
-    type=click.Path(readable=False),
-    help="Folder of the embedding cache and of converted models, shared by all "
-    "projects.  [default: the platform's user cache folder]",
-)
-cache_size_option = option(
-    "--cache-size",
-    default=DEFAULT_CACHE_SIZE,
-    type=Size(),
-    help="Bound of the embedding cache; what was not used for the longest time goes "
-    "first. 0: no cache.  [default: 2GiB]",
-)
-
-
-def place_options(function: F) -> F:
-    """Options that say which index is meant."""
-    for decorate in (
-        cache_dir_option,
-        option(
-            "--model",
-            default=DEFAULT_MODEL,
-            show_default=True,
-            help="Any sentence-transformers model, or the path of a local one (./folder).",
-        ),
-        option(
-            "--precision",
-            default=AUTO,
-            show_default=True,
-            type=click.Choice(PRECISIONS),
-            help="How the model computes: auto is bf16 where the CPU has it, else f32; int8 "
-            "is faster and less exact, and needs the extra codx-index[int8].",
-        ),
-        option(
-            "--collection",
-            default="",
-            help="Name of the collection.  [default: from the project's folder]",
-        ),
-        option(
-            "--token",
-            default="",
-            help="Token of the Milvus server; safer in the variable than here.",
-        ),
-        option(
-            "--uri",
-            default="",
-            help="Milvus to write to: http(s)://host:port, or a local path ending in "
-            ".db.  [default: the embedded database in PATH/.codx/index]",
-        ),
-    ):
-        function = decorate(function)
-    return function
-
-
-def tree_options(function: F) -> F:
-    """Options that say what of the tree belongs to the index."""
-    for decorate in (
-        option(
-            "--secrets",
-            default=MASK_SECRETS,
-            show_default=True,
-            type=click.Choice(SECRETS),
-            help="What to do about credentials in the text of a file: mask each, leave out "
-            "the file, or nothing.",
-        ),
-        option(
-            "--include-secrets",
-            is_flag=True,
-            help="Index files that are left out for their name, such as .env or id_rsa.",
-        ),
-        option(
-            "--recurse-submodules/--no-recurse-submodules",
-            default=True,
-            show_default=True,
-            help="Index the files of git submodules that are checked out.",
-        ),
-        option(
-            "--max-file-size",
-            default=DEFAULT_MAX_FILE_SIZE,
-            type=Size(),
-            help="Skip larger files; 500k, 2MiB.  [default: 1MiB]",
-        ),
-    ):
-        function = decorate(function)
-    return function
-
-
-def work_options(function: F) -> F:
-    """Options that say how the CPU-bound work is done."""
-    for decorate in (
-        cache_size_option,
-        option(
-            "--task-timeout",
-            default=DEFAULT_TASK_TIMEOUT,
-            show_default=True,
-            type=click.FloatRange(min=0),
-            help="Seconds that a worker has for one task before it is stopped and the file "
-            "to blame fails; 0: no limit.",
-        ),
-        option(
-            "--executor",
-            default="process",
-            show_default=True,
-            type=click.Choice(EXECUTORS),
-            help="What runs chunking and embedding.",
-        ),
-        option(
-            "--jobs",
-            also=("-j",),
-            default=0,
-            type=click.IntRange(0, 1024),
-            help="Number of workers.  [default: the CPUs this process may use]",
-        ),
-    ):
-        function = decorate(function)
-    return function
-
-
-json_option = option(
-    "--json", also=("as_json",), is_flag=True, help="Print one JSON object."
-)
-verbose_option = option(
-    "--verbose", also=("-v",), is_flag=True, help="Say more, on stderr."
-)
-
-
-def _cache_folder(cache_dir: str) -> str:
-    if not cache_dir:
-        import platformdirs
-
-        cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
-    return os.path.abspath(os.path.expanduser(cache_dir))
-
-
-def _settings(path: str, *, cache_dir: str, uri: str, **others: Any) -> Settings:
-    return Settings(
-        project=project_folder(path),
-        cache_dir=_cache_folder(cache_dir),
-        uri=check_uri(uri),
-        collection=check_collection(others.pop("collection")),
-        **others,
-    )
 
 
 # --- commands --------------------------------------------------------------------------
@@ -243,29 +78,83 @@ def _settings(path: str, *, cache_dir: str, uri: str, **others: Any) -> Settings
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every option can also be set in the environment, as shown in its help.",
+    epilog="Every option can also be set in the environment, as shown in its help, and most "
+    "in a file of the project: see codx-index init.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="codx-index")
 def cli() -> None:
     """Make a Milvus collection equal to a source tree, and search it."""
 
 
-@cli.command()
+def run_options(function: F) -> F:
+    """The options of `run` that `run-all` has as well."""
+    for decorate in (
+        log_format_option,
+        verbose_option,
+        option("--quiet", also=("-q",), is_flag=True, help="Print nothing but errors."),
+        json_option,
+        option(
+            "--max-seconds",
+            default=0,
+            type=Duration(),
+            help="Stop in time to end within about this time, and exit with 4 if work is "
+            "left; 0: no limit.",
+        ),
+        option(
+            "--settle",
+            default=0,
+            type=Duration(),
+            help="Leave for later the files that changed less than this time ago.",
+        ),
+        option(
+            "--changed-within",
+            default=0,
+            type=Duration(),
+            help="Leave for later the files that changed longer than this time ago.",
+        ),
+        option(
+            "--wait",
+            default=0,
+            type=Duration(),
+            help="Time to wait for another run on this index.  [default: exit 75 at once]",
+        ),
+        option(
+            "--retry-failed",
+            is_flag=True,
+            help="Try again the files that failed before and have not changed since.",
+        ),
+        option("--force", is_flag=True, help="Index every file again, changed or not."),
+        hook_options,
+        work_options,
+        tree_options,
+        place_options,
+        trust_option,
+    ):
+        function = decorate(function)
+    return function
+
+
+@cli.command(cls=ProjectCommand)
 @path_argument
-@place_options
-@tree_options
-@work_options
-@option("--force", is_flag=True, help="Index every file again, changed or not.")
+@run_options
 @option(
-    "--retry-failed",
-    is_flag=True,
-    help="Try again the files that failed before and have not changed since.",
+    "--file",
+    also=("files",),
+    multiple=True,
+    type=click.Path(readable=False),
+    help="Index this file or folder alone, and leave the rest as it is (repeatable).",
 )
 @option(
-    "--wait",
-    default=0,
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for another run on this index.  [default: exit 75 at once]",
+    "--files-from",
+    default="",
+    type=click.Path(readable=False),
+    help="The same, for each path that stands in a line of this file; - is stdin.",
+)
+@option(
+    "--null",
+    also=("-z",),
+    is_flag=True,
+    help="The paths of --files-from end with a NUL instead of a line break.",
 )
 @option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
 @option("--profile", is_flag=True, help="Print where the time went, file by file too.")
@@ -277,17 +166,18 @@ def cli() -> None:
     help="Write a timeline of every stage and worker to FILE, in the Chrome trace format "
     "(https://ui.perfetto.dev opens it).",
 )
-@json_option
-@option("--quiet", also=("-q",), is_flag=True, help="Print nothing but errors.")
-@verbose_option
 def run(
     path: str,
+    files: tuple[str, ...],
+    files_from: str,
+    null: bool,
     dry_run: bool,
     profile: bool,
     trace: str,
     as_json: bool,
     quiet: bool,
-    verbose: bool,
+    verbose: int,
+    log_format: str,
     **options: Any,
 ) -> int:
     """Make the index of the project in PATH equal to its files.
@@ -297,10 +187,11 @@ def run(
 
     \b
     Exit codes:
-      0   the index equals the tree
+      0   the index equals the tree, but for what was left for later (said)
       1   failed; the message says why
       2   wrong usage
-      3   done, but some files could not be indexed (listed)
+      3   done, but some files could not be indexed, or a hook failed (listed)
+      4   stopped by --max-seconds; run again to go on
       69  Milvus cannot be reached
       75  another run is at work on this index
       128+n  stopped by signal n (130: ctrl-C); what was done is kept
@@ -308,34 +199,154 @@ def run(
     from indexer.report import Report
 
     report = Report()
-    with _reporting(report, as_json=as_json, verbose=verbose), _traced(trace, report):
-        settings = _settings(path, **options)
+    with _reporting(report, as_json, verbose, log_format):
+        outlets = Outlets.take(options)
+        if as_json and outlets.events == "-":
+            raise UsageError("--json and --events - both want stdout: give one a file")
+        settings = make_settings(path, **options, own_files=outlets.files)
+        settings = _select(settings, files, files_from, null)
         _place(report, settings)
         if dry_run:
-            from indexer.status import plan
-
-            planned = plan(settings, report)
-            report.status = "unchanged" if planned.is_empty else "updated"
-            report.status = "partial" if report.failures else report.status
-            if as_json:
-                _print_json(
-                    {**report.as_dict(), "dry_run": True, **_plan_dict(planned)}
-                )
-            elif not quiet:
-                _print_plan(planned)
-                click.echo(_behind(planned) or "nothing to do")
-            _print_failures(report)
-            return report.exit_code
-        _run(settings, report, quiet=quiet or as_json, verbose=verbose)
+            return _dry_run(settings, report, as_json=as_json, quiet=quiet)
+        is_quiet = quiet or as_json
+        with outlets.open(report, is_quiet), _traced(trace, report):
+            _run(settings, report, quiet=is_quiet)
         if as_json:
             about = {"profile": report.profile()} if profile else {}
-            _print_json({**report.as_dict(), **about})
+            print_json({**report.as_dict(), **about})
         elif not quiet:
-            click.echo(_summary(report))
+            # Where stdout has the events, nothing else belongs there.
+            click.echo(summary(report), err=outlets.events == "-")
             if profile:
-                click.echo(_profile(report))
-        _print_failures(report)
+                click.echo(profile_table(report), err=outlets.events == "-")
+        print_failures(report)
     return report.exit_code
+
+
+def _select(
+    settings: Settings, files: tuple[str, ...], files_from: str, null: bool
+) -> Settings:
+    """The settings for the files that were named, or for all."""
+    if not files and not files_from:
+        if null:
+            raise UsageError(
+                "-z is about the paths of --files-from, which is not given"
+            )
+        return settings
+    listed = _listed(files_from, null) if files_from else []
+    only, named = selected(settings.project, files, listed)
+    return replace(settings, only=only, named=named)
+
+
+def _listed(source: str, null: bool) -> list[str]:
+    """The paths in a file, or on stdin, one a line or each with a NUL behind it."""
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read() if sys.stdin else b""
+        else:
+            with open(source, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+    paths = data.split(b"\0") if null else data.splitlines()
+    return [os.fsdecode(path) for path in paths if path]
+
+
+def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:
+    from indexer.status import plan
+
+    planned = plan(settings, report)
+    report.status = "unchanged" if planned.is_empty else "updated"
+    report.status = "partial" if report.failures else report.status
+    if as_json:
+        print_json({**report.as_dict(), "dry_run": True, **plan_dict(planned)})
+    elif not quiet:
+        print_plan(planned)
+        click.echo(behind(planned) or "nothing to do")
+    print_failures(report)
+    return report.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where a run is told of, besides the terminal. "" is nowhere."""
+
+    events: str
+    webhook: str
+    metrics: str
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> Outlets:
+        """The options about them, taken out. Raises `UsageError`."""
+        events, webhook = options.pop("events"), options.pop("webhook")
+        if events or webhook:
+            from indexer.hooks.events import check_stream, check_webhook
+
+            events = check_stream(events) if events else ""
+            webhook = check_webhook(webhook) if webhook else ""
+        return cls(events, webhook, options.pop("metrics"))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are written."""
+        is_file = self.events not in ("", "-") and not self.events.startswith("fd:")
+        names = (self.events if is_file else "", self.metrics)
+        return tuple(os.path.abspath(name) for name in names if name)
+
+    @contextmanager
+    def open(self, report: Report, quiet: bool) -> Iterator[None]:
+        """Tell of the block, and of its end, whatever it is. None of this fails a run."""
+        with ExitStack() as stack:
+            if log.verbosity > 1:
+                report.listeners.append(log.debug)
+            if self.events or self.webhook:
+                stack.enter_context(self._telling(report, quiet))
+            if self.metrics or os.environ.get("GITHUB_STEP_SUMMARY"):
+                stack.enter_context(self._summing_up(report))
+            with _recorded(report):
+                yield
+
+    @contextmanager
+    def _telling(self, report: Report, quiet: bool) -> Iterator[None]:
+        from indexer.hooks.events import Events
+        from indexer.hooks.loop import HookLoop
+
+        secret = os.environ.get("CODX_INDEX_WEBHOOK_SECRET", "")
+        with HookLoop() as loop:
+            events = Events(self.events, self.webhook, secret, loop)
+            report.events = events.counts
+            report.listeners.append(events.emit)
+            report.tell(
+                "run-started",
+                project=shown(report.project),
+                collection=report.collection,
+                uri=report.uri,
+                codx_index=__version__,
+            )
+            try:
+                yield
+            finally:
+                report.tell("run-finished", report=report.as_dict())
+                events.close()
+                for problem in [] if quiet else events.problems:
+                    log.warn(problem)
+
+    @contextmanager
+    def _summing_up(self, report: Report) -> Iterator[None]:
+        from indexer.summaries import append_markdown, write_metrics
+
+        try:
+            yield
+        finally:
+            for write, path in (
+                (write_metrics, self.metrics),
+                (append_markdown, os.environ.get("GITHUB_STEP_SUMMARY", "")),
+            ):
+                try:
+                    if path:
+                        write(path, report)
+                except OSError as error:
+                    log.warn(f"cannot write {path}: {error.strerror}")
 
 
 @contextmanager
@@ -365,27 +376,131 @@ def _run(
     report: Report,
     *,
     quiet: bool,
-    verbose: bool,
     doubted: Set[str] = frozenset(),
+) -> None:
+    report.spans.begin("start")
+    with Bars(quiet=quiet) as bars, Signals() as signals:
+        _run_with(settings, report, bars, signals, doubted)
+
+
+def _run_with(
+    settings: Settings,
+    report: Report,
+    bars: Bars,
+    signals: Signals,
+    doubted: Set[str] = frozenset(),
+    workshop: Workshop | None = None,
 ) -> None:
     from indexer.report import RUN
     from indexer.stamp import is_unchanged
 
-    report.spans.begin("start")
-    with (
-        Bars(quiet=quiet, verbose=verbose) as bars,
-        _Signals() as signals,
-        report.spans.span(RUN),
-    ):
-        if settings.force or doubted or not is_unchanged(settings, report):
+    with report.spans.span(RUN):
+        has_all = not (settings.force or doubted) and settings.only is None
+        if not has_all or not is_unchanged(settings, report):
             from indexer.pipeline import run as run_pipeline
 
-            run_pipeline(settings, report, bars, signals, doubted)
+            run_pipeline(settings, report, bars, signals, doubted, workshop)
 
 
-@cli.command()
+@cli.command("run-all")
+@click.argument("roots", nargs=-1, required=True, type=click.Path(readable=False))
+@run_options
+@option(
+    "--parallel",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many projects are worked on at the same time.",
+)
+@option("--no-backoff", is_flag=True, help="Try again those that failed a moment ago.")
+@click.pass_context
+def run_all(
+    context: click.Context,
+    /,
+    roots: tuple[str, ...],
+    parallel: int,
+    no_backoff: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    log_format: str,
+    **options: Any,
+) -> int:
+    """Run for each project at or below the ROOTS that is watched.
+
+    A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json in
+    which watching is true. The options count for all of them. One that fails does not stop
+    the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds.
+
+    \b
+    Exit codes:
+      0   every index equals its tree
+      1   a project failed
+      3   a project could not be indexed in all, or is left alone for now
+      4   stopped by --max-seconds; run again to go on
+      75  another run is at work on a project
+      128+n  stopped by signal n
+    """
+    from indexer.report import Report
+
+    report = Report()
+    with _reporting(report, as_json, verbose, log_format):
+        from indexer.run_all import Result, combined, run_projects, watched_projects
+
+        started = time.monotonic()
+        backoff = None if no_backoff else cache_folder(options["cache_dir"])
+        arguments = given_arguments(context, but={"parallel", "no_backoff", "as_json"})
+
+        def run_one(folder: str, workshop: Workshop) -> Report:
+            return _run_one(folder, arguments, signals, workshop)
+
+        def tell(result: Result) -> None:
+            if not quiet and not as_json:
+                click.echo(f"{shown(result.project)}: {result_line(result)}")
+            if result.report:
+                print_failures(result.report, result.project)
+
+        projects = watched_projects([project_folder(root) for root in roots])
+        with Signals() as signals, signals.deferred():
+            results = run_projects(
+                projects, run_one, tell, parallel, backoff, lambda: signals.received
+            )
+        total = combined(results, signals.received, time.monotonic() - started)
+        if as_json:
+            print_json(total)
+    return int(total["exit_code"])
+
+
+def _run_one(
+    folder: str, arguments: list[str], signals: Signals, workshop: Workshop
+) -> Report:
+    """One project of many; what becomes of it stands in the report."""
+    from indexer.report import Report
+
+    report = Report(project=folder)
+    with suppress(_Ended), _recorded(report):
+        try:
+            context = run.make_context("run", [*arguments, "--", folder])
+        except click.ClickException as error:
+            raise UsageError(error.format_message()) from error
+        options = context.params
+        for name in (
+            "path files files_from null dry_run profile trace as_json quiet verbose log_format"
+        ).split():
+            options.pop(name)
+        with context.scope():
+            outlets = Outlets.take(options)
+            settings = make_settings(folder, **options, own_files=outlets.files)
+        _place(report, settings)
+        with outlets.open(report, quiet=False), Bars(quiet=True) as bars:
+            _run_with(settings, report, bars, signals, workshop=workshop)
+    return report
+
+
+@cli.command(cls=SearchCommand)
 @click.argument("query")
 @path_argument
+@trust_option
 @place_options
 @option(
     "--limit",
@@ -398,65 +513,78 @@ def _run(
 @json_option
 @verbose_option
 def search(
-    query: str, path: str, limit: int, as_json: bool, verbose: bool, **options: Any
+    query: str,
+    path: str,
+    limit: int,
+    as_json: bool,
+    verbose: int,
+    **options: Any,
 ) -> int:
     """Find the chunks of the project in PATH that are nearest in meaning to QUERY."""
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=as_json, verbose=verbose):
+    with _reporting(Report(), as_json, verbose):
         from indexer.search import indexed_project
         from indexer.search import search as find
 
         if not query.strip():
             raise click.UsageError("the query is empty: say what to look for")
-        settings = _settings(indexed_project(project_folder(path)), **options)
+        settings = make_settings(indexed_project(project_folder(path)), **options)
         hits = find(settings, query, limit)
         if as_json:
-            _print_json({"query": query, "hits": [asdict(hit) for hit in hits]})
+            print_json({"query": query, "hits": [asdict(hit) for hit in hits]})
         else:
-            click.echo("\n\n".join(_hit(hit) for hit in hits) or "no hits")
+            click.echo("\n\n".join(hit_lines(hit) for hit in hits) or "no hits")
     return 0
 
 
-@cli.command()
+@cli.command(cls=ProjectCommand)
 @path_argument
+@trust_option
 @place_options
 @tree_options
 @option("--check", is_flag=True, help="Exit 1 when the index is not up to date.")
 @json_option
 @verbose_option
-def status(path: str, check: bool, as_json: bool, verbose: bool, **options: Any) -> int:
+def status(
+    path: str,
+    check: bool,
+    as_json: bool,
+    verbose: int,
+    **options: Any,
+) -> int:
     """Say what a run would do, how big the index is, and which model it uses."""
     from indexer.report import Report
 
     report = Report()
-    with _reporting(report, as_json=as_json, verbose=verbose):
+    with _reporting(report, as_json, verbose):
         from indexer.status import plan
 
-        settings = _settings(path, **options)
+        settings = make_settings(path, **options)
         _place(report, settings)
         planned = plan(settings, report)
         current = planned.is_empty and not report.failures
         report.status = "unchanged" if current else "updated"
         if as_json:
-            _print_json(
+            print_json(
                 {
                     **report.as_dict(),
                     "exit_code": int(check and not current),
                     "up_to_date": current,
                     "model": planned.identity.backend.model.name,
                     "indexed_files": planned.indexed_files,
-                    **_plan_dict(planned),
+                    **plan_dict(planned),
                 }
             )
         else:
-            _print_status(report, planned)
-        _print_failures(report)
+            print_status(report, planned)
+        print_failures(report)
     return int(check and not current)
 
 
-@cli.command()
+@cli.command(cls=ProjectCommand)
 @path_argument
+@trust_option
 @place_options
 @tree_options
 @work_options
@@ -468,7 +596,11 @@ def status(path: str, check: bool, as_json: bool, verbose: bool, **options: Any)
 @json_option
 @verbose_option
 def verify(
-    path: str, repair: bool, as_json: bool, verbose: bool, **options: Any
+    path: str,
+    repair: bool,
+    as_json: bool,
+    verbose: int,
+    **options: Any,
 ) -> int:
     """Compare every row of the collection with what its file gives now.
 
@@ -478,35 +610,35 @@ def verify(
     from indexer.report import Report
 
     report = Report()
-    with _reporting(report, as_json=as_json, verbose=verbose):
+    with _reporting(report, as_json, verbose):
         from indexer.verify import verify as find_differences
 
-        settings = _settings(path, **options)
+        settings = make_settings(path, **options)
         _place(report, settings)
         differences = find_differences(settings, report)
         if repair and differences:
             return _repair(settings, differences, as_json=as_json, verbose=verbose)
         report.status = "failed" if differences else "unchanged"
         if as_json:
-            found = _differences_dict(differences)
-            _print_json({**report.as_dict(), "differences": found})
+            found = differences_dict(differences)
+            print_json({**report.as_dict(), "differences": found})
         elif differences:
-            _print_differences(differences)
+            print_differences(differences)
             click.echo(
-                f"the index differs from the tree in {_count(len(differences), 'place')}: "
+                f"the index differs from the tree in {count_text(len(differences), 'place')}: "
                 "codx-index verify --repair rewrites what does",
                 err=True,
             )
         else:
             click.echo(
-                f"verified: {_count(report.chunks.total, 'row')} of "
-                f"{_count(report.files.unchanged, 'file')} equal the tree"
+                f"verified: {count_text(report.chunks.total, 'row')} of "
+                f"{count_text(report.files.unchanged, 'file')} equal the tree"
             )
     return report.exit_code
 
 
 def _repair(
-    settings: Settings, differences: list[Difference], *, as_json: bool, verbose: bool
+    settings: Settings, differences: list[Difference], *, as_json: bool, verbose: int
 ) -> int:
     """Run with the differing files in doubt, then look again."""
     from indexer.report import Report
@@ -514,41 +646,90 @@ def _repair(
 
     report = Report()
     _place(report, settings)
-    with _reporting(report, as_json=as_json, verbose=verbose):
+    with _reporting(report, as_json, verbose):
         doubted = {difference.path for difference in differences}
-        _run(settings, report, quiet=as_json, verbose=verbose, doubted=doubted)
+        _run(settings, report, quiet=as_json, doubted=doubted)
         left = [] if report.exit_code else find_differences(settings, Report())
         if left:
             report.status = "failed"
-            report.error = f"{_shown(left[0].path)}: {left[0].problem}, still"
+            report.error = f"{shown(left[0].path)}: {left[0].problem}, still"
         if as_json:
-            found = _differences_dict(differences)
-            _print_json({**report.as_dict(), "differences": found})
+            found = differences_dict(differences)
+            print_json({**report.as_dict(), "differences": found})
         else:
-            _print_differences(differences)
-            click.echo(f"repaired; {_summary(report)}" if not left else report.error)
-        _print_failures(report)
+            print_differences(differences)
+            click.echo(f"repaired; {summary(report)}" if not left else report.error)
+        print_failures(report)
     return report.exit_code
 
 
-@cli.command()
+@cli.command(cls=ProjectCommand)
 @path_argument
+@trust_option
 @place_options
 @option("--yes", also=("-y",), is_flag=True, help="Do not ask.")
 @verbose_option
-def clear(path: str, yes: bool, verbose: bool, **options: Any) -> int:
+def clear(path: str, yes: bool, verbose: int, **options: Any) -> int:
     """Remove the index of the project in PATH: its collection and its state."""
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=False, verbose=verbose):
+    with _reporting(Report(), False, verbose):
         from indexer.index import clear as clear_index
 
-        settings = _settings(path, **options)
-        question = f"Remove {settings.collection_name} at {_shown(settings.address)}?"
+        settings = make_settings(path, **options)
+        question = f"Remove {settings.collection_name} at {shown(settings.address)}?"
         if not yes and not click.confirm(question, err=True):
             return 1
         removed = clear_index(settings)
         click.echo("removed" if removed else "there was no index")
+    return 0
+
+
+@cli.command()
+@click.argument("path", default=".", type=click.Path(readable=False))
+@option("--force", is_flag=True, help="Write over a file that is there.")
+def init(path: str, force: bool) -> int:
+    """Write a codx-index.toml with every setting, commented out, to the folder PATH."""
+    from indexer.report import Report
+
+    with _reporting(Report(), False, 0):
+        from indexer.project_template import TEMPLATE
+        from indexer.projects import OWN_FILE
+
+        name = os.path.join(project_folder(path), OWN_FILE)
+        try:
+            with open(name, "w" if force else "x", encoding="utf-8") as file:
+                file.write(TEMPLATE)
+                os.fchmod(file.fileno(), 0o644)  # nothing in it is a secret
+        except FileExistsError:
+            raise UsageError(
+                f"{name} is there already (--force writes over it)"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"cannot write {name}: {error.strerror}") from error
+        click.echo(f"wrote {shown(name)}")
+    return 0
+
+
+@cli.group("config")
+def config_group() -> None:
+    """Look at the settings of a project."""
+
+
+@config_group.command("show")
+@path_argument
+@json_option
+@verbose_option
+def config_show(path: str, as_json: bool, verbose: int) -> int:
+    """Print each setting that a run in PATH would have, and where it comes from."""
+    from indexer.report import Report
+
+    with _reporting(Report(), as_json, verbose):
+        found = list(settings_of(run, project_folder(path)))
+        if as_json:
+            print_json({"settings": {one.name: asdict(one) for one in found}})
+        else:
+            print_settings(found)
     return 0
 
 
@@ -562,18 +743,18 @@ def cache_group() -> None:
 @cache_size_option
 @json_option
 @verbose_option
-def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: bool) -> int:
+def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big, and what is in it."""
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=as_json, verbose=verbose):
+    with _reporting(Report(), as_json, verbose):
         from indexer.cache_admin import cache_bytes, describe
         from indexer.paths import escape_path
 
-        folder = _cache_folder(cache_dir)
+        folder = cache_folder(cache_dir)
         size, files = cache_bytes(folder), describe(folder)
         if as_json:
-            _print_json(
+            print_json(
                 {
                     "folder": escape_path(folder),
                     "bytes": size,
@@ -582,10 +763,10 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: bool) ->
                 }
             )
         else:
-            click.echo(f"{'folder':<8}{_shown(folder)}")
-            click.echo(f"{'size':<8}{_size(size)} of {_size(cache_size)}")
+            click.echo(f"{'folder':<8}{shown(folder)}")
+            click.echo(f"{'size':<8}{size_text(size)} of {size_text(cache_size)}")
             for file in files:
-                click.echo(_cache_line(file))
+                click.echo(cache_line(file))
     return 0
 
 
@@ -593,20 +774,20 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: bool) ->
 @cache_dir_option
 @cache_size_option
 @verbose_option
-def cache_prune(cache_dir: str, cache_size: int, verbose: bool) -> int:
+def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     """Bring the cache under its size now, as each run does at its end.
 
     What was not used for the longest time goes first; with size 0, everything does.
     """
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=False, verbose=verbose):
+    with _reporting(Report(), False, verbose):
         from indexer.cache_admin import prune
 
-        pruned = prune(_cache_folder(cache_dir), cache_size)
+        pruned = prune(cache_folder(cache_dir), cache_size)
         click.echo(
-            f"removed {_entries(pruned.entries)}, {_size(pruned.bytes)}; "
-            f"now {_size(pruned.bytes_left)} of {_size(cache_size)}"
+            f"removed {entries_text(pruned.entries)}, {size_text(pruned.bytes)}; "
+            f"now {size_text(pruned.bytes_left)} of {size_text(cache_size)}"
         )
         if pruned.error:
             raise CacheError(f"could not prune all of it: {pruned.error}")
@@ -617,18 +798,18 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: bool) -> int:
 @click.argument("file", type=click.Path(readable=False))
 @cache_dir_option
 @verbose_option
-def cache_export(file: str, cache_dir: str, verbose: bool) -> int:
+def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     """Write all of the cache to FILE, for a CI job or a colleague.
 
     Only an earlier export is overwritten.
     """
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=False, verbose=verbose):
+    with _reporting(Report(), False, verbose):
         from indexer.cache_transfer import export_entries
 
-        count = export_entries(_cache_folder(cache_dir), file, _warn)
-        click.echo(f"exported {_entries(count)}")
+        count = export_entries(cache_folder(cache_dir), file, log.warn)
+        click.echo(f"exported {entries_text(count)}")
     return 0
 
 
@@ -636,339 +817,29 @@ def cache_export(file: str, cache_dir: str, verbose: bool) -> int:
 @click.argument("file", type=click.Path(readable=False))
 @cache_dir_option
 @verbose_option
-def cache_import(file: str, cache_dir: str, verbose: bool) -> int:
+def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     """Add what FILE, written by export, has and the cache has not.
 
     Checksums find damage, not forgery: import only what comes from people you trust.
     """
     from indexer.report import Report
 
-    with _reporting(Report(), as_json=False, verbose=verbose):
+    with _reporting(Report(), False, verbose):
         from indexer.cache_transfer import import_entries
 
-        done = import_entries(_cache_folder(cache_dir), os.path.abspath(file), _warn)
-        line = f"imported {done.new:,} new of {_entries(done.entries)}"
+        done = import_entries(cache_folder(cache_dir), os.path.abspath(file), log.warn)
+        line = f"imported {done.new:,} new of {entries_text(done.entries)}"
         if done.damaged:
             line += f"; {done.damaged:,} damaged and left out"
         click.echo(line)
     return 0
 
 
-# --- the terminal ----------------------------------------------------------------------
-
-
-class Bars:
-    """A tqdm bar on a terminal's stderr; elsewhere silence, or lines with --verbose."""
-
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        self._is_shown = not quiet and sys.stderr.isatty()
-        self._verbose = verbose
-        self._bar: tqdm[Any] | None = None
-        self._files = 0
-        self._done = 0
-        self._chunks = 0
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def step(self, message: str) -> None:
-        if self._is_shown or self._verbose:
-            click.echo(message, err=True)
-
-    def warn(self, message: str) -> None:
-        _warn(message)
-
-    def start(self, files: int, size: int) -> None:
-        self._files = files
-        if self._verbose:
-            click.echo(f"{_count(files, 'file')} may have changed", err=True)
-        if self._is_shown and files:
-            from tqdm import tqdm
-
-            # Bytes tell the time left better than files: the largest come first.
-            self._bar = tqdm(
-                total=size,
-                unit="B",
-                unit_scale=True,
-                leave=False,
-                dynamic_ncols=True,
-                desc=f" 0/{files:,} files",
-                bar_format="{percentage:3.0f}% |{bar}|{desc}, {remaining} left",
-            )
-
-    def advance(self, size: int, chunks: int = 0) -> None:
-        self._done += 1
-        self._chunks += chunks
-        if self._bar is not None:
-            elapsed = self._bar.format_dict["elapsed"] or 1
-            self._bar.set_description_str(
-                f" {self._done:,}/{self._files:,} files, {self._chunks:,} chunks, "
-                f"{self._chunks / elapsed:,.0f} chunks/s",
-                refresh=False,
-            )
-            self._bar.update(size)
-
-
-class _Signals:
-    """The `Interrupts` of a run at a terminal: the first signal is a polite request to
-    stop, the second an end."""
-
-    _handled = ("SIGINT", "SIGTERM", "SIGHUP")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._is_deferred = False
-        self._old: dict[int, Any] = {}
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        self._is_deferred = True
-        try:
-            yield
-        finally:
-            self._is_deferred = False
-
-    def __enter__(self) -> _Signals:
-        for name in self._handled:
-            if number := getattr(signal, name, None):
-                self._old[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
-            # The manifest is dirty, so the next run reads the rows and repairs. Workers
-            # end with this process.
-            os._exit(128 + number)
-        self.received = number
-        if not self._is_deferred:
-            raise Stopped(number)
-        with suppress(OSError, RuntimeError):  # the terminal is gone, or was in a print
-            sys.stderr.write(
-                "codx-index: stopping; what is done is kept (once more: stop at once)\n"
-            )
-
-
-def _summary(report: Report) -> str:
-    """One line where a program reads, a few where a person does."""
-    files, chunks, seconds = report.files, report.chunks, report.seconds["total"]
-    total = f"{_count(chunks.total, 'chunk')} in the index"
-    if report.status == "unchanged":
-        head = f"unchanged: {_count(files.unchanged, 'file')}, {total}"
-        return f"{head} ({seconds:.1f} s)"
-    changes = _changes(
-        files.added, files.modified, files.renamed, files.deleted, files.failed
-    )
-    head = f"{report.status}: {changes or 'no files'}; {total}"
-    work = (
-        f"{chunks.embedded:,} embedded, {chunks.cached:,} from the cache, "
-        f"{chunks.deleted:,} removed"
-    )
-    if not sys.stdout.isatty():
-        return f"{head}; {work} ({seconds:.1f} s)"
-    if report.status == "interrupted":
-        head += "; run again to go on"
-    lines = [head, f"  chunks   {work}"]
-    if files.skipped:
-        skipped = sorted(files.skipped.items(), key=lambda item: -item[1])
-        text = ", ".join(f"{count:,} {_word(reason)}" for reason, count in skipped)
-        lines.append(f"  skipped  {text}")
-    rate = f", {chunks.embedded / seconds:,.0f} chunks/s" if chunks.embedded else ""
-    lines.append(f"  time     {seconds:.1f} s{rate}")
-    return "\n".join(lines)
-
-
-def _profile(report: Report) -> str:
-    """Two tables: the stages, and the slowest files."""
-    from collections import Counter
-
-    seconds = report.seconds
-    total = max(seconds.pop("total"), 1e-9)
-    counts = Counter(span.name for span in report.spans.found)
-    lines = [f"{'stage':8}{'seconds':>9}{'of run':>8}{'times':>8}"]
-    for stage, spent in seconds.items():
-        if counts[stage]:
-            lines.append(f"{stage:8}{spent:9.3f}{spent / total:8.0%}{counts[stage]:8,}")
-    slowest = report.slowest()[:SHOWN_FILES]
-    if slowest:
-        lines.append(f"{'chunk s':>9}{'embed s':>9}{'chunks':>8}  slowest files")
-    for file in slowest:
-        lines.append(
-            f"{file.chunk:9.3f}{file.embed:9.3f}{file.chunks:8,}  {_shown(file.path)}"
-        )
-    return "\n".join(lines)
-
-
-def _changes(added: int, modified: int, renamed: int, deleted: int, failed: int) -> str:
-    named = {
-        "added": added,
-        "modified": modified,
-        "renamed": renamed,
-        "deleted": deleted,
-        "failed": failed,
-    }
-    return ", ".join(f"{count:,} {name}" for name, count in named.items() if count)
-
-
-def _behind(planned: Plan) -> str:
-    """What a run would do, in one line; "" when it would do nothing."""
-    changes = _changes(
-        len(planned.added),
-        len(planned.modified),
-        len(planned.renamed),
-        len(planned.deleted),
-        0,
-    )
-    return "; ".join(text for text in (planned.doubt, changes) if text)
-
-
-def _print_plan(planned: Plan) -> None:
-    for letter, paths in (("A", planned.added), ("M", planned.modified)):
-        for name in paths:
-            click.echo(f"{letter} {_shown(name)}")
-    for old, new in planned.renamed:
-        click.echo(f"R {_shown(old)} -> {_shown(new)}")
-    for name in planned.deleted:
-        click.echo(f"D {_shown(name)}")
-
-
-def _plan_dict(planned: Plan) -> dict[str, object]:
-    return {
-        "doubt": planned.doubt,
-        "plan": {
-            "added": [_shown(name) for name in planned.added],
-            "modified": [_shown(name) for name in planned.modified],
-            "renamed": [[_shown(old), _shown(new)] for old, new in planned.renamed],
-            "deleted": [_shown(name) for name in planned.deleted],
-        },
-    }
-
-
-def _print_differences(differences: list[Difference]) -> None:
-    for difference in differences[:SHOWN_DIFFERENCES]:
-        click.echo(f"{_shown(difference.path) or 'index'}: {difference.problem}")
-    if len(differences) > SHOWN_DIFFERENCES:
-        click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
-
-
-def _differences_dict(differences: list[Difference]) -> list[dict[str, str]]:
-    from indexer.paths import escape_path
-
-    return [
-        {"path": escape_path(difference.path), "problem": difference.problem}
-        for difference in differences
-    ]
-
-
-def _print_status(report: Report, planned: Plan) -> None:
-    backend = planned.identity.backend
-    files = _count(planned.indexed_files, "file")
-    behind = _behind(planned)
-    for name, text in (
-        ("project", _shown(report.project)),
-        ("collection", f"{report.collection} at {_shown(report.uri)}"),
-        (
-            "model",
-            f"{backend.model.name} ({backend.kind}, {backend.precision}, {backend.device})",
-        ),
-        ("index", f"{files}, {_count(report.chunks.total, 'chunk')}"),
-        ("state", f"behind: {behind}" if behind else "up to date"),
-    ):
-        click.echo(f"{name:<11}{text}")
-
-
-def _hit(hit: Hit) -> str:
-    """path:start-end, score, symbol, and the first lines that say something."""
-    head = f"{_shown_row(hit.path)}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}"
-    lines = [line for line in hit.text.split("\n") if line.strip()][:SHOWN_LINES]
-    body = "\n".join(f"    {_printable(line.rstrip())[:160]}" for line in lines)
-    return f"{head}  {_printable(hit.symbol)}".rstrip() + f"\n{body}"
-
-
-def _print_failures(report: Report) -> None:
-    for path, error in sorted(report.failures.items())[:SHOWN_FAILURES]:
-        click.echo(f"codx-index: {_shown(path)}: {_printable(error)}", err=True)
-    if len(report.failures) > SHOWN_FAILURES:
-        more = len(report.failures) - SHOWN_FAILURES
-        click.echo(f"codx-index: … and {_count(more, 'more file')}", err=True)
-
-
-def _cache_line(file: CacheFile) -> str:
-    if file.error:
-        return f"{_shown(file.name)}: {_size(file.bytes)}, unreadable: {file.error}"
-    model = f"{_printable(file.model)} ({_printable(file.precision)}, {file.dimension})"
-    line = f"{model}: {_entries(file.entries)}, {_size(file.bytes)}"
-    return f"{line}, last used {file.last_used}" if file.last_used else line
-
-
-def _entries(number: int) -> str:
-    return f"{number:,} " + ("entry" if number == 1 else "entries")
-
-
-def _size(size: int) -> str:
-    """Bytes as a person reads them: 118.2 MiB."""
-    number, unit = float(size), "bytes"
-    for larger in ("KiB", "MiB", "GiB"):
-        if number < 1024:
-            break
-        number, unit = number / 1024, larger
-    return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"
-
-
-def _warn(message: str) -> None:
-    click.echo(f"codx-index: {_printable(message)}", err=True)
-
-
-def _print_json(value: dict[str, object]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _word(reason: str) -> str:
-    return reason.replace("_", " ")
-
-
-def _shown(path: str) -> str:
-    """A path fit for a terminal: bytes that are not UTF-8, and controls, escaped."""
-    from indexer.paths import escape_path
-
-    return _shown_row(escape_path(path))
-
-
-def _shown_row(path: str) -> str:
-    """The same, for a path as rows have it."""
-    return _printable(path)
-
-
-def _printable(text: str) -> str:
-    """Without the characters that move a cursor or turn text around."""
-    return "".join(
-        char if char.isprintable() or char in "\t" else f"\\u{ord(char):04x}"
-        for char in text
-    )
-
-
 # --- errors ----------------------------------------------------------------------------
+
+
+class _Ended(Exception):
+    """A command cannot go on; its report says why."""
 
 
 def _place(report: Report, settings: Settings) -> None:
@@ -978,36 +849,51 @@ def _place(report: Report, settings: Settings) -> None:
 
 
 @contextmanager
-def _reporting(report: Report, *, as_json: bool, verbose: bool) -> Iterator[None]:
-    """The one error boundary: a line for a person, an object for a program."""
+def _recorded(report: Report) -> Iterator[None]:
+    """The one error boundary: what ends the block is put into the report, and `_Ended`
+    raised."""
     try:
         yield
         return
     except CodxIndexError as error:
         report.status, report.error_code = error.status, error.exit_code
         report.error = str(error)
-        if verbose:
-            traceback.print_exc()
     except Stopped as stopped:
         report.status, report.signal = "interrupted", stopped.number
         name = signal.Signals(stopped.number).name
         report.error = f"stopped by {name} before anything was changed"
-    except (click.ClickException, click.Abort):
+    except (click.ClickException, click.Abort, BrokenPipeError, _Ended):
         raise
+    except Exception as error:
+        report.status, report.error_code = "failed", 1
+        report.error = f"unexpected {type(error).__name__}: {error}"
+        if not log.verbosity:
+            report.error += " (--verbose shows where)"
+    if log.verbosity:
+        traceback.print_exc()
+    raise _Ended
+
+
+@contextmanager
+def _reporting(
+    report: Report, as_json: bool, verbose: int, log_format: str = "text"
+) -> Iterator[None]:
+    """Say what ends the block, where it does not end by itself: a line for a person, an
+    object for a program."""
+    log.open(log_format, verbose)
+    try:
+        with _recorded(report):
+            yield
+        return
+    except _Ended:
+        pass
     except BrokenPipeError:
         # `codx-index search … | head` has what it wanted; click would exit 1.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(128 + signal.SIGPIPE)
-    except Exception as error:
-        report.status, report.error_code = "failed", 1
-        report.error = f"unexpected {type(error).__name__}: {error}"
-        if verbose:
-            traceback.print_exc()
-        else:
-            report.error += " (--verbose shows where)"
     if as_json:
-        _print_json(report.as_dict())
-    click.echo(f"codx-index: {_printable(' '.join(report.error.split()))}", err=True)
+        print_json(report.as_dict())
+    log.error(report.error)
     sys.exit(report.exit_code)
 
 
@@ -1026,6 +912,9 @@ def main() -> None:
         code = 2
     except click.ClickException as error:
         click.echo(f"codx-index: {error.format_message()}", err=True)
+        code = error.exit_code
+    except CodxIndexError as error:  # in a file of the project
+        click.echo(f"codx-index: {printable(str(error))}", err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)

@@ -22,6 +22,33 @@ SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off"
 # because a run with nothing to do imports no scanner.)
 SECRETS_VERSION = 1
 DEFAULT_TASK_TIMEOUT = 300.0
+DEFAULT_HOOK_TIMEOUT = 300.0
+DEFAULT_CONCURRENCY = 8
+WIKI_FOLDER = os.path.join(".codx", "wiki")
+
+
+@dataclass(frozen=True, slots=True)
+class MentionSettings:
+    """What is done about mentions: `command` is asked about each file that has some, at most
+    `concurrency` at once, each `timeout` seconds (0: no limit)."""
+
+    enabled: bool = True
+    command: tuple[str, ...] = ()
+    concurrency: int = DEFAULT_CONCURRENCY
+    timeout: float = DEFAULT_HOOK_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class WikiSettings:
+    """Whether a wiki is written, and where: `folder` is absolute, "" the one in the project's
+    `.codx`. `command` is asked for a
+    summary of each file; the rest as in `MentionSettings`."""
+
+    enabled: bool = False
+    folder: str = ""
+    command: tuple[str, ...] = ()
+    concurrency: int = DEFAULT_CONCURRENCY
+    timeout: float = DEFAULT_HOOK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +57,14 @@ class Settings:
 
     `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
     so that no log or traceback shows it. Sizes are bytes, times are seconds; `cache_size` 0
-    means no cache, `task_timeout` 0 no limit.
+    means no cache, `task_timeout` 0 no limit, and so is `max_seconds` 0.
+
+    `own_files` are files that the command writes: they belong to no tree.
+    `ignore` has patterns as in a `.gitignore`, `ignore_containing` texts that no path with a
+    `/` before it may hold. `only` are the paths (files or folders, relative to the project)
+    that are looked at, None for all of them; of `named` something must be known.
+    `changed_within` and `settle` leave out files whose last change is longer, or less long,
+    ago; 0 leaves out none.
     """
 
     project: str
@@ -51,6 +85,18 @@ class Settings:
     recurse_submodules: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
     cache_size: int = DEFAULT_CACHE_SIZE
+    name: str = ""
+    own_files: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    ignore_containing: tuple[str, ...] = ()
+    external_folders: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
+    named: frozenset[str] = frozenset()
+    changed_within: float = 0
+    settle: float = 0
+    max_seconds: float = 0
+    mentions: MentionSettings = MentionSettings()
+    wiki: WikiSettings = WikiSettings()
 
     @property
     def state_dir(self) -> str:
@@ -67,6 +113,14 @@ class Settings:
     @property
     def stamp_path(self) -> str:
         return os.path.join(self.state_dir, "stamp.json")
+
+    @property
+    def wiki_dir(self) -> str:
+        return self.wiki.folder or os.path.join(self.project, WIKI_FOLDER)
+
+    @property
+    def wiki_state_path(self) -> str:
+        return os.path.join(self.state_dir, "wiki.sqlite")
 
     @property
     def has_state(self) -> bool:
@@ -154,6 +208,8 @@ _STATE_NAMES = (
     "milvus.db",
     "stamp.json",
     "stamp.json.new",
+    "wiki.sqlite",
+    "wiki.sqlite-journal",
 )
 
 

@@ -7,7 +7,7 @@ files may have changed, and `Classifier` names the change of each once its bytes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import Enum
 
@@ -26,6 +26,16 @@ class Change(Enum):
     ADDED = "added"
     MODIFIED = "modified"
     RENAMED = "renamed"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a changed file, None where it has no rows and had none; of a renamed
+    one `origin` is the old path."""
+
+    change: Change | None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +62,17 @@ def compare(
     records: Mapping[str, FileRecord],
     *,
     force: bool = False,
+    again: Set[str] = frozenset(),
 ) -> Comparison:
-    """Compare the scanned files with the records; `force` suspects every file."""
+    """Compare the scanned files with the records; `force` suspects every file, `again` has
+    paths of others to suspect."""
     unchanged: list[FileRecord] = []
     suspects: list[SourceFile] = []
     gone = dict(records)
     for file in files:
         record = gone.pop(file.path, None)
-        if record is None or force or record.stat != stat_of(file):
+        is_asked = force or file.path in again
+        if record is None or is_asked or record.stat != stat_of(file):
             suspects.append(file)
         else:
             unchanged.append(record)
@@ -80,7 +93,9 @@ class Classifier:
         self.renamed_from: dict[str, str] = {}
 
     def classify(self, path: str, file_hash: str) -> Change:
-        """Call once a file: a missing file is the origin of one rename at most."""
+        """A missing file is the origin of one rename at most."""
+        if path in self.renamed_from:
+            return Change.RENAMED  # asked again, for bytes that came since
         record = self._records.get(path)
         if record is not None and record.file_hash == file_hash:
             return Change.UNCHANGED

@@ -42,6 +42,8 @@ class IgnoreRules:
         return None
 
     def _add(self, line: str) -> None:
+        if not line or line.startswith("#"):
+            return
         from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
         if any(segment.count("*") > MAX_STARS for segment in line.split("/")):

@@ -161,6 +161,11 @@ class Index:
         database = self.settings.database
         return bool(database) and not os.path.lexists(database)
 
+    @property
+    def is_open(self) -> bool:
+        """Is the store open, so that the database may look another way once it is closed?"""
+        return self._store is not None
+
     def close(self) -> None:
         """Close the store; does nothing after a store error, see `Store`."""
         if self._store is not None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 
 from indexer.errors import StateError
-from indexer.types import Failure, FileRecord
+from indexer.types import ANY_BYTES, Failure, FileRecord
 
 FORMAT = "2"
 
@@ -143,6 +143,11 @@ class Manifest:
         """What could not be indexed, by path."""
         rows = self._db.execute("SELECT path, file_hash, error FROM failures")
         return {os.fsdecode(path): Failure(*rest) for path, *rest in rows}
+
+    def failed_hooks(self) -> Set[str]:
+        """Paths of the files that were indexed, but a hook about them failed."""
+        failures = self.failures().items()
+        return {path for path, one in failures if one.file_hash == ANY_BYTES}
 
     def fail(self, path: str, failure: Failure) -> None:
         """Remember a failure, until the file is indexed or gone, or all are forgotten."""

@@ -11,7 +11,7 @@ commit   parent: manifest and embedding cache, after Milvus acknowledged
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -24,23 +24,35 @@ from itertools import chain
 from typing import Protocol
 
 from indexer import stamp
+from indexer.audit import Audit
 from indexer.batching import Embedding
+from indexer.budget import Budget
 from indexer.cache import EmbeddingCache
 from indexer.config import Settings, make_state_dir
-from indexer.diff import compare
+from indexer.diff import Comparison, compare
 from indexer.faults import reach
+from indexer.hooks.loop import HookLoop
+from indexer.hooks.mentions import Mentions
 from indexer.index import Identity, Index, identify, known_files
 from indexer.lock import run_lock
-from indexer.manifest import COMPLETE, PARTIAL, Manifest
-from indexer.pool import Workers, available_cpus, open_workers
-from indexer.reader import Reader, known_to_git, scan_project
+from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
+from indexer.pool import Workers, Workshop, available_cpus
+from indexer.reader import (
+    Reader,
+    Roots,
+    known_to_git,
+    open_roots,
+    scan_project,
+    select,
+)
 from indexer.report import Report
-from indexer.scan import open_root
-from indexer.types import ChangedFile, EmbeddedFile, Failure
+from indexer.scan import Scan
+from indexer.types import ANY_BYTES, ChangedFile, EmbeddedFile, Failure
 from indexer.writer import Writer
 
 # Under this many bytes a pool costs more than it gives.
 SMALL_PLAN_BYTES = 96 * 1024
+MENTIONS_FAILED = "the mentions command failed"
 
 
 class Progress(Protocol):
@@ -55,8 +67,8 @@ class Progress(Protocol):
     def start(self, files: int, size: int) -> None:
         """So many files, of so many bytes in all, may have to be indexed."""
 
-    def advance(self, size: int, chunks: int = 0) -> None:
-        """One more file of this size is done, with so many chunks."""
+    def advance(self, size: float, chunks: int, files: int) -> None:
+        """So many more bytes, chunks and files are done."""
 
 
 class Interrupts(Protocol):
@@ -88,6 +100,7 @@ def run(
     progress: Progress,
     interrupts: Interrupts | None = None,
     doubted: Set[str] = frozenset(),
+    workshop: Workshop | None = None,
 ) -> None:
     """Make the collection equal to the tree; `report` says what was done.
 
@@ -96,6 +109,7 @@ def run(
     cannot go on from.
     """
     interrupts = interrupts or Uninterrupted()
+    budget = Budget(settings.max_seconds)
     deadline = time.monotonic() + settings.wait
     make_state_dir(settings.state_dir)
     with ExitStack() as stack:
@@ -103,59 +117,83 @@ def run(
             stack.enter_context(run_lock(settings.lock_path, deadline))
         reach("locked")
         manifest = stack.enter_context(Manifest(settings.manifest_path))
-        root_fd = stack.enter_context(open_root(settings.project))
+        roots = stack.enter_context(open_roots(settings))
         with report.spans.span("model"):
             identity = identify(settings, convert=True, on_step=progress.step)
         index = stack.enter_context(closing(Index(settings, identity)))
         stack.enter_context(index.lease(deadline))
         cache = stack.enter_context(closing(_cache(settings, identity, progress)))
+        work = _Work(
+            settings,
+            identity,
+            manifest,
+            cache,
+            report,
+            progress,
+            interrupts,
+            budget,
+            workshop or Workshop(),
+        )
 
         tree = scan_project(settings, report)
         with report.spans.span("diff"):
             known = known_files(index, manifest, doubted)
-            comparison = compare(tree.files, known.files.records, force=settings.force)
-        reader = Reader(
-            root_fd,
-            tree,
-            known.files,
-            comparison,
-            report,
-            max_file_size=settings.max_file_size,
-            force=settings.force,
-            known_to_git=known_to_git(
-                settings.project, tree, comparison.suspects, known.files.records
-            ),
-            failed={} if settings.retry_failed else manifest.failures(),
-            on_done=progress.advance,
+            comparison = compare(
+                tree.files,
+                known.files.records,
+                force=settings.force,
+                again=manifest.failed_hooks(),
+            )
+            comparison = select(comparison, settings, tree, known.files, report)
+        reader = work.reader(roots, tree, known.files, comparison)
+        hooks = stack.enter_context(HookLoop())
+        mentions = Mentions(
+            settings.mentions, settings.project, hooks, report, reader.read_again
         )
         writer = Writer(
             index.open, manifest, cache, known.files, report, index.check_lease
         )
         stack.enter_context(interrupts.deferred())
+        _tell_plan(report, comparison)
         progress.start(len(comparison.suspects), comparison.suspected_bytes)
-        work = _Work(settings, identity, manifest, cache, report, interrupts)
-        for file in work.embedded(reader):
-            writer.add(file)
-            reader.count(file.record)
+        for file in work.embedded(mentions.screen(reader)):
+            writer.add(file, reader.count(file.record))
             report.secrets.masked += file.masked
             report.count_time(file)
-            progress.advance(file.size, len(file.chunks))
-        if known.state != COMPLETE:
-            writer.begin()  # what is missing may be its end alone
         writer.commit()
         manifest.commit(reader.touched)
-        stopped = interrupts.received
-        if not stopped:
-            writer.delete(reader.gone())
+        for path in mentions.failed:
+            manifest.fail(path, Failure(ANY_BYTES, MENTIONS_FAILED))
+        left = reader.unfinished if interrupts.received or budget.is_closing else 0
+        report.files.deferred += left
+        is_cut = bool(interrupts.received or left)
+        if not is_cut:
+            writer.delete(reader.gone(), reader.origins)
+        # A part of the tree makes no index complete, nor one incomplete that was not.
+        has_all = settings.only is None and not report.files.deferred
+        is_complete = not is_cut and (
+            known.state == COMPLETE or (has_all and not reader.left_out)
+        )
+        if known.state == DIRTY or (is_complete and known.state != COMPLETE):
+            writer.begin()  # what is missing may be its end alone
         if writer.has_begun:
-            writer.finish(complete=not stopped)
+            writer.finish(complete=is_complete)
+        if settings.wiki.enabled and not is_cut:
+            from indexer.project_wiki import ProjectWiki
+
+            with report.spans.span("wiki"):
+                ProjectWiki(
+                    settings, index, manifest, roots, report, hooks, work.workers
+                ).update()
+        if index.is_open:
             with report.spans.span("close"):
                 index.close()
             reach("closed")
-            manifest.set(state=PARTIAL if stopped else COMPLETE, mark=index.mark())
+            state = COMPLETE if is_complete else PARTIAL
+            manifest.set(state=state, mark=index.mark())
             reach("settled")
-        _conclude(report, identity, manifest, stopped)
-        if reader.is_settled and not stopped and not report.failures:
+        _conclude(report, identity, manifest, interrupts.received, is_cut=is_cut)
+        if reader.is_settled and has_all and not is_cut and not report.failures:
             with report.spans.span("stamp"):
                 stamp.write(settings, index, manifest.get("mark"), tree, report)
             reach("stamped")
@@ -185,19 +223,44 @@ class _Work:
     manifest: Manifest
     cache: EmbeddingCache
     report: Report
+    progress: Progress
     interrupts: Interrupts
+    budget: Budget
+    workshop: Workshop
 
-    def embedded(self, reader: Reader) -> Iterator[EmbeddedFile]:
-        """Chunk and embed what the reader finds changed, in as many workers as it is
-        worth. Failures go to report and manifest."""
-        changes = iter(reader)
+    def reader(
+        self, roots: Roots, tree: Scan, known: Audit, comparison: Comparison
+    ) -> Reader:
+        """The reader of what the comparison suspects."""
+        settings = self.settings
+        return Reader(
+            roots,
+            tree,
+            known,
+            comparison,
+            self.report,
+            max_file_size=settings.max_file_size,
+            force=settings.force,
+            known_to_git=known_to_git(
+                settings.project, tree, comparison.suspects, known.records
+            ),
+            failed={} if settings.retry_failed else self.manifest.failures(),
+            again=self.manifest.failed_hooks(),
+            heeds_mentions=settings.mentions.enabled,
+            should_stop=lambda: self.interrupts.received or self.budget.is_closing,
+            on_done=lambda size: self.progress.advance(size, 0, 1),
+        )
+
+    def embedded(self, changes: Iterator[ChangedFile | None]) -> Iterator[EmbeddedFile]:
+        """Chunk and embed the changed files, in as many workers as it is worth. Failures go
+        to report and manifest."""
         with self.report.spans.span("read"):
             first = _take(changes, SMALL_PLAN_BYTES)
         if not first:
             return
         is_small = sum(len(change.data) for change in first) < SMALL_PLAN_BYTES
         backend = self.identity.backend
-        with self._workers(is_small) as workers:
+        with self.workers(is_small) as workers:
             embedding = Embedding(
                 workers,
                 self.cache,
@@ -205,12 +268,14 @@ class _Work:
                 counts=self.report.chunks,
                 spans=self.report.spans,
                 on_failure=self._fail,
-                should_stop=lambda: self.interrupts.received,
+                on_progress=self.progress.advance,
+                should_stop=lambda: self.interrupts.received or self.budget.is_spent,
+                is_closing=lambda: self.budget.is_closing,
             )
             yield from embedding.files(chain(first, changes))
 
     @contextmanager
-    def _workers(self, is_small: bool) -> Iterator[Workers]:
+    def workers(self, is_small: bool) -> Iterator[Workers]:
         """A small plan is done in this process, unless the last one ended its run: then
         by a worker, whose end costs nothing but the file to blame."""
         died = self.manifest.get("in_process") == "begun"
@@ -218,7 +283,7 @@ class _Work:
         jobs = 1 if kind == "serial" else self.settings.jobs or available_cpus()
         if is_small:
             self.manifest.set(in_process="begun")
-        with open_workers(
+        with self.workshop.workers(
             kind,
             jobs,
             self.identity.backend,
@@ -234,25 +299,44 @@ class _Work:
         self.report.fail(path, error)
 
 
-def _take(changes: Iterator[ChangedFile], size: int) -> list[ChangedFile]:
+def _take(changes: Iterable[ChangedFile | None], size: int) -> list[ChangedFile]:
     """The first changes, until they have `size` bytes or there are no more."""
     taken: list[ChangedFile] = []
     for change in changes:
-        taken.append(change)
-        size -= len(change.data)
-        if size <= 0:
-            break
+        if change is not None:
+            taken.append(change)
+            size -= len(change.data)
+            if size <= 0:
+                break
     return taken
 
 
+def _tell_plan(report: Report, comparison: Comparison) -> None:
+    report.tell(
+        "plan",
+        scanned=report.files.scanned,
+        unchanged=len(comparison.unchanged),
+        changed=len(comparison.suspects),
+        bytes=comparison.suspected_bytes,
+        gone=len(comparison.missing),
+    )
+
+
 def _conclude(
-    report: Report, identity: Identity, manifest: Manifest, stopped: int
+    report: Report,
+    identity: Identity,
+    manifest: Manifest,
+    stopped: int,
+    *,
+    is_cut: bool,
 ) -> None:
     report.fingerprint = identity.fingerprint
     report.chunks.total = manifest.chunk_total()
     report.signal = stopped
     if stopped:
         report.status = "interrupted"
+    elif is_cut:
+        report.status = "budget"
     elif report.failures:
         report.status = "partial"
     elif report.chunks.upserted or report.chunks.deleted:

@@ -15,8 +15,8 @@ from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
-from types import FrameType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from indexer import worker
 from indexer.config import MASK_SECRETS
@@ -90,11 +90,13 @@ def open_executor(
 
         initialize = worker.initialize_process
         return ProcessPool(jobs, task_timeout, initialize, (backend, secrets))
-    worker.initialize(backend, secrets)
     if kind == "thread":
         from concurrent.futures import ThreadPoolExecutor
 
-        return ThreadPoolExecutor(jobs, thread_name_prefix="codx-index")
+        return ThreadPoolExecutor(
+            jobs, "codx-index", worker.initialize, (backend, secrets)
+        )
+    worker.initialize(backend, secrets)
     return SerialExecutor(task_timeout)
 
 
@@ -139,6 +141,55 @@ def open_workers(
         for pool in pools:
             stack.enter_context(pool)
         yield Workers(executor, jobs, InTurn(pools), len(pools), GPU_TASK)
+
+
+class Workshop:
+    """Opens workers for one run after the other, or for several at once.
+
+    A shared one keeps those that are worth keeping, processes and what they have loaded, for
+    the next run that asks for the same, until it is closed.
+    """
+
+    def __init__(self, *, is_shared: bool = False) -> None:
+        self._is_shared = is_shared
+        self._kept: dict[tuple[object, ...], Workers] = {}
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def workers(
+        self,
+        kind: str,
+        jobs: int,
+        backend: Backend,
+        *,
+        secrets: str,
+        task_timeout: float,
+    ) -> Iterator[Workers]:
+        """As `open_workers`."""
+        opening = open_workers(
+            kind, jobs, backend, secrets=secrets, task_timeout=task_timeout
+        )
+        if not self._is_shared or kind == "serial":
+            with opening as workers:
+                yield workers
+            return
+        key = (kind, jobs, backend, secrets, task_timeout)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = self._stack.enter_context(opening)
+        yield self._kept[key]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
 
 
 class InTurn(Executor):

@@ -3,24 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 
 from indexer import git
 from indexer.audit import Audit
 from indexer.config import STATE_FOLDER, Settings
-from indexer.diff import Change, Classifier, Comparison, is_racy, stat_of
-from indexer.errors import StateError
+from indexer.diff import (
+    Change,
+    Classifier,
+    Comparison,
+    Outcome,
+    is_racy,
+    stat_of,
+)
+from indexer.errors import ProjectError, StateError, UsageError
 from indexer.git import blob_id
+from indexer.hooks.mentions import PROCESSING, is_processing
 from indexer.report import Report
-from indexer.scan import NotIndexable, Scan, Vanished, read_file, scan
+from indexer.scan import (
+    IGNORED,
+    NotIndexable,
+    Scan,
+    Vanished,
+    open_root,
+    read_file,
+    scan,
+    skip_reason_by_name,
+)
 from indexer.types import ChangedFile, Failure, FileRecord, SourceFile
 
 STARTERS, STARTER_BYTES = 4, 8 * 1024  # files
 TRY_AGAIN = "; not tried again until it changes, or with --retry-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Descriptors of the project's folder and, by absolute path, of the external ones."""
+
+    project: int
+    external: Mapping[str, int]
+
+    def locate(self, path: str) -> tuple[int, str]:
+        """The descriptor below which a file is to be opened, and its path from there.
+
+        The path of a file in an external folder is absolute.
+        """
+        for folder, fd in self.external.items():
+            if path.startswith(folder + "/"):
+                return fd, path.removeprefix(folder + "/")
+        return self.project, path
+
+
+@contextmanager
+def open_roots(settings: Settings) -> Iterator[Roots]:
+    """Descriptors for the reader; an external folder that is not there has none."""
+    with ExitStack() as stack:
+        external = {}
+        for folder in settings.external_folders:
+            with suppress(OSError):
+                external[folder] = stack.enter_context(open_root(folder))
+        yield Roots(stack.enter_context(open_root(settings.project)), external)
 
 
 def scan_project(settings: Settings, report: Report) -> Scan:
@@ -30,24 +78,114 @@ def scan_project(settings: Settings, report: Report) -> Scan:
     us believe an index of theirs.
     """
     with report.spans.span("scan"):
-        tree = scan(
-            settings.project,
-            max_file_size=settings.max_file_size,
-            state_dir=settings.state_dir,
-            recurse_submodules=settings.recurse_submodules,
-            include_secrets=settings.include_secrets,
-        )
+        tree = _scan(settings, settings.project)
+        for folder in settings.external_folders:
+            tree = _with_external(tree, settings, folder)
     state = os.fsencode(os.path.join(STATE_FOLDER, ""))
     if tree.listing and any(path.startswith(state) for path in tree.listing.files):
         raise StateError(
             f"git tracks files in {STATE_FOLDER}, which only codx-index may write: "
             f"git rm -r --cached {STATE_FOLDER}, and remove the folder"
         )
-    report.files.scanned = len(tree.files) + sum(tree.skipped.values())
-    report.files.skipped.update(tree.skipped)
+    if settings.only is None:
+        report.files.scanned = len(tree.files) + sum(tree.skipped.values())
+        report.files.skipped.update(tree.skipped)
     for path, error in tree.failures:
         report.fail(path, error)
     return tree
+
+
+def _scan(settings: Settings, folder: str) -> Scan:
+    return scan(
+        folder,
+        max_file_size=settings.max_file_size,
+        own_paths=[settings.state_dir, settings.wiki_dir, *settings.own_files],
+        recurse_submodules=settings.recurse_submodules,
+        include_secrets=settings.include_secrets,
+        ignore=settings.ignore,
+        ignore_containing=settings.ignore_containing,
+    )
+
+
+def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
+    """The tree and the files of an external folder, whose paths are absolute. One that
+    cannot be read is a failure, and what the index has of it stays."""
+    try:
+        part = _scan(settings, folder)
+    except ProjectError as error:
+        return replace(tree, failures=[*tree.failures, (folder, str(error))])
+    files = [replace(file, path=os.path.join(folder, file.path)) for file in part.files]
+    failures = [
+        (os.path.normpath(os.path.join(folder, path)), error)
+        for path, error in part.failures
+    ]
+    return replace(
+        tree,
+        files=[*files, *tree.files],
+        skipped=dict(Counter(tree.skipped) + Counter(part.skipped)),
+        failures=[*tree.failures, *failures],
+    )
+
+
+def select(
+    comparison: Comparison, settings: Settings, tree: Scan, known: Audit, report: Report
+) -> Comparison:
+    """What is to be done now: of the selected files, those whose last change lies in the
+    window of time and has settled. The others are counted as deferred.
+
+    Raises `UsageError` for a file that a person named and nobody knows.
+    """
+    only = settings.only
+    if only is not None:
+        comparison = _narrowed(comparison, only)
+        known_paths = {
+            path
+            for name in (*(file.path for file in tree.files), *known.records)
+            for path in _upwards(name)
+        }
+        for path in sorted(only - known_paths):
+            if os.path.lexists(os.path.join(settings.project, path)):
+                name = os.path.basename(path)
+                secrets = settings.include_secrets
+                reason = skip_reason_by_name(name, include_secrets=secrets)
+                report.skip(path, reason or IGNORED)
+            elif path in settings.named:
+                raise UsageError(f"{path} is neither in the project nor in the index")
+        scanned = len(comparison.suspects) + len(comparison.unchanged)
+        report.files.scanned = scanned + sum(report.files.skipped.values())
+    now_ns = time.time_ns()
+    due = [file for file in comparison.suspects if _is_due(file, settings, now_ns)]
+    report.files.deferred = len(comparison.suspects) - len(due)
+    return replace(comparison, suspects=due)
+
+
+def _narrowed(comparison: Comparison, only: Set[str]) -> Comparison:
+    return Comparison(
+        [record for record in comparison.unchanged if _is_within(record.path, only)],
+        [file for file in comparison.suspects if _is_within(file.path, only)],
+        [record for record in comparison.missing if _is_within(record.path, only)],
+    )
+
+
+def _is_within(path: str, only: Set[str]) -> bool:
+    """Is it one of these paths, or below one of them?"""
+    return any(one in only for one in _upwards(path))
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The path, its folder, that one's folder, and so on to "", the whole project."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""
+
+
+def _is_due(file: SourceFile, settings: Settings, now_ns: int) -> bool:
+    """A change in the future, of a clock that goes wrong, is no reason to wait for it."""
+    age = (now_ns - file.mtime_ns) / 1e9
+    if settings.settle and 0 <= age < settings.settle:
+        return False
+    return not settings.changed_within or age <= settings.changed_within
 
 
 def known_to_git(
@@ -68,6 +206,8 @@ def known_to_git(
     for file in suspects:
         record = records.get(file.path)
         if record is None or record.stat is None or record.stat[0] != file.size:
+            continue
+        if os.path.isabs(file.path):  # in an external folder
             continue
         path = os.fsencode(file.path)
         prefix = [prefix for prefix in prefixes if path.startswith(prefix)][-1]
@@ -110,15 +250,18 @@ class Reader:
     """Iterates over the changed files of a comparison, see `_in_order`.
 
     Those that are `known_to_git` are not opened: their bytes are as recorded. Those that
-    `failed` with the very bytes that they have fail again, and are not yielded.
+    `failed` with the very bytes that they have fail again, and are not yielded; those to do
+    `again` are yielded though their bytes are as recorded. With `heeds_mentions`, a file that
+    somebody works on is left out. Iteration ends early once `should_stop`.
     `touched` gathers new records of files whose bytes are as they were. `on_done(size)` is
     told of each file that needs nothing more. Counts and failures go to the report.
-    `is_settled` as long as every file was as the scan saw it, and could be believed.
+    `is_settled` as long as every file was as the scan saw it, and could be believed;
+    `left_out` has the paths of those that somebody works on.
     """
 
     def __init__(
         self,
-        root_fd: int,
+        roots: Roots,
         tree: Scan,
         known: Audit,
         comparison: Comparison,
@@ -128,9 +271,12 @@ class Reader:
         force: bool = False,
         known_to_git: Set[str] = frozenset(),
         failed: Mapping[str, Failure] = MappingProxyType({}),
+        again: Set[str] = frozenset(),
+        heeds_mentions: bool = True,
+        should_stop: Callable[[], object] = lambda: False,
         on_done: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._root_fd = root_fd
+        self._roots = roots
         self._tree = tree
         self._known = known
         self._missing = list(comparison.missing)
@@ -141,38 +287,62 @@ class Reader:
         self._force = force
         self._known_to_git = known_to_git
         self._failed = failed
+        self._again = again
+        self._heeds_mentions = heeds_mentions
+        self._should_stop = should_stop
         self._on_done = on_done
         self._changes: dict[str, Change] = {}
         self._origins: set[str] = set()
         self.touched: list[FileRecord] = []
+        self._unread = len(self._suspects)
         self.is_settled = True
+        self.left_out: set[str] = set()
         self._count_unchanged(comparison.unchanged)
 
     def __iter__(self) -> Iterator[ChangedFile]:
         for file in self._suspects:
+            if self._should_stop():
+                return
+            self._unread -= 1
             change = self._read(file)
             if change is None:
                 self._on_done(file.size)
             else:
                 yield change
 
-    def count(self, record: FileRecord) -> Change | None:
-        """Count a file that was yielded, now that it is known whether it has chunks;
-        returns its change, None where it was skipped."""
-        change = self._changes.pop(record.path)
-        counts = self._report.files
+    def read_again(self, change: ChangedFile) -> ChangedFile | None:
+        """Read a file that was yielded and may have been written since; None where it needs
+        nothing more."""
+        self._changes.pop(change.path)
+        self.is_settled = False
+        again = self._read(SourceFile(change.path, 0, 0, 0, 0))
+        if again is None:
+            self._on_done(len(change.data))
+        return again
+
+    @property
+    def unfinished(self) -> int:
+        """How many files were not read, or yielded and not counted, but for failures."""
+        return self._unread + len(self._changes.keys() - self._report.failures.keys())
+
+    def count(self, record: FileRecord) -> Outcome:
+        """Count a file that was yielded, now that it is known whether it has chunks."""
+        path, counts = record.path, self._report.files
+        change = self._changes.pop(path)
         if record.reason:
-            self._skip(record.reason)
-            counts.deleted += self._has_rows(record.path)
-            return None
+            self._report.skip(path, record.reason)
+            had_rows = self._known.has_rows(path)
+            counts.deleted += had_rows
+            return Outcome(Change.DELETED if had_rows else None)
         if change is Change.ADDED:
             counts.added += 1
         elif change is Change.MODIFIED:
             counts.modified += 1
         elif change is Change.RENAMED:
             counts.renamed += 1
-            self._origins.add(self.renamed_from[record.path])
-        return change
+            self._origins.add(self.renamed_from[path])
+            return Outcome(change, self.renamed_from[path])
+        return Outcome(change)
 
     def gone(self) -> list[FileRecord]:
         """Records of the files that are not in the tree any more, counted as deleted
@@ -182,7 +352,7 @@ class Reader:
         """
         missing = [record for record in self._missing if not self._is_hidden(record)]
         self._report.files.deleted += sum(
-            self._has_rows(record.path) and record.path not in self._origins
+            self._known.has_rows(record.path) and record.path not in self._origins
             for record in missing
         )
         return missing
@@ -204,7 +374,8 @@ class Reader:
             self.is_settled &= is_steady
             return None
         try:
-            content = read_file(self._root_fd, file, self._max_file_size)
+            fd, path = self._roots.locate(file.path)
+            content = read_file(fd, replace(file, path=path), self._max_file_size)
         except Vanished:
             self.is_settled = False
             self._leave(file.path)
@@ -212,7 +383,7 @@ class Reader:
         except NotIndexable as error:
             self.is_settled = False
             self._leave(file.path)
-            self._skip(error.reason)
+            self._report.skip(file.path, error.reason)
             return None
         except OSError as error:
             self._report.fail(file.path, error.strerror or str(error))
@@ -228,9 +399,16 @@ class Reader:
         if failure and failure.file_hash == file_hash and not self._force:
             self._report.fail(file.path, failure.error + TRY_AGAIN)
             return None
+        if self._heeds_mentions and is_processing(content.data):
+            record = self._known.records.get(file.path)
+            if record is None or record.file_hash != file_hash:
+                self.is_settled = False
+                self.left_out.add(file.path)
+                self._report.skip(file.path, PROCESSING)
+                return None
         change = self._classifier.classify(file.path, file_hash)
         if change is Change.UNCHANGED:
-            if not self._force:
+            if not self._force and file.path not in self._again:
                 self._touch(file.path, stat)
                 return None
             change = Change.MODIFIED
@@ -252,7 +430,7 @@ class Reader:
             # git does not say in which repository below the project that folder is.
             if error.startswith("could not open directory"):
                 try:
-                    os.lstat(record.path, dir_fd=self._root_fd)
+                    os.lstat(record.path, dir_fd=self._roots.project)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 except OSError:
@@ -264,17 +442,10 @@ class Reader:
         if path in self._known.records:
             self._missing.append(self._known.records[path])
 
-    def _has_rows(self, path: str) -> bool:
-        record = self._known.records.get(path)
-        return bool(record and record.chunk_count) or path in self._known.stale
-
-    def _skip(self, reason: str) -> None:
-        skipped = self._report.files.skipped
-        skipped[reason] = skipped.get(reason, 0) + 1
-
     def _count_unchanged(self, records: Iterable[FileRecord]) -> None:
         for record in records:
             if record.reason:
-                self._skip(record.reason)
+                skipped = self._report.files.skipped
+                skipped[record.reason] = skipped.get(record.reason, 0) + 1
             else:
                 self._report.files.unchanged += 1

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import heapq
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from indexer.paths import escape_path
 from indexer.timeline import FileTime, Spans
-from indexer.types import ChunkCounts, EmbeddedFile, FileCounts, SecretCounts
+from indexer.types import (
+    ChunkCounts,
+    EmbeddedFile,
+    EventCounts,
+    FileCounts,
+    Mention,
+    MentionCounts,
+    SecretCounts,
+    WikiCounts,
+)
 
 RUN = "run"  # the span of all of it
 STAGES = (
-    "start lock model scan diff read open load chunk embed upsert commit finish close stamp"
+    "start lock model scan diff read open load chunk embed upsert commit finish wiki close"
+    " stamp"
 ).split()
 """In the order in which they begin. The workers' own, load, chunk and embed, are summed
 over them, and so is start, of all processes."""
 
 _SLOWEST = 50
-_EXIT_CODES: Mapping[str, int] = {"updated": 0, "unchanged": 0, "partial": 3}
+_EXIT_CODES: Mapping[str, int] = {
+    "updated": 0,
+    "unchanged": 0,
+    "partial": 3,
+    "budget": 4,
+}
+
+Listener = Callable[[str, Mapping[str, object]], None]
+"""Called with the name of an event (see `schema.json`) and what there is to say of it."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Counts and timings (seconds) of a run; `as_dict` is the object of `--json`."""
+    """Counts and timings (seconds) of a run; `as_dict` is the object of `--json`.
+
+    What is counted is told the `listeners` at the same place, so both say the same.
+    """
 
     project: str = ""
     collection: str = ""
@@ -37,14 +58,36 @@ class Report:
     files: FileCounts = field(default_factory=FileCounts)
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
     secrets: SecretCounts = field(default_factory=SecretCounts)
+    mentions: MentionCounts = field(default_factory=MentionCounts)
+    wiki: WikiCounts = field(default_factory=WikiCounts)
+    events: EventCounts = field(default_factory=EventCounts)
+    listeners: list[Listener] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
     _times: list[FileTime] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def tell(self, event: str, **about: object) -> None:
+        """Tell the listeners that something happened."""
+        for listener in self.listeners:
+            listener(event, about)
+
     def fail(self, path: str, error: str) -> None:
         """Record a file that could not be indexed."""
+        if path in self.failures:
+            error = f"{self.failures[path]}; {error}"
         self.failures[path] = error
         self.files.failed = len(self.failures)
+        self.tell("file-failed", path=escape_path(path), error=escape_path(error))
+
+    def skip(self, path: str, reason: str) -> None:
+        """Count a file that was looked at and left out."""
+        self.files.skipped[reason] = self.files.skipped.get(reason, 0) + 1
+        self.tell("file-skipped", path=escape_path(path), reason=reason)
+
+    def mention(self, mention: Mention) -> None:
+        """Record a mention that waits for somebody to act on it."""
+        self.mentions.pending.append(mention)
+        self.tell("mention-pending", **_mention(mention))
 
     def count_time(self, file: EmbeddedFile) -> None:
         """Remember what a file took, if it is one of the slowest."""
@@ -74,8 +117,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 the index equals the tree, 3 all but the failures, 128 + n stopped by signal
-        n, else what the error says (`indexer.errors`)."""
+        """0 the index equals the tree, 3 all but the failures, 4 stopped by a budget,
+        128 + n by signal n, else what the error says (`indexer.errors`)."""
         if self.status == "interrupted":
             return 128 + self.signal
         return _EXIT_CODES.get(self.status, self.error_code)
@@ -97,9 +140,24 @@ class Report:
             "files": asdict(self.files),
             "chunks": asdict(self.chunks),
             "secrets": asdict(self.secrets),
+            "mentions": {
+                "pending": [_mention(one) for one in self.mentions.pending],
+                "succeeded": self.mentions.succeeded,
+                "failed": self.mentions.failed,
+            },
+            "wiki": asdict(self.wiki),
+            "events": asdict(self.events),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "failures": [
                 {"path": escape_path(path), "error": error}
                 for path, error in sorted(self.failures.items())
             ],
         }
+
+
+def _mention(mention: Mention) -> dict[str, object]:
+    return {
+        "path": escape_path(mention.path),
+        "line": mention.line,
+        "text": mention.text,
+    }

@@ -14,7 +14,7 @@ import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -193,15 +193,19 @@ def scan(
     root: str,
     *,
     max_file_size: int,
-    state_dir: str,
+    own_paths: Sequence[str],
     recurse_submodules: bool = True,
     include_secrets: bool = False,
+    ignore: Sequence[str] = (),
+    ignore_containing: Sequence[str] = (),
 ) -> Scan:
     """List the indexable files below `root`.
 
     `max_file_size` is in bytes. `include_secrets` lists files whose names say that they hold
-    secrets. Whatever is below `state_dir`, or below any other
-    `.codx/index`, is left out. Raises ProjectError where `root` is not a folder that can
+    secrets. `ignore` has patterns as in a `.gitignore` at the root, against which no file of
+    patterns says anything; `ignore_containing` texts that no path with a `/` before it may
+    hold. The `own_paths`, files and folders that we write, are left out, and so is any
+    other `.codx/index`. Raises ProjectError where `root` is not a folder that can
     be read, and GitError where git refuses to list it.
     """
     if not os.path.isdir(root):
@@ -211,9 +215,11 @@ def scan(
     scanner = _Scanner(
         root,
         max_file_size,
-        state_dir,
+        own_paths,
         honour_gitignore=tree is None,
         include_secrets=include_secrets,
+        ignore=ignore,
+        ignore_containing=ignore_containing,
     )
     listing = None
     if tree is not None:
@@ -239,6 +245,11 @@ def scan(
 _Rules = tuple[tuple[int, IgnoreRules], ...]
 
 
+def _below(root: str, path: str) -> bytes:
+    """The path from the root, without a `/` at the end."""
+    return os.fsencode(os.path.relpath(os.path.realpath(path), os.path.realpath(root)))
+
+
 def _is_ignored(path: bytes, rules: _Rules) -> bool:
     for start, file in rules:
         verdict = file.verdict(path[start:])
@@ -262,10 +273,12 @@ class _Scanner:
         self,
         root: str,
         max_file_size: int,
-        state_dir: str,
+        own_paths: Sequence[str],
         *,
         honour_gitignore: bool,
         include_secrets: bool,
+        ignore: Sequence[str],
+        ignore_containing: Sequence[str],
     ) -> None:
         self.files: list[SourceFile] = []
         self.skipped: Counter[str] = Counter()
@@ -277,8 +290,11 @@ class _Scanner:
         self._max_file_size = max_file_size
         self._honour_gitignore = honour_gitignore
         self._include_secrets = include_secrets
-        state = os.path.relpath(os.path.realpath(state_dir), os.path.realpath(root))
-        self._state = os.path.join(os.fsencode(state), b"")
+        self._own_paths = {_below(root, path) for path in own_paths}
+        self._ignored_texts = [os.fsencode(text) for text in ignore_containing]
+        self._ignored = IgnoreRules(os.fsencode("\n".join(ignore)))
+        for pattern in self._ignored.unusable:
+            self.warn(f"too complex a pattern to ignore: {pattern!r}")
         default = ((0, IgnoreRules(IGNORED_OUTSIDE_GIT)),) if honour_gitignore else ()
         self._folders: dict[bytes, _Folder | None] = {
             b"": self._with_own_rules(b"", _Folder(gitignore=default))
@@ -320,6 +336,8 @@ class _Scanner:
 
     def look_at(self, path: bytes) -> None:
         """Sort a candidate into files, skipped and failures."""
+        if path in self._own_paths:
+            return
         name = os.fsdecode(path)
         folder = self._folder(path[: path.rfind(b"/") + 1])
         if folder is None:
@@ -333,7 +351,7 @@ class _Scanner:
             return
         if stat.S_ISDIR(info.st_mode):  # It took the place of a tracked file.
             self.absent.append(name)
-        elif folder.is_ignored or _is_ignored(path, folder.codxignore):
+        elif folder.is_ignored or self._is_left_out(path, folder.codxignore):
             self.skipped[IGNORED] += 1
         elif reason := _skip_reason_by_path(
             name, include_secrets=self._include_secrets
@@ -351,6 +369,13 @@ class _Scanner:
         if not info.st_size:
             return EMPTY
         return TOO_LARGE if info.st_size > self._max_file_size else None
+
+    def _is_left_out(self, path: bytes, rules: _Rules) -> bool:
+        """By a setting, or else by a `.codxignore`?"""
+        if any(text in b"/" + path for text in self._ignored_texts):
+            return True
+        verdict = self._ignored.verdict(path)
+        return _is_ignored(path, rules) if verdict is None else verdict
 
     def _folder(self, path: bytes) -> _Folder | None:
         """What is known of a folder, or None if nothing in it belongs to the tree."""
@@ -372,7 +397,7 @@ class _Scanner:
         # has meanwhile become a symlink.
         if name in (b"", b".", b"..") or name in VERSION_CONTROL:
             return None
-        if path == self._state or (b"/" + path).endswith(b"/.codx/index/"):
+        if path[:-1] in self._own_paths or (b"/" + path).endswith(b"/.codx/index/"):
             return None
         try:
             if not stat.S_ISDIR(os.lstat(self._top + path[:-1]).st_mode):
@@ -380,7 +405,7 @@ class _Scanner:
         except OSError as error:
             self._failed(path, error)
             return None
-        is_ignored = parent.is_ignored or _is_ignored(path, parent.codxignore)
+        is_ignored = parent.is_ignored or self._is_left_out(path, parent.codxignore)
         folder = _Folder(is_ignored, parent.gitignore, parent.codxignore)
         return folder if is_ignored else self._with_own_rules(path, folder)
 

@@ -114,6 +114,14 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
                     return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
+    report.tell(
+        "plan",
+        scanned=stamp.scanned,
+        unchanged=stamp.unchanged,
+        changed=0,
+        bytes=0,
+        gone=0,
+    )
     report.status = "unchanged"
     report.fingerprint = index.identity.fingerprint
     report.files.scanned = stamp.scanned
@@ -130,7 +138,7 @@ def write(
 
     `mark` is the index's, as in the manifest.
     """
-    if not mark:
+    if not mark or settings.external_folders:
         return
     try:
         survey = _Survey(settings, tree)
@@ -211,6 +219,11 @@ def _basis(settings: Settings, index: Index, mark: str) -> dict[str, object]:
         "max_file_size": settings.max_file_size,
         "recurse_submodules": settings.recurse_submodules,
         "include_secrets": settings.include_secrets,
+        "ignore": [*settings.ignore],
+        "ignore_containing": [*settings.ignore_containing],
+        "external_folders": [*settings.external_folders],
+        "mentions": settings.mentions.enabled,
+        "wiki": [settings.wiki.enabled, settings.wiki_dir, *settings.wiki.command],
     }
 
 
@@ -262,7 +275,10 @@ class _Survey:
         self._scanned_ns = tree.started_ns
         self._project = settings.project
         self._top = os.path.join(os.fsencode(settings.project), b"")
-        self._state = os.path.join(os.fsencode(settings.state_dir), b"")
+        self._own_folders = {
+            os.path.join(os.fsencode(folder), b"")
+            for folder in (settings.state_dir, settings.wiki_dir)
+        }
         self._nested = set(tree.listing.repositories[1:])
         self._unseen = {
             os.fsencode(file.path): file for file in (*tree.files, *tree.passed_over)
@@ -349,7 +365,9 @@ class _Survey:
             whole = prefix + path
             if path in untracked.excluded or whole in self._nested:
                 continue
-            if self._top + whole == self._state or (b"/" + whole).endswith(_ANY_STATE):
+            if self._top + whole in self._own_folders:
+                continue
+            if (b"/" + whole).endswith(_ANY_STATE):
                 continue
             yield path
             with os.scandir(self._top + whole) as entries:

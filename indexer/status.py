@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from indexer.audit import Audit
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
-from indexer.diff import Change, compare
+from indexer.diff import Change, Outcome, compare
 from indexer.index import Identity, Index, identify, is_trusted
 from indexer.manifest import Manifest
-from indexer.reader import Reader, known_to_git, scan_project
+from indexer.reader import Reader, known_to_git, open_roots, scan_project, select
 from indexer.report import Report
-from indexer.scan import open_root
 from indexer.types import Failure, FileRecord
 from indexer.worker import read_source
 
@@ -50,13 +50,16 @@ def plan(settings: Settings, report: Report) -> Plan:
     tree = scan_project(settings, report)
     found = _known(settings, identity)
     known = found.records
-    comparison = compare(tree.files, known, force=settings.force)
+    comparison = compare(
+        tree.files, known, force=settings.force, again=found.failed_hooks
+    )
+    comparison = select(comparison, settings, tree, Audit(known, {}), report)
     result = Plan(identity, found.doubt)
     result.indexed_files = sum(record.chunk_count > 0 for record in known.values())
     report.chunks.total = sum(record.chunk_count for record in known.values())
-    with open_root(settings.project) as root_fd:
+    with open_roots(settings) as roots:
         reader = Reader(
-            root_fd,
+            roots,
             tree,
             Audit(known, {}),
             comparison,
@@ -67,6 +70,8 @@ def plan(settings: Settings, report: Report) -> Plan:
                 settings.project, tree, comparison.suspects, known
             ),
             failed={} if settings.retry_failed else found.failed,
+            again=found.failed_hooks,
+            heeds_mentions=settings.mentions.enabled,
         )
         # Masked or not, a file is indexed: only leaving it out takes a look for secrets.
         skips = settings.secrets == SKIP_SECRETS
@@ -75,8 +80,8 @@ def plan(settings: Settings, report: Report) -> Plan:
                 change.path, change.data, SKIP_SECRETS if skips else KEEP_SECRETS
             )
             record = FileRecord(change.path, None, change.file_hash, 0, reason)
-            _list(change.path, reader.count(record), reader, result)
-    result.deleted = [
+            _list(change.path, reader.count(record), result)
+    result.deleted += [
         record.path
         for record in reader.gone()
         if record.chunk_count and record.path not in reader.origins
@@ -86,13 +91,16 @@ def plan(settings: Settings, report: Report) -> Plan:
     return result
 
 
-def _list(path: str, change: Change | None, reader: Reader, result: Plan) -> None:
+def _list(path: str, outcome: Outcome, result: Plan) -> None:
+    change = outcome.change
     if change is Change.ADDED:
         result.added.append(path)
     elif change is Change.MODIFIED:
         result.modified.append(path)
     elif change is Change.RENAMED:
-        result.renamed.append((reader.renamed_from[path], path))
+        result.renamed.append((outcome.origin, path))
+    elif change is Change.DELETED:
+        result.deleted.append(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,7 @@ class _Known:
     doubt: str
     records: dict[str, FileRecord] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
+    failed_hooks: Set[str] = frozenset()
 
 
 def _known(settings: Settings, identity: Identity) -> _Known:
@@ -120,4 +129,6 @@ def _known(settings: Settings, identity: Identity) -> _Known:
         if manifest.get("fingerprint") != identity.fingerprint:
             return _Known("the index was built with other settings")
         doubt = "" if trusted else "the index was left unfinished, or written since"
-        return _Known(doubt, manifest.records(), manifest.failures())
+        return _Known(
+            doubt, manifest.records(), manifest.failures(), manifest.failed_hooks()
+        )

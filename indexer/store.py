@@ -363,15 +363,15 @@ class Store:
         finally:
             iterator.close()
 
-    def fetch(self, ids: Sequence[str]) -> list[Row]:
-        """The rows with these ids, all fields, those that are there."""
+    def fetch(self, ids: Sequence[str], fields: Sequence[str] = ("*",)) -> list[Row]:
+        """The rows with these ids, those that are there, with these fields and their id."""
         rows: list[Row] = []
         for start in range(0, len(ids), UPSERT_ROWS):
             with self._guard():
                 rows += self._client.get(
                     self.physical,
                     ids=list(ids[start : start + UPSERT_ROWS]),
-                    output_fields=["*"],
+                    output_fields=list(fields),
                     timeout=CALL_TIMEOUT,
                 )
         return rows

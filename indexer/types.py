@@ -73,9 +73,13 @@ class FileRecord:
     reason: str = ""
 
 
+ANY_BYTES = ""  # in place of a blob id
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The bytes (their blob id) of a file that could not be indexed, and why."""
+    """The bytes (their blob id) of a file that could not be indexed, and why. With
+    `ANY_BYTES` it was indexed, but a hook failed: all of it is to be done again."""
 
     file_hash: str
     error: str
@@ -126,7 +130,8 @@ class EmbeddedFile:
 
 @dataclass(slots=True)
 class FileCounts:
-    """Files of a run or of a plan, by what happened (or would happen) to them."""
+    """Files of a run or of a plan, by what happened (or would happen) to them; `deferred`
+    are those that may have changed and were left to a later run."""
 
     scanned: int = 0
     unchanged: int = 0
@@ -135,6 +140,7 @@ class FileCounts:
     renamed: int = 0
     deleted: int = 0
     failed: int = 0
+    deferred: int = 0
     read: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -159,3 +165,40 @@ class SecretCounts:
     """Secrets in the files of a run, apart from those that were not read for their name."""
 
     masked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A text in a file that is meant for an assistant; `line` is 1-based."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class MentionCounts:
+    """Mentions found in the changed files of a run, and how the command that was asked about
+    these files ended, by file."""
+
+    pending: list[Mention] = field(default_factory=list)
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """Events of a run; `undelivered` is summed over the places that should have had them."""
+
+    emitted: int = 0
+    undelivered: int = 0
+
+
+@dataclass(slots=True)
+class WikiCounts:
+    """Pages of the wiki: all of them, and what this run did to them."""
+
+    pages: int = 0
+    written: int = 0
+    deleted: int = 0
+    failed: int = 0

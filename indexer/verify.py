@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -15,9 +15,8 @@ from indexer.diff import compare
 from indexer.index import Index, identify
 from indexer.lock import run_lock
 from indexer.pool import available_cpus, open_executor
-from indexer.reader import Reader, scan_project
+from indexer.reader import Reader, open_roots, scan_project
 from indexer.report import Report
-from indexer.scan import open_root
 from indexer.store import Row, Store
 from indexer.types import ChangedFile, ChunkedFile
 from indexer.writer import chunk_rows
@@ -45,19 +44,20 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     with ExitStack() as stack:
         stack.enter_context(run_lock(settings.lock_path))
         index = stack.enter_context(closing(Index(settings, identity)))
-        root_fd = stack.enter_context(open_root(settings.project))
+        roots = stack.enter_context(open_roots(settings))
         store = index.open_existing()
         if store.physical != index.physical:
             return [Difference("", "the index was built with other settings")]
         tree = scan_project(settings, report)
         comparison = compare(tree.files, {})
         reader = Reader(
-            root_fd,
+            roots,
             tree,
             Audit({}, {}),
             comparison,
             report,
             max_file_size=settings.max_file_size,
+            heeds_mentions=settings.mentions.enabled,
         )
         jobs = settings.jobs or available_cpus()
         executor = stack.enter_context(
@@ -70,14 +70,18 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
             )
         )
         pairs = chunked_files(reader, executor, jobs)
-        differences = list(_compare(store, pairs, report))
+        differences = list(_compare(store, pairs, report, reader.left_out))
     differences += [Difference(*failure) for failure in report.failures.items()]
     return sorted(differences, key=lambda difference: difference.path)
 
 
 def _compare(
-    store: Store, pairs: Iterator[tuple[ChangedFile, ChunkedFile]], report: Report
+    store: Store,
+    pairs: Iterator[tuple[ChangedFile, ChunkedFile]],
+    report: Report,
+    left_out: Set[str],
 ) -> Iterator[Difference]:
+    """`left_out` fills while the pairs are read: files that keep what rows they have."""
     rows = Counter[str]()
     paths: dict[str, str] = {}
     wrong: set[str] = set()  # listed already; their surplus rows need no second line
@@ -98,7 +102,7 @@ def _compare(
         for row in expected:
             paths.pop(row["id"], None)
         report.files.unchanged += not problem and bool(expected)
-    for path in sorted(set(paths.values()) - wrong):
+    for path in sorted(set(paths.values()) - wrong - left_out):
         yield Difference(path, "rows that belong to no file as it is now")
 
 

@@ -60,6 +60,10 @@ class EmbeddedBatch:
 class _Worker(threading.local):
     """Each thread has its own: neither an embedder nor a tokenizer is shared."""
 
+    backend: Backend | None = (
+        None  # that of the process, unless this thread has its own
+    )
+    secrets: str = ""
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
 
@@ -72,18 +76,21 @@ Slots = Any
 of the monotonic clock, which all processes share; 0 while none is), and that worker's pid."""
 
 _backend: Backend | None = None
+_secrets = MASK_SECRETS
 _worker = _Worker()
 _slots: Slots = None
-_secrets = MASK_SECRETS
 
 
 def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
-    """Say which backend this process uses and what it does about secrets; loads nothing
-    yet."""
+    """Say which backend this thread, and others to come, use and what is done about secrets.
+
+    Loads nothing yet, and keeps what was loaded for the same backend.
+    """
     global _backend, _secrets
-    _backend = backend
-    _secrets = secrets
-    _worker.embedder = _worker.tokenizer = None
+    _backend, _secrets = backend, secrets
+    if _worker.backend != backend:
+        _worker.embedder = _worker.tokenizer = None
+    _worker.backend, _worker.secrets = backend, secrets
 
 
 def initialize_process(
@@ -175,7 +182,7 @@ def _chunk_file(path: str, data: bytes) -> ChunkedFile:
 
     reach("chunking", [path])
     try:
-        text, reason, masked = read_source(path, data, _secrets)
+        text, reason, masked = read_source(path, data, _worker.secrets or _secrets)
         if reason:
             return ChunkedFile(path, "", (), reason)
         language = language_of(path, text.partition("\n")[0])
@@ -210,5 +217,6 @@ def _tokenizer() -> Tokenizer:
 
 
 def _used_backend() -> Backend:
-    assert _backend is not None, "initialize() comes first"
-    return _backend
+    backend = _worker.backend or _backend
+    assert backend is not None, "initialize() comes first"
+    return backend

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from indexer.audit import Audit
 from indexer.cache import EmbeddingCache
+from indexer.diff import Change, Outcome
 from indexer.errors import StoreError
 from indexer.faults import reach
 from indexer.manifest import DIRTY, Manifest
@@ -49,13 +50,14 @@ class Writer:
         self._manifest = manifest
         self._cache = cache
         self._known = known
+        self._report = report
         self._counts = report.chunks
         self._spans = report.spans
         self._store: Store | None = None
         # A spoiled row can stand among another file's: what was written is not stale.
         self._is_repair = bool(known.stale)
         self._written: set[str] = set()
-        self._group: list[EmbeddedFile] = []
+        self._group: list[tuple[EmbeddedFile, Outcome]] = []
         self._rows = 0
         self._since = time.monotonic()
 
@@ -77,16 +79,17 @@ class Writer:
             self._store = store
         return self._store
 
-    def add(self, file: EmbeddedFile) -> None:
+    def add(self, file: EmbeddedFile, outcome: Outcome) -> None:
         """Take a file; written with its group."""
-        self._group.append(file)
+        self._group.append((file, outcome))
         self._rows += len(file.chunks)
         if self._rows >= GROUP_ROWS or time.monotonic() - self._since > GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Write the group that has gathered."""
-        group, self._group, self._rows = self._group, [], 0
+        """Write the group that has gathered, then tell of it."""
+        gathered, self._group, self._rows = self._group, [], 0
+        group = [file for file, _ in gathered]
         rows = [row for file in group for row in _rows(file)]
         stale = [
             stale_id
@@ -99,16 +102,43 @@ class Writer:
             reach("recorded")
             self._cache.commit()
             reach("cached")
+        for file, outcome in gathered:
+            self._tell(file, outcome)
         self._since = time.monotonic()
 
-    def delete(self, records: Iterable[FileRecord]) -> None:
-        """Delete the rows and records of files that are gone from the index."""
+    def _tell(self, file: EmbeddedFile, outcome: Outcome) -> None:
+        path = escape_path(file.record.path)
+        if outcome.change is Change.DELETED:
+            self._report.tell("file-deleted", path=path)
+        elif outcome.change is not None:
+            about: dict[str, object] = {
+                "path": path,
+                "change": outcome.change.value,
+                "file_hash": file.record.file_hash,
+                "chunks": len(file.chunks),
+            }
+            if outcome.origin:
+                about["from"] = escape_path(outcome.origin)
+            self._report.tell("file-loaded", **about)
+
+    def delete(
+        self, records: Iterable[FileRecord], renamed: Set[str] = frozenset()
+    ) -> None:
+        """Delete the rows and records of files that are gone from the index, then tell of
+        them, but for those that live on under another name."""
         gone = list(records)
+        told = [
+            record.path
+            for record in gone
+            if self._known.has_rows(record.path) and record.path not in renamed
+        ]
         self._write(
             [], [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)]
         )
         self._manifest.commit(deleted=[record.path for record in gone])
         reach("gone")
+        for path in told:
+            self._report.tell("file-deleted", path=escape_path(path))
 
     def finish(self, *, complete: bool) -> None:
         """Flush what was written and, when the index is complete, move the alias here.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sysconfig
 import time
@@ -101,7 +102,7 @@ class Project:
 
     def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run any program in the project, as `command` does."""
-        return subprocess.run(
+        done = subprocess.run(
             command,
             cwd=self.root,
             env=self.variables(),
@@ -110,6 +111,8 @@ class Project:
             text=True,
             timeout=TIMEOUT,
         )
+        done.stderr = without_times(done.stderr)
+        return done
 
     def report(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command with --json; its object, after a check of the exit code."""
@@ -124,6 +127,11 @@ class Project:
     def rows(self, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
         """Every row of the embedded database, by id, all fields."""
         return read_rows(self.root / ".codx" / "index", collection)
+
+
+def without_times(text: str) -> str:
+    """What a command said on stderr, as it would at a terminal: without the times."""
+    return re.sub(r"(?m)^[-0-9]{10}T[:.0-9]{12}Z (?=codx-index: )", "", text)
 
 
 def read_rows(state: Path, collection: str = "codx_index") -> dict[str, dict[str, Any]]:

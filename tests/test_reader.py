@@ -17,9 +17,9 @@ from indexer.audit import Audit
 from indexer.config import Settings
 from indexer.diff import Change, compare
 from indexer.git import blob_id
-from indexer.reader import Reader, known_to_git, scan_project
+from indexer.reader import Reader, known_to_git, open_roots, scan_project
 from indexer.report import Report
-from indexer.scan import Scan, open_root
+from indexer.scan import Scan
 from indexer.types import ChangedFile, FileRecord
 
 NOBODY = 65534
@@ -39,7 +39,7 @@ class Outcome:
     done: list[int]
 
     def count(self) -> list[Change | None]:
-        return [self.reader.count(record(c.path, c.data)) for c in self.changes]
+        return [self.reader.count(record(c.path, c.data)).change for c in self.changes]
 
     def paths(self) -> list[str]:
         return [change.path for change in self.changes]
@@ -88,10 +88,10 @@ class Tree:
         records = {record.path: record for record in known}
         comparison = compare(tree.files, records, force=force)
         done: list[int] = []
-        with open_root(str(self.root)) as root_fd:
+        with open_roots(settings) as roots:
             between()
             reader = Reader(
-                root_fd,
+                roots,
                 tree,
                 Audit(records, stale or {}),
                 comparison,
@@ -249,7 +249,7 @@ def test_renames(tree: Tree) -> None:
 def test_the_origin_of_a_file_that_was_not_indexed_is_deleted(tree: Tree) -> None:
     tree.write("new", b"moved\n")
     found = tree.read(record("old", b"moved\n"))
-    assert found.reader.count(record("new", b"moved\n", 0, "binary")) is None
+    assert found.reader.count(record("new", b"moved\n", 0, "binary")).change is None
     assert found.gone() == ["old"]
     counts = found.report.files
     assert (counts.renamed, counts.deleted) == (0, 1)

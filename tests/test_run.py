@@ -103,7 +103,9 @@ def test_the_first_run_indexes_every_file(project: Project) -> None:
         "added": 7,
         "read": 7,
         "skipped": {},
-        **dict.fromkeys(("unchanged", "modified", "renamed", "deleted", "failed"), 0),
+        **dict.fromkeys(
+            "unchanged modified renamed deleted failed deferred".split(), 0
+        ),
     }
     assert_work(
         report,

@@ -65,7 +65,7 @@ def write(top: Path, *names: str | bytes, text: str = "x\n") -> None:
 
 def scan(top: Path, max_file_size: int = LIMIT) -> Scan:
     state = os.path.join(top, ".codx", "index")
-    return scanning.scan(str(top), max_file_size=max_file_size, state_dir=state)
+    return scanning.scan(str(top), max_file_size=max_file_size, own_paths=[state])
 
 
 def names(result: Scan) -> list[str]:
@@ -302,7 +302,9 @@ def test_relative_root(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tree, "src/a.py", ".codx/index/state")
     expected = scan(tree)
     monkeypatch.chdir(tree)
-    assert scanning.scan(".", max_file_size=LIMIT, state_dir=".codx/index") == expected
+    assert (
+        scanning.scan(".", max_file_size=LIMIT, own_paths=[".codx/index"]) == expected
+    )
     assert names(expected) == ["src/a.py"]
 
 
@@ -335,7 +337,7 @@ def test_state_folder_is_not_part_of_the_tree(tree: Path) -> None:
     )
     write(tree, "my/state.py")
     result = scanning.scan(
-        str(tree), max_file_size=LIMIT, state_dir=os.path.join(tree, "my/../my/state")
+        str(tree), max_file_size=LIMIT, own_paths=[os.path.join(tree, "my/../my/state")]
     )
     assert names(result) == [".codx/notes.md", "a.py", "my/state.py"]
     assert result.skipped == {}

@@ -52,7 +52,7 @@ class Silence:
     def start(self, files: int, size: int) -> None:
         pass
 
-    def advance(self, size: int, chunks: int = 0) -> None:
+    def advance(self, size: float, chunks: int, files: int) -> None:
         pass
 
 

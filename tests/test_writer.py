@@ -13,6 +13,7 @@ import pytest
 from indexer import writer as writing
 from indexer.audit import Audit, audit
 from indexer.cache import EmbeddingCache
+from indexer.diff import Change, Outcome
 from indexer.errors import StoreError
 from indexer.manifest import COMPLETE, DIRTY, Manifest
 from indexer.report import Report
@@ -125,7 +126,7 @@ def write(bench: Bench, *files: EmbeddedFile) -> Writer:
     """A whole run."""
     writer = bench.writer()
     for file in files:
-        writer.add(file)
+        writer.add(file, Outcome(Change.ADDED))
     writer.commit()
     writer.finish(complete=True)
     bench.manifest.set(state=COMPLETE)
@@ -136,7 +137,7 @@ def test_nothing_is_opened_when_nothing_is_written(bench: Bench) -> None:
     writer = bench.writer()
     writer.commit()
     writer.delete([])
-    writer.add(make_file("empty.py", 0))
+    writer.add(make_file("empty.py", 0), Outcome(Change.ADDED))
     writer.commit()
     assert not writer.has_begun
     assert bench.store is None
@@ -148,10 +149,10 @@ def test_nothing_is_opened_when_nothing_is_written(bench: Bench) -> None:
 def test_the_order_of_the_protocol(bench: Bench) -> None:
     write(bench, make_file("a", 3), make_file("b", 2), make_file("gone", 2))
     writer = bench.writer()
-    writer.add(make_file("a", 1, "i"))
-    writer.add(make_file("c", 2))
+    writer.add(make_file("a", 1, "i"), Outcome(Change.ADDED))
+    writer.add(make_file("c", 2), Outcome(Change.ADDED))
     writer.commit()
-    writer.add(make_file("b", 1, "i"))
+    writer.add(make_file("b", 1, "i"), Outcome(Change.ADDED))
     writer.commit()
     writer.delete([bench.manifest.records()["gone"]])
     assert bench.manifest.get("state") == DIRTY
@@ -190,12 +191,12 @@ def test_a_group_is_written_when_it_is_large(
     monkeypatch.setattr(writing, "GROUP_SECONDS", 1e9)
     writer = bench.writer()
     for path in "abc":
-        writer.add(make_file(path, 2))
+        writer.add(make_file(path, 2), Outcome(Change.ADDED))
     assert [entry for entry in bench.log if entry[0] == "commit"] == [
         ("commit", ["a", "b"])
     ]
     monkeypatch.setattr(writing, "GROUP_SECONDS", -1)
-    writer.add(make_file("d", 1))
+    writer.add(make_file("d", 1), Outcome(Change.ADDED))
     assert bench.log[-1] == ("commit", ["c", "d"])
 
 
@@ -203,7 +204,7 @@ def test_vectors_reach_the_cache_with_their_group(bench: Bench) -> None:
     key, vector = b"k" * 32, np.ones(DIMENSION, np.float32)
     bench.cache.put({key: vector})
     writer = bench.writer()
-    writer.add(make_file("a", 1))
+    writer.add(make_file("a", 1), Outcome(Change.ADDED))
     writer.commit()
     other = EmbeddingCache(str(bench.folder), "i" * 64, DIMENSION)
     with closing(other):
@@ -221,7 +222,7 @@ def test_rows_that_an_audit_found_wrong_are_replaced(bench: Bench) -> None:
     assert set(known.stale) == {"a"}
     bench.manifest.reset(known.records.values(), state=DIRTY)
     writer = bench.writer(known)
-    writer.add(make_file("a", 2))
+    writer.add(make_file("a", 2), Outcome(Change.ADDED))
     writer.commit()
     assert bench.log[3] == ("delete", sorted(["0" * 64, row_id("a", 2)]))
     writer.finish(complete=True)
@@ -242,7 +243,7 @@ def test_wrong_rows_of_a_file_that_could_not_be_read_are_counted(bench: Bench) -
 
 def test_a_count_that_differs_is_an_error(bench: Bench) -> None:
     writer = bench.writer()
-    writer.add(make_file("a", 3))
+    writer.add(make_file("a", 3), Outcome(Change.ADDED))
     writer.commit()
     bench.open_store().delete([row_id("a", 1)])
     with pytest.raises(StoreError, match="holds 2 rows where 3 were written"):
@@ -256,7 +257,7 @@ def test_an_unfinished_index_stays_behind_the_alias(bench: Bench) -> None:
     store.prepare("d4" * 32, DIMENSION, {})
     bench.manifest.reset([], state=DIRTY)
     writer = bench.writer()
-    writer.add(make_file("a", 1))
+    writer.add(make_file("a", 1), Outcome(Change.ADDED))
     writer.commit()
     writer.finish(complete=False)
     assert bench.calls()[-1] == "flush"
@@ -276,7 +277,7 @@ def test_after_an_error_nothing_more_is_written(
 
     monkeypatch.setattr(bench.open_store(), step, fail)
     writer = bench.writer()
-    writer.add(make_file("a", 2, "i"))
+    writer.add(make_file("a", 2, "i"), Outcome(Change.ADDED))
     with pytest.raises(StoreError, match="refused"):
         writer.commit()
     assert bench.manifest.records() == before

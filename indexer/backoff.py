@@ -1,0 +1,63 @@
+"""Projects that failed are left alone for a while: 1, 10, 30, then 120 minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+
+DELAYS = (60, 600, 1800, 7200)  # seconds, after the first failure and those that follow
+
+
+class Backoff:
+    """What is known of earlier failures, a small file a project below the cache folder.
+
+    Without them projects are only tried too often, so what cannot be read or written does
+    not matter.
+    """
+
+    def __init__(self, cache_dir: str) -> None:
+        self._folder = os.path.join(cache_dir, "backoff")
+
+    def until(self, project: str) -> float:
+        """When the project is to be tried again, in seconds since 1970; 0: now."""
+        until = self._read(project)[1]
+        # Never for longer than the longest, whatever the clock said then.
+        return until if 0 < until - time.time() <= DELAYS[-1] else 0.0
+
+    def failed(self, project: str) -> None:
+        """The project failed once more in a row."""
+        failures = self._read(project)[0]
+        delay = DELAYS[min(failures, len(DELAYS) - 1)]
+        found = {
+            "project": os.fsencode(project).decode(errors="replace"),
+            "failures": failures + 1,
+            "until": time.time() + delay,
+        }
+        path = self._path(project)
+        with suppress(OSError):
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            draft = f"{path}.{os.getpid()}"
+            with open(draft, "w", encoding="utf-8") as file:
+                json.dump(found, file)
+            os.replace(draft, path)
+
+    def succeeded(self, project: str) -> None:
+        """The project is as it should be."""
+        with suppress(OSError):
+            os.unlink(self._path(project))
+
+    def _read(self, project: str) -> tuple[int, float]:
+        """Failures in a row, and the end of the wait."""
+        try:
+            with open(self._path(project), encoding="utf-8") as file:
+                found = json.load(file)
+            return int(found["failures"]), float(found["until"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return 0, 0.0
+
+    def _path(self, project: str) -> str:
+        name = hashlib.sha256(os.fsencode(project)).hexdigest()[:32]
+        return os.path.join(self._folder, name + ".json")

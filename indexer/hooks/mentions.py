@@ -1,0 +1,128 @@
+"""Mentions: texts in a file that are meant for an assistant, as codx-junior has them.
+
+The rest of a line after `@codx` and a colon, or all between the tags `codx`. Such a mention
+is *pending*. Who works on it puts `-ok, please-wait...` behind the word meanwhile: then the
+file is *processing*, and not to be touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+
+from indexer.config import MentionSettings
+from indexer.hooks.command import Command, CommandError
+from indexer.hooks.loop import HookLoop
+from indexer.paths import escape_path
+from indexer.report import Report
+from indexer.types import ChangedFile, Mention
+
+PROCESSING = "processing"  # the reason for which a file is left out
+MAX_TEXT = 2000  # characters of a mention that are reported
+
+_IN_PROGRESS = "codx" + "-ok, please-wait..."
+_PROCESSING = ("@" + _IN_PROGRESS + ":", "<" + _IN_PROGRESS)
+_PENDING = re.compile(
+    r"(?<!\w)@codx:[ \t]*(?P<line>[^\r\n]*)"
+    r"|<codx(?=[\s>])(?:\s*>)?(?P<block>.*?)(?:</codx>|\Z)",
+    re.DOTALL,
+)
+POLL = 0.02  # seconds between two looks at the commands
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+def is_processing(data: bytes) -> bool:
+    """Is somebody at work on a mention in this file?"""
+    if b"codx-ok" not in data:
+        return False
+    text = _text(data)
+    return any(form in text for form in _PROCESSING)
+
+
+def find_mentions(path: str, data: bytes) -> list[Mention]:
+    """The pending mentions of a file, in order; a block that is not closed goes to the end."""
+    if b"codx" not in data:
+        return []
+    text = _text(data)
+    found = []
+    line, seen = 1, 0
+    for match in _PENDING.finditer(text):
+        line += text.count("\n", seen, match.start())
+        seen = match.start()
+        said = match["line"] if match["line"] is not None else match["block"]
+        found.append(Mention(path, line, said.strip()[:MAX_TEXT]))
+    return found
+
+
+class Mentions:
+    """Looks for mentions in changed files, and has the command asked about their files.
+
+    The commands run beside everything else. `read_again` reads a file as it is after its
+    command, None where it needs no indexing any more. `failed` are the paths of those whose
+    command did not succeed.
+    """
+
+    def __init__(
+        self,
+        settings: MentionSettings,
+        folder: str,
+        loop: HookLoop,
+        report: Report,
+        read_again: Callable[[ChangedFile], ChangedFile | None],
+    ) -> None:
+        self._is_enabled = settings.enabled
+        self._command = Command(settings.command, folder, settings.timeout)
+        self._room = asyncio.Semaphore(settings.concurrency)
+        self._loop = loop
+        self._report = report
+        self._read_again = read_again
+        self._asked: list[tuple[ChangedFile, Future[str]]] = []
+        self.failed: list[str] = []
+
+    def screen(self, changes: Iterable[ChangedFile]) -> Iterator[ChangedFile | None]:
+        """The changes, last those whose command is at work; None as long as all wait."""
+        for change in changes:
+            found = find_mentions(change.path, change.data) if self._is_enabled else []
+            for mention in found:
+                self._report.mention(mention)
+            if found and self._command.argv:
+                work = self._ask(_question(change.path, found))
+                self._asked.append((change, self._loop.submit(work)))
+            else:
+                yield change
+            yield from self._answered()
+        while self._asked:
+            time.sleep(POLL)
+            yield None
+            yield from self._answered()
+
+    async def _ask(self, question: dict[str, object]) -> str:
+        async with self._room:
+            return await self._command.ask(question)
+
+    def _answered(self) -> Iterator[ChangedFile]:
+        answered = [pair for pair in self._asked if pair[1].done()]
+        self._asked = [pair for pair in self._asked if not pair[1].done()]
+        for change, future in answered:
+            try:
+                future.result()
+                self._report.mentions.succeeded += 1
+            except CommandError as error:
+                self._report.mentions.failed += 1
+                self._report.fail(change.path, f"the mentions command failed: {error}")
+                self.failed.append(change.path)
+            if again := self._read_again(change):
+                yield again
+
+
+def _question(path: str, mentions: list[Mention]) -> dict[str, object]:
+    return {
+        "path": escape_path(path),
+        "mentions": [{"line": one.line, "text": one.text} for one in mentions],
+    }

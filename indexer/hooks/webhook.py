@@ -1,0 +1,212 @@
+"""Events to an HTTP server of the user's: in batches, in order, signed, tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import wait
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import indexer
+from indexer.hooks.loop import HookLoop
+from indexer.hooks.sink import Sink
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient, HTTPError
+    from tenacity import RetryCallState
+
+BATCH = 100  # events in a request
+DELAY = 0.5  # seconds that an event waits for others
+TIMEOUT = 5.0  # seconds for a request, all of it
+TRIES = (
+    10  # of a batch: at a server that fails every second one, 1 batch in 1,000 is lost
+)
+FIRST_PAUSE = 0.05  # seconds before the second try; doubled for each that follows
+LONGEST_PAUSE = 1.0
+LAST_PAUSE = 0.2  # the longest, once the run has ended
+LONGEST_ADVICE = 10.0  # seconds; of a Retry-After
+MAX_LOST = 3  # batches in a row, then nothing more is sent
+
+_TRY_AGAIN = frozenset({408, 425, 429})  # and 500 to 599
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of a request: "" or why it failed, whether to try `again`, and the seconds
+    that the server asks us to wait before, 0 where it does not."""
+
+    reason: str = ""
+    again: bool = False
+    pause: float = 0.0
+
+
+class WebhookSink(Sink):
+    """Posts batches, one request at a time, so that they arrive in order.
+
+    The body is `delivery` of `schema.json`. `X-Codx-Delivery` is the same for each try of a
+    batch; with a secret, `X-Codx-Signature-256` is the body's HMAC, as GitHub's webhooks
+    have it. Redirects are not followed, and nothing of an answer but its head is read.
+    """
+
+    def __init__(self, url: str, secret: str, run: str, loop: HookLoop) -> None:
+        super().__init__(f"webhook {public_part(url)}")
+        self._url = url
+        self._secret = os.fsencode(secret)
+        self._run = run
+        self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sending = loop.submit(self._send_all())
+
+    def join(self, deadline: float) -> None:
+        """Wait for what is queued to be acknowledged; then cancel what is left."""
+        wait([self._sending], max(0.0, deadline - time.monotonic()))
+        if not self._sending.done():
+            self._sending.cancel()
+        elif not self._sending.cancelled() and (error := self._sending.exception()):
+            self.reason = type(error).__name__
+        self._ended = True
+
+    def _wake(self) -> None:
+        # Anything else finds the sender at work, or waiting for more; once it has a loop, it
+        # looks for itself what came before.
+        if self._loop and (self._stopping or len(self._queue) in (1, BATCH)):
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._news.set)
+
+    async def _send_all(self) -> None:
+        import httpx2
+
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with httpx2.AsyncClient(timeout=TIMEOUT) as client:
+                await self._send_batches(client)
+        except (ImportError, OSError, ValueError) as error:
+            # Most often a proxy of the environment; its URL may hold a password.
+            self.reason = f"no HTTP client can be made: {type(error).__name__}"
+        finally:
+            self._ended = True
+            self._queue.clear()
+
+    async def _send_batches(self, client: AsyncClient) -> None:
+        lost = 0
+        while lost < MAX_LOST and (batch := await self._next_batch()):
+            if await self._post_until_taken(client, batch):
+                self.delivered += len(batch)
+                lost = 0
+            else:
+                self._failed += len(batch)
+                lost += 1
+
+    async def _next_batch(self) -> list[bytes]:
+        """Events, as soon as there are enough of them or the first has waited for long
+        enough; none after the last."""
+        await self._wait_for(1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DELAY):
+                await self._wait_for(BATCH)
+        count = min(BATCH, len(self._queue))
+        return [self._queue.popleft() for _ in range(count)]
+
+    async def _wait_for(self, count: int) -> None:
+        while len(self._queue) < count and not self._stopping:
+            self._news.clear()
+            # Again, for the news may have come before they were cleared.
+            if len(self._queue) < count and not self._stopping:
+                await self._news.wait()
+
+    async def _post_until_taken(self, client: AsyncClient, batch: list[bytes]) -> bool:
+        from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
+
+        head = f'{{"version": 1, "run": "{self._run}", "events": ['
+        body = head.encode() + b", ".join(batch) + b"]}"
+        headers = self._headers(body)
+
+        async def post() -> _Answer:
+            return await self._post(client, body, headers)
+
+        def last(state: RetryCallState) -> _Answer:
+            assert state.outcome
+            answer: _Answer = state.outcome.result()
+            return answer
+
+        trying = AsyncRetrying(
+            retry=retry_if_result(lambda answer: answer.again),
+            stop=stop_after_attempt(TRIES),
+            wait=self._pause,
+            retry_error_callback=last,
+        )
+        answer: _Answer = await trying(post)
+        return not answer.reason
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"codx-index/{indexer.__version__}",
+            "X-Codx-Delivery": str(uuid.uuid4()),
+        }
+        if self._secret:
+            digest = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
+            headers["X-Codx-Signature-256"] = f"sha256={digest}"
+        return headers
+
+    async def _post(
+        self, client: AsyncClient, body: bytes, headers: Mapping[str, str]
+    ) -> _Answer:
+        import httpx2
+
+        try:
+            # httpx2's own limit is for each read: a byte a second would pass it.
+            async with asyncio.timeout(TIMEOUT):
+                async with client.stream(
+                    "POST", self._url, content=body, headers=headers
+                ) as response:
+                    answer = _judge(response.status_code, response.headers)
+        except (TimeoutError, httpx2.TimeoutException):
+            answer = _Answer(f"no answer within {TIMEOUT:g} s", again=True)
+        except httpx2.HTTPError as error:
+            answer = _Answer(_reason(error), again=True)
+        self.reason = answer.reason or self.reason
+        return answer
+
+    def _pause(self, state: RetryCallState) -> float:
+        from tenacity import wait_exponential, wait_random
+
+        assert state.outcome
+        answer: _Answer = state.outcome.result()
+        if answer.pause:
+            return answer.pause
+        longest = LAST_PAUSE if self._stopping else LONGEST_PAUSE
+        growing = wait_exponential(multiplier=FIRST_PAUSE, max=longest)
+        return (growing + wait_random(0, FIRST_PAUSE))(state)
+
+
+def public_part(url: str) -> str:
+    """Scheme, host and port of a URL: all else may hold a secret, the path too."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _judge(status: int, headers: Mapping[str, str]) -> _Answer:
+    if 200 <= status < 300:
+        return _Answer()
+    again = status in _TRY_AGAIN or 500 <= status < 600
+    advice = headers.get("retry-after", "")
+    seconds = float(advice) if advice.isdecimal() else 0.0  # it may also be a date
+    return _Answer(f"HTTP {status}", again, min(seconds, LONGEST_ADVICE))
+
+
+def _reason(error: HTTPError) -> str:
+    """In one line. Only what is said of a connection is shown: it names no URL."""
+    import httpx2
+
+    if isinstance(error, httpx2.ConnectError) and str(error):
+        return str(error).splitlines()[0][:200]
+    return type(error).__name__
