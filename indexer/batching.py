@@ -29,6 +29,7 @@ from indexer.types import (
     ChunkedFile,
     EmbeddedFile,
     FileRecord,
+    Step,
 )
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ FIRST_TASK_BYTES = 8 * 1024  # so that soon something is embedded
 LEAST_TASK_CHUNKS = 4
 BACKLOG_CHUNKS = 512  # texts a worker that wait in the parent; bounds its memory
 POLL = 0.2  # seconds between two looks at the stop signal
-
-
-Progress = Callable[[float, int, int], None]
-"""Told of work that is done: bytes of source, chunks, files."""
 
 
 @dataclass(slots=True)
@@ -61,6 +58,10 @@ class _OpenFile:
     chunk_seconds: float
     embed_seconds: float = 0.0
     has_failed: bool = False
+
+    def share(self, tokens: int) -> float:
+        """The bytes of the file that chunks with so many tokens stand for."""
+        return self.size * tokens / self.tokens if self.tokens else self.size
 
 
 class Embedding:
@@ -83,7 +84,7 @@ class Embedding:
         counts: ChunkCounts,
         spans: Spans,
         on_failure: Callable[[str, str, str], None],
-        on_progress: Progress = lambda size, chunks, files: None,
+        on_progress: Callable[[Step], None] = lambda step: None,
         should_stop: Callable[[], object] = lambda: False,
         is_closing: Callable[[], object] = lambda: False,
     ) -> None:
@@ -253,14 +254,11 @@ class Embedding:
                 self._counts.cached += 1
             self._waiting[key].append((opened, number))
             opened.missing += 1
-        self._advance(opened, cached, len(keys) - opened.missing)
+        share = opened.share(cached)
+        chunks = len(keys) - opened.missing
+        self._on_progress(Step(share, opened.size - share, chunks=chunks))
         if not opened.missing:
             self._close(opened)
-
-    def _advance(self, file: _OpenFile, tokens: int, chunks: int) -> None:
-        """So many more of its chunks are done; a chunk has its share of the file's bytes."""
-        size = file.size * tokens / file.tokens if file.tokens else file.size
-        self._on_progress(size, chunks, 0)
 
     def _embedded(self, keys: list[Key], batch: worker.EmbeddedBatch) -> None:
         self._spans.found.extend(batch.spans)
@@ -277,12 +275,13 @@ class Embedding:
             for opened, number in waiting:
                 opened.vectors[number] = vector
                 opened.missing -= 1
-                self._advance(opened, opened.chunks[number].tokens, 1)
+                size = opened.share(opened.chunks[number].tokens)
+                self._on_progress(Step(embedded=size, chunks=1))
                 if not opened.missing and not opened.has_failed:
                     self._close(opened)
 
     def _close(self, file: _OpenFile) -> None:
-        self._on_progress(0, 0, 1)
+        self._on_progress(Step(files=1))
         self._ready.append(
             EmbeddedFile(
                 file.record,

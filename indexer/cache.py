@@ -163,7 +163,10 @@ class EmbeddingCache:
             self._file = None
 
     def _give_up(self, error: Exception) -> None:
-        self._warn_once(f"going on without the embedding cache {self._path}: {error}")
+        self._warn_once(
+            f"going on without the embedding cache {self._path}: {error} "
+            "(CODX_INDEX_CACHE_DIR names a folder for it)"
+        )
         self._let_go()
         self._opens_left = 0
 

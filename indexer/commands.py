@@ -7,16 +7,16 @@ import os
 import signal
 import sys
 import time
-import traceback
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from indexer import __version__
+from indexer.boundary import Ended, recorded, reporting
 from indexer.config import Settings, project_folder
-from indexer.errors import CacheError, CodxIndexError, Stopped, UsageError
+from indexer.errors import CacheError, CodxIndexError, UsageError
 from indexer.options import (
     Duration,
     F,
@@ -40,6 +40,8 @@ from indexer.options import (
     verbose_option,
     work_options,
 )
+from indexer.outlets import Outlets, traced
+from indexer.report import Report
 from indexer.terminal import (
     Bars,
     Signals,
@@ -66,10 +68,9 @@ from indexer.terminal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Set
+    from collections.abc import Set
 
     from indexer.pool import Workshop
-    from indexer.report import Report
     from indexer.verify import Difference
 
 
@@ -196,10 +197,8 @@ def run(
       75  another run is at work on this index
       128+n  stopped by signal n (130: ctrl-C); what was done is kept
     """
-    from indexer.report import Report
-
     report = Report()
-    with _reporting(report, as_json, verbose, log_format):
+    with reporting(report, as_json, verbose, log_format):
         outlets = Outlets.take(options)
         if as_json and outlets.events == "-":
             raise UsageError("--json and --events - both want stdout: give one a file")
@@ -209,7 +208,7 @@ def run(
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
         is_quiet = quiet or as_json
-        with outlets.open(report, is_quiet), _traced(trace, report):
+        with outlets.open(report, is_quiet), traced(trace, report):
             _run(settings, report, quiet=is_quiet)
         if as_json:
             about = {"profile": report.profile()} if profile else {}
@@ -265,110 +264,6 @@ def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) 
         click.echo(behind(planned) or "nothing to do")
     print_failures(report)
     return report.exit_code
-
-
-@dataclass(frozen=True, slots=True)
-class Outlets:
-    """Where a run is told of, besides the terminal. "" is nowhere."""
-
-    events: str
-    webhook: str
-    metrics: str
-
-    @classmethod
-    def take(cls, options: dict[str, Any]) -> Outlets:
-        """The options about them, taken out. Raises `UsageError`."""
-        events, webhook = options.pop("events"), options.pop("webhook")
-        if events or webhook:
-            from indexer.hooks.events import check_stream, check_webhook
-
-            events = check_stream(events) if events else ""
-            webhook = check_webhook(webhook) if webhook else ""
-        return cls(events, webhook, options.pop("metrics"))
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files that are written."""
-        is_file = self.events not in ("", "-") and not self.events.startswith("fd:")
-        names = (self.events if is_file else "", self.metrics)
-        return tuple(os.path.abspath(name) for name in names if name)
-
-    @contextmanager
-    def open(self, report: Report, quiet: bool) -> Iterator[None]:
-        """Tell of the block, and of its end, whatever it is. None of this fails a run."""
-        with ExitStack() as stack:
-            if log.verbosity > 1:
-                report.listeners.append(log.debug)
-            if self.events or self.webhook:
-                stack.enter_context(self._telling(report, quiet))
-            if self.metrics or os.environ.get("GITHUB_STEP_SUMMARY"):
-                stack.enter_context(self._summing_up(report))
-            with _recorded(report):
-                yield
-
-    @contextmanager
-    def _telling(self, report: Report, quiet: bool) -> Iterator[None]:
-        from indexer.hooks.events import Events
-        from indexer.hooks.loop import HookLoop
-
-        secret = os.environ.get("CODX_INDEX_WEBHOOK_SECRET", "")
-        with HookLoop() as loop:
-            events = Events(self.events, self.webhook, secret, loop)
-            report.events = events.counts
-            report.listeners.append(events.emit)
-            report.tell(
-                "run-started",
-                project=shown(report.project),
-                collection=report.collection,
-                uri=report.uri,
-                codx_index=__version__,
-            )
-            try:
-                yield
-            finally:
-                report.tell("run-finished", report=report.as_dict())
-                events.close()
-                for problem in [] if quiet else events.problems:
-                    log.warn(problem)
-
-    @contextmanager
-    def _summing_up(self, report: Report) -> Iterator[None]:
-        from indexer.summaries import append_markdown, write_metrics
-
-        try:
-            yield
-        finally:
-            for write, path in (
-                (write_metrics, self.metrics),
-                (append_markdown, os.environ.get("GITHUB_STEP_SUMMARY", "")),
-            ):
-                try:
-                    if path:
-                        write(path, report)
-                except OSError as error:
-                    log.warn(f"cannot write {path}: {error.strerror}")
-
-
-@contextmanager
-def _traced(path: str, report: Report) -> Iterator[None]:
-    """Write the timeline of the block to the file at `path`, if there is one to write,
-    however the block ends."""
-    if not path:
-        yield
-        return
-    from indexer.timeline import write_trace
-
-    try:
-        file = open(path, "w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the trace cannot be written to {path}: {error.strerror}"
-        ) from error
-    with file:
-        try:
-            yield
-        finally:
-            write_trace(file, report.spans.found, "worker")
 
 
 def _run(
@@ -441,10 +336,8 @@ def run_all(
       75  another run is at work on a project
       128+n  stopped by signal n
     """
-    from indexer.report import Report
-
     report = Report()
-    with _reporting(report, as_json, verbose, log_format):
+    with reporting(report, as_json, verbose, log_format):
         from indexer.run_all import Result, combined, run_projects, watched_projects
 
         started = time.monotonic()
@@ -475,10 +368,8 @@ def _run_one(
     folder: str, arguments: list[str], signals: Signals, workshop: Workshop
 ) -> Report:
     """One project of many; what becomes of it stands in the report."""
-    from indexer.report import Report
-
     report = Report(project=folder)
-    with suppress(_Ended), _recorded(report):
+    with suppress(Ended), recorded(report):
         try:
             context = run.make_context("run", [*arguments, "--", folder])
         except click.ClickException as error:
@@ -521,9 +412,7 @@ def search(
     **options: Any,
 ) -> int:
     """Find the chunks of the project in PATH that are nearest in meaning to QUERY."""
-    from indexer.report import Report
-
-    with _reporting(Report(), as_json, verbose):
+    with reporting(Report(), as_json, verbose):
         from indexer.search import indexed_project
         from indexer.search import search as find
 
@@ -554,10 +443,8 @@ def status(
     **options: Any,
 ) -> int:
     """Say what a run would do, how big the index is, and which model it uses."""
-    from indexer.report import Report
-
     report = Report()
-    with _reporting(report, as_json, verbose):
+    with reporting(report, as_json, verbose):
         from indexer.status import plan
 
         settings = make_settings(path, **options)
@@ -607,10 +494,8 @@ def verify(
     Reads every file and every row; exits 1 and lists what differs, 0 when nothing does.
     With --repair it exits like a run: 0 when, after it, nothing differs.
     """
-    from indexer.report import Report
-
     report = Report()
-    with _reporting(report, as_json, verbose):
+    with reporting(report, as_json, verbose):
         from indexer.verify import verify as find_differences
 
         settings = make_settings(path, **options)
@@ -641,12 +526,11 @@ def _repair(
     settings: Settings, differences: list[Difference], *, as_json: bool, verbose: int
 ) -> int:
     """Run with the differing files in doubt, then look again."""
-    from indexer.report import Report
     from indexer.verify import verify as find_differences
 
     report = Report()
     _place(report, settings)
-    with _reporting(report, as_json, verbose):
+    with reporting(report, as_json, verbose):
         doubted = {difference.path for difference in differences}
         _run(settings, report, quiet=as_json, doubted=doubted)
         left = [] if report.exit_code else find_differences(settings, Report())
@@ -671,9 +555,7 @@ def _repair(
 @verbose_option
 def clear(path: str, yes: bool, verbose: int, **options: Any) -> int:
     """Remove the index of the project in PATH: its collection and its state."""
-    from indexer.report import Report
-
-    with _reporting(Report(), False, verbose):
+    with reporting(Report(), False, verbose):
         from indexer.index import clear as clear_index
 
         settings = make_settings(path, **options)
@@ -690,9 +572,7 @@ def clear(path: str, yes: bool, verbose: int, **options: Any) -> int:
 @option("--force", is_flag=True, help="Write over a file that is there.")
 def init(path: str, force: bool) -> int:
     """Write a codx-index.toml with every setting, commented out, to the folder PATH."""
-    from indexer.report import Report
-
-    with _reporting(Report(), False, 0):
+    with reporting(Report(), False, 0):
         from indexer.project_template import TEMPLATE
         from indexer.projects import OWN_FILE
 
@@ -722,9 +602,7 @@ def config_group() -> None:
 @verbose_option
 def config_show(path: str, as_json: bool, verbose: int) -> int:
     """Print each setting that a run in PATH would have, and where it comes from."""
-    from indexer.report import Report
-
-    with _reporting(Report(), as_json, verbose):
+    with reporting(Report(), as_json, verbose):
         found = list(settings_of(run, project_folder(path)))
         if as_json:
             print_json({"settings": {one.name: asdict(one) for one in found}})
@@ -745,9 +623,7 @@ def cache_group() -> None:
 @verbose_option
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big, and what is in it."""
-    from indexer.report import Report
-
-    with _reporting(Report(), as_json, verbose):
+    with reporting(Report(), as_json, verbose):
         from indexer.cache_admin import cache_bytes, describe
         from indexer.paths import escape_path
 
@@ -779,9 +655,7 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 
     What was not used for the longest time goes first; with size 0, everything does.
     """
-    from indexer.report import Report
-
-    with _reporting(Report(), False, verbose):
+    with reporting(Report(), False, verbose):
         from indexer.cache_admin import prune
 
         pruned = prune(cache_folder(cache_dir), cache_size)
@@ -803,9 +677,7 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 
     Only an earlier export is overwritten.
     """
-    from indexer.report import Report
-
-    with _reporting(Report(), False, verbose):
+    with reporting(Report(), False, verbose):
         from indexer.cache_transfer import export_entries
 
         count = export_entries(cache_folder(cache_dir), file, log.warn)
@@ -822,9 +694,7 @@ def cache_import(file: str, cache_dir: str, verbose: int) -> int:
 
     Checksums find damage, not forgery: import only what comes from people you trust.
     """
-    from indexer.report import Report
-
-    with _reporting(Report(), False, verbose):
+    with reporting(Report(), False, verbose):
         from indexer.cache_transfer import import_entries
 
         done = import_entries(cache_folder(cache_dir), os.path.abspath(file), log.warn)
@@ -835,66 +705,10 @@ def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     return 0
 
 
-# --- errors ----------------------------------------------------------------------------
-
-
-class _Ended(Exception):
-    """A command cannot go on; its report says why."""
-
-
 def _place(report: Report, settings: Settings) -> None:
     report.project = settings.project
     report.collection = settings.collection_name
     report.uri = settings.address
-
-
-@contextmanager
-def _recorded(report: Report) -> Iterator[None]:
-    """The one error boundary: what ends the block is put into the report, and `_Ended`
-    raised."""
-    try:
-        yield
-        return
-    except CodxIndexError as error:
-        report.status, report.error_code = error.status, error.exit_code
-        report.error = str(error)
-    except Stopped as stopped:
-        report.status, report.signal = "interrupted", stopped.number
-        name = signal.Signals(stopped.number).name
-        report.error = f"stopped by {name} before anything was changed"
-    except (click.ClickException, click.Abort, BrokenPipeError, _Ended):
-        raise
-    except Exception as error:
-        report.status, report.error_code = "failed", 1
-        report.error = f"unexpected {type(error).__name__}: {error}"
-        if not log.verbosity:
-            report.error += " (--verbose shows where)"
-    if log.verbosity:
-        traceback.print_exc()
-    raise _Ended
-
-
-@contextmanager
-def _reporting(
-    report: Report, as_json: bool, verbose: int, log_format: str = "text"
-) -> Iterator[None]:
-    """Say what ends the block, where it does not end by itself: a line for a person, an
-    object for a program."""
-    log.open(log_format, verbose)
-    try:
-        with _recorded(report):
-            yield
-        return
-    except _Ended:
-        pass
-    except BrokenPipeError:
-        # `codx-index search … | head` has what it wanted; click would exit 1.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(128 + signal.SIGPIPE)
-    if as_json:
-        print_json(report.as_dict())
-    log.error(report.error)
-    sys.exit(report.exit_code)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ from indexer.reader import (
 )
 from indexer.report import Report
 from indexer.scan import Scan
-from indexer.types import ANY_BYTES, ChangedFile, EmbeddedFile, Failure
+from indexer.types import ANY_BYTES, ChangedFile, EmbeddedFile, Failure, Step
 from indexer.writer import Writer
 
 # Under this many bytes a pool costs more than it gives.
@@ -67,8 +67,8 @@ class Progress(Protocol):
     def start(self, files: int, size: int) -> None:
         """So many files, of so many bytes in all, may have to be indexed."""
 
-    def advance(self, size: float, chunks: int, files: int) -> None:
-        """So many more bytes, chunks and files are done."""
+    def advance(self, step: Step) -> None:
+        """So much more is done."""
 
 
 class Interrupts(Protocol):
@@ -248,7 +248,7 @@ class _Work:
             again=self.manifest.failed_hooks(),
             heeds_mentions=settings.mentions.enabled,
             should_stop=lambda: self.interrupts.received or self.budget.is_closing,
-            on_done=lambda size: self.progress.advance(size, 0, 1),
+            on_done=lambda size: self.progress.advance(Step(known=size, files=1)),
         )
 
     def embedded(self, changes: Iterator[ChangedFile | None]) -> Iterator[EmbeddedFile]:

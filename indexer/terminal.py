@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from indexer.run_all import Result
     from indexer.search import Hit
     from indexer.status import Plan
+    from indexer.types import Step
     from indexer.verify import Difference
 
 SHOWN_FAILURES = 20
@@ -147,13 +148,15 @@ class Bars:
                 bar_format="{percentage:3.0f}% |{bar}|{desc}",
             )
 
-    def advance(self, size: float, chunks: int, files: int) -> None:
-        self._done += files
-        self._chunks += chunks
+    def advance(self, step: Step) -> None:
+        self._done += step.files
+        self._chunks += step.chunks
         if self._bar is None or self._estimate is None:
             return
         now = time.monotonic()
-        self._estimate.advance(size, now)
+        self._estimate.advance(
+            now, known=step.known, found=step.found, embedded=step.embedded
+        )
         rate = self._chunks / max(now - self._since, 1e-3)
         left = self._estimate.remaining(now)
         self._bar.set_description_str(
@@ -161,7 +164,7 @@ class Bars:
             f"{rate:,.0f} chunks/s" + (f", {_clock(left)} left" if left else ""),
             refresh=False,
         )
-        self._bar.update(size)
+        self._bar.update(step.known + step.embedded)
 
 
 def _clock(seconds: float) -> str:

@@ -128,6 +128,18 @@ class EmbeddedFile:
     embed_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run has come: bytes of source that are `known` to need no embedding, that were
+    `found` to need it, and that were `embedded`; chunks and files that are done."""
+
+    known: float = 0
+    found: float = 0
+    embedded: float = 0
+    chunks: int = 0
+    files: int = 0
+
+
 @dataclass(slots=True)
 class FileCounts:
     """Files of a run or of a plan, by what happened (or would happen) to them; `deferred`

@@ -33,6 +33,16 @@ TESTS = {
     "another run on this index, on this or another host": (
         "test_lease.test_two_hosts_write_one_after_the_other"
     ),
+    "a setting in a file of the project that cannot be, or needs `--trust`": (
+        "test_settings.test_what_reaches_outside_needs_trust"
+    ),
+    "the command for mentions or the wiki fails or hangs; the wiki cannot be written": (
+        "test_mentions.test_a_command_that_hangs_or_is_missing"
+    ),
+    "events cannot be delivered": "test_hooks.test_a_webhook_that_hangs",
+    "`--max-seconds` are over": (
+        "test_selected.test_a_budget_stops_a_run_and_the_next_goes_on"
+    ),
     "SIGINT, SIGTERM, SIGHUP": "test_signals.test_a_signal_stops_a_run_in_order",
     "a collection of someone else under our name": (
         "test_failures.test_a_collection_of_someone_else"

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ from indexer.config import Settings
 from indexer.search import ask, embed_query, nearest
 
 wanted = json.loads(sys.argv[1])
-settings = Settings(**wanted["settings"])
+settings = Settings(
+    **{name: wanted[name] for name in ("project", "cache_dir", "model", "uri")}
+)
 vectors = {}
 
 def embed(properties):
@@ -135,7 +137,10 @@ def reading(
             + [
                 json.dumps(
                     {
-                        "settings": asdict(settings_of(project, uri)),
+                        "project": str(project.root),
+                        "cache_dir": str(project.cache_dir),
+                        "model": DEFAULT_MODEL,
+                        "uri": uri,
                         "query": QUERY,
                         "files": FILES,
                         "reads": reads // processes,

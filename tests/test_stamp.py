@@ -28,6 +28,7 @@ from indexer.model import DEFAULT_MODEL, resolve_model
 from indexer.reader import Reader
 from indexer.report import Report
 from indexer.status import plan
+from indexer.types import Step
 from indexer.verify import verify
 
 TEXTS = [
@@ -52,7 +53,7 @@ class Silence:
     def start(self, files: int, size: int) -> None:
         pass
 
-    def advance(self, size: float, chunks: int, files: int) -> None:
+    def advance(self, step: Step) -> None:
         pass
 
 

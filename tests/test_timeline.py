@@ -41,7 +41,7 @@ def events_of(path: Path) -> tuple[list[Event], dict[int, str]]:
 
 def test_a_trace_shows_every_stage_and_worker(large: Project, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
-    report = large.run(*POOL, "--trace", str(path))
+    report = large.run(*POOL, "--wiki", "--trace", str(path))
     events, names = events_of(path)
     assert {event["name"] for event in events} == {RUN, *STAGES}
     (run,) = (event for event in events if event["name"] == RUN)
@@ -108,7 +108,7 @@ def test_a_profile_names_the_slowest_files(large: Project) -> None:
 
 
 def test_a_profile_for_people(large: Project) -> None:
-    done = large.command("run", *POOL, "--profile")
+    done = large.command("run", *POOL, "--wiki", "--profile")
     assert (done.returncode, done.stderr) == (0, "")
     summary, head, *rows = done.stdout.splitlines()
     assert summary.startswith("updated: 10 added")

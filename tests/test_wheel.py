@@ -51,9 +51,11 @@ def test_it_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"indexer"}
     assert len(tops) == 2
-    sources = {f"indexer/{path.name}" for path in (ROOT / "indexer").glob("*.py")}
+    sources = {
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("indexer/**/*.py")
+    }
     installed = {name for name in names if name.startswith("indexer/")}
-    data = {"indexer/calibration.txt", "indexer/py.typed"}
+    data = {"indexer/calibration.txt", "indexer/py.typed", "indexer/schema.json"}
     assert installed == sources | data
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+# asyncio takes longer to import than a run with nothing to do: only once it is needed.
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -26,6 +29,8 @@ class HookLoop:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine; the future is its result, or what it raised."""
+        import asyncio
+
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             # A daemon: nothing that hangs here may keep the process from its end.
@@ -50,6 +55,8 @@ class HookLoop:
         """Cancel what still runs, and end the thread."""
         if self._loop is None or self._thread is None:
             return
+        import asyncio
+
         ending = asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop)
         try:
             ending.result(PATIENCE)
@@ -63,6 +70,8 @@ class HookLoop:
 
 
 async def _cancel_all() -> None:
+    import asyncio
+
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -7,18 +7,20 @@ file is *processing*, and not to be touched.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from indexer.config import MentionSettings
-from indexer.hooks.command import Command, CommandError
 from indexer.hooks.loop import HookLoop
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.types import ChangedFile, Mention
+
+if TYPE_CHECKING:
+    from asyncio import Semaphore
+    from concurrent.futures import Future
 
 PROCESSING = "processing"  # the reason for which a file is left out
 MAX_TEXT = 2000  # characters of a mention that are reported
@@ -76,9 +78,9 @@ class Mentions:
         report: Report,
         read_again: Callable[[ChangedFile], ChangedFile | None],
     ) -> None:
-        self._is_enabled = settings.enabled
-        self._command = Command(settings.command, folder, settings.timeout)
-        self._room = asyncio.Semaphore(settings.concurrency)
+        self._settings = settings
+        self._folder = folder
+        self._room: Semaphore | None = None
         self._loop = loop
         self._report = report
         self._read_again = read_again
@@ -88,10 +90,11 @@ class Mentions:
     def screen(self, changes: Iterable[ChangedFile]) -> Iterator[ChangedFile | None]:
         """The changes, last those whose command is at work; None as long as all wait."""
         for change in changes:
-            found = find_mentions(change.path, change.data) if self._is_enabled else []
+            is_wanted = self._settings.enabled
+            found = find_mentions(change.path, change.data) if is_wanted else []
             for mention in found:
                 self._report.mention(mention)
-            if found and self._command.argv:
+            if found and self._settings.command:
                 work = self._ask(_question(change.path, found))
                 self._asked.append((change, self._loop.submit(work)))
             else:
@@ -103,10 +106,22 @@ class Mentions:
             yield from self._answered()
 
     async def _ask(self, question: dict[str, object]) -> str:
+        import asyncio
+
+        from indexer.hooks.command import Command
+
+        settings = self._settings
+        if self._room is None:
+            self._room = asyncio.Semaphore(settings.concurrency)
         async with self._room:
-            return await self._command.ask(question)
+            command = Command(settings.command, self._folder, settings.timeout)
+            return await command.ask(question)
 
     def _answered(self) -> Iterator[ChangedFile]:
+        if not self._asked:
+            return
+        from indexer.hooks.command import CommandError
+
         answered = [pair for pair in self._asked if pair[1].done()]
         self._asked = [pair for pair in self._asked if not pair[1].done()]
         for change, future in answered:

@@ -1,0 +1,250 @@
+"""Selected files, and what is left for later: by time, and by a budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Project, assert_one_line, python_text
+
+from indexer.budget import Budget
+from indexer.eta import Estimate
+
+LOG = Path(__file__).parent / "data" / "progress.json"
+
+
+def paths(project: Project) -> set[str]:
+    return {row["path"] for row in project.rows().values()}
+
+
+def stale(project: Project) -> set[str]:
+    """What a run would still have to do."""
+    plan = project.report("run", "--dry-run")["plan"]
+    return {*plan["added"], *plan["modified"], *plan["deleted"]}
+
+
+def three_files(project: Project) -> None:
+    for name in ("a.py", "b.py", "sub/c.py"):
+        project.write(name, f"NAME = {name!r}\n")
+
+
+# --file, --files-from
+
+
+def test_a_file_alone(project: Project) -> None:
+    three_files(project)
+    report = project.run("--file", "a.py")
+    assert report["files"]["added"] == report["files"]["scanned"] == 1
+    assert paths(project) == {"a.py"}
+    project.run()
+    before = project.rows()
+    for name in ("a.py", "b.py", "sub/c.py"):
+        project.write(name, f"NEW = {name!r}\n")
+    report = project.run("--file", "b.py", "--file", "sub")
+    assert report["files"]["modified"] == 2 and report["files"]["read"] == 2
+    after = project.rows()
+    kept = {key for key in before if before[key] == after.get(key)}
+    assert {before[key]["path"] for key in kept} == {"a.py"}
+    assert stale(project) == {"a.py"}
+    assert project.command("status", "--check").returncode == 1
+    # An unchanged one costs nothing, unless it is forced.
+    assert project.run("--file", "b.py")["files"]["read"] == 0
+    report = project.run("--file", "b.py", "--force")
+    assert report["files"]["modified"] == 1 and report["chunks"]["upserted"] == 1
+    assert project.run()["files"]["modified"] == 1
+    assert project.command("verify").returncode == 0
+
+
+def test_one_that_is_gone_is_deleted(project: Project) -> None:
+    three_files(project)
+    project.run()
+    (project.root / "a.py").unlink()
+    (project.root / "b.py").unlink()
+    assert project.run("--file", "a.py")["files"]["deleted"] == 1
+    assert paths(project) == {"b.py", "sub/c.py"}
+
+
+def test_one_that_is_left_out_says_why(project: Project) -> None:
+    three_files(project)
+    project.write(".gitignore", "*.log\n")
+    project.write("x.log", "x\n")
+    project.write(".env", "KEY=1\n")
+    for name, reason in (("x.log", "ignored"), (".env", "secret")):
+        assert project.run("--file", name)["files"]["skipped"] == {reason: 1}
+    assert paths(project) == set()
+
+
+def test_a_typo_is_named(project: Project, tmp_path: Path) -> None:
+    three_files(project)
+    line = assert_one_line(project.command("run", "--file", "typo.py"), 2)
+    assert "typo.py is neither in the project nor in the index" in line
+    (tmp_path / "other.py").write_text("x = 1\n")
+    line = assert_one_line(project.command("run", "--file", "../other.py"), 2)
+    assert "is not in the project" in line
+    assert_one_line(project.command("run", "--files-from", "missing"), 2)
+    assert "-z is about" in assert_one_line(project.command("run", "-z"), 2)
+
+
+def test_paths_are_those_of_the_shell(project: Project, tmp_path: Path) -> None:
+    three_files(project)
+    (tmp_path / "link").symlink_to(project.root)
+    for where, name in (
+        (project.root / "sub", "c.py"),
+        (tmp_path, "link/a.py"),
+        (tmp_path, str(project.root / "b.py")),
+    ):
+        done = subprocess.run(
+            [COMMAND, "run", str(project.root), "--file", name, "--json"],
+            cwd=where,
+            env=project.variables(),
+            capture_output=True,
+            text=True,
+        )
+        assert json.loads(done.stdout)["files"]["added"] == 1, done.stderr
+    assert paths(project) == {"a.py", "b.py", "sub/c.py"}
+
+
+def test_a_list_of_files(project: Project, tmp_path: Path) -> None:
+    odd = b"odd \xff\nname.py"
+    three_files(project)
+    project.write("a.py", "NAME = 1\n")
+    with open(os.path.join(os.fsencode(project.root), odd), "wb") as file:
+        file.write(b"ODD = 1\n")
+    listed = tmp_path / "listed"
+    listed.write_text("a.py\nnever-was.py\n\nsub/c.py\n")
+    report = project.run("--files-from", str(listed))
+    assert report["files"]["added"] == 2 and paths(project) == {"a.py", "sub/c.py"}
+    done = subprocess.run(
+        [COMMAND, "run", "--files-from", "-", "-z", "--json"],
+        cwd=project.root,
+        env=project.variables(),
+        input=odd + b"\0b.py\0",
+        capture_output=True,
+    )
+    assert json.loads(done.stdout)["files"]["added"] == 2
+    assert project.run()["files"]["added"] == 0
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    assert project.run("--files-from", str(empty))["files"]["scanned"] == 0
+
+
+# --changed-within, --settle
+
+
+def test_by_the_time_of_the_last_change(project: Project) -> None:
+    three_files(project)
+    old = time.time() - 7200
+    os.utime(project.root / "a.py", (old, old))
+    report = project.run("--changed-within", "1h")
+    assert (report["files"]["added"], report["files"]["deferred"]) == (2, 1)
+    assert report["exit_code"] == 0 and paths(project) == {"b.py", "sub/c.py"}
+    done = project.command("run", "--changed-within", "1h")
+    assert "1 file left for later" in done.stdout
+    project.write("b.py", "BEING = 'written'\n")
+    future = time.time() + 7200  # of a clock that is wrong: nothing to wait for
+    project.write("sub/c.py", "FUTURE = 1\n")
+    os.utime(project.root / "sub" / "c.py", (future, future))
+    report = project.run("--settle", "1h")
+    assert (report["files"]["added"], report["files"]["modified"]) == (1, 1)
+    assert report["files"]["deferred"] == 1 and stale(project) == {"b.py"}
+    (project.root / "a.py").unlink()
+    report = project.run("--settle", "1h")
+    assert (report["files"]["deleted"], report["files"]["deferred"]) == (1, 1)
+    assert project.run()["files"]["modified"] == 1
+    assert project.command("verify").returncode == 0
+    for wrong in ("soon", "-1", "1y", "nan", "inf"):
+        done = project.command("run", f"--settle={wrong}")
+        assert done.returncode == 2 and "is not a time like" in done.stderr
+
+
+def test_another_model_takes_over_only_when_all_is_there(
+    project: Project, tiny_model: str
+) -> None:
+    three_files(project)
+    project.run()
+    before = project.rows()
+    report = project.run("--file", "a.py", "--model", tiny_model)
+    assert report["files"]["added"] == 1
+    assert project.rows() == before  # what a search finds
+    report = project.run("--model", tiny_model)
+    assert report["files"]["added"] == 2
+    assert {len(row["vector"]) for row in project.rows().values()} == {32}
+
+
+# --max-seconds
+
+
+def test_a_budget_stops_a_run_and_the_next_goes_on(project: Project) -> None:
+    for number in range(120):
+        project.write(f"f{number}.py", python_text(number, 40))
+    reports = []
+    for _ in range(20):
+        started = time.monotonic()
+        done = project.command("run", "--max-seconds", "4", "--json")
+        assert time.monotonic() - started < 4 + 2 + 2  # and some, on a busy machine
+        report = json.loads(done.stdout)
+        reports.append(report)
+        if not done.returncode:
+            break
+        assert done.returncode == 4 and report["status"] == "budget"
+        found = report["files"]
+        assert found["deferred"] > 0
+        assert found["deferred"] + found["unchanged"] + found["added"] == 120
+        assert len(paths(project)) == 120 - found["deferred"]
+    assert len(reports) > 1 and reports[-1]["exit_code"] == 0
+    total = reports[-1]["chunks"]["total"]
+    assert sum(report["chunks"]["embedded"] for report in reports) == total
+    assert project.command("verify").returncode == 0
+    done = project.command("run", "--max-seconds", "0.01", "--force")
+    assert done.returncode == 4
+    assert "120 files left for later; run again to go on" in done.stdout
+
+
+def test_a_budget_has_time_to_drain() -> None:
+    without = Budget(0)
+    assert not without.is_closing and not without.is_spent
+    assert Budget(1e-6).is_spent
+    large = Budget(1e6)
+    assert not large.is_closing
+
+
+# The time left
+
+
+def test_the_time_left_is_right_to_a_fifth_from_the_first_quarter_on() -> None:
+    """On the progress of real runs: seconds, and bytes known, found and embedded."""
+    runs = json.loads(LOG.read_text())
+    assert len(runs) >= 4
+    for name, log in runs.items():
+        end = log["steps"][-1][0]
+        estimate = Estimate(log["total"], 0.0)
+        looks = 0
+        for seconds, known, found, embedded in log["steps"]:
+            estimate.advance(seconds, known=known, found=found, embedded=embedded)
+            if seconds >= end / 4:
+                left = estimate.remaining(seconds)
+                assert left is not None
+                # A bar shows whole seconds.
+                assert abs(left - (end - seconds)) <= 0.2 * (end - seconds) + 1, name
+                looks += 1
+        assert looks > 10
+        assert estimate.done == pytest.approx(log["total"], rel=0.01)
+
+
+def test_an_estimate_knows_nothing_at_first() -> None:
+    estimate = Estimate(100, 5.0)
+    assert estimate.remaining(6.0) is None
+    estimate.advance(7.0, found=50)
+    assert estimate.remaining(7.0) is None
+    estimate = Estimate(100, 5.0)
+    estimate.advance(7.0, found=100, embedded=50)
+    assert estimate.remaining(7.0) == pytest.approx(2.0)
+    assert estimate.remaining(8.0) == pytest.approx(1.0)  # it counts down meanwhile
+    assert estimate.remaining(60.0) == 0
+    estimate = Estimate(100, 5.0)
+    estimate.advance(7.0, known=50)  # nothing to embed so far
+    assert estimate.remaining(7.0) == pytest.approx(2.0)
