@@ -6,30 +6,25 @@ import time
 
 from indexer.timeline import process_age
 
-DRAIN_SECONDS = (
-    1.5  # that the tasks in flight are given to end: they are half a second each
-)
-MAX_DRAIN_SHARE = 0.25  # of a small budget
+# A run may end up to 2 seconds late. What is in flight at its end gets most of them, for it
+# would be lost otherwise; the rest is for the last commit and the flush.
+CLOSING_SECONDS = 0.2
+DRAIN_SECONDS = 1.0
 
 
 class Budget:
-    """`seconds` from the start of this process; 0: no limit.
-
-    Some time before the end no more work is taken, so that what was begun is not lost.
-    """
+    """`seconds` from the start of this process; 0: no limit."""
 
     def __init__(self, seconds: float) -> None:
         end = time.monotonic() - process_age() + seconds
-        drain = min(DRAIN_SECONDS, seconds * MAX_DRAIN_SHARE)
         self._end = end if seconds else float("inf")
-        self._close = end - drain if seconds else float("inf")
 
     @property
     def is_closing(self) -> bool:
         """Is it too late to begin anything?"""
-        return time.monotonic() >= self._close
+        return time.monotonic() >= self._end - CLOSING_SECONDS
 
     @property
     def is_spent(self) -> bool:
         """Is it too late to wait for what has begun?"""
-        return time.monotonic() >= self._end
+        return time.monotonic() >= self._end + DRAIN_SECONDS

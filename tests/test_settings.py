@@ -211,7 +211,7 @@ def test_what_reaches_outside_needs_trust(project: Project, tmp_path: Path) -> N
     outside.mkdir()
     (outside / "secret.py").write_text("SECRET = 1\n")
     canary = tmp_path / "canary"
-    project.write("a.py", "# " + "@codx: hello\n")
+    project.write("a.py", "# @" + "codx: hello\n")
     for text in (
         f'external-folders = ["{outside}"]',
         f'uri = "{tmp_path}/x.db"',

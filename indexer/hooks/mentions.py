@@ -28,7 +28,8 @@ MAX_TEXT = 2000  # characters of a mention that are reported
 _IN_PROGRESS = "codx" + "-ok, please-wait..."
 _PROCESSING = ("@" + _IN_PROGRESS + ":", "<" + _IN_PROGRESS)
 _PENDING = re.compile(
-    r"(?<!\w)@codx:[ \t]*(?P<line>[^\r\n]*)"
+    r"(?<!\w)@"
+    r"codx:[ \t]*(?P<line>[^\r\n]*)"
     r"|<codx(?=[\s>])(?:\s*>)?(?P<block>.*?)(?:</codx>|\Z)",
     re.DOTALL,
 )
