@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from indexer.verify import Difference
 
 
+BOTH_WANT_STDOUT = "--json and --events - both want stdout: give one a file"
+
 # --- commands --------------------------------------------------------------------------
 
 
@@ -201,7 +203,7 @@ def run(
     with reporting(report, as_json, verbose, log_format):
         outlets = Outlets.take(options)
         if as_json and outlets.events == "-":
-            raise UsageError("--json and --events - both want stdout: give one a file")
+            raise UsageError(BOTH_WANT_STDOUT)
         settings = make_settings(path, **options, own_files=outlets.files)
         settings = _select(settings, files, files_from, null)
         _place(report, settings)
@@ -342,6 +344,8 @@ def run_all(
 
         started = time.monotonic()
         backoff = None if no_backoff else cache_folder(options["cache_dir"])
+        if as_json and options["events"] == "-":
+            raise UsageError(BOTH_WANT_STDOUT)
         arguments = given_arguments(context, but={"parallel", "no_backoff", "as_json"})
 
         def run_one(folder: str, workshop: Workshop) -> Report:

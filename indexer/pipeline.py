@@ -148,7 +148,12 @@ def run(
         reader = work.reader(roots, tree, known.files, comparison)
         hooks = stack.enter_context(HookLoop())
         mentions = Mentions(
-            settings.mentions, settings.project, hooks, report, reader.read_again
+            settings.mentions,
+            settings.project,
+            hooks,
+            report,
+            reader.read_again,
+            work.is_closing,
         )
         writer = Writer(
             index.open, manifest, cache, known.files, report, index.check_lease
@@ -247,18 +252,23 @@ class _Work:
             failed={} if settings.retry_failed else self.manifest.failures(),
             again=self.manifest.failed_hooks(),
             heeds_mentions=settings.mentions.enabled,
-            should_stop=lambda: self.interrupts.received or self.budget.is_closing,
+            should_stop=self.is_closing,
             on_done=lambda size: self.progress.advance(Step(known=size, files=1)),
         )
+
+    def is_closing(self) -> bool:
+        """Is no more work to be begun?"""
+        return bool(self.interrupts.received) or self.budget.is_closing
 
     def embedded(self, changes: Iterator[ChangedFile | None]) -> Iterator[EmbeddedFile]:
         """Chunk and embed the changed files, in as many workers as it is worth. Failures go
         to report and manifest."""
         with self.report.spans.span("read"):
-            first = _take(changes, SMALL_PLAN_BYTES)
-        if not first:
+            first, are_all = _take(changes, SMALL_PLAN_BYTES)
+        if are_all and not first:
             return
-        is_small = sum(len(change.data) for change in first) < SMALL_PLAN_BYTES
+        size = sum(len(change.data) for change in first)
+        is_small = are_all and size < SMALL_PLAN_BYTES
         backend = self.identity.backend
         with self.workers(is_small) as workers:
             embedding = Embedding(
@@ -299,16 +309,20 @@ class _Work:
         self.report.fail(path, error)
 
 
-def _take(changes: Iterable[ChangedFile | None], size: int) -> list[ChangedFile]:
-    """The first changes, until they have `size` bytes or there are no more."""
+def _take(
+    changes: Iterable[ChangedFile | None], size: int
+) -> tuple[list[ChangedFile], bool]:
+    """The first changes, until they have `size` bytes or there are none for now; and whether
+    these are all."""
     taken: list[ChangedFile] = []
     for change in changes:
-        if change is not None:
-            taken.append(change)
-            size -= len(change.data)
-            if size <= 0:
-                break
-    return taken
+        if change is None:
+            return taken, False
+        taken.append(change)
+        size -= len(change.data)
+        if size <= 0:
+            return taken, False
+    return taken, True
 
 
 def _tell_plan(report: Report, comparison: Comparison) -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import TIMEOUT, python_text
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "peers.py"
 
 
+@pytest.mark.slow
 def test_a_peer_that_cannot_be_installed_is_one_line(
     model_cache: Path, tmp_path: Path
 ) -> None:

@@ -67,7 +67,6 @@ def test_the_github_job(project: Project, tmp_path: Path) -> None:
         steps["Index"]["run"],
         PATH=f"{BIN}:/usr/bin:/bin",
         CODX_INDEX_CACHE_DIR=str(project.cache_dir),
-        CODX_INDEX_PRECISION=job["env"]["CODX_INDEX_PRECISION"],
         CODX_INDEX_URI="",  # as a variable that is not set comes out
         CODX_INDEX_TOKEN="",
         GITHUB_STEP_SUMMARY=str(summary),
@@ -100,7 +99,6 @@ def test_the_gitlab_job(project: Project) -> None:
             script,
             PATH=f"{BIN}:/usr/bin:/bin",
             CODX_INDEX_CACHE_DIR=str(inside),
-            CODX_INDEX_PRECISION=job["variables"]["CODX_INDEX_PRECISION"],
         )
         assert (done.returncode, done.stderr) == (0, "")
         report = json.loads((project.root / "report.json").read_text())
@@ -136,7 +134,11 @@ def test_the_crontab_line(project: Project, tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert {row["path"] for row in project.rows().values()} == {"a.py"}
-    # Without the setting, it is said what is needed.
+
+
+@pytest.mark.slow  # for each run converts the model anew
+def test_no_folder_for_the_cache(project: Project) -> None:
+    project.write("a.py", "x = 1\n")
     done = bare(project, f"{COMMAND} run --quiet --force", HOME="/proc")
     assert done.returncode == 0 and done.stdout == ""
     assert "CODX_INDEX_CACHE_DIR" in done.stderr, done.stderr

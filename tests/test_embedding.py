@@ -446,7 +446,11 @@ def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
 @pytest.mark.parametrize(
     ("precision", "least", "loss"),
     # Neighbours may change places, but only where they are about as near.
-    [("f32", 0.99999, 0), ("bf16", 0.9999, 0.002), ("int8", 0.99, 0.03)],
+    [
+        pytest.param("f32", 0.99999, 0, marks=pytest.mark.slow),
+        ("bf16", 0.9999, 0.002),
+        ("int8", 0.99, 0.03),
+    ],
 )
 def test_fidelity(
     precision: str,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conftest import Project, python_text
+from conftest import Project, python_text, start
 
 from indexer.hooks.mentions import find_mentions, is_processing
 
@@ -193,6 +195,23 @@ def test_a_command_that_hangs_or_is_missing(project: Project, tmp_path: Path) ->
     assert len(project.rows()) == 1
     done = project.command("run", "--mentions-command", "'unclosed")
     assert done.returncode == 2 and "is no command" in done.stderr
+
+
+def test_a_stop_waits_for_no_command(project: Project) -> None:
+    project.write("a.py", f"# {AT} me\n")
+    project.write("b.py", "x = 1\n")
+    options = ("--mentions-command", "sleep 1000")
+    report = project.run(*options, "--max-seconds", "3", code=4)
+    assert report["files"]["deferred"] == 1 and report["seconds"]["total"] < 8
+    assert {row["path"] for row in project.rows().values()} == {"b.py"}
+    process = start(project, "run", *options)
+    time.sleep(2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+    report = project.run()
+    assert report["files"]["added"] == 1
+    assert project.command("verify").returncode == 0
 
 
 def test_neither_token_nor_secret_reach_the_command(

@@ -166,11 +166,11 @@ def test_as_a_person_sees_it(tmp_path: Path, project: Project) -> None:
 
 def test_a_budget_is_that_of_all(tmp_path: Path, run_all: Run) -> None:
     for name in ("a", "b", "c"):
-        project_at(tmp_path, name, files=60)
+        project_at(tmp_path, name, files=40)
     started = time.monotonic()
-    report, _ = run_all("--max-seconds", "3", code=4)
-    assert time.monotonic() - started < 3 + 2 + 3
+    report, _ = run_all("--max-seconds", "2", code=4)
+    assert time.monotonic() - started < 2 + 2 + 3
     assert report["status"] == "budget"
-    assert report["projects"][-1]["report"]["files"]["deferred"] == 60
+    assert report["projects"][-1]["report"]["files"]["deferred"] == 40
     report, _ = run_all()
     assert {one["report"]["exit_code"] for one in report["projects"]} == {0}

@@ -61,8 +61,17 @@ def rounds(quick: int, slow: int) -> list[ParameterSet]:
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-@pytest.mark.parametrize("count", rounds(1, 30))
+# Of the quick rounds one signal is enough: test_signals.py has them all.
+@pytest.mark.parametrize(
+    ("number", "count"),
+    [
+        pytest.param(signal.SIGTERM, 1, id="SIGTERM-quick"),
+        *(
+            pytest.param(number, 30, marks=pytest.mark.slow, id=f"{number.name}-slow")
+            for number in CODES
+        ),
+    ],
+)
 def test_signals_at_any_moment(
     count: int, number: signal.Signals, long: Project, model_cache: Path
 ) -> None:

@@ -190,7 +190,11 @@ def failed_alone(project: Project, *words: str) -> None:
         ("kill chunking bad.py", ["died", "SIGKILL"]),
         ("hang chunking bad.py", ["took longer than 5 s"]),
         ("kill embedding culprit = 1", ["died", "SIGKILL"]),
-        ("hang embedding culprit = 1", ["took longer than 5 s"]),
+        pytest.param(
+            "hang embedding culprit = 1",
+            ["took longer than 5 s"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_file_to_blame_fails_alone(

@@ -66,7 +66,8 @@ def find_mentions(path: str, data: bytes) -> list[Mention]:
 class Mentions:
     """Looks for mentions in changed files, and has the command asked about their files.
 
-    The commands run beside everything else. `read_again` reads a file as it is after its
+    The commands run beside everything else; once it `should_stop`, none is waited for.
+    `read_again` reads a file as it is after its
     command, None where it needs no indexing any more. `failed` are the paths of those whose
     command did not succeed.
     """
@@ -78,6 +79,7 @@ class Mentions:
         loop: HookLoop,
         report: Report,
         read_again: Callable[[ChangedFile], ChangedFile | None],
+        should_stop: Callable[[], object] = lambda: False,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -85,6 +87,7 @@ class Mentions:
         self._loop = loop
         self._report = report
         self._read_again = read_again
+        self._should_stop = should_stop
         self._asked: list[tuple[ChangedFile, Future[str]]] = []
         self.failed: list[str] = []
 
@@ -101,7 +104,7 @@ class Mentions:
             else:
                 yield change
             yield from self._answered()
-        while self._asked:
+        while self._asked and not self._should_stop():
             time.sleep(POLL)
             yield None
             yield from self._answered()
