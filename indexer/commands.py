@@ -20,27 +20,29 @@ from indexer.errors import CacheError, CodxIndexError, UsageError
 from indexer.options import (
     Duration,
     F,
-    ProjectCommand,
-    SearchCommand,
     cache_dir_option,
-    cache_folder,
     cache_size_option,
-    given_arguments,
     hook_options,
     json_option,
     log_format_option,
-    make_settings,
     option,
     path_argument,
     place_options,
-    selected,
-    settings_of,
     tree_options,
     trust_option,
     verbose_option,
     work_options,
 )
 from indexer.outlets import Outlets, traced
+from indexer.project_options import (
+    ProjectCommand,
+    SearchCommand,
+    cache_folder,
+    given_arguments,
+    make_settings,
+    selected,
+    settings_of,
+)
 from indexer.report import Report
 from indexer.terminal import (
     Bars,

@@ -55,6 +55,7 @@ class WikiSettings:
 class Settings:
     """Everything a command needs to know; paths are absolute.
 
+    `model_from` is the file and key that name the model, "" where no file does.
     `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
     so that no log or traceback shows it. Sizes are bytes, times are seconds; `cache_size` 0
     means no cache, `task_timeout` 0 no limit, and so is `max_seconds` 0.
@@ -70,6 +71,7 @@ class Settings:
     project: str
     cache_dir: str
     model: str
+    model_from: str = ""
     precision: str = AUTO
     uri: str = ""
     token: str = field(default="", repr=False)

@@ -12,6 +12,7 @@ from indexer.audit import Audit, audit
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import SECRETS_VERSION, Settings, check_state_dir, fingerprint
 from indexer.embedding import Backend, choose_backend, resolve_model
+from indexer.errors import ModelError
 from indexer.faults import reach
 from indexer.lease import Lease
 from indexer.lock import run_lock
@@ -62,7 +63,12 @@ def identify(
 
     `convert` allows the one conversion of a model that was never used on this machine.
     """
-    model = resolve_model(settings.model, settings.cache_dir)
+    try:
+        model = resolve_model(settings.model, settings.cache_dir)
+    except ModelError as error:
+        if not settings.model_from:
+            raise
+        raise ModelError(f"{settings.model_from}: {error}") from error
     backend = choose_backend(
         model,
         settings.cache_dir,

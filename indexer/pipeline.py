@@ -33,7 +33,7 @@ from indexer.diff import Comparison, compare
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.mentions import Mentions
-from indexer.index import Identity, Index, identify, known_files
+from indexer.index import Identity, Index, Known, identify, known_files
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
 from indexer.pool import Workers, Workshop, available_cpus
@@ -138,13 +138,18 @@ def run(
         tree = scan_project(settings, report)
         with report.spans.span("diff"):
             known = known_files(index, manifest, doubted)
-            comparison = compare(
-                tree.files,
-                known.files.records,
-                force=settings.force,
-                again=manifest.failed_hooks(),
+            comparison = select(
+                compare(
+                    tree.files,
+                    known.files.records,
+                    force=settings.force,
+                    again=manifest.failed_hooks(),
+                ),
+                settings,
+                tree,
+                known.files,
+                report,
             )
-            comparison = select(comparison, settings, tree, known.files, report)
         reader = work.reader(roots, tree, known.files, comparison)
         hooks = stack.enter_context(HookLoop())
         mentions = Mentions(
@@ -169,36 +174,24 @@ def run(
         manifest.commit(reader.touched)
         for path in mentions.failed:
             manifest.fail(path, Failure(ANY_BYTES, MENTIONS_FAILED))
-        left = reader.unfinished if interrupts.received or budget.is_closing else 0
-        report.files.deferred += left
-        is_cut = bool(interrupts.received or left)
-        if not is_cut:
+        extent = work.extent(reader, known)
+        if not extent.is_cut:
             writer.delete(reader.gone(), reader.origins)
-        # A part of the tree makes no index complete, nor one incomplete that was not.
-        has_all = settings.only is None and not report.files.deferred
-        is_complete = not is_cut and (
-            known.state == COMPLETE or (has_all and not reader.left_out)
-        )
-        if known.state == DIRTY or (is_complete and known.state != COMPLETE):
+        if known.state == DIRTY or (extent.is_complete and known.state != COMPLETE):
             writer.begin()  # what is missing may be its end alone
         if writer.has_begun:
-            writer.finish(complete=is_complete)
-        if settings.wiki.enabled and not is_cut:
-            from indexer.project_wiki import ProjectWiki
-
-            with report.spans.span("wiki"):
-                ProjectWiki(
-                    settings, index, manifest, roots, report, hooks, work.workers
-                ).update()
+            writer.finish(complete=extent.is_complete)
+        if settings.wiki.enabled and not extent.is_cut:
+            work.update_wiki(index, roots, hooks)
         if index.is_open:
             with report.spans.span("close"):
                 index.close()
             reach("closed")
-            state = COMPLETE if is_complete else PARTIAL
+            state = COMPLETE if extent.is_complete else PARTIAL
             manifest.set(state=state, mark=index.mark())
             reach("settled")
-        _conclude(report, identity, manifest, interrupts.received, is_cut=is_cut)
-        if reader.is_settled and has_all and not is_cut and not report.failures:
+        _conclude(report, identity, manifest, interrupts.received, extent)
+        if reader.is_settled and extent.is_whole and not report.failures:
             with report.spans.span("stamp"):
                 stamp.write(settings, index, manifest.get("mark"), tree, report)
             reach("stamped")
@@ -217,6 +210,17 @@ def _cache(
         precision=backend.precision,
         limit=settings.cache_size,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """A run `is_cut` by a signal or a budget before it did what it was asked for; it
+    `is_whole` where that was the whole tree, and all of it was done. The index it leaves
+    `is_complete` where nothing is missing that a search finds in the one before."""
+
+    is_cut: bool
+    is_whole: bool
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,30 @@ class _Work:
             should_stop=self.is_closing,
             on_done=lambda size: self.progress.advance(Step(known=size, files=1)),
         )
+
+    def extent(self, reader: Reader, known: Known) -> _Extent:
+        """How far the run came, now that no file is to come. What it did not do is counted as
+        deferred."""
+        files = self.report.files
+        left = reader.unfinished if self.is_closing() else 0
+        files.deferred += left
+        is_cut = bool(self.interrupts.received or left)
+        is_whole = not is_cut and self.settings.only is None and not files.deferred
+        # A part of the tree makes no index complete, nor one incomplete that was not.
+        is_complete = is_whole and not reader.left_out
+        return _Extent(
+            is_cut, is_whole, is_complete or (not is_cut and known.state == COMPLETE)
+        )
+
+    def update_wiki(self, index: Index, roots: Roots, hooks: HookLoop) -> None:
+        """Bring the wiki up to date with the index."""
+        from indexer.project_wiki import ProjectWiki
+
+        report = self.report
+        with report.spans.span("wiki"):
+            ProjectWiki(
+                self.settings, index, self.manifest, roots, report, hooks, self.workers
+            ).update()
 
     def is_closing(self) -> bool:
         """Is no more work to be begun?"""
@@ -341,15 +369,14 @@ def _conclude(
     identity: Identity,
     manifest: Manifest,
     stopped: int,
-    *,
-    is_cut: bool,
+    extent: _Extent,
 ) -> None:
     report.fingerprint = identity.fingerprint
     report.chunks.total = manifest.chunk_total()
     report.signal = stopped
     if stopped:
         report.status = "interrupted"
-    elif is_cut:
+    elif extent.is_cut:
         report.status = "budget"
     elif report.failures:
         report.status = "partial"

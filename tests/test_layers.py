@@ -31,7 +31,7 @@ KEPT_TO = {
     "pymilvus": {"store"},
     "milvus_lite": {"store"},
     "grpc": {"store"},
-    "click": {"boundary", "commands", "options", "terminal"},
+    "click": {"boundary", "commands", "options", "project_options", "terminal"},
     "tqdm": {"terminal"},
     "httpx2": {"hooks.events", "hooks.webhook"},
     "tenacity": {"hooks.webhook"},

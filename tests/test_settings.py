@@ -206,6 +206,17 @@ def test_a_value_that_cannot_be_is_named_with_file_and_key(project: Project) -> 
     assert "precision: 'f16' is not one of 'auto', 'f32', 'bf16', 'int8'" in line
 
 
+def test_a_model_that_cannot_be_is_named_with_file_and_key(project: Project) -> None:
+    settings = {"embeddings_model": "somebody/else's model"}
+    project.write(".codx/project.json", json.dumps(settings))
+    line = assert_one_line(project.command("run"), 1)
+    assert line.startswith(
+        f"codx-index: {project.root}/.codx/project.json: embeddings_model: "
+    )
+    assert "somebody/else's model" in line
+    assert_one_line(project.command("run", "--model", "no/such"), 1)
+
+
 def test_what_reaches_outside_needs_trust(project: Project, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
