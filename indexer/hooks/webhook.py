@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 BATCH = 100  # events in a request
 DELAY = 0.5  # seconds that an event waits for others
 TIMEOUT = 5.0  # seconds for a request, all of it
-TRIES = (
-    10  # of a batch: at a server that fails every second one, 1 batch in 1,000 is lost
-)
+TRIES = 10  # of a batch: of a server that fails every second one, 1 in 1,000 is lost
 FIRST_PAUSE = 0.05  # seconds before the second try; doubled for each that follows
 LONGEST_PAUSE = 1.0
 LAST_PAUSE = 0.2  # the longest, once the run has ended
