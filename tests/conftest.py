@@ -37,9 +37,10 @@ GIT_ENVIRONMENT = {
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder whose `models/` holds the converted default model.
 
-    Shared by the workers of a parallel test run: the model is converted once, or by two of
-    them at the same time, which the conversion allows.
+    Shared by the workers of a parallel test run, of which the first converts the model.
     """
+    import fcntl
+
     from indexer.embedding import choose_backend
     from indexer.model import DEFAULT_MODEL, resolve_model
 
@@ -47,7 +48,10 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "model-cache"
     folder.mkdir(exist_ok=True)
-    choose_backend(resolve_model(DEFAULT_MODEL, str(folder)), str(folder), convert=True)
+    model = resolve_model(DEFAULT_MODEL, str(folder))
+    with open(shared / "model-cache.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        choose_backend(model, str(folder), convert=True)
     return folder
 
 

@@ -219,7 +219,9 @@ def test_locked_for_long(copied: Project) -> None:
     assert_heals(copied, 0)
 
 
-@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize(
+    "what", [pytest.param("file", marks=pytest.mark.slow), "folder"]
+)
 def test_removed_during_a_run(project: Project, what: str) -> None:
     """After the first commit; what comes later is in a fresh file."""
     texts(project, *range(150))

@@ -62,8 +62,11 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.mark.parametrize(
     "number, code",
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+    [
+        pytest.param(signal.SIGINT, 130, id="SIGINT"),
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGHUP, 129, id="SIGHUP", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_stops_a_run_in_order(
     number: signal.Signals, code: int, long: Project
@@ -106,6 +109,7 @@ def test_a_second_signal_stops_at_once(long: Project) -> None:
     wait_for(lambda: not alive(children), seconds=3)
 
 
+@pytest.mark.slow  # tests/crash has more of it
 def test_a_killed_run_is_repaired(long: Project) -> None:
     process, children = started_and_committed(long)
     done = committed_files(long)

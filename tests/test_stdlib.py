@@ -29,7 +29,12 @@ def copy_library(target: Path, folder: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "folder", ["asyncio", pytest.param("", marks=pytest.mark.slow, id="all")]
+    "folder",
+    [
+        "json",
+        pytest.param("asyncio", marks=pytest.mark.slow),
+        pytest.param("", marks=pytest.mark.slow, id="all"),
+    ],
 )
 def test_indexed_verified_and_within_memory(folder: str, project: Project) -> None:
     files = copy_library(project.root, folder)

@@ -75,7 +75,14 @@ def prepare(
     return project, "edited"
 
 
-@pytest.mark.parametrize("scenario", CHAINS)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        # Every step twice: a model's own are in the storms of `make test-slow`.
+        pytest.param(name, marks=pytest.mark.slow if name == "model" else ())
+        for name in CHAINS
+    ],
+)
 def test_killed_again_and_again(
     scenario: str, yard: Yard, tmp_path: Path, tiny: Callable[[], str]
 ) -> None:
