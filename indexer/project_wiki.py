@@ -86,8 +86,10 @@ class ProjectWiki:
 
     def _sources(self) -> Sources:
         command = self.settings.wiki.command
+        records = self.manifest.records()
         return Sources(
-            records=self.manifest.records(),
+            # Those of external folders are no part of the project.
+            records={p: r for p, r in records.items() if not os.path.isabs(p)},
             read=self._read,
             describe=self._describe,
             vectors=self._vectors,

@@ -291,6 +291,16 @@ def test_the_wiki_follows_the_index(project: Project) -> None:
     assert project.run("--wiki")["files"]["scanned"] == 1
 
 
+def test_files_of_external_folders_have_no_page(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "lib.py").write_text("x = 1\n")
+    project.write("a.py", "x = 1\n")
+    report = project.run("--wiki", "--external-folders", str(tmp_path / "library"))
+    assert report["files"]["added"] == 2 and report["wiki"]["pages"] == 2
+
+
 def test_a_summary_is_asked_for_once(project: Project, tmp_path: Path) -> None:
     log = tmp_path / "log"
     script = tmp_path / "summarize.sh"
