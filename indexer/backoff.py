@@ -21,20 +21,29 @@ class Backoff:
     def __init__(self, cache_dir: str) -> None:
         self._folder = os.path.join(cache_dir, "backoff")
 
-    def until(self, project: str) -> float:
-        """When the project is to be tried again, in seconds since 1970; 0: now."""
-        until = self._read(project)[1]
-        # Never for longer than the longest, whatever the clock said then.
-        return until if 0 < until - time.time() <= DELAYS[-1] else 0.0
+    def wait(self, project: str, changed: float = 0) -> tuple[float, str]:
+        """When the project is to be tried again, and why it failed; 0 and "": now.
 
-    def failed(self, project: str) -> None:
+        Times are seconds since 1970; who `changed` its settings since it failed wants it to
+        be tried.
+        """
+        _, failed, until, error = self._read(project)
+        # Never for longer than the longest, whatever the clock said then.
+        if changed > failed or not 0 < until - time.time() <= DELAYS[-1]:
+            return 0.0, ""
+        return until, error
+
+    def failed(self, project: str, error: str = "") -> None:
         """The project failed once more in a row."""
         failures = self._read(project)[0]
         delay = DELAYS[min(failures, len(DELAYS) - 1)]
+        now = time.time()
         found = {
             "project": os.fsencode(project).decode(errors="replace"),
             "failures": failures + 1,
-            "until": time.time() + delay,
+            "failed": now,
+            "until": now + delay,
+            "error": os.fsencode(error).decode(errors="replace"),
         }
         path = self._path(project)
         with suppress(OSError):
@@ -49,14 +58,15 @@ class Backoff:
         with suppress(OSError):
             os.unlink(self._path(project))
 
-    def _read(self, project: str) -> tuple[int, float]:
-        """Failures in a row, and the end of the wait."""
+    def _read(self, project: str) -> tuple[int, float, float, str]:
+        """Failures in a row, the time of the last, the end of the wait, and the reason."""
         try:
             with open(self._path(project), encoding="utf-8") as file:
                 found = json.load(file)
-            return int(found["failures"]), float(found["until"])
+            failed, until = float(found["failed"]), float(found["until"])
+            return int(found["failures"]), failed, until, str(found["error"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return 0, 0.0
+            return 0, 0.0, 0.0, ""
 
     def _path(self, project: str) -> str:
         name = hashlib.sha256(os.fsencode(project)).hexdigest()[:32]

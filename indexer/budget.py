@@ -9,7 +9,7 @@ from indexer.timeline import process_age
 # A run may end up to 2 seconds late. What is in flight at its end gets most of them, for it
 # would be lost otherwise; the rest is for the last commit and the flush.
 CLOSING_SECONDS = 0.2
-DRAIN_SECONDS = 1.0
+DRAIN_SECONDS = 0.7
 
 
 class Budget:

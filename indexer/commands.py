@@ -329,12 +329,13 @@ def run_all(
 
     A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json in
     which watching is true. The options count for all of them. One that fails does not stop
-    the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds.
+    the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or its
+    settings are changed.
 
     \b
     Exit codes:
       0   every index equals its tree
-      1   a project failed
+      1   projects failed; where all did so with the same code, such as 2 or 69, that one
       3   a project could not be indexed in all, or is left alone for now
       4   stopped by --max-seconds; run again to go on
       75  another run is at work on a project
@@ -345,9 +346,12 @@ def run_all(
         from indexer.run_all import Result, combined, run_projects, watched_projects
 
         started = time.monotonic()
-        backoff = None if no_backoff else cache_folder(options["cache_dir"])
         if as_json and options["events"] == "-":
             raise UsageError(BOTH_WANT_STDOUT)
+        if options["metrics"]:
+            raise UsageError(
+                "--metrics is a file for one project: set metrics in the settings of each"
+            )
         arguments = given_arguments(context, but={"parallel", "no_backoff", "as_json"})
 
         def run_one(folder: str, workshop: Workshop) -> Report:
@@ -358,11 +362,22 @@ def run_all(
                 click.echo(f"{shown(result.project)}: {result_line(result)}")
             if result.report:
                 print_failures(result.report, result.project)
+            if result.until:
+                log.error(
+                    f"{shown(result.project)}: left alone until {result.until} "
+                    f"(--no-backoff tries at once), for it failed: {result.reason}"
+                )
 
         projects = watched_projects([project_folder(root) for root in roots])
         with Signals() as signals, signals.deferred():
             results = run_projects(
-                projects, run_one, tell, parallel, backoff, lambda: signals.received
+                projects,
+                run_one,
+                tell,
+                parallel,
+                cache_folder(options["cache_dir"]),
+                lambda: signals.received,
+                waits=not no_backoff,
             )
         total = combined(results, signals.received, time.monotonic() - started)
         if as_json:

@@ -25,6 +25,8 @@ DEFAULT_TASK_TIMEOUT = 300.0
 DEFAULT_HOOK_TIMEOUT = 300.0
 DEFAULT_CONCURRENCY = 8
 WIKI_FOLDER = os.path.join(".codx", "wiki")
+WIKI_SETTINGS = "mkdocs.yml"
+WIKI_MARKER = "# Written by codx-index"  # its first line
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ def run(
                 tree,
                 known.files,
                 report,
+                progress.warn,
             )
         reader = work.reader(roots, tree, known.files, comparison)
         hooks = stack.enter_context(HookLoop())

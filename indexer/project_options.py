@@ -314,5 +314,7 @@ def _relative(project: str, path: str) -> str:
     if whole == project:
         return ""
     if not whole.startswith(os.path.join(project, "")):
-        raise UsageError(f"{path} is not in the project {project}")
+        raise UsageError(
+            f"{path} is not in the project {project} (it is relative to {os.getcwd()})"
+        )
     return os.path.relpath(whole, project)

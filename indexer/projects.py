@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,6 +221,16 @@ def _codx_junior(path: str, text: str) -> Iterator[tuple[str, Setting]]:
         # There, a relative one is not looked at either.
         if key != "project_path" or os.path.isabs(str(value)):
             yield key, setting
+
+
+def last_change(folder: str) -> float:
+    """When a file of settings in the folder was last written, in seconds since 1970; 0
+    where there is none."""
+    times = [0.0]
+    for name in (OWN_FILE, PYPROJECT, CODX_JUNIOR):
+        with suppress(OSError):
+            times.append(os.stat(os.path.join(folder, name)).st_mtime)
+    return max(times)
 
 
 def find_projects(roots: Iterable[str]) -> list[str]:

@@ -99,7 +99,12 @@ def _scan(settings: Settings, folder: str) -> Scan:
     return scan(
         folder,
         max_file_size=settings.max_file_size,
-        own_paths=[settings.state_dir, settings.wiki_dir, *settings.own_files],
+        own_paths=[
+            settings.state_dir,
+            settings.cache_dir,
+            settings.wiki_dir,
+            *settings.own_files,
+        ],
         recurse_submodules=settings.recurse_submodules,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,
@@ -128,7 +133,12 @@ def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
 
 
 def select(
-    comparison: Comparison, settings: Settings, tree: Scan, known: Audit, report: Report
+    comparison: Comparison,
+    settings: Settings,
+    tree: Scan,
+    known: Audit,
+    report: Report,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Comparison:
     """What is to be done now: of the selected files, those whose last change lies in the
     window of time and has settled. The others are counted as deferred.
@@ -143,7 +153,10 @@ def select(
             for name in (*(file.path for file in tree.files), *known.records)
             for path in _upwards(name)
         }
-        for path in sorted(only - known_paths):
+        unknown = only - known_paths
+        if only and len(unknown) == len(only) and not settings.named:
+            warn("none of the selected files is in the project or in the index")
+        for path in sorted(unknown):
             if os.path.lexists(os.path.join(settings.project, path)):
                 name = os.path.basename(path)
                 secrets = settings.include_secrets

@@ -12,7 +12,7 @@ from indexer.backoff import Backoff
 from indexer.errors import CodxIndexError, ProjectError
 from indexer.paths import escape_path
 from indexer.pool import Workshop
-from indexer.projects import find_projects, read_project_files
+from indexer.projects import find_projects, last_change, read_project_files
 from indexer.report import Report
 
 RUN, FAILED, BACKED_OFF, NOT_WATCHING = "run", "failed", "backed-off", "not-watching"
@@ -25,12 +25,13 @@ _STATUS = {1: "failed", 3: "partial", 4: "budget", 69: "unavailable", 75: "locke
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of a project. `until` is the time at which one that is left alone will be
-    tried again, "" for the others."""
+    tried again, and `reason` why it failed; "" for the others."""
 
     project: str
     result: str
     report: Report | None = None
     until: str = ""
+    reason: str = ""
 
 
 def watched_projects(roots: Iterable[str]) -> list[tuple[str, bool]]:
@@ -61,26 +62,28 @@ def run_projects(
     run: Callable[[str, Workshop], Report],
     tell: Callable[[Result], None],
     parallel: int,
-    cache_dir: str | None,
+    cache_dir: str,
     should_stop: Callable[[], object],
+    *,
+    waits: bool = True,
 ) -> list[Result]:
     """Run each project that is watched and not left alone, at most `parallel` at once.
 
-    `tell` is called with each result as it comes. With `cache_dir`, failures are remembered
-    there. Once it `should_stop`, no more are begun.
+    `tell` is called with each result as it comes. Failures are remembered in `cache_dir`;
+    not `waits`: but nothing is left alone for them. Once it `should_stop`, no more are begun.
     """
-    backoff = Backoff(cache_dir) if cache_dir else None
+    backoff = Backoff(cache_dir)
     with Workshop(is_shared=True) as workshop:
 
         def one(project: tuple[str, bool]) -> Result | None:
             folder, is_watched = project
-            until = backoff.until(folder) if backoff else 0.0
+            until, reason = backoff.wait(folder, last_change(folder))
             if should_stop():
                 return None
             if not is_watched:
                 result = Result(folder, NOT_WATCHING)
-            elif until:
-                result = Result(folder, BACKED_OFF, until=_clock(until))
+            elif until and waits:
+                result = Result(folder, BACKED_OFF, None, _clock(until), reason)
             else:
                 result = _finished(folder, run(folder, workshop), backoff)
             tell(result)
@@ -94,10 +97,12 @@ def run_projects(
     return [result for result in results if result]
 
 
-def _finished(folder: str, report: Report, backoff: Backoff | None) -> Result:
+def _finished(folder: str, report: Report, backoff: Backoff) -> Result:
     is_good = report.exit_code in _GOOD_ENOUGH
-    if backoff and report.status != "interrupted":
-        (backoff.succeeded if is_good else backoff.failed)(folder)
+    if is_good:
+        backoff.succeeded(folder)
+    elif report.status != "interrupted":
+        backoff.failed(folder, report.error)
     return Result(folder, RUN if is_good else FAILED, report)
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from indexer import git
+from indexer.config import WIKI_MARKER, WIKI_SETTINGS
 from indexer.errors import ProjectError
 from indexer.ignore import IgnoreRules
 from indexer.paths import escape_path
@@ -397,7 +398,9 @@ class _Scanner:
         # has meanwhile become a symlink.
         if name in (b"", b".", b"..") or name in VERSION_CONTROL:
             return None
-        if path[:-1] in self._own_paths or (b"/" + path).endswith(b"/.codx/index/"):
+        if path[:-1] in self._own_paths or self._is_wiki(path):
+            return None
+        if (b"/" + path).endswith(b"/.codx/index/"):
             return None
         try:
             if not stat.S_ISDIR(os.lstat(self._top + path[:-1]).st_mode):
@@ -408,6 +411,19 @@ class _Scanner:
         is_ignored = parent.is_ignored or self._is_left_out(path, parent.codxignore)
         folder = _Folder(is_ignored, parent.gitignore, parent.codxignore)
         return folder if is_ignored else self._with_own_rules(path, folder)
+
+    def _is_wiki(self, path: bytes) -> bool:
+        """Did we write a wiki into this folder, whatever the settings are now?"""
+        try:
+            fd = os.open(self._top + path + os.fsencode(WIKI_SETTINGS), _OPEN_FILE)
+        except OSError:
+            return False
+        try:
+            return os.read(fd, len(WIKI_MARKER)) == WIKI_MARKER.encode()
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
 
     def _with_own_rules(self, path: bytes, folder: _Folder) -> _Folder:
         gitignore: _Rules = ()

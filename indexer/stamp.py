@@ -277,7 +277,7 @@ class _Survey:
         self._top = os.path.join(os.fsencode(settings.project), b"")
         self._own_folders = {
             os.path.join(os.fsencode(folder), b"")
-            for folder in (settings.state_dir, settings.wiki_dir)
+            for folder in (settings.state_dir, settings.cache_dir, settings.wiki_dir)
         }
         self._nested = set(tree.listing.repositories[1:])
         self._unseen = {

@@ -272,9 +272,9 @@ def _notes(report: Report) -> Iterator[str]:
 def result_line(result: Result) -> str:
     """What became of one project of many, in a line."""
     if result.report is None:
-        return f"backed off until {result.until}" if result.until else "not watched"
+        return f"left alone until {result.until}" if result.until else "not watched"
     if result.report.error:
-        return f"{result.report.status}: {result.report.error}"
+        return f"{result.report.status} (exit code {result.report.exit_code})"
     return summary(result.report).partition("\n")[0]
 
 

@@ -291,6 +291,15 @@ def test_the_wiki_follows_the_index(project: Project) -> None:
     assert project.run("--wiki")["files"]["scanned"] == 1
 
 
+def test_a_wiki_is_never_indexed(project: Project) -> None:
+    project.write("a.py", "x = 1\n")
+    project.run("--wiki", "--wiki-path", "docs/wiki")
+    project.write("docs/guide.md", "# guide\n")
+    assert project.run("--wiki")["files"]["scanned"] == 2
+    plan = project.report("run", "--dry-run")["plan"]
+    assert [plan[change] for change in ("added", "modified", "deleted")] == [[], [], []]
+
+
 def test_files_of_external_folders_have_no_page(
     project: Project, tmp_path: Path
 ) -> None:

@@ -119,8 +119,12 @@ def test_one_that_fails_stops_no_other_and_is_left_alone(
     # Now it is left alone, and said to be.
     report, errors = run_all(code=3)
     assert results(report) == {"a": "backed-off", "b": "run", "c": "backed-off"}
-    assert report["projects"][0]["until"] and errors == ""
+    assert report["projects"][0]["until"] and errors.count("left alone until") == 2
+    assert "jbos: there is no such setting" in errors and "--no-backoff" in errors
     (bad / "codx-index.toml").write_text("")
+    # Who changes its settings wants it to be tried, and so does who says so.
+    report, _ = run_all(code=3)
+    assert results(report) == {"a": "backed-off", "b": "run", "c": "run"}
     report, _ = run_all("--no-backoff", code=2)
     assert results(report) == {"a": "failed", "b": "run", "c": "run"}
     # The options of the command line count for all, more than their files.
@@ -131,22 +135,24 @@ def test_one_that_fails_stops_no_other_and_is_left_alone(
 
 def test_the_wait_grows(tmp_path: Path) -> None:
     backoff = Backoff(str(tmp_path / "cache"))
-    assert backoff.until("/p") == 0
+    assert backoff.wait("/p") == (0, "")
     for delay in (*DELAYS, DELAYS[-1]):
-        backoff.failed("/p")
-        assert backoff.until("/p") - time.time() == pytest.approx(delay, abs=2)
+        backoff.failed("/p", "why")
+        until, reason = backoff.wait("/p")
+        assert until - time.time() == pytest.approx(delay, abs=2) and reason == "why"
+    assert backoff.wait("/p", changed=time.time() + 1) == (0, "")
     assert DELAYS == (60, 600, 1800, 7200)
-    assert backoff.until("/q") == 0
+    assert backoff.wait("/q") == (0, "")
     backoff.succeeded("/p")
-    assert backoff.until("/p") == 0
+    assert backoff.wait("/p") == (0, "")
     # Damage, and a folder that cannot be, do not matter.
     backoff.failed("/p")
     for path in (tmp_path / "cache" / "backoff").iterdir():
         path.write_text("{")
-    assert backoff.until("/p") == 0
+    assert backoff.wait("/p") == (0, "")
     backoff = Backoff("/dev/null")
     backoff.failed("/p")
-    assert backoff.until("/p") == 0
+    assert backoff.wait("/p") == (0, "")
 
 
 def test_as_a_person_sees_it(tmp_path: Path, project: Project) -> None:
@@ -162,6 +168,8 @@ def test_as_a_person_sees_it(tmp_path: Path, project: Project) -> None:
     done = project.command("run-all", str(tmp_path / "empty"))
     assert "no project below" in assert_one_line(done, 2)
     assert_one_line(project.command("run-all", "/no/such"), 2)
+    done = project.command("run-all", str(tmp_path / "roots"), "--metrics", "m.prom")
+    assert "--metrics is a file for one project" in assert_one_line(done, 2)
 
 
 def test_a_budget_is_that_of_all(tmp_path: Path, run_all: Run) -> None:

@@ -132,6 +132,10 @@ def test_a_list_of_files(project: Project, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("")
     assert project.run("--files-from", str(empty))["files"]["scanned"] == 0
+    listed.write_text("elsewhere/a.py\nelsewhere/b.py\n")
+    said = project.command("run", "--files-from", str(listed))
+    assert said.returncode == 0
+    assert "none of the selected files is in the project" in said.stderr
 
 
 # --changed-within, --settle

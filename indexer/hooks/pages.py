@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from indexer.config import WIKI_MARKER
 from indexer.hooks.describe import Definition
 from indexer.hooks.purpose import first_sentence
 from indexer.paths import escape_path
 
-MARKER = "# Written by codx-index"
+MARKER = WIKI_MARKER
 """How our `mkdocs.yml` begins."""
 
 PAGE_MARKER = "<!-- Written by codx-index -->"

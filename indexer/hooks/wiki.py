@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from indexer.config import WIKI_SETTINGS
 from indexer.errors import CodxIndexError
 from indexer.git import blob_id
 from indexer.hooks import pages
@@ -38,7 +39,6 @@ T = TypeVar("T")
 RENDERER_VERSION = 1
 """Raise it whenever the same material may give another page."""
 
-_SETTINGS = "mkdocs.yml"
 _BATCH = 256  # files between two commits
 _SUMMARIES = 32  # files asked about at once
 
@@ -108,8 +108,8 @@ def _claim(output: Output, folder: str) -> None:
     """Leave our mark in an empty folder, before anything else is in it."""
     marker = pages.MARKER.encode()
     if output.is_empty():
-        output.write(_SETTINGS, marker + b"\n")
-    elif output.head(_SETTINGS, len(marker)) != marker:
+        output.write(WIKI_SETTINGS, marker + b"\n")
+    elif output.head(WIKI_SETTINGS, len(marker)) != marker:
         raise WikiError(
             f"{folder} was not written by codx-index: give another folder with --wiki-path"
         )
@@ -309,7 +309,7 @@ class _Update:
         languages = Counter(file.language for file in material.files.values())
         folders = material.folders
         texts = {
-            _SETTINGS: pages.mkdocs_settings(self._title, folders),
+            WIKI_SETTINGS: pages.mkdocs_settings(self._title, folders),
             _name(pages.STYLE): pages.STYLE_SHEET,
             _name(pages.folder_page_of("")): pages.home_page(
                 self._title, folders, purposes, languages, material.importers
