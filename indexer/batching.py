@@ -9,6 +9,7 @@ across files: little padding, and a huge file is spread over all workers.
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -72,7 +73,8 @@ class Embedding:
     only the file to blame fails. `counts` and `spans` grow while it runs. Raises what else
     a task raises, `ModelError` for instance.
 
-    Once it `is_closing`, no new task begins; once it `should_stop`, none is waited for.
+    With no `seconds_left`, no new task begins, and before no file is chunked that could not
+    be embedded; once it `should_stop`, no task is waited for.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Embedding:
         on_failure: Callable[[str, str, str], None],
         on_progress: Callable[[Step], None] = lambda step: None,
         should_stop: Callable[[], object] = lambda: False,
-        is_closing: Callable[[], object] = lambda: False,
+        seconds_left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._workers = workers
         self._cache = cache
@@ -98,7 +100,8 @@ class Embedding:
         self._generation = 2 * workers.embed_jobs * workers.embed_task
         self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
         self._should_stop = should_stop
-        self._is_closing = is_closing
+        self._seconds_left = seconds_left
+        self._since = 0.0  # the first embed task was given out
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}
         self._unsent: dict[Key, Chunk] = {}  # those of the backlog and of the batches
@@ -113,10 +116,13 @@ class Embedding:
         tasks = _chunk_tasks(changes)
         source_open = True
         while not self._should_stop():
-            if not self._is_closing():
-                source_open = source_open and self._submit_chunking(tasks)
-                last = not source_open and not self._chunking
-                self._submit_embedding(last=last)
+            seconds = self._seconds_left()
+            if seconds > 0:
+                is_enough = self._has_work_for(seconds)
+                if not is_enough:
+                    source_open = source_open and self._submit_chunking(tasks)
+                is_last = not source_open and not self._chunking
+                self._submit_embedding(last=is_last or is_enough)
             elif not self._embedding:
                 break
             if not self._chunking and not self._embedding and not source_open:
@@ -124,6 +130,13 @@ class Embedding:
             self._collect()
             yield from self._take_ready()
         yield from self._take_ready()
+
+    def _has_work_for(self, seconds: float) -> bool:
+        """Do more texts wait than can be embedded in this time, at the rate so far?"""
+        if seconds == math.inf or not self._counts.embedded:
+            return False
+        rate = self._counts.embedded / (time.monotonic() - self._since)
+        return len(self._waiting) >= rate * seconds
 
     def _submit_chunking(self, tasks: Iterator[list[ChangedFile]]) -> bool:
         """Keep the workers in chunk tasks while the backlog has room; False at the end."""
@@ -171,6 +184,7 @@ class Embedding:
             self._embed({key: self._unsent.pop(key) for key in self._batches.popleft()})
 
     def _embed(self, task: dict[Key, Chunk]) -> None:
+        self._since = self._since or time.monotonic()
         texts = [chunk.embedded_text for chunk in task.values()]
         ids = [chunk.ids for chunk in task.values()]
         future = self._workers.embedders.submit(worker.embed_texts, texts, ids)

@@ -20,9 +20,14 @@ class Budget:
         self._end = end if seconds else float("inf")
 
     @property
+    def seconds_left(self) -> float:
+        """Until it is too late to begin anything; infinite without a limit."""
+        return self._end - CLOSING_SECONDS - time.monotonic()
+
+    @property
     def is_closing(self) -> bool:
         """Is it too late to begin anything?"""
-        return time.monotonic() >= self._end - CLOSING_SECONDS
+        return self.seconds_left <= 0
 
     @property
     def is_spent(self) -> bool:

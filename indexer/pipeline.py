@@ -309,7 +309,7 @@ class _Work:
                 on_failure=self._fail,
                 on_progress=self.progress.advance,
                 should_stop=lambda: self.interrupts.received or self.budget.is_spent,
-                is_closing=lambda: self.budget.is_closing,
+                seconds_left=lambda: self.budget.seconds_left,
             )
             yield from embedding.files(chain(first, changes))
 

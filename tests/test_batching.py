@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -86,6 +87,7 @@ class Work:
         self.counts = ChunkCounts()
         self.failures: dict[str, str] = {}
         self.stop = 0
+        self.seconds_left = math.inf
         self.embedding = Embedding(
             replace(workers, embed_task=task),
             self.cache,
@@ -96,6 +98,7 @@ class Work:
                 {path: error}
             ),
             should_stop=lambda: self.stop,
+            seconds_left=lambda: self.seconds_left,
         )
 
     def files(self, changes: list[ChangedFile]) -> dict[str, EmbeddedFile]:
@@ -303,6 +306,24 @@ def test_the_window_is_bounded(
         found = Work(tmp_path, backend, executor, task=2).files(changes)
         assert set(found) == {c.path for c in changes}
         assert executor.most == {"chunk_files": 2 * JOBS, "embed_texts": 2 * JOBS}
+
+
+def test_with_no_time_left_what_is_in_flight_is_kept(
+    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    with open_executor("serial", 1, backend), Counting() as executor:
+        work = Work(tmp_path, backend, executor, task=2)
+        found = work.embedding.files(iter(some_changes(12)))
+        for _ in range(4):
+            next(found)
+        begun = work.counts.embedded
+        work.seconds_left = 0
+        rest = list(found)
+        assert executor.in_flight["embed_texts"] == 0
+        assert begun < work.counts.embedded <= begun + 2 * 2 * JOBS
+        assert len(rest) < 8
+    work.cache.close()
 
 
 def test_the_backlog_is_bounded(
