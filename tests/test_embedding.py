@@ -515,7 +515,15 @@ def assert_pure(embedder: Embedder, texts: Sequence[str]) -> None:
         assert np.array_equal(mixed, alone[order])
 
 
-@pytest.mark.parametrize("backend", ["f32", "bf16", "int8", "tiny"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("f32", marks=pytest.mark.slow),
+        "bf16",
+        pytest.param("int8", marks=pytest.mark.slow),
+        "tiny",
+    ],
+)
 def test_a_vector_does_not_depend_on_its_neighbours(
     backend: str, request: pytest.FixtureRequest
 ) -> None:

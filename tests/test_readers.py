@@ -285,7 +285,7 @@ def read_through(
 
 @PLACES
 def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None:
-    read_through(*storm, processes=2, reads=40, commands=2, pause=0.1)
+    read_through(*storm, processes=2, reads=24, commands=2, pause=0.1)
 
 
 @pytest.mark.slow

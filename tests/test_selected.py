@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import COMMAND, Project, assert_one_line, python_text
@@ -186,20 +187,24 @@ def test_another_index_takes_over_only_when_all_is_there(project: Project) -> No
 def test_a_budget_stops_a_run_and_the_next_goes_on(project: Project) -> None:
     for number in range(FILES):
         project.write(f"f{number}.py", python_text(number, 40))
-    reports = []
+    reports: list[dict[str, Any]] = []
+    seconds = 2.0
     for _ in range(20):
         started = time.monotonic()
-        done = project.command("run", "--max-seconds", "2", "--json")
-        assert time.monotonic() - started < 2 + 2 + 2  # and some, on a busy machine
+        done = project.command("run", "--max-seconds", str(seconds), "--json")
+        took = time.monotonic() - started
         report = json.loads(done.stdout)
         reports.append(report)
         if not done.returncode:
             break
+        assert took < seconds + 2 + 3  # and some, on a busy machine
         assert done.returncode == 4 and report["status"] == "budget"
         found = report["files"]
         assert found["deferred"] > 0
         assert found["deferred"] + found["unchanged"] + found["added"] == FILES
         assert len(paths(project)) == FILES - found["deferred"]
+        if not report["chunks"]["embedded"]:  # on a busy machine the start takes long
+            seconds *= 2
     assert len(reports) > 1 and reports[-1]["exit_code"] == 0
     total = reports[-1]["chunks"]["total"]
     assert sum(report["chunks"]["embedded"] for report in reports) == total

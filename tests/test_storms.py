@@ -61,11 +61,10 @@ def rounds(quick: int, slow: int) -> list[ParameterSet]:
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-# Of the quick rounds one signal is enough: test_signals.py has them all.
+# A signal at one moment is in test_signals.py.
 @pytest.mark.parametrize(
     ("number", "count"),
     [
-        pytest.param(signal.SIGTERM, 1, id="SIGTERM-quick"),
         *(
             pytest.param(number, 30, marks=pytest.mark.slow, id=f"{number.name}-slow")
             for number in CODES
