@@ -22,8 +22,7 @@ class Ended(Exception):
 
 @contextmanager
 def recorded(report: Report) -> Iterator[None]:
-    """What ends the block is put into the report, and `Ended`
-    raised."""
+    """What ends the block is put into the report, and `Ended` raised."""
     try:
         yield
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Outlets:
         from indexer.hooks.loop import HookLoop
 
         secret = os.environ.get("CODX_INDEX_WEBHOOK_SECRET", "")
-        with HookLoop() as loop:
+        with closing(HookLoop()) as loop:
             events = Events(self.events, self.webhook, secret, loop)
             report.events = events.counts
             report.listeners.append(events.emit)

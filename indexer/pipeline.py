@@ -138,12 +138,13 @@ def run(
         tree = scan_project(settings, report)
         with report.spans.span("diff"):
             known = known_files(index, manifest, doubted)
+            again = manifest.failed_hooks()
             comparison = select(
                 compare(
                     tree.files,
                     known.files.records,
                     force=settings.force,
-                    again=manifest.failed_hooks(),
+                    again=again,
                 ),
                 settings,
                 tree,
@@ -151,8 +152,8 @@ def run(
                 report,
                 progress.warn,
             )
-        reader = work.reader(roots, tree, known.files, comparison)
-        hooks = stack.enter_context(HookLoop())
+        reader = work.reader(roots, tree, known.files, comparison, again)
+        hooks = stack.enter_context(closing(HookLoop()))
         mentions = Mentions(
             settings.mentions,
             settings.project,
@@ -239,9 +240,14 @@ class _Work:
     workshop: Workshop
 
     def reader(
-        self, roots: Roots, tree: Scan, known: Audit, comparison: Comparison
+        self,
+        roots: Roots,
+        tree: Scan,
+        known: Audit,
+        comparison: Comparison,
+        again: Set[str],
     ) -> Reader:
-        """The reader of what the comparison suspects."""
+        """The reader of what the comparison suspects; `again` as for `Reader`."""
         settings = self.settings
         return Reader(
             roots,
@@ -255,7 +261,7 @@ class _Work:
                 settings.project, tree, comparison.suspects, known.records
             ),
             failed={} if settings.retry_failed else self.manifest.failures(),
-            again=self.manifest.failed_hooks(),
+            again=again,
             heeds_mentions=settings.mentions.enabled,
             should_stop=self.is_closing,
             on_done=lambda size: self.progress.advance(Step(known=size, files=1)),

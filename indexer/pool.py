@@ -15,8 +15,8 @@ from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from indexer import worker
 from indexer.config import MASK_SECRETS
@@ -180,15 +180,8 @@ class Workshop:
                 self._kept[key] = self._stack.enter_context(opening)
         yield self._kept[key]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the workers that were kept."""
         self._stack.close()
 
 

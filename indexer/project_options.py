@@ -90,9 +90,8 @@ class ProjectCommand(click.Command):
         return [
             key
             for key in files.settings
-            if key in NEEDS_TRUST
+            if _needs_trust(files, key)
             and (key == "project_path" or _is_from_file(ctx, _parameter(key)))
-            and not _stays_inside(files, key)
         ]
 
 
@@ -107,6 +106,10 @@ class SearchCommand(ProjectCommand):
 
 def _is_from_file(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+
+
+def _needs_trust(files: ProjectFiles, key: str) -> bool:
+    return key in NEEDS_TRUST and not _stays_inside(files, key)
 
 
 def _stays_inside(files: ProjectFiles, key: str) -> bool:
@@ -255,15 +258,14 @@ def settings_of(command: click.Command, folder: str) -> Iterator[Found]:
             found, place = "environment", str(parameter.envvar)
         elif source is ParameterSource.DEFAULT_MAP:
             found, place = "file", files.settings[key].place
-            needs_trust = key in NEEDS_TRUST and not _stays_inside(files, key)
+            needs_trust = _needs_trust(files, key)
         else:
             found, place = "default", ""
         shown_name = parameter.opts[0].removeprefix("--")
         yield Found(shown_name, value, found, place, needs_trust)
     for key in keys.values():  # of the project itself, no options
         setting = files.settings[key]
-        needs_trust = key in NEEDS_TRUST and not _stays_inside(files, key)
-        yield Found(key, setting.value, "file", setting.place, needs_trust)
+        yield Found(key, setting.value, "file", setting.place, _needs_trust(files, key))
 
 
 # What is asked of one run, and no setting.

@@ -22,8 +22,7 @@ PYPROJECT = "pyproject.toml"
 CODX_JUNIOR = os.path.join(".codx", "project.json")
 MAX_FILE_BYTES = 1 << 20
 
-# Settings that are no options of the command line: they are of the project itself.
-NAME, WATCHING = "name", "watching"
+WATCHING = "watching"  # no option of the command line: it is of the project itself
 
 KEYS = frozenset("""
     cache-dir cache-size changed-within collection events executor external-folders ignore

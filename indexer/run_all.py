@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def run_projects(
     not `waits`: but nothing is left alone for them. Once it `should_stop`, no more are begun.
     """
     backoff = Backoff(cache_dir)
-    with Workshop(is_shared=True) as workshop:
+    with closing(Workshop(is_shared=True)) as workshop:
 
         def one(project: tuple[str, bool]) -> Result | None:
             folder, is_watched = project

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -255,11 +254,6 @@ def test_a_summary_holds_any_text(project: Project, tmp_path: Path) -> None:
 
 
 # Logs
-
-
-def lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        yield line
 
 
 def raw(project: Project, *arguments: str) -> str:

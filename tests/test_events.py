@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -107,7 +108,7 @@ def end_of_thread() -> None:
 
 @pytest.fixture
 def loop() -> Iterator[HookLoop]:
-    with HookLoop() as started:
+    with contextlib.closing(HookLoop()) as started:
         yield started
 
 
@@ -785,7 +786,7 @@ def test_a_proxy_that_cannot_be_used(
 
 def test_the_loop_is_closed_first() -> None:
     with talking(lambda connection: None) as url:
-        with HookLoop() as loop:
+        with contextlib.closing(HookLoop()) as loop:
             events = Events("", url, "", loop)
             tell(events, 1)
         tell(events, 99, 1)

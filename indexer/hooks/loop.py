@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 # asyncio takes longer to import than a run with nothing to do: only once it is needed.
@@ -20,7 +19,7 @@ PATIENCE = 2.0  # seconds for what is cancelled to end
 class HookLoop:
     """Runs coroutines while the run does its work; the thread starts with the first one.
 
-    At the end of the block whatever still runs is cancelled.
+    Once it is closed, whatever still runs is cancelled.
     """
 
     def __init__(self) -> None:
@@ -39,17 +38,6 @@ class HookLoop:
             )
             self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def __enter__(self) -> HookLoop:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Cancel what still runs, and end the thread."""

@@ -67,9 +67,8 @@ class Mentions:
     """Looks for mentions in changed files, and has the command asked about their files.
 
     The commands run beside everything else; once it `should_stop`, none is waited for.
-    `read_again` reads a file as it is after its
-    command, None where it needs no indexing any more. `failed` are the paths of those whose
-    command did not succeed.
+    `read_again` reads a file as it is after its command, None where it needs no indexing any
+    more. `failed` are the paths of those whose command did not succeed.
     """
 
     def __init__(
