@@ -684,13 +684,12 @@ def install(
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     (constrained := folder.with_name(f"{folder.name}.txt")).write_text("\n".join(pins))
-    for command in (
-        (sys.executable, "-m", "venv", folder),
-        (
-            *(folder / "bin" / "python", "-m", "pip", "install", "--quiet"),
-            *("--constraint", constrained, *requirements),
-        ),
-    ):
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install"]
+    commands: list[list[str | Path]] = [
+        [sys.executable, "-m", "venv", folder],
+        [*pip, "--quiet", "--constraint", constrained, *requirements],
+    ]
+    for command in commands:
         ended = measure(*command)
         if ended.code:
             raise Unexpected(f"it cannot be installed: {last_line(ended)}")

@@ -53,7 +53,11 @@ def audit(
             record = known.get(path)
             agrees = record is not None and record.file_hash == hash_
             records[path] = FileRecord(
-                path, record.stat if record and agrees else None, hash_, count
+                path,
+                record.stat if record and agrees else None,
+                hash_,
+                count,
+                unembedded=sum(not row.embedded for row in found),
             )
         else:
             records[path] = FileRecord(path, None, "", 0)

@@ -31,6 +31,7 @@ from indexer.types import (
     EmbeddedFile,
     FileRecord,
     Step,
+    Weights,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _OpenFile:
     size: int
     language: str
     chunks: tuple[Chunk, ...]
+    weights: tuple[Weights, ...]
     vectors: NDArray[np.float32]
     missing: int
     masked: int
@@ -59,6 +61,7 @@ class _OpenFile:
     chunk_seconds: float
     embed_seconds: float = 0.0
     has_failed: bool = False
+    unembedded: frozenset[int] = frozenset()
 
     def share(self, tokens: int) -> float:
         """The bytes of the file that chunks with so many tokens stand for."""
@@ -73,6 +76,7 @@ class Embedding:
     only the file to blame fails. `counts` and `spans` grow while it runs. Raises what else
     a task raises, `ModelError` for instance.
 
+    Unless it `embeds`, only what the cache knows gets a vector.
     With no `seconds_left`, no new task begins, and before no file is chunked that could not
     be embedded; once it `should_stop`, no task is waited for.
     """
@@ -86,6 +90,7 @@ class Embedding:
         counts: ChunkCounts,
         spans: Spans,
         on_failure: Callable[[str, str, str], None],
+        embeds: bool = True,
         on_progress: Callable[[Step], None] = lambda step: None,
         should_stop: Callable[[], object] = lambda: False,
         seconds_left: Callable[[], float] = lambda: math.inf,
@@ -96,6 +101,7 @@ class Embedding:
         self._counts = counts
         self._spans = spans
         self._on_failure = on_failure
+        self._embeds = embeds
         self._on_progress = on_progress
         self._generation = 2 * workers.embed_jobs * workers.embed_task
         self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
@@ -237,22 +243,33 @@ class Embedding:
         """Take what the cache has; queue the rest, each text once."""
         import numpy as np
 
-        record = FileRecord(
-            change.path, change.stat, change.file_hash, len(file.chunks), file.reason
-        )
         keys = [key_of(chunk) for chunk in file.chunks]
         known = self._cache.get(keys)
         vectors = np.empty((len(keys), self._dimension), np.float32)
+        without = [number for number, key in enumerate(keys) if key not in known]
+        if self._embeds:
+            without = []
+        vectors[without] = np.eye(1, self._dimension, dtype=np.float32)
+        record = FileRecord(
+            change.path,
+            change.stat,
+            change.file_hash,
+            len(file.chunks),
+            file.reason,
+            len(without),
+        )
         opened = _OpenFile(
             record,
             len(change.data),
             file.language,
             file.chunks,
+            file.weights,
             vectors,
             0,
             file.masked,
             sum(chunk.tokens for chunk in file.chunks),
             seconds,
+            unembedded=frozenset(without),
         )
         cached = 0
         for number, (key, chunk) in enumerate(zip(keys, file.chunks, strict=True)):
@@ -260,6 +277,9 @@ class Embedding:
                 vectors[number] = known[key]
                 self._counts.cached += 1
                 cached += chunk.tokens
+                continue
+            if not self._embeds:
+                cached += chunk.tokens  # nothing is to be done about it either
                 continue
             if key not in self._waiting:
                 self._backlog[key] = chunk.tokens
@@ -302,7 +322,9 @@ class Embedding:
                 file.size,
                 file.language,
                 file.chunks,
+                file.weights,
                 file.vectors,
+                file.unembedded,
                 file.masked,
                 file.chunk_seconds,
                 file.embed_seconds,

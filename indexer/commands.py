@@ -15,7 +15,7 @@ import click
 
 from indexer import __version__
 from indexer.boundary import Ended, recorded, reporting
-from indexer.config import Settings, project_folder
+from indexer.config import DENSE, HYBRID, SPARSE, Settings, project_folder
 from indexer.errors import CacheError, CodxIndexError, UsageError
 from indexer.options import (
     Duration,
@@ -41,6 +41,7 @@ from indexer.project_options import (
     given_arguments,
     make_settings,
     selected,
+    settings_for,
     settings_of,
 )
 from indexer.report import Report
@@ -52,7 +53,6 @@ from indexer.terminal import (
     count_text,
     differences_dict,
     entries_text,
-    hit_lines,
     log,
     plan_dict,
     print_differences,
@@ -76,6 +76,10 @@ if TYPE_CHECKING:
     from indexer.verify import Difference
 
 
+LINES_AROUND = 3  # the best line of a hit, at a terminal
+_ABOUT_THE_SEARCH = frozenset(
+    "as_json context explain language like limit mode patterns verbose".split()
+)
 BOTH_WANT_STDOUT = "--json and --events - both want stdout: give one a file"
 
 # --- commands --------------------------------------------------------------------------
@@ -127,6 +131,11 @@ def run_options(function: F) -> F:
             "--retry-failed",
             is_flag=True,
             help="Try again the files that failed before and have not changed since.",
+        ),
+        option(
+            "--sparse-first",
+            is_flag=True,
+            help="Make every file searchable by its words before the first is embedded.",
         ),
         option("--force", is_flag=True, help="Index every file again, changed or not."),
         hook_options,
@@ -410,41 +419,152 @@ def _run_one(
 
 
 @cli.command(cls=SearchCommand)
-@click.argument("query")
-@path_argument
+@click.argument("query", required=False)
+@click.argument("paths", nargs=-1, type=click.Path(readable=False))
 @trust_option
 @place_options
 @option(
     "--limit",
-    also=("-k",),
+    also=("-k", "-n"),
     default=10,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="Number of hits.",
+    help="Number of files.",
 )
+@option(
+    "--mode",
+    default=HYBRID,
+    show_default=True,
+    type=click.Choice((HYBRID, DENSE, SPARSE)),
+    help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
+)
+@option(
+    "--language",
+    also=("-l",),
+    default="",
+    help="Only files in this language: its name, or the ending of its files.",
+)
+@option(
+    "--path",
+    also=("patterns",),
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+)
+@option(
+    "--like",
+    default="",
+    metavar="FILE:LINE",
+    help="Find code like that at this place, instead of a QUERY.",
+)
+@option(
+    "--context",
+    also=("-C",),
+    default=None,
+    type=click.IntRange(0, 100),
+    help="Lines shown around the best line.  [default: 3 at a terminal, else 0]",
+)
+@option("--explain", is_flag=True, help="Show where each score comes from.")
 @json_option
 @verbose_option
+@click.pass_context
 def search(
-    query: str,
-    path: str,
+    command: click.Context,
+    /,
+    query: str | None,
+    paths: tuple[str, ...],
     limit: int,
+    mode: str,
+    language: str,
+    patterns: tuple[str, ...],
+    like: str,
+    context: int | None,
+    explain: bool,
     as_json: bool,
     verbose: int,
     **options: Any,
 ) -> int:
-    """Find the chunks of the project in PATH that are nearest in meaning to QUERY."""
-    with reporting(Report(), as_json, verbose):
-        from indexer.search import indexed_project
-        from indexer.search import search as find
+    """Find the files of the projects in the PATHS that answer QUERY.
 
-        if not query.strip():
-            raise click.UsageError("the query is empty: say what to look for")
-        settings = make_settings(indexed_project(project_folder(path)), **options)
-        hits = find(settings, query, limit)
+    PATH is the folder of a project, or one in it; the current one by default. With --like
+    FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines; where
+    a program reads, a line is path:line:text as grep writes it.
+    """
+    with reporting(Report(), as_json, verbose):
+        from indexer.finding import find, hit_dict
+        from indexer.hits import explained, grep_lines, is_for_person, page
+        from indexer.scope import make_scope
+        from indexer.search import Wanted, clean, indexed_project
+
+        if like and query:  # what stands in the place of the query is the first PATH
+            query, paths = "", (query, *paths)
+        query = clean(query or "")
+        if not like and not query.strip():
+            raise UsageError("the query is empty: say what to look for")
+        folder = indexed_project(project_folder(paths[0] if paths else "."))
+        projects = [make_settings(folder, **options)]
+        arguments = given_arguments(command, but=_ABOUT_THE_SEARCH)
+        projects += [settings_for(arguments, path) for path in paths[1:]]
+        is_seen = is_for_person() and not as_json
+        around = LINES_AROUND if context is None and is_seen else context or 0
+        scope = make_scope(language, patterns)
+        wanted = Wanted(limit, mode, scope, around)
+        answer, remarks = find(projects, query, like, wanted)
+        for note in answer.notes:
+            log.info(note)
+        for remark in remarks if not as_json else []:
+            log.warn(remark)
         if as_json:
-            print_json({"query": query, "hits": [asdict(hit) for hit in hits]})
-        else:
-            click.echo("\n\n".join(hit_lines(hit) for hit in hits) or "no hits")
+            hits = [hit_dict(hit, explain=explain) for hit in answer.hits]
+            asked = {"like": like} if like else {"query": query}
+            notes = [*answer.notes, *remarks]
+            print_json({**asked, "mode": mode, "hits": hits, "notes": notes})
+        for hit in [] if as_json else answer.hits:
+            prefix = shown(hit.project) + "/" if len(projects) > 1 else ""
+            show = page if is_seen else grep_lines
+            lines = [*show(hit, query, around, prefix)]
+            if explain:
+                lines += [f"    {line}" for line in explained(hit.explanation)]
+            click.echo("\n".join([*lines, *([""] if is_seen else [])]))
+        if not answer.hits and not as_json:
+            log.warn("no hits")
+    return 0
+
+
+@cli.command(cls=SearchCommand)
+@click.argument("paths", nargs=-1, type=click.Path(readable=False))
+@trust_option
+@place_options
+@verbose_option
+@click.pass_context
+def mcp(
+    command: click.Context, /, paths: tuple[str, ...], verbose: int, **options: Any
+) -> int:
+    """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
+
+    PATH is the folder of a project, or one in it; the current one by default. The tools are
+    search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how clients
+    start it.
+    """
+    with reporting(Report(), False, verbose):
+        from indexer.search import indexed_project
+
+        try:
+            from indexer.mcp_server import serve
+        except ImportError as error:
+            raise UsageError(
+                f"codx-index mcp needs the extra: pip install 'codx-index[mcp]' ({error})"
+            ) from error
+
+        if not (sys.stdin and sys.stdout):
+            raise UsageError("a client speaks to it on stdin and stdout: one is closed")
+        folder = indexed_project(project_folder(paths[0] if paths else "."))
+        projects = [make_settings(folder, **options)]
+        arguments = given_arguments(command, but={"verbose"})
+        projects += [settings_for(arguments, path) for path in paths[1:]]
+        if sys.stdin.isatty():
+            log.warn("it waits for a client on stdin; ctrl-C ends it (docs/mcp.md)")
+        serve(projects, log.info)
     return 0
 
 

@@ -14,6 +14,7 @@ STATE_FOLDER = os.path.join(".codx", "index")
 DEFAULT_MAX_FILE_SIZE = 1024 * 1024
 DEFAULT_CACHE_SIZE = 2 * 1024**3
 EMBEDDED_COLLECTION = "codx_index"
+HYBRID, DENSE, SPARSE = "hybrid", "dense", "sparse"
 EXECUTORS = ("process", "thread", "serial")
 AUTO = "auto"
 PRECISIONS = (AUTO, "f32", "bf16", "int8")
@@ -62,6 +63,8 @@ class Settings:
     so that no log or traceback shows it. Sizes are bytes, times are seconds; `cache_size` 0
     means no cache, `task_timeout` 0 no limit, and so is `max_seconds` 0.
 
+    `mode` is `HYBRID`, or `SPARSE` where nothing is embedded; `sparse_first` makes every file
+    searchable by its terms before any is embedded.
     `own_files` are files that the command writes: they belong to no tree.
     `ignore` has patterns as in a `.gitignore`, `ignore_containing` texts that no path with a
     `/` before it may hold. `only` are the paths (files or folders, relative to the project)
@@ -75,6 +78,8 @@ class Settings:
     model: str
     model_from: str = ""
     precision: str = AUTO
+    mode: str = HYBRID
+    sparse_first: bool = False
     uri: str = ""
     token: str = field(default="", repr=False)
     collection: str = ""
@@ -103,6 +108,16 @@ class Settings:
     wiki: WikiSettings = WikiSettings()
 
     @property
+    def embeds(self) -> bool:
+        """Are the chunks to have vectors?"""
+        return self.mode != SPARSE
+
+    @property
+    def embeds_at_once(self) -> bool:
+        """Is the model needed from the start?"""
+        return self.embeds and not self.sparse_first
+
+    @property
     def state_dir(self) -> str:
         return os.path.join(self.project, STATE_FOLDER)
 
@@ -129,7 +144,7 @@ class Settings:
     @property
     def has_state(self) -> bool:
         """Did a run ever work on this project?"""
-        return os.path.exists(self.manifest_path)
+        return bool(self.project) and os.path.exists(self.manifest_path)
 
     @property
     def database(self) -> str:

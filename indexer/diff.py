@@ -27,6 +27,7 @@ class Change(Enum):
     MODIFIED = "modified"
     RENAMED = "renamed"
     DELETED = "deleted"
+    EMBEDDED = "embedded"  # the bytes are as they were, and get their vectors now
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,41 @@ def compare(
     *,
     force: bool = False,
     again: Set[str] = frozenset(),
+    embeds: bool = True,
 ) -> Comparison:
     """Compare the scanned files with the records; `force` suspects every file, `again` has
-    paths of others to suspect."""
+    paths of others to suspect. Where the run `embeds`, so are files without all vectors.
+    """
     unchanged: list[FileRecord] = []
     suspects: list[SourceFile] = []
     gone = dict(records)
     for file in files:
         record = gone.pop(file.path, None)
-        is_asked = force or file.path in again
+        is_asked = force or file.path in again or (embeds and is_unembedded(record))
         if record is None or is_asked or record.stat != stat_of(file):
             suspects.append(file)
         else:
             unchanged.append(record)
     return Comparison(unchanged, suspects, list(gone.values()))
+
+
+def is_unembedded(record: FileRecord | None) -> bool:
+    """Does a file that is indexed lack vectors?"""
+    return record is not None and record.unembedded > 0
+
+
+def without_embedding(
+    comparison: Comparison, records: Mapping[str, FileRecord], again: Set[str]
+) -> Comparison:
+    """The same, but for the files that are suspected only because they lack vectors."""
+    suspects = [
+        file
+        for file in comparison.suspects
+        if not is_unembedded(record := records.get(file.path))
+        or file.path in again
+        or (record is not None and record.stat != stat_of(file))
+    ]
+    return Comparison(comparison.unchanged, suspects, comparison.missing)
 
 
 class Classifier:

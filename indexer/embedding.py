@@ -180,6 +180,13 @@ def choose_backend(
     return Backend(model, SENTENCE_TRANSFORMERS, "cpu", used, cache_dir)
 
 
+def is_converted(backend: Backend) -> bool:
+    """Is the model ready, or is it used as it is?"""
+    if backend.kind != OPENVINO:
+        return True
+    return conversion.read_about(_converted_folder(backend)) is not None
+
+
 def load_embedder(backend: Backend, threads: int = 1) -> Embedder:
     """Load what `choose_backend` chose, for `threads` CPU threads. Raises `ModelError`.
 

@@ -17,6 +17,7 @@ from indexer.faults import reach
 from indexer.lease import Lease
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
+from indexer.sparse import SPARSE_VERSION
 from indexer.store import (
     READER_PATIENCE,
     SCHEMA_VERSION,
@@ -50,6 +51,7 @@ class Identity:
             "codx.vectors": self.vectors,
             "codx.chunker": str(CHUNKER_VERSION),
             "codx.schema": str(SCHEMA_VERSION),
+            "codx.sparse": str(SPARSE_VERSION),
         }
 
 
@@ -81,6 +83,7 @@ def identify(
         vectors=vectors,
         chunker=CHUNKER_VERSION,
         schema=SCHEMA_VERSION,
+        sparse=SPARSE_VERSION,
         secrets=[settings.secrets, SECRETS_VERSION],
     )
     return Identity(backend, vectors, whole)

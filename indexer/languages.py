@@ -99,6 +99,7 @@ _FILES = {
     "yaml": ".yaml .yml .clang-format .clang-tidy",
     "zig": ".zig .zon",
 }
+LANGUAGES = frozenset(_FILES)
 _LANGUAGE_BY_NAME = {
     name: language for language, names in _FILES.items() for name in names.split()
 }

@@ -16,7 +16,7 @@ from types import TracebackType
 from indexer.errors import StateError
 from indexer.types import ANY_BYTES, Failure, FileRecord
 
-FORMAT = "2"
+FORMAT = "3"
 
 # Values of "state".
 DIRTY = "dirty"  # a run began to write: only the rows tell
@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY,
     size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
-    file_hash TEXT NOT NULL, chunk_count INTEGER NOT NULL, reason TEXT NOT NULL
+    file_hash TEXT NOT NULL, chunk_count INTEGER NOT NULL, reason TEXT NOT NULL,
+    unembedded INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (
     path BLOB PRIMARY KEY, file_hash TEXT NOT NULL, error TEXT NOT NULL
@@ -68,7 +69,7 @@ class Manifest:
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is None or found[0] != FORMAT:
                 db.executescript(
-                    "DELETE FROM meta; DELETE FROM files; DELETE FROM failures;"
+                    "DROP TABLE meta; DROP TABLE files; DROP TABLE failures;" + _SCHEMA
                 )
                 db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
         except BaseException:
@@ -125,18 +126,16 @@ class Manifest:
     def records(self) -> dict[str, FileRecord]:
         """Every record, by path."""
         rows = self._db.execute(
-            "SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason"
-            " FROM files"
+            "SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason,"
+            " unembedded FROM files"
         )
         return {
             (name := os.fsdecode(path)): FileRecord(
                 name,
                 None if size is None else (size, mtime, ctime, inode),
-                file_hash,
-                chunk_count,
-                reason,
+                *rest,
             )
-            for path, size, mtime, ctime, inode, file_hash, chunk_count, reason in rows
+            for path, size, mtime, ctime, inode, *rest in rows
         }
 
     def failures(self) -> dict[str, Failure]:
@@ -165,6 +164,11 @@ class Manifest:
     def chunk_total(self) -> int:
         """How many rows the collection should hold."""
         row = self._db.execute("SELECT sum(chunk_count) FROM files").fetchone()
+        return int(row[0] or 0)
+
+    def unembedded_total(self) -> int:
+        """How many of these have no vector yet."""
+        row = self._db.execute("SELECT sum(unembedded) FROM files").fetchone()
         return int(row[0] or 0)
 
     def commit(
@@ -198,7 +202,7 @@ class Manifest:
                     "DELETE FROM failures WHERE path = ?", gone + indexed
                 )
             self._db.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         os.fsencode(record.path),
@@ -206,6 +210,7 @@ class Manifest:
                         record.file_hash,
                         record.chunk_count,
                         record.reason,
+                        record.unembedded,
                     )
                     for record in records
                 ),

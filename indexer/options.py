@@ -16,9 +16,11 @@ from indexer.config import (
     DEFAULT_MAX_FILE_SIZE,
     DEFAULT_TASK_TIMEOUT,
     EXECUTORS,
+    HYBRID,
     MASK_SECRETS,
     PRECISIONS,
     SECRETS,
+    SPARSE,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -168,6 +170,14 @@ def place_options(function: F) -> F:
 def tree_options(function: F) -> F:
     """Options that say what of the tree belongs to the index."""
     for decorate in (
+        option(
+            "--mode",
+            default=HYBRID,
+            show_default=True,
+            type=click.Choice((HYBRID, SPARSE)),
+            help="What every chunk is to have: hybrid is terms and a vector; with sparse, "
+            "nothing is embedded and no model is loaded.",
+        ),
         mentions_option,
         option(
             "--secrets",

@@ -21,7 +21,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from indexer import stamp
 from indexer.audit import Audit
@@ -29,7 +29,8 @@ from indexer.batching import Embedding
 from indexer.budget import Budget
 from indexer.cache import EmbeddingCache
 from indexer.config import Settings, make_state_dir
-from indexer.diff import Comparison, compare
+from indexer.diff import Comparison, compare, is_unembedded, without_embedding
+from indexer.errors import ModelError
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.mentions import Mentions
@@ -119,10 +120,13 @@ def run(
         manifest = stack.enter_context(Manifest(settings.manifest_path))
         roots = stack.enter_context(open_roots(settings))
         with report.spans.span("model"):
-            identity = identify(settings, convert=True, on_step=progress.step)
+            identity = identify(
+                settings, convert=settings.embeds_at_once, on_step=progress.step
+            )
         index = stack.enter_context(closing(Index(settings, identity)))
         stack.enter_context(index.lease(deadline))
         cache = stack.enter_context(closing(_cache(settings, identity, progress)))
+        hooks = stack.enter_context(closing(HookLoop()))
         work = _Work(
             settings,
             identity,
@@ -133,6 +137,9 @@ def run(
             interrupts,
             budget,
             workshop or Workshop(),
+            roots,
+            index,
+            hooks,
         )
 
         tree = scan_project(settings, report)
@@ -145,6 +152,7 @@ def run(
                     known.files.records,
                     force=settings.force,
                     again=again,
+                    embeds=settings.embeds,
                 ),
                 settings,
                 tree,
@@ -152,39 +160,19 @@ def run(
                 report,
                 progress.warn,
             )
-        reader = work.reader(roots, tree, known.files, comparison, again)
-        hooks = stack.enter_context(closing(HookLoop()))
-        mentions = Mentions(
-            settings.mentions,
-            settings.project,
-            hooks,
-            report,
-            reader.read_again,
-            work.is_closing,
-        )
-        writer = Writer(
-            index.open, manifest, cache, known.files, report, index.check_lease
-        )
         stack.enter_context(interrupts.deferred())
         _tell_plan(report, comparison)
-        progress.start(len(comparison.suspects), comparison.suspected_bytes)
-        for file in work.embedded(mentions.screen(reader)):
-            writer.add(file, reader.count(file.record))
-            report.secrets.masked += file.masked
-            report.count_time(file)
-        writer.commit()
-        manifest.commit(reader.touched)
-        for path in mentions.failed:
-            manifest.fail(path, Failure(ANY_BYTES, MENTIONS_FAILED))
-        extent = work.extent(reader, known)
-        if not extent.is_cut:
-            writer.delete(reader.gone(), reader.origins)
+        if settings.sparse_first:
+            loaded = work.load_sparse_first(tree, known, comparison, again)
+        else:
+            loaded = work.load(tree, known, comparison, again, embeds=settings.embeds)
+        writer, extent = loaded.writer, loaded.extent
         if known.state == DIRTY or (extent.is_complete and known.state != COMPLETE):
             writer.begin()  # what is missing may be its end alone
-        if writer.has_begun:
+        if loaded.has_begun or writer.has_begun:
             writer.finish(complete=extent.is_complete)
         if settings.wiki.enabled and not extent.is_cut:
-            work.update_wiki(index, roots, hooks)
+            work.update_wiki()
         if index.is_open:
             with report.spans.span("close"):
                 index.close()
@@ -193,7 +181,7 @@ def run(
             manifest.set(state=state, mark=index.mark())
             reach("settled")
         _conclude(report, identity, manifest, interrupts.received, extent)
-        if reader.is_settled and extent.is_whole and not report.failures:
+        if loaded.is_settled and extent.is_whole and not report.failures:
             with report.spans.span("stamp"):
                 stamp.write(settings, index, manifest.get("mark"), tree, report)
             reach("stamped")
@@ -225,6 +213,16 @@ class _Extent:
     is_complete: bool
 
 
+class _Loaded(NamedTuple):
+    """What loading the changed files leaves for the end of the run: the last writer, and
+    whether one before it `has_begun`; `is_settled` as for `Reader`."""
+
+    writer: Writer
+    extent: _Extent
+    is_settled: bool
+    has_begun: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """The CPU-bound part of a run."""
@@ -238,19 +236,105 @@ class _Work:
     interrupts: Interrupts
     budget: Budget
     workshop: Workshop
+    roots: Roots
+    index: Index
+    hooks: HookLoop
+
+    def load(
+        self,
+        tree: Scan,
+        known: Known,
+        comparison: Comparison,
+        again: Set[str],
+        *,
+        embeds: bool,
+    ) -> _Loaded:
+        """Chunk, embed and write what the comparison suspects, and delete what is gone;
+        `again` as for `Reader`."""
+        reader = self.reader(tree, known.files, comparison, again, embeds)
+        mentions = Mentions(
+            self.settings.mentions,
+            self.settings.project,
+            self.hooks,
+            self.report,
+            reader.read_again,
+            self.is_closing,
+        )
+        writer = Writer(
+            self.index.open,
+            self.manifest,
+            self.cache,
+            known.files,
+            self.report,
+            self.index.check_lease,
+            embeds=embeds,
+        )
+        self.progress.start(len(comparison.suspects), comparison.suspected_bytes)
+        for file in self.embedded(mentions.screen(reader), embeds):
+            writer.add(file, reader.count(file.record))
+            self.report.secrets.masked += file.masked
+            self.report.count_time(file)
+        writer.commit()
+        self.manifest.commit(reader.touched)
+        for path in mentions.failed:
+            self.manifest.fail(path, Failure(ANY_BYTES, MENTIONS_FAILED))
+        extent = self.extent(reader, known)
+        if not extent.is_cut:
+            writer.delete(reader.gone(), reader.origins)
+        return _Loaded(writer, extent, reader.is_settled)
+
+    def load_sparse_first(
+        self, tree: Scan, known: Known, comparison: Comparison, again: Set[str]
+    ) -> _Loaded:
+        """The same in two passes: all files are searchable by their terms before the first
+        is embedded.
+
+        Raises `ModelError` where it turns out that the model runs in another precision here.
+        """
+        at_once = without_embedding(comparison, known.files.records, again)
+        first = self.load(tree, known, at_once, again, embeds=False)
+        if first.extent.is_cut:
+            return first
+        self.progress.step("searchable; the vectors follow")
+        with self.report.spans.span("model"):
+            identity = identify(self.settings, convert=True, on_step=self.progress.step)
+        if identity.fingerprint != self.identity.fingerprint:
+            raise ModelError(
+                f"{identity.backend.model.name} runs in {identity.backend.precision} here: "
+                "run again"
+            )
+        records = self.manifest.records()
+        rest = [f for f in comparison.suspects if is_unembedded(records.get(f.path))]
+        loaded = self.load(
+            tree,
+            Known(Audit(records, known.files.stale), known.state),
+            Comparison([], rest, []),
+            frozenset(),
+            embeds=True,
+        )
+        return _Loaded(
+            loaded.writer,
+            _Extent(
+                loaded.extent.is_cut,
+                first.extent.is_whole and loaded.extent.is_whole,
+                first.extent.is_complete and loaded.extent.is_complete,
+            ),
+            first.is_settled and loaded.is_settled,
+            has_begun=first.writer.has_begun,
+        )
 
     def reader(
         self,
-        roots: Roots,
         tree: Scan,
         known: Audit,
         comparison: Comparison,
         again: Set[str],
+        embeds: bool,
     ) -> Reader:
         """The reader of what the comparison suspects; `again` as for `Reader`."""
         settings = self.settings
         return Reader(
-            roots,
+            self.roots,
             tree,
             known,
             comparison,
@@ -262,6 +346,7 @@ class _Work:
             ),
             failed={} if settings.retry_failed else self.manifest.failures(),
             again=again,
+            embeds=embeds,
             heeds_mentions=settings.mentions.enabled,
             should_stop=self.is_closing,
             on_done=lambda size: self.progress.advance(Step(known=size, files=1)),
@@ -281,23 +366,31 @@ class _Work:
             is_cut, is_whole, is_complete or (not is_cut and known.state == COMPLETE)
         )
 
-    def update_wiki(self, index: Index, roots: Roots, hooks: HookLoop) -> None:
+    def update_wiki(self) -> None:
         """Bring the wiki up to date with the index."""
         from indexer.project_wiki import ProjectWiki
 
         report = self.report
         with report.spans.span("wiki"):
             ProjectWiki(
-                self.settings, index, self.manifest, roots, report, hooks, self.workers
+                self.settings,
+                self.index,
+                self.manifest,
+                self.roots,
+                report,
+                self.hooks,
+                self.workers,
             ).update()
 
     def is_closing(self) -> bool:
         """Is no more work to be begun?"""
         return bool(self.interrupts.received) or self.budget.is_closing
 
-    def embedded(self, changes: Iterator[ChangedFile | None]) -> Iterator[EmbeddedFile]:
-        """Chunk and embed the changed files, in as many workers as it is worth. Failures go
-        to report and manifest."""
+    def embedded(
+        self, changes: Iterator[ChangedFile | None], embeds: bool
+    ) -> Iterator[EmbeddedFile]:
+        """Chunk the changed files, and embed them if the pass `embeds`, in as many workers as
+        it is worth. Failures go to report and manifest."""
         with self.report.spans.span("read"):
             first, are_all = _take(changes, SMALL_PLAN_BYTES)
         if are_all and not first:
@@ -313,6 +406,7 @@ class _Work:
                 counts=self.report.chunks,
                 spans=self.report.spans,
                 on_failure=self._fail,
+                embeds=embeds,
                 on_progress=self.progress.advance,
                 should_stop=lambda: self.interrupts.received or self.budget.is_spent,
                 seconds_left=lambda: self.budget.seconds_left,
@@ -380,6 +474,7 @@ def _conclude(
 ) -> None:
     report.fingerprint = identity.fingerprint
     report.chunks.total = manifest.chunk_total()
+    report.chunks.unembedded = manifest.unembedded_total()
     report.signal = stopped
     if stopped:
         report.status = "interrupted"

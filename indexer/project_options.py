@@ -7,8 +7,9 @@ than the files of the project, and these more than the default.
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,12 @@ from indexer.config import (
     project_folder,
 )
 from indexer.errors import UsageError
+from indexer.options import (
+    DEFAULT_MODEL,
+    path_argument,
+    place_options,
+    trust_option,
+)
 from indexer.projects import NEEDS_TRUST, ProjectFiles, read_project_files
 
 _OPTION_OF = {"mentions.enabled": "mentions", "wiki.enabled": "wiki"}
@@ -40,14 +47,18 @@ class ProjectCommand(click.Command):
     The context's `obj` are the `ProjectFiles`.
     """
 
+    def path_of(self, given: Mapping[str, Any]) -> str:
+        """The PATH among the parameters that were given, the first of several."""
+        path = given.get("path")
+        return path if isinstance(path, str) else "."
+
     def folder_of(self, path: str) -> str:
         """The folder with the files of the project that PATH means."""
         return path
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
-        path = given.get("path")
-        files = project_files(self.folder_of(path if isinstance(path, str) else "."))
+        files = project_files(self.folder_of(self.path_of(given)))
         rest = self._parse(ctx, args, files)
         if untrusted := self._untrusted(ctx, files):
             if ctx.params["trust"] is None:
@@ -96,7 +107,15 @@ class ProjectCommand(click.Command):
 
 
 class SearchCommand(ProjectCommand):
-    """A command for which PATH may be a folder in the project."""
+    """A command for which PATH, the first of several, may be a folder in the project."""
+
+    def path_of(self, given: Mapping[str, Any]) -> str:
+        paths = given.get("paths")
+        if not isinstance(paths, Sequence):
+            paths = ()
+        if isinstance(given.get("like"), str) and isinstance(given.get("query"), str):
+            paths = (given["query"], *paths)  # there is no query then
+        return paths[0] if paths else super().path_of(given)
 
     def folder_of(self, path: str) -> str:
         from indexer.search import indexed_project
@@ -191,6 +210,58 @@ def make_settings(
         wiki=WikiSettings(**wiki),
         **others,
     )
+
+
+def reader_settings(
+    where: str, *, collection: str, token: str, cache_dir: str, trust: bool | None
+) -> Settings:
+    """Settings for somebody who only reads, as a command would have them: of the project at
+    or above the folder `where`, or of a collection at the address of a server.
+
+    Raises `UsageError` and `ProjectError`.
+    """
+    if re.match(r"\w+://|unix:", where):
+        if not collection:
+            raise UsageError(f"which collection of {where}? Give its name")
+        return Settings(
+            project="",
+            cache_dir=cache_folder(cache_dir),
+            model=DEFAULT_MODEL,
+            uri=check_uri(where),
+            token=token or os.environ.get("CODX_INDEX_TOKEN", ""),
+            collection=check_collection(collection),
+        )
+    given = {"collection": collection, "token": token, "cache-dir": cache_dir}
+    arguments = [f"--{name}={value}" for name, value in given.items() if value]
+    if trust is not None:
+        arguments.append("--trust" if trust else "--no-trust")
+    return settings_for(arguments, where)
+
+
+def settings_for(arguments: Sequence[str], where: str) -> Settings:
+    """Settings of somebody who only reads, for the project at or above the folder `where`.
+
+    The arguments are options about the place of the index.
+    """
+    from indexer.search import indexed_project
+
+    folder = indexed_project(project_folder(where))
+    try:
+        context = _reading.make_context("search", [*arguments, "--", folder])
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+    with context.scope():
+        names = {parameter.name for parameter in _reading.params} - {"path"}
+        options = {name: context.params[name] for name in names if name}
+        return make_settings(folder, **options)
+
+
+@click.command(cls=SearchCommand)
+@path_argument
+@trust_option
+@place_options
+def _reading(**options: Any) -> None:
+    """Never called: it stands for the options of a reader."""
 
 
 def _group(options: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ TEMPLATE = """\
 # collection = "my_project"
 # model = "all-MiniLM-L6-v2"
 # precision = "auto"         # auto, f32, bf16 or int8
+# mode = "hybrid"            # sparse: by words alone, nothing is embedded
 
 # The files
 # ignore = ["docs/generated/", "*.csv"]        # as in a .gitignore
@@ -30,6 +31,7 @@ TEMPLATE = """\
 # jobs = 0                   # workers; 0: as many as there are CPUs
 # executor = "process"       # process, thread or serial
 # task-timeout = 300
+# sparse-first = false       # searchable by words before anything is embedded
 # cache-dir = "/var/cache/codx-index"          # (trust)
 # cache-size = "2GiB"
 # wait = "0s"                # for another run on this index

@@ -124,10 +124,13 @@ class ProjectWiki:
         import numpy as np
 
         ids = [row_id(r.path, n) for r in records for n in range(r.chunk_count)]
-        rows = {row["id"]: row for row in self.index.open().fetch(ids, ("vector",))}
+        rows = {
+            row["id"]: row
+            for row in self.index.open().fetch(ids, ("vector", "embedded"))
+        }
         for record in records:
             found = [row_id(record.path, n) for n in range(record.chunk_count)]
-            if all(row in rows for row in found):
+            if all(row in rows and rows[row]["embedded"] for row in found):
                 vectors = [rows[row]["vector"] for row in found]
                 yield record.path, np.asarray(vectors, np.float32)
 

@@ -26,9 +26,9 @@ WATCHING = "watching"  # no option of the command line: it is of the project its
 
 KEYS = frozenset("""
     cache-dir cache-size changed-within collection events executor external-folders ignore
-    include-secrets jobs log-format max-file-size max-seconds mentions.command
+    include-secrets jobs log-format max-file-size max-seconds mode mentions.command
     mentions.concurrency mentions.enabled mentions.timeout metrics model name precision
-    recurse-submodules secrets settle task-timeout uri wait watching webhook wiki.command
+    recurse-submodules secrets settle sparse-first task-timeout uri wait watching webhook wiki.command
     wiki.concurrency wiki.enabled wiki.path wiki.timeout
     """.split())
 """What may stand in `codx-index.toml` and below `[tool.codx-index]`."""

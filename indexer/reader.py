@@ -20,6 +20,7 @@ from indexer.diff import (
     Comparison,
     Outcome,
     is_racy,
+    is_unembedded,
     stat_of,
 )
 from indexer.errors import ProjectError, StateError, UsageError
@@ -264,7 +265,8 @@ class Reader:
 
     Those that are `known_to_git` are not opened: their bytes are as recorded. Those that
     `failed` with the very bytes that they have fail again, and are not yielded; those to do
-    `again` are yielded though their bytes are as recorded. With `heeds_mentions`, a file that
+    `again` are yielded though their bytes are as recorded, and where the run `embeds`, those
+    that lack vectors. With `heeds_mentions`, a file that
     somebody works on is left out. Iteration ends early once `should_stop`.
     `touched` gathers new records of files whose bytes are as they were. `on_done(size)` is
     told of each file that needs nothing more. Counts and failures go to the report.
@@ -285,6 +287,7 @@ class Reader:
         known_to_git: Set[str] = frozenset(),
         failed: Mapping[str, Failure] = MappingProxyType({}),
         again: Set[str] = frozenset(),
+        embeds: bool = True,
         heeds_mentions: bool = True,
         should_stop: Callable[[], object] = lambda: False,
         on_done: Callable[[int], None] = lambda size: None,
@@ -301,6 +304,7 @@ class Reader:
         self._known_to_git = known_to_git
         self._failed = failed
         self._again = again
+        self._embeds = embeds
         self._heeds_mentions = heeds_mentions
         self._should_stop = should_stop
         self._on_done = on_done
@@ -351,6 +355,8 @@ class Reader:
             counts.added += 1
         elif change is Change.MODIFIED:
             counts.modified += 1
+        elif change is Change.EMBEDDED:
+            counts.embedded += 1
         elif change is Change.RENAMED:
             counts.renamed += 1
             self._origins.add(self.renamed_from[path])
@@ -381,7 +387,11 @@ class Reader:
         return self._origins
 
     def _read(self, file: SourceFile) -> ChangedFile | None:
-        if file.path in self._known_to_git and not self._force:
+        lacks_vectors = self._embeds and is_unembedded(
+            self._known.records.get(file.path)
+        )
+        is_known = file.path in self._known_to_git and not lacks_vectors
+        if is_known and not self._force:
             is_steady = not is_racy(file, self._tree.started_ns)
             self._touch(file.path, stat_of(file) if is_steady else None)
             self.is_settled &= is_steady
@@ -421,17 +431,21 @@ class Reader:
                 return None
         change = self._classifier.classify(file.path, file_hash)
         if change is Change.UNCHANGED:
-            if not self._force and file.path not in self._again:
+            if self._force or file.path in self._again:
+                change = Change.MODIFIED
+            elif lacks_vectors:
+                change = Change.EMBEDDED
+            else:
                 self._touch(file.path, stat)
                 return None
-            change = Change.MODIFIED
         self._changes[file.path] = change
-        return ChangedFile(file.path, content.data, file_hash, stat)
+        is_indexed = change is Change.EMBEDDED
+        return ChangedFile(file.path, content.data, file_hash, stat, is_indexed)
 
     def _touch(self, path: str, stat: tuple[int, int, int, int] | None) -> None:
         old = self._known.records[path]
         self._count_unchanged([old])
-        record = FileRecord(path, stat, old.file_hash, old.chunk_count, old.reason)
+        record = replace(old, stat=stat)
         if record != old:
             self.touched.append(record)
 

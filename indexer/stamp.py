@@ -64,6 +64,7 @@ class _Stamp:
     unchanged: int
     skipped: dict[str, int]
     chunks: int
+    unembedded: int
 
 
 class _Unsure(Exception):
@@ -77,22 +78,14 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     """
     check_state_dir(settings.state_dir)
     stamp = _load(settings)
-    if stamp is None:
+    if stamp is None or (stamp.unembedded and settings.embeds):
         return False
     with ExitStack() as stack:
         stack.enter_context(report.spans.span("scan"))
         deadline = time.monotonic() + settings.wait
         stack.enter_context(run_lock(settings.lock_path, deadline))
         try:
-            checks = [
-                stack.enter_context(
-                    git.Check(
-                        os.path.join(settings.project, repository.prefix),
-                        stat_tracked=repository.vouches,
-                    )
-                )
-                for repository in stamp.repositories
-            ]
+            agreement = stack.enter_context(_Agreement(settings, stamp))
             # Imported while git is at work.
             from indexer.index import Index, identify
 
@@ -100,18 +93,8 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
             stack.callback(index.close)
             if stamp.basis != _basis(settings, index, index.mark()):
                 return False
-            if not _is_as_it_was(settings.project, stamp):
+            if not agreement.holds():
                 return False
-            for check, repository in zip(checks, stamp.repositories, strict=True):
-                answer = check.answer()
-                if answer != repository.answer:
-                    return False
-                # HOME may be another.
-                if not stamp.ignore_files.keys() >= set(answer.ignore_files):
-                    return False
-                # Written while we looked?
-                if _stat(os.stat(repository.index)) != repository.index_stat:
-                    return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
     report.tell(
@@ -128,7 +111,75 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     report.files.unchanged = stamp.unchanged
     report.files.skipped.update(stamp.skipped)
     report.chunks.total = stamp.chunks
+    report.chunks.unembedded = stamp.unembedded
     return True
+
+
+def is_as_stamped(settings: Settings) -> bool | None:
+    """The same for somebody who only reads, and does not know all settings of the run: looks
+    at tree and database alone, and takes no lock. None without a stamp."""
+    if not os.path.exists(settings.stamp_path):
+        return None
+    stamp = _load(settings)
+    if stamp is None:
+        return False
+    try:
+        with _Agreement(settings, stamp) as agreement:
+            from indexer.store import physical_name, signature
+
+            basis = stamp.basis
+            physical = physical_name(
+                settings.collection_name, str(basis.get("fingerprint"))
+            )
+            if settings.database and basis.get("mark") != signature(
+                settings.database, physical
+            ):
+                return False
+            return agreement.holds()
+    except (GitError, OSError):
+        return None
+
+
+class _Agreement:
+    """Are the files as the stamp has them? git looks from the start on; `holds` waits for it.
+
+    Raises `GitError` and `OSError` where that cannot be told.
+    """
+
+    def __init__(self, settings: Settings, stamp: _Stamp) -> None:
+        self._project = settings.project
+        self._stamp = stamp
+        self._stack = ExitStack()
+        self._checks: list[git.Check] = []
+
+    def __enter__(self) -> _Agreement:
+        with ExitStack() as stack:
+            for repository in self._stamp.repositories:
+                folder = os.path.join(self._project, repository.prefix)
+                check = git.Check(folder, stat_tracked=repository.vouches)
+                self._checks.append(stack.enter_context(check))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def holds(self) -> bool:
+        """Whether nothing changed."""
+        stamp = self._stamp
+        if not _is_as_it_was(self._project, stamp):
+            return False
+        for check, repository in zip(self._checks, stamp.repositories, strict=True):
+            answer = check.answer()
+            if answer != repository.answer:
+                return False
+            # HOME may be another.
+            if not stamp.ignore_files.keys() >= set(answer.ignore_files):
+                return False
+            # Written while we looked?
+            if _stat(os.stat(repository.index)) != repository.index_stat:
+                return False
+        return True
 
 
 def write(
@@ -157,10 +208,12 @@ def write(
                 report.files.added,
                 report.files.modified,
                 report.files.renamed,
+                report.files.embedded,
             )
         ),
         report.files.skipped,
         report.chunks.total,
+        report.chunks.unembedded,
     )
     with suppress(OSError):
         before = os.stat(settings.state_dir)

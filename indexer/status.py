@@ -31,13 +31,14 @@ class Plan:
     modified: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    unembedded: list[str] = field(default_factory=list)
     indexed_files: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Would a run have nothing to do?"""
-        changed = self.added or self.modified or self.renamed or self.deleted
-        return not changed and not self.doubt
+        lists = (self.added, self.modified, self.renamed, self.deleted, self.unembedded)
+        return not any(lists) and not self.doubt
 
 
 def plan(settings: Settings, report: Report) -> Plan:
@@ -51,12 +52,17 @@ def plan(settings: Settings, report: Report) -> Plan:
     found = _known(settings, identity)
     known = found.records
     comparison = compare(
-        tree.files, known, force=settings.force, again=found.failed_hooks
+        tree.files,
+        known,
+        force=settings.force,
+        again=found.failed_hooks,
+        embeds=settings.embeds,
     )
     comparison = select(comparison, settings, tree, Audit(known, {}), report)
     result = Plan(identity, found.doubt)
     result.indexed_files = sum(record.chunk_count > 0 for record in known.values())
     report.chunks.total = sum(record.chunk_count for record in known.values())
+    report.chunks.unembedded = sum(record.unembedded for record in known.values())
     with open_roots(settings) as roots:
         reader = Reader(
             roots,
@@ -71,6 +77,7 @@ def plan(settings: Settings, report: Report) -> Plan:
             ),
             failed={} if settings.retry_failed else found.failed,
             again=found.failed_hooks,
+            embeds=settings.embeds,
             heeds_mentions=settings.mentions.enabled,
         )
         # Masked or not, a file is indexed: only leaving it out takes a look for secrets.
@@ -86,7 +93,13 @@ def plan(settings: Settings, report: Report) -> Plan:
         for record in reader.gone()
         if record.chunk_count and record.path not in reader.origins
     ]
-    for paths in (result.added, result.modified, result.renamed, result.deleted):
+    for paths in (
+        result.added,
+        result.modified,
+        result.renamed,
+        result.deleted,
+        result.unembedded,
+    ):
         paths.sort()
     return result
 
@@ -99,6 +112,8 @@ def _list(path: str, outcome: Outcome, result: Plan) -> None:
         result.modified.append(path)
     elif change is Change.RENAMED:
         result.renamed.append((outcome.origin, path))
+    elif change is Change.EMBEDDED:
+        result.unembedded.append(path)
     elif change is Change.DELETED:
         result.deleted.append(path)
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from indexer.project_options import Found
     from indexer.report import Report
     from indexer.run_all import Result
-    from indexer.search import Hit
     from indexer.status import Plan
     from indexer.types import Step
     from indexer.verify import Difference
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 SHOWN_FAILURES = 20
 SHOWN_FILES = 10
 SHOWN_DIFFERENCES = 50
-SHOWN_LINES = 4
 
 
 class Log:
@@ -233,7 +231,12 @@ def summary(report: Report) -> str:
         head = f"unchanged: {count_text(files.unchanged, 'file')}, {total}"
         return f"{head}{notes} ({seconds:.1f} s)"
     changes = _changes(
-        files.added, files.modified, files.renamed, files.deleted, files.failed
+        files.added,
+        files.modified,
+        files.renamed,
+        files.deleted,
+        files.failed,
+        files.embedded,
     )
     head = f"{report.status}: {changes or 'no files'}; {total}"
     work = (
@@ -254,7 +257,9 @@ def summary(report: Report) -> str:
 
 def _notes(report: Report) -> Iterator[str]:
     """What a person may have to act upon."""
-    files, wiki = report.files, report.wiki
+    files, chunks, wiki = report.files, report.chunks, report.wiki
+    if chunks.unembedded:
+        yield f"{count_text(chunks.unembedded, 'chunk')} not embedded"
     if files.deferred:
         yield f"{count_text(files.deferred, 'file')} left for later"
     if report.status in ("interrupted", "budget"):
@@ -299,13 +304,16 @@ def profile_table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _changes(added: int, modified: int, renamed: int, deleted: int, failed: int) -> str:
+def _changes(
+    added: int, modified: int, renamed: int, deleted: int, failed: int, embedded: int
+) -> str:
     named = {
         "added": added,
         "modified": modified,
         "renamed": renamed,
         "deleted": deleted,
         "failed": failed,
+        "embedded": embedded,
     }
     return ", ".join(f"{count:,} {name}" for name, count in named.items() if count)
 
@@ -318,7 +326,10 @@ def behind(planned: Plan) -> str:
         len(planned.renamed),
         len(planned.deleted),
         0,
+        0,
     )
+    if lacking := len(planned.unembedded):
+        changes = ", ".join(filter(None, (changes, f"{lacking:,} to embed")))
     return "; ".join(text for text in (planned.doubt, changes) if text)
 
 
@@ -331,6 +342,8 @@ def print_plan(planned: Plan) -> None:
         click.echo(f"R {shown(old)} -> {shown(new)}")
     for name in planned.deleted:
         click.echo(f"D {shown(name)}")
+    for name in planned.unembedded:
+        click.echo(f"E {shown(name)}")
 
 
 def plan_dict(planned: Plan) -> dict[str, object]:
@@ -342,6 +355,7 @@ def plan_dict(planned: Plan) -> dict[str, object]:
             "modified": [shown(name) for name in planned.modified],
             "renamed": [[shown(old), shown(new)] for old, new in planned.renamed],
             "deleted": [shown(name) for name in planned.deleted],
+            "unembedded": [shown(name) for name in planned.unembedded],
         },
     }
 
@@ -369,6 +383,10 @@ def print_status(report: Report, planned: Plan) -> None:
     backend = planned.identity.backend
     files = count_text(planned.indexed_files, "file")
     late = behind(planned)
+    lacking = report.chunks.unembedded
+    embedded = (
+        f", {report.chunks.total - lacking:,} of them embedded" if lacking else ""
+    )
     for name, text in (
         ("project", shown(report.project)),
         ("collection", f"{report.collection} at {shown(report.uri)}"),
@@ -376,7 +394,7 @@ def print_status(report: Report, planned: Plan) -> None:
             "model",
             f"{backend.model.name} ({backend.kind}, {backend.precision}, {backend.device})",
         ),
-        ("index", f"{files}, {count_text(report.chunks.total, 'chunk')}"),
+        ("index", f"{files}, {count_text(report.chunks.total, 'chunk')}{embedded}"),
         ("state", f"behind: {late}" if late else "up to date"),
     ):
         click.echo(f"{name:<11}{text}")
@@ -391,14 +409,6 @@ def print_settings(settings: list[Found]) -> None:
         place = f"{one.source}: {shown(one.place)}" if one.place else one.source
         trust = " (needs --trust)" if one.needs_trust else ""
         click.echo(f"{one.name:<24}{printable(str(value)):<24}  {place}{trust}")
-
-
-def hit_lines(hit: Hit) -> str:
-    """path:start-end, score, symbol, and the first lines that say something."""
-    head = f"{shown_row(hit.path)}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}"
-    lines = [line for line in hit.text.split("\n") if line.strip()][:SHOWN_LINES]
-    body = "\n".join(f"    {printable(line.rstrip())[:160]}" for line in lines)
-    return f"{head}  {printable(hit.symbol)}".rstrip() + f"\n{body}"
 
 
 def print_failures(report: Report, project: str = "") -> None:

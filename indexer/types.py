@@ -52,6 +52,9 @@ class Chunk:
         return f"{self.symbol}\n{self.text}" if self.symbol else self.text
 
 
+Weights = dict[int, float]
+"""A sparse vector: the weight of each term, by its index (see `sparse.py`)."""
+
 Stat = tuple[int, int, int, int]
 """(size, mtime_ns, ctime_ns, inode): what tells, without opening it, that a file is as it was."""
 
@@ -64,6 +67,7 @@ class FileRecord:
     clock's granularity of being read, or the record comes from an audit of the rows.
     `file_hash` is the blob id of the indexed bytes, "" where the rows are not right.
     `reason` says why a file has no rows ("binary", "empty", …), "" where it has some.
+    So many of its rows are `unembedded`: found by their terms, but not by meaning yet.
     """
 
     path: str
@@ -71,6 +75,7 @@ class FileRecord:
     file_hash: str
     chunk_count: int
     reason: str = ""
+    unembedded: int = 0
 
 
 ANY_BYTES = ""  # in place of a blob id
@@ -88,22 +93,25 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
     """A file that must be indexed: the bytes that were hashed are the bytes that are
-    chunked. `stat` as in `FileRecord`."""
+    chunked. `stat` as in `FileRecord`. Of a file that `is_indexed` these very bytes are in the
+    index, and it only lacks vectors."""
 
     path: str
     data: bytes
     file_hash: str
     stat: Stat | None
+    is_indexed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkedFile:
-    """One file as a worker returns it: its chunks, or the reason why it has none, and how
-    many secrets were masked in it."""
+    """One file as a worker returns it: its chunks, each with its sparse vector, or the reason
+    why it has none, and how many secrets were masked in it."""
 
     path: str
     language: str
     chunks: tuple[Chunk, ...]
+    weights: tuple[Weights, ...] = ()
     reason: str = ""
     error: str = ""
     masked: int = 0
@@ -113,7 +121,8 @@ class ChunkedFile:
 class EmbeddedFile:
     """One file of `size` bytes, ready to be written, with so many secrets `masked`.
 
-    `vectors` has one float32 row of unit length a chunk: shape (len(chunks), dimension).
+    `vectors` has one float32 row of unit length a chunk: shape (len(chunks), dimension);
+    those of the `unembedded` chunks (their numbers) say nothing. `weights` are the sparse ones.
     `record` is what the manifest will say once Milvus has acknowledged the rows. The
     seconds are those of the workers; of a batch, a file has its share by tokens.
     """
@@ -122,7 +131,9 @@ class EmbeddedFile:
     size: int
     language: str
     chunks: tuple[Chunk, ...]
+    weights: tuple[Weights, ...]
     vectors: NDArray[np.float32]
+    unembedded: frozenset[int] = frozenset()
     masked: int = 0
     chunk_seconds: float = 0.0
     embed_seconds: float = 0.0
@@ -142,8 +153,9 @@ class Step:
 
 @dataclass(slots=True)
 class FileCounts:
-    """Files of a run or of a plan, by what happened (or would happen) to them; `deferred`
-    are those that may have changed and were left to a later run."""
+    """Files of a run or of a plan, by what happened (or would happen) to them; `embedded` are
+    those that were indexed before and only got their vectors, `deferred` those that may have
+    changed and were left to a later run."""
 
     scanned: int = 0
     unchanged: int = 0
@@ -151,6 +163,7 @@ class FileCounts:
     modified: int = 0
     renamed: int = 0
     deleted: int = 0
+    embedded: int = 0
     failed: int = 0
     deferred: int = 0
     read: int = 0
@@ -159,10 +172,12 @@ class FileCounts:
 
 @dataclass(slots=True)
 class ChunkCounts:
-    """Chunks of a run. `total` is what the collection holds at its end; `tokens` is what
-    the model computed, special ones included, without the `padding` beside them."""
+    """Chunks of a run. `total` is what the collection holds at its end, `unembedded` those of
+    them that have no vector yet; `tokens` is what the model computed, special ones included,
+    without the `padding` beside them."""
 
     total: int = 0
+    unembedded: int = 0
     embedded: int = 0
     cached: int = 0
     upserted: int = 0

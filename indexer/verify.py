@@ -18,7 +18,7 @@ from indexer.pool import available_cpus, open_executor
 from indexer.reader import Reader, open_roots, scan_project
 from indexer.report import Report
 from indexer.store import Row, Store
-from indexer.types import ChangedFile, ChunkedFile
+from indexer.types import ChangedFile, ChunkedFile, Weights
 from indexer.writer import chunk_rows
 
 UNIT_TOLERANCE = 1e-3
@@ -70,7 +70,9 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
             )
         )
         pairs = chunked_files(reader, executor, jobs)
-        differences = list(_compare(store, pairs, report, reader.left_out))
+        differences = list(
+            _compare(store, pairs, report, reader.left_out, settings.embeds)
+        )
     differences += [Difference(*failure) for failure in report.failures.items()]
     return sorted(differences, key=lambda difference: difference.path)
 
@@ -80,6 +82,7 @@ def _compare(
     pairs: Iterator[tuple[ChangedFile, ChunkedFile]],
     report: Report,
     left_out: Set[str],
+    embeds: bool,
 ) -> Iterator[Difference]:
     """`left_out` fills while the pairs are read: files that keep what rows they have."""
     rows = Counter[str]()
@@ -93,9 +96,11 @@ def _compare(
         if file.error:
             report.fail(change.path, file.error)
             continue
-        expected = chunk_rows(change.path, change.file_hash, file.language, file.chunks)
+        expected = chunk_rows(
+            change.path, change.file_hash, file.language, file.chunks, file.weights
+        )
         found = {row["id"]: row for row in store.fetch([row["id"] for row in expected])}
-        problem = _first_problem(expected, found, rows)
+        problem = _first_problem(expected, found, rows, embeds)
         if problem:
             yield Difference(change.path, problem)
             wrong.add(change.path)
@@ -107,7 +112,7 @@ def _compare(
 
 
 def _first_problem(
-    expected: list[Row], found: dict[str, Row], rows: Counter[str]
+    expected: list[Row], found: dict[str, Row], rows: Counter[str], embeds: bool
 ) -> str:
     for row in expected:
         number, there = row["chunk_no"], found.get(row["id"])
@@ -116,9 +121,20 @@ def _first_problem(
         if rows[row["id"]] != 1:
             return f"row {number} is there {rows[row['id']]} times"
         for field, value in row.items():
-            if there[field] != value:
+            if field != "sparse" and there[field] != value:
                 return f"row {number} has another {field}"
+        if "sparse" in there and not _are_alike(there["sparse"], row["sparse"]):
+            return f"row {number} has another sparse vector"
+        if embeds and not there["embedded"]:
+            return f"row {number} has no vector yet"
         length = math.sqrt(sum(float(x) ** 2 for x in there["vector"]))
         if not abs(length - 1) <= UNIT_TOLERANCE:
             return f"the vector of row {number} has length {length:.4f}"
     return ""
+
+
+def _are_alike(one: Weights, other: Weights) -> bool:
+    """Are two sparse vectors the same, but for what float32 leaves of the weights?"""
+    return one.keys() == other.keys() and all(
+        math.isclose(weight, other[term], rel_tol=1e-6) for term, weight in one.items()
+    )

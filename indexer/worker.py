@@ -179,16 +179,19 @@ def embed_texts(
 def _chunk_file(path: str, data: bytes) -> ChunkedFile:
     from indexer.chunking import chunk_text
     from indexer.languages import language_of
+    from indexer.sparse import row_weights
 
     reach("chunking", [path])
     try:
         text, reason, masked = read_source(path, data, _worker.secrets or _secrets)
         if reason:
-            return ChunkedFile(path, "", (), reason)
+            return ChunkedFile(path, "", (), reason=reason)
         language = language_of(path, text.partition("\n")[0])
         limit = _used_backend().model.max_tokens
         chunks = chunk_text(text, language, _tokenizer(), limit)
-        return ChunkedFile(path, language or "", tuple(chunks), masked=masked)
+        shown = escape_path(path)
+        weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
+        return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)
     except Exception as error:  # a bug met by one file must not cost the others
         return ChunkedFile(path, "", (), error=f"{type(error).__name__}: {error}")
 

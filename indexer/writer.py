@@ -21,7 +21,7 @@ from indexer.manifest import DIRTY, Manifest
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.store import Row, Store, row_id
-from indexer.types import Chunk, EmbeddedFile, FileRecord
+from indexer.types import Chunk, EmbeddedFile, FileRecord, Weights
 
 # A group is what a kill can cost. Small enough to lose little, large enough that the
 # manifest's fsync does not count.
@@ -44,9 +44,12 @@ class Writer:
         known: Audit,
         report: Report,
         check_lease: Callable[[], None] = lambda: None,
+        *,
+        embeds: bool = True,
     ) -> None:
         self._open_store = open_store
         self._check_lease = check_lease
+        self._embeds = embeds
         self._manifest = manifest
         self._cache = cache
         self._known = known
@@ -74,7 +77,7 @@ class Writer:
             reach("dirty")
             with self._spans.span("open"):
                 store = self._open_store()
-                store.claim(uuid.uuid4().hex)
+                store.claim(uuid.uuid4().hex, embeds=self._embeds)
             reach("claimed")
             self._store = store
         return self._store
@@ -190,19 +193,24 @@ class Writer:
 
 
 def _rows(file: EmbeddedFile) -> list[Row]:
+    record = file.record
     keyed = chunk_rows(
-        file.record.path, file.record.file_hash, file.language, file.chunks
+        record.path, record.file_hash, file.language, file.chunks, file.weights
     )
     return [
-        {**row, "vector": vector}
-        for row, vector in zip(keyed, file.vectors, strict=True)
+        {**row, "embedded": number not in file.unembedded, "vector": vector}
+        for number, (row, vector) in enumerate(zip(keyed, file.vectors, strict=True))
     ]
 
 
 def chunk_rows(
-    path: str, file_hash: str, language: str, chunks: Sequence[Chunk]
+    path: str,
+    file_hash: str,
+    language: str,
+    chunks: Sequence[Chunk],
+    weights: Sequence[Weights],
 ) -> list[Row]:
-    """The rows of a file, all fields but the vector."""
+    """The rows of a file, all fields but those of the vector."""
     shown = escape_path(path)
     return [
         {
@@ -216,6 +224,7 @@ def chunk_rows(
             "language": language,
             "symbol": chunk.symbol,
             "text": chunk.text,
+            "sparse": sparse,
         }
-        for number, chunk in enumerate(chunks)
+        for number, (chunk, sparse) in enumerate(zip(chunks, weights, strict=True))
     ]

@@ -138,6 +138,12 @@ def without_times(text: str) -> str:
     return re.sub(r"(?m)^[-0-9]{10}T[:.0-9]{12}Z (?=codx-index: )", "", text)
 
 
+def without_remarks(text: str) -> str:
+    """What a search said on stderr, but for how old the index is."""
+    remarks = r"(?m)^.*(a run is at work on this|files have changed since the last).*\n"
+    return re.sub(remarks, "", text)
+
+
 def read_rows(state: Path, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
     """Every row by id, read by pymilvus alone; a doubled one fails."""
     from indexer.store import serve

@@ -140,6 +140,7 @@ def test_behind(indexed: Project) -> None:
         "modified": ["tree0.py"],
         "renamed": [],
         "deleted": ["tree1.py"],
+        "unembedded": [],
     }
 
 

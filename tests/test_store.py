@@ -33,6 +33,8 @@ from indexer.errors import (
 from indexer.store import (
     FIELDS,
     FINGERPRINT,
+    HAS_VECTORS,
+    SHOWN_FIELDS,
     WRITER,
     Row,
     RowKey,
@@ -76,6 +78,8 @@ def make_row(number: int, path: str = "a.py", text: str = "x = 1", of: int = 1) 
         "language": "python",
         "symbol": "A.f",
         "text": text,
+        "embedded": True,
+        "sparse": {number + 1: 1.0, 7: 0.5},
         "vector": (vector / np.linalg.norm(vector)).astype(np.float32),
     }
 
@@ -149,7 +153,8 @@ def test_open(open_store: Callable[..., Store], tmp_path: Path) -> None:
     with pytest.raises(NoIndexError, match="no collection 'code'"):
         store.open()
     prepare(store).claim("me")
-    assert store.open() == {FINGERPRINT: PRINT, "codx.model": "m", WRITER: "me"}
+    marks = {WRITER: "me", HAS_VECTORS: "yes"}
+    assert store.open() == {FINGERPRINT: PRINT, "codx.model": "m", **marks}
     assert store.physical == PHYSICAL
     store.claim("you")
     assert store.open()[WRITER] == "you"
@@ -199,12 +204,12 @@ def test_delete(store: Store) -> None:
 def test_search(store: Store) -> None:
     rows = make_rows(20)
     store.upsert(rows)
-    found = store.search(rows[7]["vector"], 3)
+    found = store.search("vector", rows[7]["vector"], 3)
     assert [row["id"] for row in found][0] == rows[7]["id"]
     assert found[0]["score"] == pytest.approx(1)
     cosines = sorted((float(rows[7]["vector"] @ r["vector"]) for r in rows))[:-4:-1]
     assert [row["score"] for row in found] == pytest.approx(cosines, abs=1e-5)
-    assert set(found[0]) == {*FIELDS, "score"} - {"vector"}
+    assert set(found[0]) == {*SHOWN_FIELDS, "id", "score"}
 
 
 def test_large_calls_are_split(store: Store) -> None:
@@ -241,7 +246,7 @@ def test_batches_by_size() -> None:
 
 def plain(store: Store, name: str, **properties: str) -> None:
     store._client.create_collection(
-        name, schema=storing._schema(DIMENSION), properties=properties
+        name, schema=storing._schema(DIMENSION, sparse=True), properties=properties
     )
 
 
@@ -306,8 +311,8 @@ def test_killed_while_it_created_the_collection(
         store._client.drop_alias("code")
     prepare(store).upsert(make_rows(2))
     store.finish()
-    assert store._client.list_indexes(PHYSICAL) == ["vector"]
-    assert len(store.search(make_row(0)["vector"], 5)) == 2
+    assert set(store._client.list_indexes(PHYSICAL)) == {"vector", "sparse"}
+    assert len(store.search("vector", make_row(0)["vector"], 5)) == 2
 
 
 # One process serves, others read
@@ -354,7 +359,7 @@ def test_a_second_process_reads_through_the_socket(
         store = read(tmp_path)
         assert store.open()[FINGERPRINT] == PRINT
         assert store.count() == 4
-        assert len(store.search(make_row(0)["vector"], 9)) == 4
+        assert len(store.search("vector", make_row(0)["vector"], 9)) == 4
         store.close()
     assert holder.poll() is None
 
@@ -447,7 +452,7 @@ def test_signature_is_not_changed_by_readers(tmp_path: Path) -> None:
     for _ in range(3):
         store = read(tmp_path)
         store.open()
-        assert len(store.search(make_row(0)["vector"], 5)) == 5
+        assert len(store.search("vector", make_row(0)["vector"], 5)) == 5
         assert len(list(store.keys())) == store.count() == 5
         store.close()
         assert sign(tmp_path) == before
@@ -577,7 +582,7 @@ def test_server_round_trip(server: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     reader = storing.connect(server, "", "code")
     assert reader.open()[WRITER] == "me"
-    assert reader.search(rows[7]["vector"], 3)[0]["id"] == rows[7]["id"]
+    assert reader.search("vector", rows[7]["vector"], 3)[0]["id"] == rows[7]["id"]
     assert len(reader.fetch([row["id"] for row in rows])) == 349
     prepare(reader, OTHER_PRINT)
     reader.finish()

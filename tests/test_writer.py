@@ -32,7 +32,12 @@ def make_file(path: str, chunks: int, file_hash: str = "h") -> EmbeddedFile:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     spans = tuple(Chunk(n + 1, n + 1, "f", f"line {n}", 3) for n in range(chunks))
     return EmbeddedFile(
-        FileRecord(path, None, file_hash, chunks), 10 * chunks, "python", spans, vectors
+        FileRecord(path, None, file_hash, chunks),
+        10 * chunks,
+        "python",
+        spans,
+        tuple({n + 1: 1.0} for n in range(chunks)),
+        vectors,
     )
 
 
@@ -57,8 +62,8 @@ def log_calls(store: Store, log: Log) -> None:
     def logged(name: str) -> Any:
         method = getattr(store, name)
 
-        def call(*arguments: Any) -> None:
-            method(*arguments)
+        def call(*arguments: Any, **options: Any) -> None:
+            method(*arguments, **options)
             given = list(arguments[0]) if arguments else []
             if given or not arguments:
                 log.append((name, given))

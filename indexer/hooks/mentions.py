@@ -93,7 +93,7 @@ class Mentions:
     def screen(self, changes: Iterable[ChangedFile]) -> Iterator[ChangedFile | None]:
         """The changes, last those whose command is at work; None as long as all wait."""
         for change in changes:
-            is_wanted = self._settings.enabled
+            is_wanted = self._settings.enabled and not change.is_indexed
             found = find_mentions(change.path, change.data) if is_wanted else []
             for mention in found:
                 self._report.mention(mention)

@@ -1,0 +1,97 @@
+"""How rare terms are in code: makes `indexer/idf.tsv` from other people's sources.
+
+    python benchmarks/background.py FOLDER... > indexer/idf.tsv
+
+Each folder holds sources under a permissive licence; the standard library and the installed
+packages of the interpreter that runs this always count. A term's rate is the share of chunks
+that have it, as this project cuts them; the mean over languages, so that none of them
+decides by its size. Only how often a term occurs is kept, nothing of the sources.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import sysconfig
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from indexer.chunking import chunk_text
+from indexer.embedding import load_tokenizer, resolve_model
+from indexer.languages import language_of
+from indexer.project_options import cache_folder
+from indexer.sparse import terms
+from indexer.text import read_text
+
+TERMS = 4_000
+LEAST_LANGUAGES = 3  # that have the term
+LEAST_CHUNKS = 1_000  # of a language
+MOST_FILES = 500  # of a language in one folder
+LEFT_OUT = frozenset(
+    "cmake cuda json yaml toml xml csv ini properties html rst".split()
+)
+
+
+def main() -> None:
+    """Print the table for the folders on the command line."""
+    paths = sysconfig.get_paths()
+    folders = [paths["stdlib"], paths["purelib"], *sys.argv[1:]]
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    chunks: Counter[str] = Counter()
+    model = resolve_model("all-MiniLM-L6-v2", cache_folder(""))
+    tokenizer = load_tokenizer(model)
+    for folder in folders:
+        for language, text in _files(folder):
+            for chunk in chunk_text(text, language, tokenizer, model.max_tokens):
+                found = terms(chunk.embedded_text)
+                counts[language].update(set(found))
+                chunks[language] += 1
+        print(folder, dict(chunks), file=sys.stderr)
+    languages = [one for one, number in chunks.items() if number >= LEAST_CHUNKS]
+    rates: defaultdict[str, float] = defaultdict(float)
+    spread: Counter[str] = Counter()
+    for language in languages:
+        for term, number in counts[language].items():
+            rates[term] += number / chunks[language] / len(languages)
+            spread[term] += 1
+    print("# How rare terms are in code: ln((1 - rate) / rate + 1), most common first.")
+    print(
+        f"# Made by benchmarks/background.py from {chunks.total()} chunks of sources in"
+    )
+    print(f"# {', '.join(sorted(languages))}.")
+    shared = [
+        one
+        for one in sorted(rates.items(), key=lambda one: -one[1])
+        if spread[one[0]] >= LEAST_LANGUAGES
+    ]
+    for term, rate in shared[:TERMS]:
+        print(f"{term}\t{math.log(1 / rate):.2f}")
+
+
+def _files(folder: str) -> Iterator[tuple[str, str]]:
+    taken: Counter[str] = Counter()
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name
+            not in ("site-packages", "node_modules", "__pycache__", "third_party")
+        )
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            language = language_of(name, "")
+            if not language or language in LEFT_OUT or os.path.getsize(path) > 200_000:
+                continue
+            if ".min." in name or taken[language] == MOST_FILES:
+                continue
+            with open(path, "rb") as file:
+                text, reason = read_text(path, file.read())
+            if not reason:
+                taken[language] += 1
+                yield language, text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Code-aware terms and their weights: the sparse vector of a row, and that of a query.
+
+The score of a row is its inner product with the query, which is BM25 (Robertson and
+Zaragoza, "The Probabilistic Relevance Framework", 2009) but for the statistics: the length
+that is normal and how rare a term is are constants, from a table of other sources. So each
+row can be written and deleted alone, on any machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from itertools import pairwise
+from posixpath import splitext
+from typing import Any
+
+from indexer.types import Weights
+
+SPARSE_VERSION = 1
+"""Part of the fingerprint: raise it whenever the same row or query may get other terms."""
+
+K1, B = 1.2, 0.75
+USUAL_LENGTH = 100  # terms of a row
+QUERY_TERMS = 64
+STEM_WEIGHT = 2  # how often the file's name counts
+
+# Of an identifier: words, humps, acronyms, numbers, and what has no case.
+_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_OTHER_PART = re.compile(r"[^\W\d_]+|\d+")
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+)
+_MAX_WORD = 64  # characters; what is longer is data
+
+STOP_WORDS = frozenset(
+    "a about all also an and any are as at be been but by can could did do does doing done "
+    "each for from get gets had has have he her here him his how i if in into is it its just "
+    "like may me might more most must my no not of on one only or other our out over shall "
+    "she should so some such than that the their them then there these they this those to "
+    "too under up us use used uses using very was we were what when where which who whom "
+    "whose why will with would you your".split()
+)
+
+
+def terms(text: str) -> Iterator[str]:
+    """The terms of a text, in its order: of each identifier its parts, stemmed and in lower
+    case, and all of it where it has several. Stop words are left out."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if len(word) <= _MAX_WORD:
+            yield from _terms_of(word)
+
+
+@lru_cache(maxsize=100_000)
+def _terms_of(word: str) -> tuple[str, ...]:
+    parts = (_PART if word.isascii() else _OTHER_PART).findall(word)
+    found: list[str] = []
+    for part in parts:
+        if _UNSPACED.search(part):
+            found += map("".join, pairwise(part)) if len(part) > 1 else [part]
+            continue
+        part = part.lower()
+        if len(part) > 1 and part not in STOP_WORDS:
+            found.append(_stem(part))
+    if len(parts) > 1:
+        found.append(word.lower())
+    return tuple(found)
+
+
+@lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
+    return str(_stemmer().stemWord(word))
+
+
+@cache
+def _stemmer() -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer("english")
+
+
+def term_id(term: str) -> int:
+    """The index of a term: below 2**31, so that two of them hardly ever share one."""
+    return zlib.crc32(term.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
+
+
+def row_weights(path: str, symbol: str, text: str) -> Weights:
+    """The sparse vector of a chunk: what BM25 leaves of how often it has each term.
+
+    Beside those of the text, it has the terms of its path and of its symbol; never none, which
+    servers refuse.
+    """
+    return _weights(Counter(_row_terms(path, symbol, text))) or {term_id(""): K1}
+
+
+def _row_terms(path: str, symbol: str, text: str) -> Iterator[str]:
+    folder, _, name = path.rpartition("/")
+    stem, ending = splitext(name)
+    yield from terms(folder)
+    for _ in range(STEM_WEIGHT):
+        yield from terms(stem)
+    yield from terms(ending)
+    yield from terms(symbol)
+    yield from terms(text)
+
+
+def _weights(counts: Counter[str]) -> Weights:
+    length = sum(counts.values())
+    norm = K1 * (1 - B + B * length / USUAL_LENGTH)
+    return {term_id(t): tf * (K1 + 1) / (tf + norm) for t, tf in counts.items()}
+
+
+def query_weights(query: str) -> Weights:
+    """The sparse vector of a query: how rare each of its terms is; of a long one, of those
+    that count most."""
+    weights = {term: tf * idf(term) for term, tf in Counter(terms(query)).items()}
+    most = heapq.nlargest(QUERY_TERMS, weights, key=weights.__getitem__)
+    return {term_id(term): weights[term] for term in most}
+
+
+def idf(term: str) -> float:
+    """How rare a term is in code: ln of how many chunks there are for one that has it."""
+    table, rest = _table()
+    return table.get(term, rest)
+
+
+@cache
+def _table() -> tuple[dict[str, float], float]:
+    path = os.path.join(os.path.dirname(__file__), "idf.tsv")
+    table = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                term, _, value = line.rstrip("\n").partition("\t")
+                table[term] = float(value)
+    return table, max(table.values())
