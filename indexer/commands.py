@@ -511,7 +511,7 @@ def search(
         wanted = Wanted(limit, mode, scope, around)
         answer, remarks = find(projects, query, like, wanted)
         for note in answer.notes:
-            log.info(note)
+            (log.info if answer.hits or as_json else log.warn)(note)
         for remark in remarks if not as_json else []:
             log.warn(remark)
         if as_json:

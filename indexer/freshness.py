@@ -16,6 +16,8 @@ BEHIND = (
     "files have changed since the last run: codx-index run brings the index up to date"
 )
 
+PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
+
 
 def remark(settings: Settings) -> str:
     """What a person who searches should know of the index's age, "" if nothing.
@@ -28,13 +30,17 @@ def remark(settings: Settings) -> str:
     if is_locked(settings.lock_path):
         return AT_WORK
     agrees = stamp.is_as_stamped(settings)
-    if agrees is None:
-        with Manifest(settings.manifest_path, readonly=True) as manifest:
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if agrees is None:
             agrees = all(
                 _is_as_recorded(settings.project, record.path, record.stat)
                 for record in manifest.records().values()
             )
-    return "" if agrees else BEHIND
+        lacking, total = manifest.unembedded_total(), manifest.chunk_total()
+    remarks = [] if agrees else [BEHIND]
+    if 0 < lacking < total:
+        remarks.append(PARTLY.format(lacking, total))
+    return "; ".join(remarks)
 
 
 def _is_as_recorded(

@@ -11,7 +11,7 @@ import click
 
 from indexer.ranking import definition_line
 from indexer.sparse import idf, terms
-from indexer.terminal import printable, shown_row
+from indexer.terminal import count_text, printable, shown_row
 
 if TYPE_CHECKING:
     from indexer.search import Hit
@@ -62,7 +62,8 @@ def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("dense", "sparse"):
         if place := explanation[kind]:
             yield f"{kind} rank {place['rank']} ({place['score']:.3f})"
-    yield f"match {explanation['match']:.2f} (best 3 of {explanation['chunks']} chunks)"
+    chunks = count_text(explanation["chunks"], "chunk")
+    yield f"match {explanation['match']:.2f} ({chunks} found, the best 3 count)"
     for signal in explanation["signals"]:
         yield f"{signal['operator']} {signal['amount']:.2f} {signal['reason']}"
 

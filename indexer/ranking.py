@@ -219,7 +219,9 @@ def _begins(text: str, name: str) -> bool:
 def _definition(name: str) -> re.Pattern[str]:
     # Between keyword and name: the receiver of a method in Go, or of an extension in Kotlin.
     between = r"\s+(?:\([^()\n]*\)\s*)?(?:[\w<>,]+\.)?"
-    return re.compile(rf"\b(?:{_KEYWORDS}){between}{re.escape(name)}\b")
+    named = re.escape(name)
+    constant = rf"^{named}\s*(?::[^=\n]+)?=(?!=)"  # of a module
+    return re.compile(rf"\b(?:{_KEYWORDS}){between}{named}\b|{constant}", re.MULTILINE)
 
 
 def _signals(

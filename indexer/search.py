@@ -65,13 +65,14 @@ REFUSALS = 4  # times that Milvus may refuse, where it was not just that its ser
 PAUSE = 0.05  # seconds; doubles with each refusal
 LOOK = 0.1  # seconds between two looks whether a run wants the database
 
-NO_SPARSE = "this Milvus has no sparse vectors (it needs 2.4): found by meaning alone"
-OTHER_SPARSE = (
-    "the index was built by another version, without these sparse vectors: found by meaning "
-    "alone until the next codx-index run"
+NO_SPARSE = (
+    "this Milvus has no sparse vectors (they came with 2.4): nothing is found by words"
 )
-NO_DENSE = "nothing is embedded yet: found by words alone until a codx-index run embeds"
-NO_WORDS = "the query has no words that tell files apart: found by meaning alone"
+OTHER_SPARSE = "the index is of another version: nothing is found by words until the next codx-index run"
+NO_DENSE = (
+    "nothing is embedded yet: nothing is found by meaning until a codx-index run embeds"
+)
+NO_WORDS = "the query has no words that tell files apart: nothing is found by words"
 
 
 @dataclass(frozen=True, slots=True)

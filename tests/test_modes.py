@@ -97,6 +97,7 @@ def test_changes_between_the_two(project: Project) -> None:
     report = project.run(*SPARSE)
     assert report["files"]["modified"] == 1 and report["chunks"]["embedded"] == 0
     assert embedded(project) == {True, False}
+    assert "found by words alone" in project.report("search", "total")["notes"][-1]
     found = search([Searcher(settings_of(project))], "total", Wanted(mode="dense")).hits
     assert "pkg/mod3.py" not in {hit.path for hit in found}
     assert found

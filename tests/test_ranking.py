@@ -128,6 +128,8 @@ def test_an_identifier_in_a_sentence() -> None:
         "const target = 1",
         "#define target 3",
         "type target struct {",
+        "target = 1",
+        "target: Final = 1",
     ],
 )
 def test_definitions(text: str) -> None:
@@ -137,7 +139,13 @@ def test_definitions(text: str) -> None:
 
 
 def test_a_use_is_no_definition() -> None:
-    for text in ("target(x)", "return target", "x.target = 1", "defined target"):
+    for text in (
+        "target(x)",
+        "return target",
+        "x.target = 1",
+        " target = 1",
+        "target == 1",
+    ):
         assert not defines(chunk("a.py", text=text), "target")
 
 

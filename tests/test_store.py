@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pymilvus import DataType, MilvusClient
 
 from indexer import store as storing
@@ -687,3 +689,100 @@ def test_a_plain_client_reads_what_we_write(tmp_path: Path) -> None:
     assert len(client.query("code", filter="chunk_no >= 1")) == 2
     client.close()
     store.close()
+
+
+# Sparse vectors
+
+
+VECTORS = st.lists(
+    st.dictionaries(st.integers(0, 12), st.floats(0.125, 4, width=16), max_size=5),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(
+    VECTORS,
+    st.dictionaries(st.integers(0, 12), st.floats(0.25, 2, width=16)),
+    st.data(),
+)
+def test_the_index_of_sparse_vectors_is_that_of_milvus_lite(
+    vectors: list[dict[int, float]], query: dict[int, float], data: st.DataObject
+) -> None:
+    from milvus_lite.index.sparse_ip import SparseIpIndex
+
+    flags = st.lists(st.booleans(), min_size=len(vectors), max_size=len(vectors))
+    valid, found = (np.array(data.draw(flags), bool) for _ in range(2))
+    top_k = data.draw(st.integers(0, 25))
+    answers = []
+    for index in (storing._SparseIndex(), SparseIpIndex()):
+        index.build(vectors, valid_mask=valid)
+        ids, distances = index._search_prepared([query], top_k, valid_mask=found)
+        # Of equal scores either may come first, and at the end only one of them.
+        answers.append(sorted(np.round(distances[0], 4).tolist()))
+        scores = dict(zip(ids[0].tolist(), distances[0].tolist(), strict=True))
+        for row, distance in scores.items():
+            if row >= 0:
+                wanted = sum(w * vectors[row].get(t, 0) for t, w in query.items())
+                assert valid[row] and found[row]
+                assert -distance == pytest.approx(wanted, abs=1e-3)
+    assert answers[0] == pytest.approx(answers[1], abs=2e-4)
+
+
+def test_milvus_lite_uses_our_index(store: Store) -> None:
+    from milvus_lite.index.sparse_factory import create_sparse_index
+
+    assert isinstance(create_sparse_index("IP", {}), storing._SparseIndex)
+    store.upsert(make_rows(3))
+    for flushed in (False, True):
+        found = store.search("sparse", {2: 1.0, 7: 1.0}, 5)
+        assert [row["chunk_no"] for row in found] == [1, 0, 2]
+        assert [row["score"] for row in found] == [1.5, 0.5, 0.5]
+        if not flushed:
+            flush(store)
+
+
+def test_a_server_without_sparse_vectors(
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    monkeypatch.setattr(store._client, "get_server_version", lambda **_: "v2.3.5")
+    prepare(store)
+    assert not store.has_sparse
+    assert store._client.list_indexes(PHYSICAL) == ["vector"]
+    store.upsert(make_rows(2))
+    (row,) = store.fetch([make_row(0)["id"]])
+    assert "sparse" not in row and row["embedded"]
+
+
+@pytest.mark.parametrize(
+    "version, knows",
+    [
+        ("v2.3.5", False),
+        ("2.4.0", True),
+        ("v2.6.1-dev", True),
+        ("milvus_lite-3.2.2", True),
+    ],
+)
+def test_who_knows_sparse_vectors(version: str, knows: bool) -> None:
+    assert storing._knows_sparse(version) is knows
+
+
+def test_conditions_are_made_of_plain_names_alone() -> None:
+    assert storing.condition() == ""
+    assert storing.condition("go") == 'language == "go"'
+    assert storing.condition("go", "a/b") == (
+        'language == "go" and path >= "a/b" and path < "a/c"'
+    )
+    assert storing.condition('go" or id != "', 'a" or id != "') == ""
+
+
+def test_only_embedded_rows_are_nearest(store: Store) -> None:
+    rows = make_rows(4)
+    rows[2]["embedded"] = False
+    store.upsert(rows)
+    found = store.search("vector", rows[2]["vector"], 5)
+    assert {row["chunk_no"] for row in found} == {0, 1, 3}
+    assert store.has_vectors() and store.count(embedded=True) == 3
+    store.upsert([{**row, "embedded": False} for row in rows])
+    assert not store.has_vectors()

@@ -1,0 +1,1043 @@
+"""How good are the answers of a search, and how soon are they there?
+
+Indexes repositories at fixed commits, asks labelled queries, and scores the files that come
+back; so do peers, on the same queries and the same files.
+
+    python benchmarks/retrieval.py [--set FILE] [--repositories DIR] [--only NAME,...]
+        [--modes hybrid,dense,sparse] [--peers words,dense-plain,semble]
+        [--semble-model FOLDER [--distill]] [--rounds N] [--environments DIR]
+        [--cache-dir DIR] [--json FILE]
+
+A set is a JSON list of repositories: `name`, `repository` (owner/name), `commit`, the folder
+`root` that is indexed, and `queries`, each with `query`, `category`, and the files that answer
+it: `relevant` and `secondary`, as paths in the repository. DIR/<name> is a clone, and stays as
+it is: the sources are written elsewhere. An entry without a commit is a folder, used as it is;
+without --repositories, this checkout. By default the set is `retrieval.json`: queries on this
+project's own sources.
+
+A mode of ours is asked of the index that its own run builds: `run --mode sparse` for sparse.
+
+words        counts the words of the query in whole files, as somebody with ripgrep does:
+             first the number of distinct words, then of matches
+dense-plain  chunks of 1,000 characters, our default model, the best chunk of a file
+semble       MinishLab's, installed with pip into an environment of its own, with the static
+             model in the folder of --semble-model. With --distill that folder is made first,
+             out of all-MiniLM-L6-v2, which takes half a minute. That is NOT the model that
+             semble ships with, which was trained for code: with that one it may do better.
+             It is asked for 10 chunks, as by default, and for 50, which ranks differently.
+
+NDCG@10, MRR and recall are of the first ten distinct files. `relevant` and `secondary` count
+the same, each labelled file once; two paths match when one is a suffix of the other at a `/`.
+`95%` is a bootstrap interval over the queries. `repos` is the mean over repositories.
+`first s` is a query by a new process of the command (median), `ms` one of the later queries
+in a process that stays (median), `index s` the first index of all repositories together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import (
+    COMMAND,
+    Indexer,
+    Unexpected,
+    emptied,
+    headline,
+    measure,
+    median,
+    prepared,
+    surroundings,
+    write_json,
+)
+from first_index import copy_files
+from peers import OFFLINE, default_environments, install, last_line, model_folder
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+OWN_SET = Path(__file__).resolve().with_name("retrieval.json")
+
+BEST = 10  # files that count
+RESAMPLES = 10_000
+PROCESSES = 3  # that answer their first query, for each repository
+
+MODES = ("hybrid", "dense", "sparse")  # in this order an index is built once
+PEERS = ("words", "dense-plain", "semble")
+
+PLAIN_CHARACTERS = 1_000
+SEMBLE = ("semble==0.7.0", "model2vec==0.10.0")
+SEMBLE_CHUNKS = (BEST, 50)
+SEMBLE_LIMIT = 600  # seconds for one process of it
+DISTILLER = ("model2vec==0.10.0", "skeletoken==0.6.1")
+DISTILLED = (
+    "semble runs here with another static model than the one it ships with, which was trained "
+    "for code: with that one it may do better"
+)
+
+STOP_WORDS = frozenset(
+    "a an and any are as at be been between but by can code could do does each for from get had "
+    "has have how i if in into is it its me my no not of on or our should so some such than that "
+    "the their them then there these they this to us used using was we were what when where which "
+    "while who why will with without would you your".split()
+)
+
+_NAME = re.compile(r"\w[\w.-]*")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+class Refused(Exception):
+    """It cannot begin; the message is one line and says what to do."""
+
+
+def main() -> None:
+    """Measure what the command line asks for, print a table, write JSON."""
+    options = arguments()
+    entries = chosen(read_set(options.set), options.only)
+    for entry in entries:
+        check_source(entry, options.repositories)
+    check_model(options)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        if options.distill:
+            distill(options.semble_model, folder)
+        indexer = prepared(folder, options.cache_dir, jobs=0)
+        # What the user has set is not for this process either.
+        for variable in os.environ.keys() - indexer.variables().keys():
+            del os.environ[variable]
+        systems = make_systems(options, folder, indexer)
+        for entry in entries:
+            sources = exported(entry, options.repositories, folder / "sources")
+            missing = missing_labels(entry, folder / "sources")
+            if missing:
+                print(
+                    f"{entry.name}: {len(missing)} labelled files are not in the tree, "
+                    f"such as {missing[0]}",
+                    file=sys.stderr,
+                )
+            for system in systems:
+                print(f"{entry.name}: {system.name} …", file=sys.stderr)
+                system.attempt(entry, sources)
+    results = [system_results(system, entries) for system in systems]
+    print(headline())
+    print(*table(results, entries), sep="\n")
+    problems = [problem for system in systems for problem in system.problems]
+    write_json(
+        options.json,
+        {
+            **surroundings(),
+            "set": options.set.name,
+            "best": BEST,
+            "entries": [asdict(entry) for entry in entries],
+            "systems": results,
+            "problems": problems,
+        },
+    )
+    if problems:
+        raise Unexpected("\n".join(problems))
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--set", type=Path, default=OWN_SET, help="labelled queries")
+    parser.add_argument("--repositories", type=Path, help="where the clones are")
+    parser.add_argument("--only", type=names_of(), default=(), help="repositories")
+    parser.add_argument("--modes", type=names_of(MODES), default=MODES)
+    parser.add_argument("--peers", type=names_of(PEERS), default=PEERS)
+    parser.add_argument("--semble-model", type=Path, help="a model2vec folder")
+    parser.add_argument("--distill", action="store_true", help="make that folder")
+    parser.add_argument("--rounds", type=int, default=1, help="of first indexes")
+    parser.add_argument("--environments", type=Path, help="where the peers are")
+    parser.add_argument("--cache-dir", type=Path, help="where our converted model is")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds is at least 1")
+    if options.distill and not options.semble_model:
+        parser.error("--distill needs --semble-model, the folder to make")
+    return options
+
+
+def names_of(allowed: Sequence[str] = ()) -> Callable[[str], tuple[str, ...]]:
+    """Makes a parser of names with commas between them, in the order of `allowed`."""
+
+    def names(text: str) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(name for name in text.split(",") if name))
+        for name in found:
+            if allowed and name not in allowed:
+                raise argparse.ArgumentTypeError(
+                    f"{name!r} is none of {', '.join(allowed)}"
+                )
+        return tuple(name for name in allowed if name in found) if allowed else found
+
+    return names
+
+
+# ---- The set ----
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query, and the files that answer it."""
+
+    query: str
+    category: str
+    relevant: tuple[str, ...]
+    secondary: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All files that answer it, each once."""
+        return tuple(dict.fromkeys(self.relevant + self.secondary))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A repository and its queries; `commit` and `repository` are "" for a mere folder."""
+
+    name: str
+    repository: str
+    commit: str
+    root: str
+    queries: tuple[Query, ...]
+
+
+def read_set(path: Path) -> list[Entry]:
+    """The entries of a set. Raises `Refused` for one that is missing or not well-formed."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, list) or not data:
+        raise Refused(f"{path}: a set is a list of repositories, with at least one")
+    entries = []
+    for number, item in enumerate(data, 1):
+        try:
+            entries.append(_entry(item))
+        except ValueError as error:
+            raise Refused(f"{path}: entry {number}: {error}") from error
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise Refused(f"{path}: two entries have the same name")
+    return entries
+
+
+def _entry(item: object) -> Entry:
+    fields = _mapping(item, "an entry")
+    name = _text(fields, "name")
+    repository = _text(fields, "repository", "")
+    commit = _text(fields, "commit", "")
+    root = _text(fields, "root", "").strip("/")
+    # They become paths and arguments of git.
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the name {name!r} is not that of a folder")
+    if repository and not _REPOSITORY.fullmatch(repository):
+        raise ValueError(f"the repository {repository!r} is not owner/name")
+    if commit and not _COMMIT.fullmatch(commit):
+        raise ValueError(f"{commit!r} is not the id of a commit")
+    if ".." in root.split("/"):
+        raise ValueError(f"the root {root!r} leads out of the repository")
+    queries = fields.get("queries")
+    if not isinstance(queries, list) or not queries:
+        raise ValueError("'queries' has to be a list with at least one query")
+    return Entry(name, repository, commit, root, tuple(map(_query, queries)))
+
+
+def _query(item: object) -> Query:
+    fields = _mapping(item, "a query")
+    query = _text(fields, "query")
+    found = Query(
+        query,
+        _text(fields, "category"),
+        _paths(fields, "relevant"),
+        _paths(fields, "secondary"),
+    )
+    if not found.relevant:
+        raise ValueError(f"no file is relevant to {query!r}")
+    return found
+
+
+def _mapping(item: object, what: str) -> Mapping[str, object]:
+    if not isinstance(item, dict):
+        raise ValueError(f"{what} has to be an object, not {item!r:.40}")
+    return item
+
+
+def _text(fields: Mapping[str, object], name: str, default: str | None = None) -> str:
+    """A text; one without a default must be there and say something."""
+    value = fields.get(name, default)
+    if not isinstance(value, str) or (default is None and not value.strip()):
+        raise ValueError(f"{name!r} has to be a text")
+    return value
+
+
+def _paths(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
+    value = fields.get(name, [])
+    if not isinstance(value, list):
+        raise ValueError(f"{name!r} has to be a list of paths")
+    for path in value:
+        if not isinstance(path, str) or not path.strip("/"):
+            raise ValueError(f"{name!r} has to be a list of paths, not {path!r:.40}")
+    return tuple(value)
+
+
+def chosen(entries: list[Entry], only: Sequence[str]) -> list[Entry]:
+    """The entries with these names, all by default."""
+    known = [entry.name for entry in entries]
+    for name in only:
+        if name not in known:
+            raise Refused(f"--only: there is no {name!r} in the set")
+    return [entry for entry in entries if not only or entry.name in only]
+
+
+# ---- The sources ----
+
+
+def folder_of(entry: Entry, repositories: Path | None) -> Path:
+    """Where the clone, or the folder, of an entry has to be."""
+    if repositories is not None:
+        return repositories / entry.name
+    if entry.commit:
+        raise Refused(f"where is the clone of {entry.name}? Give --repositories")
+    return CHECKOUT
+
+
+def check_source(entry: Entry, repositories: Path | None) -> None:
+    """Raises `Refused`, with what to do, where the sources of an entry are not to be had."""
+    folder = folder_of(entry, repositories)
+    url = f"https://github.com/{entry.repository or '…'}"
+    if not folder.is_dir():
+        made = f"git clone {url} {folder}" if entry.commit else "put the folder there"
+        raise Refused(f"{entry.name}: there is no {folder}: {made}")
+    if not entry.commit:
+        if not (folder / entry.root).is_dir():
+            raise Refused(f"{entry.name}: there is no folder {entry.root} in {folder}")
+        return
+    # A folder in a work tree would be answered for by the repository around it.
+    inside = _git(folder, "rev-parse", "--show-prefix")
+    if inside is None or inside.strip():
+        raise Refused(
+            f"{entry.name}: {folder} is no clone: git clone {url} {folder} in its place"
+        )
+    if _git(folder, "cat-file", "-e", f"{entry.commit}^{{commit}}") is None:
+        raise Refused(
+            f"{entry.name}: {folder} has no commit {entry.commit}: "
+            f"git -C {folder} fetch origin {entry.commit}"
+        )
+    kind = _git(folder, "cat-file", "-t", f"{entry.commit}:{entry.root}")
+    if kind is None or kind.strip() != "tree":
+        raise Refused(
+            f"{entry.name}: there is no folder {entry.root} in {entry.commit}: "
+            "correct 'root' in the set"
+        )
+
+
+def exported(entry: Entry, repositories: Path | None, target: Path) -> Path:
+    """Write the sources of an entry, and nothing else, below `target`: its root there."""
+    source = folder_of(entry, repositories)
+    shutil.rmtree(target, ignore_errors=True)
+    root = target / entry.root
+    root.mkdir(parents=True)
+    if entry.commit:
+        # `git archive` would leave out what .gitattributes keeps from releases, such as tests;
+        # the index is one of our own, so that the clone's stays as it is.
+        index = {"GIT_INDEX_FILE": str(target.with_name("sources.index"))}
+        tree = f"{entry.commit}:{entry.root}"
+        for command in (("read-tree", tree), ("checkout-index", "--all")):
+            done = _git(source, f"--work-tree={root}", *command, variables=index)
+            if done is None:
+                raise Refused(
+                    f"{entry.name}: git cannot write out {entry.commit}: "
+                    f"try git -C {source} fsck"
+                )
+    elif (source / ".git").exists():
+        listed = _git(
+            *(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
+            *("--", entry.root or "."),
+        )
+        if listed is None:
+            raise Refused(f"{entry.name}: git does not list the files of {source}")
+        for path in filter(None, listed.split("\0")):
+            place = source / path
+            parts = path.split("/")
+            if place.is_file() and not place.is_symlink() and ".codx" not in parts:
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(place, target / path)
+    else:
+        copy_files(source / entry.root, root, 0)
+    return root
+
+
+def _git(
+    folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> str | None:
+    """What git prints, None where it fails."""
+    done = subprocess.run(
+        ["git", "-C", folder, *arguments],
+        env={**os.environ, **(variables or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    return None if done.returncode else os.fsdecode(done.stdout)
+
+
+def missing_labels(entry: Entry, top: Path) -> list[str]:
+    """The labelled files that are not below `top`."""
+    there = [str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()]
+    labels = sorted({label for query in entry.queries for label in query.labels})
+    return [one for one in labels if not any(same_file(one, path) for path in there)]
+
+
+# ---- Scores ----
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the answer to one query is worth."""
+
+    ndcg: float
+    mrr: float
+    recall: float
+
+
+def score(ranked: Sequence[str], labels: Sequence[str]) -> Score:
+    """What the files `ranked`, best first, are worth where `labels` are the right ones."""
+    gains = found_labels(ranked, labels)
+    return Score(
+        ndcg(gains, len(labels)), reciprocal_rank(gains), sum(gains) / len(labels)
+    )
+
+
+def same_file(one: str, other: str) -> bool:
+    """Is one path a suffix of the other, at a `/`?"""
+    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+
+
+def found_labels(ranked: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """For each of the best distinct files 1 where it is a labelled one, else 0.
+
+    A label counts once: of two files that match it, the first.
+    """
+    left = list(labels)
+    gains = []
+    for path in list(dict.fromkeys(ranked))[:BEST]:
+        # The same path before one that is merely a suffix.
+        matches = sorted(
+            (label for label in left if same_file(path, label)),
+            key=lambda label: label != path,  # noqa: B023
+        )
+        gains.append(1 if matches else 0)
+        if matches:
+            left.remove(matches[0])
+    return gains
+
+
+def ndcg(gains: Sequence[int], labels: int) -> float:
+    """The discounted gain as a share of what the best order of so many labels has."""
+    return _discounted(gains) / _discounted([1] * min(BEST, labels))
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return sum(gain / math.log2(place + 1) for place, gain in enumerate(gains, 1))
+
+
+def reciprocal_rank(gains: Sequence[int]) -> float:
+    """1 / the place of the first right file, 0 where there is none."""
+    return next((1 / place for place, gain in enumerate(gains, 1) if gain), 0.0)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% bootstrap interval of a mean, the same for the same values."""
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(values), (RESAMPLES, len(values)), dtype=np.int32)
+    low, high = np.percentile(np.asarray(values)[picks].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of at least one value."""
+    return math.fsum(values) / len(values)
+
+
+# ---- Those who answer ----
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Paths in the repository, best first, and the seconds it took."""
+
+    files: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a system made of one repository.
+
+    `answers` are in the order of the queries. `first` are the seconds of new processes of the
+    command. What a system has not, such as an index, is None.
+    """
+
+    answers: tuple[Answer, ...]
+    index_seconds: float | None = None
+    chunks: int | None = None
+    first: tuple[float, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class System:
+    """One that answers queries. `failure` is why it is left out, "" while it is not."""
+
+    name: str
+    answer: Callable[[Entry, Path], Measured]
+    is_ours: bool = False
+    failure: str = ""
+    versions: list[str] = field(default_factory=list)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+    def attempt(self, entry: Entry, sources: Path) -> None:
+        """Let it answer the queries of an entry. Without ours there is nothing to compare;
+        a peer that fails is left out."""
+        if self.failure:
+            return
+        try:
+            self.measured[entry.name] = self.answer(entry, sources)
+        except (Unexpected, OSError, subprocess.SubprocessError, ValueError) as error:
+            if self.is_ours:
+                raise
+            self.failure = " ".join(str(error).split())[:300] or type(error).__name__
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not as it should be."""
+        return [text for one in self.measured.values() for text in one.problems]
+
+
+def make_systems(
+    options: argparse.Namespace, folder: Path, indexer: Indexer
+) -> list[System]:
+    """The modes and peers that are asked for; a peer may be left out already."""
+    ours = Ours(indexer, options.rounds)
+    systems = [
+        System(mode, partial(ours.answer, mode), is_ours=True) for mode in options.modes
+    ]
+    # Before them comes the index out of the tree, which is for all.
+    if "words" in options.peers:
+        systems.append(System("words", without_index(answer_by_words)))
+    if "dense-plain" in options.peers:
+        plain = partial(answer_plainly, indexer.cache)
+        systems.append(System("dense-plain", without_index(plain)))
+    if "semble" in options.peers:
+        systems += semble_systems(options, folder)
+    return systems
+
+
+def without_index(
+    answer: Callable[[Entry, Path], Measured],
+) -> Callable[[Entry, Path], Measured]:
+    """For a peer, which must not find our index among the sources."""
+
+    def answer_without(entry: Entry, sources: Path) -> Measured:
+        shutil.rmtree(sources / ".codx", ignore_errors=True)
+        return answer(entry, sources)
+
+    return answer_without
+
+
+def rooted(entry: Entry, files: Sequence[str]) -> tuple[str, ...]:
+    """Paths below the root as paths in the repository, which the labels are."""
+    return tuple(posixpath.join(entry.root, file) for file in files)
+
+
+class Ours:
+    """codx-index, as it is installed here."""
+
+    def __init__(self, indexer: Indexer, rounds: int) -> None:
+        self._indexer = indexer
+        self._rounds = rounds
+        self._built: tuple[str, str, float, int] | None = None
+
+    def answer(self, mode: str, entry: Entry, sources: Path) -> Measured:
+        """Index the sources, unless another mode has, and ask all queries."""
+        from indexer import Index
+
+        kind = "sparse" if mode == "sparse" else "hybrid"
+        if self._built is None or self._built[:2] != (entry.name, kind):
+            self._built = (entry.name, kind, *self._build(entry, sources, kind))
+        _, _, seconds, chunks = self._built
+        problems = []
+        first = []
+        with Index.open(sources, cache_dir=str(self._indexer.cache)) as index:
+
+            def ask(query: str) -> list[tuple[str, int]]:
+                hits = index.search(query, limit=BEST, mode=mode)
+                return [(hit.path, hit.start_line) for hit in hits]
+
+            ask(entry.queries[0].query)  # loads what the later ones find loaded
+            answers = [timed(entry, query.query, ask) for query in entry.queries]
+            for query in some(entry.queries):
+                # Nobody else has the database open then, as for most users.
+                index.close()
+                wall, found = self._first(query.query, sources, mode)
+                first.append(wall)
+                if found != ask(query.query):
+                    problems.append(
+                        f"{entry.name}, {mode}: the command and the interface differ "
+                        f"on {query.query!r}"
+                    )
+        return Measured(tuple(answers), seconds, chunks, tuple(first), tuple(problems))
+
+    def _build(self, entry: Entry, sources: Path, kind: str) -> tuple[float, int]:
+        """First indexes, with no embedding in the cache: the median of their seconds, and
+        how many chunks there are."""
+        walls = []
+        chunks = 0
+        for _ in range(self._rounds):
+            shutil.rmtree(sources / ".codx", ignore_errors=True)
+            indexer = emptied(self._indexer, self._indexer.cache)
+            command = (COMMAND, "run", "--mode", kind, "--json", "--", sources)
+            ended = measure(*command, variables=indexer.variables())
+            if ended.code:
+                problem = ended.errors.strip() or ended.output
+                raise Unexpected(
+                    f"{entry.name}: codx-index run ended with {ended.code}: {problem}"
+                )
+            walls.append(ended.usage.wall)
+            chunks = int(json.loads(ended.output)["chunks"]["total"])
+        return median(walls), chunks
+
+    def _first(
+        self, query: str, sources: Path, mode: str
+    ) -> tuple[float, list[tuple[str, int]]]:
+        """A query by the command: its seconds, and what it finds."""
+        ended = measure(
+            *(COMMAND, "search", "--mode", mode, "--limit", str(BEST), "--json"),
+            *("--", query, sources),
+            variables=self._indexer.variables(),
+        )
+        if ended.code:
+            raise Unexpected(
+                f"codx-index search ended with {ended.code}: {last_line(ended)}"
+            )
+        hits = json.loads(ended.output)["hits"]
+        return ended.usage.wall, [(hit["path"], hit["start_line"]) for hit in hits]
+
+
+def timed(
+    entry: Entry, query: str, ask: Callable[[str], list[tuple[str, int]]]
+) -> Answer:
+    """The answer to a query, and how long it took."""
+    started = time.perf_counter()
+    found = ask(query)
+    seconds = time.perf_counter() - started
+    return Answer(rooted(entry, [path for path, _ in found]), seconds)
+
+
+def some(queries: Sequence[Query]) -> list[Query]:
+    """A few queries, from all over the list."""
+    last = len(queries) - 1
+    places = {last * number // (PROCESSES - 1) for number in range(PROCESSES)}
+    return [queries[place] for place in sorted(places)]
+
+
+# ---- Peers: words ----
+
+
+def answer_by_words(entry: Entry, sources: Path) -> Measured:
+    """Read every file for every query, as ripgrep does: there is no index."""
+    answers = []
+    for query in entry.queries:
+        started = time.perf_counter()
+        files = by_words(query.query, dict(texts_of(sources)))
+        seconds = time.perf_counter() - started
+        answers.append(Answer(rooted(entry, files[:BEST]), seconds))
+    return Measured(tuple(answers))
+
+
+def by_words(query: str, texts: Mapping[str, str]) -> list[str]:
+    """The paths of the texts that hold words of the query, best first: those with most
+    distinct words, then with most matches, in any case."""
+    words = query_words(query)
+    scores = {}
+    for path, text in texts.items():
+        lowered = text.lower()
+        counts = [lowered.count(word) for word in words]
+        if any(counts):
+            scores[path] = sum(count > 0 for count in counts), sum(counts)
+    return sorted(scores, key=lambda path: (-scores[path][0], -scores[path][1], path))
+
+
+def query_words(query: str) -> list[str]:
+    """The distinct words, in lower case and without stop words, unless there are only such."""
+    words = list(dict.fromkeys(re.findall(r"\w+", query.lower())))
+    return [word for word in words if word not in STOP_WORDS] or words
+
+
+def texts_of(sources: Path) -> Iterator[tuple[str, str]]:
+    """The texts of a folder, by path; no binary ones, nor larger ones than we index."""
+    from indexer.config import DEFAULT_MAX_FILE_SIZE
+
+    for path in sorted(sources.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        if len(data) <= DEFAULT_MAX_FILE_SIZE and b"\0" not in data:
+            yield str(path.relative_to(sources)), data.decode(errors="replace")
+
+
+# ---- Peers: plain vectors ----
+
+
+def answer_plainly(cache: Path, entry: Entry, sources: Path) -> Measured:
+    """What a short script with a sentence-transformers model finds.
+
+    Our own embedder computes, for its vectors are those of the model, and it is faster.
+    """
+    from indexer.embedding import (
+        DEFAULT_MODEL,
+        choose_backend,
+        load_embedder,
+        resolve_model,
+    )
+
+    started = time.perf_counter()
+    model = resolve_model(DEFAULT_MODEL, str(cache))
+    backend = choose_backend(model, str(cache), convert=True)
+    embedder = load_embedder(backend, len(os.sched_getaffinity(0)))
+    chunks = [
+        (path, piece)
+        for path, text in texts_of(sources)
+        for piece in pieces(text, PLAIN_CHARACTERS)
+    ]
+    vectors = embedder.encode([piece for _, piece in chunks]).vectors
+    index_seconds = time.perf_counter() - started
+    answers = []
+    for query in entry.queries:
+        started = time.perf_counter()
+        cosines = vectors @ embedder.encode_query(query.query)
+        best = dict.fromkeys(
+            chunks[number][0] for number in np.argsort(-cosines, kind="stable")
+        )
+        seconds = time.perf_counter() - started
+        answers.append(Answer(rooted(entry, list(best)[:BEST]), seconds))
+    return Measured(tuple(answers), index_seconds, len(chunks))
+
+
+def pieces(text: str, length: int) -> list[str]:
+    """The text in pieces of so many characters, without blank ones."""
+    found = [text[start : start + length] for start in range(0, len(text), length)]
+    return [piece for piece in found if piece.strip()]
+
+
+# ---- Peers: semble ----
+
+# Runs in semble's environment: a process that stays, and answers all queries.
+_ASK_SEMBLE = """
+import json, sys, time
+from semble import ContentType, SembleIndex
+
+root, model, path = sys.argv[1:]
+with open(path, encoding="utf-8") as file:
+    asked = json.load(file)
+index = SembleIndex.from_path(root, content=ContentType.CODE, model_path=model)
+index.search(asked["queries"][0], top_k=asked["chunks"][0])
+answers = {}
+for most in asked["chunks"]:
+    answers[most] = found = []
+    for query in asked["queries"]:
+        started = time.perf_counter()
+        hits = index.search(query, top_k=most)
+        seconds = time.perf_counter() - started
+        files = list(dict.fromkeys(hit.chunk.file_path for hit in hits))
+        found.append([files, seconds])
+print(json.dumps({"chunks": len(index.chunks), "answers": answers}))
+"""
+
+_DISTILL = """
+import sys
+import torch
+from model2vec.distill import distill
+
+torch.set_num_threads(1)
+distill(model_name=sys.argv[1], pca_dims=256, device="cpu").save_pretrained(sys.argv[2])
+"""
+
+
+class Semble:
+    """semble with its command and, for the queries after the first, its Python interface."""
+
+    def __init__(self, environment: Path, model: Path, folder: Path) -> None:
+        self._bin = environment / "bin"
+        self._model = model
+        self._folder = folder
+        self._last: tuple[str, dict[int, Measured]] = ("", {})
+
+    def answer(self, most: int, entry: Entry, sources: Path) -> Measured:
+        """What it finds when it is asked for so many chunks."""
+        if self._last[0] != entry.name:
+            self._last = entry.name, self._ask(entry, sources)
+        return self._last[1][most]
+
+    def _ask(self, entry: Entry, sources: Path) -> dict[int, Measured]:
+        # Its cache knows a model by its path alone: a new one for each repository.
+        cache = self._folder / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
+        walls = [
+            self._search(query.query, sources)
+            for query in (entry.queries[0], *some(entry.queries))
+        ]
+        asked = self._folder / "asked.json"
+        queries = [query.query for query in entry.queries]
+        asked.write_text(json.dumps({"queries": queries, "chunks": SEMBLE_CHUNKS}))
+        output = self._call("python", "-c", _ASK_SEMBLE, sources, self._model, asked)
+        found = json.loads(output)
+        return {
+            most: Measured(
+                tuple(
+                    Answer(rooted(entry, files[:BEST]), seconds)
+                    for files, seconds in found["answers"][str(most)]
+                ),
+                walls[0],  # The first process makes the index and answers.
+                found["chunks"],
+                tuple(walls[1:]),
+            )
+            for most in SEMBLE_CHUNKS
+        }
+
+    def _search(self, query: str, sources: Path) -> float:
+        """The seconds of its command."""
+        started = time.perf_counter()
+        self._call("semble", "search", "--top-k", str(BEST), "--", query, sources)
+        return time.perf_counter() - started
+
+    def _call(self, program: str, *arguments: str | Path) -> str:
+        variables = {
+            **os.environ,
+            **OFFLINE,
+            "SEMBLE_MODEL_NAME": str(self._model),
+            "SEMBLE_CACHE_LOCATION": str(self._folder / "cache"),
+        }
+        limited = ("timeout", "--signal=KILL", str(SEMBLE_LIMIT), self._bin / program)
+        ended = measure(*limited, *arguments, variables=variables)
+        if ended.code:
+            raise Unexpected(f"{program} ended with {ended.code}: {last_line(ended)}")
+        return ended.output
+
+
+def semble_systems(options: argparse.Namespace, folder: Path) -> list[System]:
+    """semble asked for ten chunks and for more; one that is left out, where it cannot be."""
+    failure = ""
+    versions: list[str] = []
+    environments = (options.environments or default_environments()).absolute()
+    environment = environments / "semble"
+    model = Path()
+    if options.semble_model is None:
+        failure = (
+            "it needs a static model: --semble-model FOLDER, and --distill to make it"
+        )
+    else:
+        model = options.semble_model.absolute()
+        try:
+            install(environment, SEMBLE, lambda: None)
+            freeze = measure(environment / "bin" / "python", "-m", "pip", "freeze")
+            names = {requirement.split("==")[0] for requirement in SEMBLE}
+            lines = freeze.output.split()
+            versions = [line for line in lines if line.split("==")[0] in names]
+        except (Unexpected, OSError, subprocess.SubprocessError) as error:
+            failure = " ".join(str(error).split())[:300]
+    semble = Semble(environment, model, folder / "semble")
+    systems = [
+        System(
+            "semble" if most == BEST else f"semble, {most} chunks",
+            without_index(partial(semble.answer, most)),
+            failure=failure,
+            versions=versions,
+        )
+        for most in SEMBLE_CHUNKS
+    ]
+    return systems[:1] if failure else systems
+
+
+def check_model(options: argparse.Namespace) -> None:
+    """Raises `Refused` where the folder with the static model is none."""
+    folder = options.semble_model
+    if folder is None or options.distill or "semble" not in options.peers:
+        return
+    if not (folder / "model.safetensors").is_file():
+        raise Refused(
+            f"--semble-model: there is no static model in {folder}: --distill makes one"
+        )
+
+
+def distill(target: Path, folder: Path) -> None:
+    """Make a static model out of the one that we use, unless it is there.
+
+    Takes packages into a folder of its own, and torch from here.
+    """
+    if (target / "model.safetensors").exists():
+        return
+    print("distilling a static model …", file=sys.stderr)
+    packages = folder / "distiller"
+    variables = {**os.environ, **OFFLINE, "PYTHONPATH": str(packages)}
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
+    script = (sys.executable, "-c", _DISTILL, model_folder(), target.absolute())
+    for command, environment in (
+        ((*pip, packages, *DISTILLER), None),
+        (script, variables),
+    ):
+        ended = measure(*command, variables=environment)
+        if ended.code:
+            raise Unexpected(f"no static model can be made: {last_line(ended)}")
+
+
+# ---- Results ----
+
+
+def system_results(system: System, entries: Sequence[Entry]) -> dict[str, Any]:
+    """All that is known of a system, for a JSON file; of one that is left out, why."""
+    about = {
+        "name": system.name,
+        "failure": system.failure,
+        "versions": system.versions,
+        "note": DISTILLED if system.name.startswith("semble") else "",
+    }
+    if system.failure:
+        return about
+    rows = [
+        {
+            "repository": entry.name,
+            "query": query.query,
+            "category": query.category,
+            "files": answer.files,
+            "seconds": answer.seconds,
+            **asdict(score(answer.files, query.labels)),
+        }
+        for entry in entries
+        for query, answer in zip(
+            entry.queries, system.measured[entry.name].answers, strict=True
+        )
+    ]
+    repositories = _groups(rows, "repository")
+    measured = system.measured
+    # The first in a process has warmed it up before, but it was the first all the same.
+    later = [
+        answer.seconds
+        for one in measured.values()
+        for answer in one.answers[1:] or one.answers
+    ]
+    first = [seconds for one in measured.values() for seconds in one.first]
+    indexed = [one.index_seconds for one in measured.values()]
+    return {
+        **about,
+        "overall": _summary(rows),
+        "repositories_mean": {
+            name: mean([one[name] for one in repositories.values()])
+            for name in ("ndcg", "mrr", "recall")
+        },
+        "categories": _groups(rows, "category"),
+        "repositories": {
+            name: {
+                **summary,
+                "index_seconds": measured[name].index_seconds,
+                "chunks": measured[name].chunks,
+                "first_seconds": measured[name].first,
+            }
+            for name, summary in repositories.items()
+        },
+        "first_seconds": median(first) if first else None,
+        "median_seconds": median(later),
+        "index_seconds": (
+            math.fsum(filter(None, indexed)) if None not in indexed else None
+        ),
+        "queries": rows,
+    }
+
+
+def _groups(rows: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """Scores by the value of a field, in the order of their first row."""
+    values = dict.fromkeys(row[name] for row in rows)
+    return {
+        value: _summary([row for row in rows if row[name] == value]) for value in values
+    }
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    low, high = interval([row["ndcg"] for row in rows])
+    means = {
+        name: mean([row[name] for row in rows]) for name in ("ndcg", "mrr", "recall")
+    }
+    return {"queries": len(rows), **means, "ndcg_low": low, "ndcg_high": high}
+
+
+def table(results: Sequence[dict[str, Any]], entries: Sequence[Entry]) -> Iterator[str]:
+    """The scores and costs of all systems, then the NDCG of each repository."""
+    queries = [query for entry in entries for query in entry.queries]
+    categories = sorted({query.category for query in queries})
+    yield (
+        f"{len(queries)} queries, {len(entries)} repositories; NDCG@{BEST} with its 95% "
+        "interval, by category and as a mean over repositories"
+    )
+    yield (
+        f"\n{'':18}{'NDCG':>6}{'95%':>14}{'MRR':>7}{'recall':>8}"
+        + "".join(f"{category[:12]:>13}" for category in categories)
+        + f"{'repos':>7}{'first s':>9}{'ms':>8}{'index s':>9}"
+    )
+    for one in results:
+        if one["failure"]:
+            yield f"{one['name']:18}left out: {one['failure']}"
+            continue
+        overall = one["overall"]
+        found = "".join(
+            f"{one['categories'][category]['ndcg']:13.3f}" for category in categories
+        )
+        yield (
+            f"{one['name']:18}{overall['ndcg']:6.3f}"
+            f"{overall['ndcg_low']:8.3f}-{overall['ndcg_high']:.3f}"
+            f"{overall['mrr']:7.3f}{overall['recall']:8.3f}{found}"
+            f"{one['repositories_mean']['ndcg']:7.3f}{_shown(one['first_seconds'], 9)}"
+            f"{_shown(1000 * one['median_seconds'], 8, 1)}"
+            f"{_shown(one['index_seconds'], 9, 1)}"
+        )
+    if len(entries) > 1:
+        yield f"\n{'NDCG':18}" + "".join(f"{entry.name[:12]:>13}" for entry in entries)
+        for one in results:
+            if not one["failure"]:
+                yield f"{one['name']:18}" + "".join(
+                    f"{one['repositories'][entry.name]['ndcg']:13.3f}"
+                    for entry in entries
+                )
+    if any(one["note"] and not one["failure"] for one in results):
+        yield f"\n{DISTILLED}."
+
+
+def _shown(value: float | None, width: int, digits: int = 2) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refused as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except Unexpected as error:
+        sys.exit(str(error))
