@@ -153,6 +153,7 @@ def gpus(
     )
 
 
+@pytest.mark.slow
 def test_each_gpu_has_a_process_that_only_embeds(gpus: Backend, tmp_path: Path) -> None:
     changes = some_changes(7)
     with open_workers(

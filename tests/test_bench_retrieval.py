@@ -249,6 +249,7 @@ def test_sources_that_are_not_there(project: Project, tmp_path: Path) -> None:
 # ---- A run ----
 
 
+@pytest.mark.slow
 def test_a_commit_of_a_clone_is_measured(
     project: Project, model_cache: Path, tmp_path: Path
 ) -> None:

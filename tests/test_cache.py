@@ -1006,6 +1006,7 @@ def test_import_of_a_part(tmp_path: Path, damage: Callable[[Path], None]) -> Non
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_import_of_one_wrong_byte(tmp_path: Path) -> None:
     """Wherever it is: no vector is ever taken for another one."""
     rng = random.Random(1)

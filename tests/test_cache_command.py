@@ -291,6 +291,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_pruning_during_a_run(project: Project) -> None:
     texts(project, *range(25))
     folder = str(project.cache_dir)

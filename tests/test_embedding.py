@@ -214,6 +214,7 @@ def test_int8_without_its_extra(
         choose_backend(model, str(tmp_path), "int8", convert=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("int8")
 def test_a_model_converted_elsewhere_needs_no_extra(
     model: ModelInfo, cache: str, monkeypatch: pytest.MonkeyPatch
@@ -552,6 +553,7 @@ def test_backends_agree_on_a_model_from_a_folder(tiny: Backend) -> None:
     assert plain.padding == 0
 
 
+@pytest.mark.slow
 def test_a_transformers_folder_is_pooled_by_mean(tiny_model: str, cache: str) -> None:
     model = resolve_model(tiny_model, cache)
     assert (model.dimension, model.max_tokens) == (32, 64)

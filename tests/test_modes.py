@@ -164,7 +164,14 @@ def is_found(project: Project) -> bool:
     return "net/retry.py" in done.stdout
 
 
-@pytest.mark.parametrize("after", [0.5, 1.0, 1.5, 2.0, 2.5])
+@pytest.mark.parametrize(
+    "after",
+    [
+        1.0,
+        2.0,
+        *(pytest.param(0.3 + n / 10, marks=pytest.mark.slow) for n in range(30)),
+    ],
+)
 def test_a_kill_of_sparse_first(
     after: float, project: Project, expected: dict[str, dict[str, Any]]
 ) -> None:

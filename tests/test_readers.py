@@ -295,7 +295,11 @@ def read_through(
     assert verify.returncode == 0, verify.stdout
 
 
-@PLACES
+@pytest.mark.parametrize(
+    "storm",
+    ["embedded", pytest.param("served", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None:
     read_through(*storm, processes=2, reads=24, commands=2, pause=0.1)
 

@@ -8,11 +8,13 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Project, assert_one_line, open_store, project_in
 
+from indexer import Index
 from indexer.sparse import query_weights
 from indexer.store import HAS_VECTORS
 
@@ -195,15 +197,28 @@ ODD = {
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "sparse"])
 @pytest.mark.parametrize("query", ODD.values(), ids=ODD.keys())
-def test_odd_queries(query: str, mode: str, indexed: Project) -> None:
-    answer = indexed.report("search", query, "--mode", mode)
-    assert len(answer["hits"]) <= len(TEXTS)
+def test_odd_queries(query: str, mode: str, index: Index) -> None:
+    hits = index.search(query, mode=mode)
+    assert len(hits) <= len(TEXTS)
     if mode != "sparse":
-        assert len(answer["hits"]) == len(TEXTS)
-    elif not answer["hits"]:
+        assert len(hits) == len(TEXTS)
+    elif not hits:
         assert not query_weights(query) or query in map(ODD.get, HOPELESS)
     if query == ODD["a path"]:
-        assert answer["hits"][0]["path"] == query
+        assert hits[0].path == query
+
+
+@pytest.fixture(scope="module")
+def index(indexed: Project) -> Iterator[Index]:
+    """The same index as the command asks, kept open: it answers at once."""
+    folder = str(indexed.cache_dir)
+    with Index.open(str(indexed.root), cache_dir=folder) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", ["10,000 words", "bytes", "quotes"])
+def test_odd_queries_of_the_command(name: str, indexed: Project) -> None:
+    assert len(indexed.report("search", ODD[name])["hits"]) == len(TEXTS)
 
 
 HOPELESS = (
@@ -241,22 +256,30 @@ def test_explain(indexed: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "options, expected",
+    "language, paths, expected",
     [
-        (["--language", "go"], {"auth/passwords.go"}),
-        (["-l", "py"], {"billing/tax.py", "net/retry.py"}),
-        (["-l", ".md"], {"docs/release.md"}),
-        (["--path", "*.py"], {"billing/tax.py", "net/retry.py"}),
-        (["--path", "net/"], {"net/retry.py"}),
-        (["--path", "/net/re*.py"], {"net/retry.py"}),
-        (["--path", "*.py", "--path", "!net/"], {"billing/tax.py"}),
-        (["--path", "*.py", "-l", "go"], set()),
-        (["--path", 'a" or id != "'], set()),
+        ("go", [], {"auth/passwords.go"}),
+        ("py", [], {"billing/tax.py", "net/retry.py"}),
+        (".md", [], {"docs/release.md"}),
+        ("", ["*.py"], {"billing/tax.py", "net/retry.py"}),
+        ("", ["net/"], {"net/retry.py"}),
+        ("", ["/net/re*.py"], {"net/retry.py"}),
+        ("", ["*.py", "!net/"], {"billing/tax.py"}),
+        ("go", ["*.py"], set()),
+        ("", ['a" or id != "'], set()),
     ],
 )
-def test_a_scope(options: list[str], expected: set[str], indexed: Project) -> None:
-    hits = indexed.report("search", "password tax", *options)["hits"]
-    assert {hit["path"] for hit in hits} == expected
+def test_a_scope(
+    language: str, paths: list[str], expected: set[str], index: Index
+) -> None:
+    hits = index.search("password tax", language=language, paths=paths)
+    assert {hit.path for hit in hits} == expected
+
+
+def test_a_scope_of_the_command(indexed: Project) -> None:
+    scope = ["-l", "py", "--path", "*.py", "--path", "!net/"]
+    hits = indexed.report("search", "password tax", *scope)["hits"]
+    assert [hit["path"] for hit in hits] == ["billing/tax.py"]
 
 
 def test_a_scope_of_few_among_many(project: Project) -> None:

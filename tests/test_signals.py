@@ -63,7 +63,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     "number, code",
     [
-        pytest.param(signal.SIGINT, 130, id="SIGINT"),
+        pytest.param(signal.SIGINT, 130, id="SIGINT", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
         pytest.param(signal.SIGHUP, 129, id="SIGHUP", marks=pytest.mark.slow),
     ],

@@ -187,7 +187,9 @@ def failed_alone(project: Project, *words: str) -> None:
 @pytest.mark.parametrize(
     "fault, words",
     [
-        ("kill chunking bad.py", ["died", "SIGKILL"]),
+        pytest.param(
+            "kill chunking bad.py", ["died", "SIGKILL"], marks=pytest.mark.slow
+        ),
         ("hang chunking bad.py", ["took longer than 5 s"]),
         ("kill embedding culprit = 1", ["died", "SIGKILL"]),
         pytest.param(
