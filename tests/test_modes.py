@@ -206,7 +206,7 @@ def test_an_older_index_answers_until_all_is_embedded(
 
 
 def test_mentions_are_told_of_once(project: Project) -> None:
-    project.write("a.py", "x = 1  # @codx: rename this\n")
+    project.write("a.py", "x = 1  # " + "@" + "codx: rename this\n")
     report = project.run("--sparse-first")
     assert len(report["mentions"]["pending"]) == 1
 
