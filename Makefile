@@ -35,6 +35,7 @@ bench: .venv/installed-bench
 	$(BIN)/python benchmarks/masking.py
 	$(BIN)/python benchmarks/throughput.py --rounds 1
 	$(BIN)/python benchmarks/executors.py --rounds 1
+	$(BIN)/python benchmarks/retrieval.py
 
 # Installs the peers into environments of their own, 4 GB.
 bench-peers: .venv/installed-bench

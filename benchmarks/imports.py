@@ -82,9 +82,9 @@ def main() -> None:
 def commands_for(project: Path, cache_dir: Path | None) -> Iterator[Command]:
     """The commands that are looked at."""
     script, root = (COMMAND,), str(project)
-    yield Command("--version", (*script, "--version"), 1.5, WORKERS | MILVUS)
+    yield Command("--version", (*script, "--version"), 1.8, WORKERS | MILVUS)
     yield Command(
-        "run --dry-run", (*script, "run", "--dry-run", root), 2.6, WORKERS | MILVUS
+        "run --dry-run", (*script, "run", "--dry-run", root), 3.0, WORKERS | MILVUS
     )
     if cache_dir is not None:
         run = (*script, "run", "--force", "--cache-dir", str(cache_dir), root)

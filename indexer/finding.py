@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 
 from indexer.config import Settings
@@ -23,10 +24,16 @@ def find(
     """The answer to the query, or what is like the place FILE:LINE; and a remark on each
     project whose index is not as new as its tree."""
     distinct = list({one.project + one.address: one for one in projects}.values())
-    with ThreadPoolExecutor(len(distinct)) as pool:
+    with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:
         looks = [(one, pool.submit(remark, one)) for one in distinct]
         embedder = QueryEmbedder(distinct[0])
-        searchers = [Searcher(one, embedder=embedder) for one in distinct]
+        # Open until the lines around the hits are there as well.
+        searchers = [
+            stack.enter_context(
+                closing(Searcher(one, keeps_open=True, embedder=embedder))
+            )
+            for one in distinct
+        ]
         if like:
             answer = similar(searchers[0], *place(like, distinct[0].project), wanted)
         else:

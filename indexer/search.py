@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -241,7 +241,8 @@ class Searcher:
 
     def embed(self, query: str) -> NDArray[np.float32]:
         """The query's vector, of unit length, by the model that the collection names."""
-        properties = self._connection.ask(Store.open)
+        with self._lock:
+            properties = self._connection.ask(Store.open)
         return self._embed(clean(query), properties)
 
     def _promises_vectors(self, properties: Properties, mode: str) -> bool:
@@ -545,9 +546,11 @@ def _candidate(row: Row) -> Candidate:
 
 def _look_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Candidate]:
     current = store.open()
-    rows = _rows_of(store, path, extra=["vector", "embedded"])
-    if not rows:
+    first = _rows_of(store, path, [0], ["chunk_count"])
+    if not first:
         raise UsageError(f"{path} is not in the index")
+    numbers = range(first[0]["chunk_count"])
+    rows = _rows_of(store, path, numbers, ["vector", "embedded"])
     here = [row for row in rows if row["end_line"] >= line]
     if not here or line < 1:
         last = rows[-1]["end_line"]
@@ -567,17 +570,15 @@ def _look_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Cand
     return list(found.values())
 
 
-def _rows_of(store: Store, path: str, extra: Sequence[str] = ()) -> list[Row]:
-    """All rows of a file, in order."""
+def _rows_of(
+    store: Store, path: str, numbers: Iterable[int], extra: Sequence[str] = ()
+) -> list[Row]:
+    """The rows with these chunk numbers of a file, those that are there, in order."""
     name = unescape_path(path)
     try:
-        os.fsencode(name)
+        ids = [row_id(name, number) for number in numbers]
     except UnicodeEncodeError:
         return []  # no file has such a name
-    first = store.fetch([row_id(name, 0)], ["chunk_count"])
-    if not first:
-        return []
-    ids = [row_id(name, number) for number in range(first[0]["chunk_count"])]
     fields = [
         *("path", "chunk_no", "start_line", "end_line", "language", "symbol", "text"),
         *(name for name in extra if name in store.fields),
@@ -588,19 +589,18 @@ def _rows_of(store: Store, path: str, extra: Sequence[str] = ()) -> list[Row]:
 def _around(best: Candidate, context: int, store: Store) -> tuple[str, str]:
     """The lines before and after a chunk, out of the chunks beside it."""
     store.open()
+    first, last = best.start_line, best.end_line
+    reach = context + 1  # chunks have a line at least
+    numbers = range(max(0, best.chunk_no - reach), best.chunk_no + reach + 1)
     lines: dict[int, str] = {}
-    rows = _rows_of(store, best.path)
-    for row in rows:
+    for row in _rows_of(store, best.path, numbers):
         for number, text in enumerate(row["text"].split("\n"), row["start_line"]):
             lines.setdefault(number, text)
-    last = max(lines, default=best.end_line)
-    before = range(max(1, best.start_line - context), best.start_line)
-    after = range(best.end_line + 1, min(best.end_line + context, last) + 1)
+    last_known = min(last + context, max(lines, default=last))
     # Lines between chunks are blank.
-    return tuple(  # type: ignore[return-value]
-        "\n".join(lines.get(number, "") for number in numbers)
-        for numbers in (before, after)
-    )
+    before = [lines.get(n, "") for n in range(max(1, first - context), first)]
+    after = [lines.get(n, "") for n in range(last + 1, last_known + 1)]
+    return "\n".join(before), "\n".join(after)
 
 
 def _about(store: Store) -> dict[str, Any]:

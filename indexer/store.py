@@ -21,7 +21,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import (
@@ -805,65 +804,11 @@ def _speed_up_sparse() -> None:
         from milvus_lite.analyzer import sparse
         from milvus_lite.index import sparse_factory
 
+        from indexer.sparse_index import SparseIndex
+
         pairs = struct.Struct("<If")
         sparse.bytes_to_sparse = lambda data: dict(pairs.iter_unpack(data))
-        sparse_factory.SparseIpIndex = _SparseIndex
-
-
-class _SparseIndex:
-    """Exact inner products over sparse vectors, as `milvus_lite.index.sparse_ip` has them."""
-
-    def __init__(self) -> None:
-        import numpy as np
-
-        self._terms: NDArray[np.uint32] = np.empty(0, np.uint32)
-        self._weights: NDArray[np.float32] = np.empty(0, np.float32)
-        self._rows: NDArray[np.intp] = np.empty(0, np.intp)
-        self.num_rows = 0
-
-    def build(
-        self, vectors: Sequence[Weights], valid_mask: NDArray[np.bool_] | None = None
-    ) -> None:
-        """Take the vectors, in their order; those that are not valid are never found."""
-        import numpy as np
-
-        if valid_mask is not None:
-            vectors = [
-                vector if valid else {}
-                for vector, valid in zip(vectors, valid_mask, strict=True)
-            ]
-        sizes = np.fromiter(map(len, vectors), np.intp, len(vectors))
-        every, count = chain.from_iterable, int(sizes.sum())
-        self._terms = np.fromiter(every(vectors), np.uint32, count)
-        weights = (vector.values() for vector in vectors)
-        self._weights = np.fromiter(every(weights), np.float32, count)
-        self._rows = np.repeat(np.arange(len(vectors)), sizes)
-        self.num_rows = len(vectors)
-
-    def _search_prepared(
-        self,
-        queries: Sequence[Weights],
-        top_k: int,
-        valid_mask: NDArray[np.bool_] | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and negated scores, best first, of shape (queries, top_k); -1 for none."""
-        import numpy as np
-
-        ids = np.full((len(queries), top_k), -1, np.int64)
-        distances = np.full((len(queries), top_k), np.inf, np.float32)
-        for number, query in enumerate(queries):
-            scores = np.zeros(self.num_rows)
-            for term, weight in query.items():
-                found = np.flatnonzero(self._terms == term)
-                # A row has a term once at most.
-                scores[self._rows[found]] += weight * self._weights[found]
-            if valid_mask is not None:
-                scores[~valid_mask] = 0
-            best = np.argsort(-scores, kind="stable")[:top_k]
-            best = best[scores[best] > 0]
-            ids[number, : len(best)] = best
-            distances[number, : len(best)] = -scores[best]
-        return ids, distances
+        sparse_factory.SparseIpIndex = SparseIndex
 
 
 def _silence() -> None:
@@ -876,6 +821,11 @@ def _silence() -> None:
 
     import pymilvus  # noqa: F401  (it sets its loggers up when it is imported)
 
+    with contextlib.suppress(ImportError):
+        from pymilvus.client.utils import SciPyHelper
+
+        # Or it imports scipy, to see whether a sparse vector is one of scipy's.
+        SciPyHelper._checked = True
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())

@@ -450,7 +450,7 @@ def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
     [
         pytest.param("f32", 0.99999, 0, marks=pytest.mark.slow),
         ("bf16", 0.9999, 0.002),
-        ("int8", 0.99, 0.03),
+        pytest.param("int8", 0.99, 0.03, marks=pytest.mark.slow),
     ],
 )
 def test_fidelity(

@@ -121,9 +121,10 @@ def assert_rows(rows: dict[str, dict[str, Any]], files: dict[bytes, bytes]) -> N
     """These rows, no others; and of one text there is one vector, of unit length."""
     expected = [expected_row(name, data) for name, data in files.items()]
     found = {
-        id_: {key: value for key, value in row.items() if key != "vector"}
+        id_: {key: row[key] for key in row.keys() - {"vector", "sparse", "embedded"}}
         for id_, row in rows.items()
     }
+    assert all(row["sparse"] and row["embedded"] for row in rows.values())
     assert found == {row["id"]: row for row in expected}
     vectors = {(row["text"], tuple(row["vector"])) for row in rows.values()}
     assert len(vectors) == len(set(files.values()))
@@ -200,7 +201,7 @@ def test_names_on_a_terminal(project: Project) -> None:
     assert len(shown) == len(names) + 1  # and what it comes to
     project.run(*SERIAL)
     found = project.command("search", "x = 1", "-k", "50").stdout
-    assert found.count("\n    x = 1") == len(names)
+    assert found.count(":1:x = 1\n") == len(names)
     for name in names:
         os.unlink(os.path.join(os.fsencode(project.root), name))
     gone = project.command("run", "--dry-run").stdout.splitlines()

@@ -244,7 +244,13 @@ CONVERSIONS: dict[str, tuple[str, Callable[[str], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CONVERSIONS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind == "utf-16" else ())
+        for kind in CONVERSIONS
+    ],
+)
 def test_converted_files(kind: str, fresh: Tree, tmp_path: Path) -> None:
     """The rows have the bytes on disk, in whatever form, and no run takes one form for
     the other."""

@@ -191,6 +191,7 @@ def test_a_kill_of_sparse_first(
     assert project.command("verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_an_older_index_answers_until_all_is_embedded(
     project: Project, tiny_model: str
 ) -> None:

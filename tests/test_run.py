@@ -255,7 +255,7 @@ def sizeable(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Pro
 @pytest.mark.parametrize(
     "options",
     [
-        ["--jobs", "1"],
+        pytest.param(["--jobs", "1"], marks=pytest.mark.slow),
         ["--jobs", "2"],
         ["--jobs", "2", "--executor", "thread"],
     ],
@@ -635,6 +635,7 @@ def collections(project: Project) -> tuple[str, list[str]]:
         return found["collection_name"], store._client.list_collections()
 
 
+@pytest.mark.slow
 def test_vectors_of_two_precisions_never_mix(project: Project, tiny_model: str) -> None:
     project_of(project, {f"{n}.py": python_text(n) for n in range(2)})
     model = ("--model", tiny_model)

@@ -172,6 +172,7 @@ def test_as_a_person_sees_it(tmp_path: Path, project: Project) -> None:
     assert "--metrics is a file for one project" in assert_one_line(done, 2)
 
 
+@pytest.mark.slow
 def test_a_budget_is_that_of_all(tmp_path: Path, run_all: Run) -> None:
     for name in ("a", "b", "c"):
         project_at(tmp_path, name, files=40)

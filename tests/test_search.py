@@ -236,9 +236,9 @@ def test_a_query_of_stop_words_says_so(indexed: Project) -> None:
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "sparse"])
-def test_each_mode_finds(mode: str, indexed: Project) -> None:
-    hits = indexed.report("search", "CheckPassword", "--mode", mode)["hits"]
-    assert hits[0]["path"] == "auth/passwords.go"
+def test_each_mode_finds(mode: str, index: Index) -> None:
+    hits = index.search("CheckPassword", mode=mode)
+    assert hits[0].path == "auth/passwords.go"
 
 
 def test_explain(indexed: Project) -> None:

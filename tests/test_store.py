@@ -32,6 +32,7 @@ from indexer.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from indexer.sparse_index import SparseIndex
 from indexer.store import (
     FIELDS,
     FINGERPRINT,
@@ -715,7 +716,7 @@ def test_the_index_of_sparse_vectors_is_that_of_milvus_lite(
     valid, found = (np.array(data.draw(flags), bool) for _ in range(2))
     top_k = data.draw(st.integers(0, 25))
     answers = []
-    for index in (storing._SparseIndex(), SparseIpIndex()):
+    for index in (SparseIndex(), SparseIpIndex()):
         index.build(vectors, valid_mask=valid)
         ids, distances = index._search_prepared([query], top_k, valid_mask=found)
         # Of equal scores either may come first, and at the end only one of them.
@@ -732,7 +733,7 @@ def test_the_index_of_sparse_vectors_is_that_of_milvus_lite(
 def test_milvus_lite_uses_our_index(store: Store) -> None:
     from milvus_lite.index.sparse_factory import create_sparse_index
 
-    assert isinstance(create_sparse_index("IP", {}), storing._SparseIndex)
+    assert isinstance(create_sparse_index("IP", {}), SparseIndex)
     store.upsert(make_rows(3))
     for flushed in (False, True):
         found = store.search("sparse", {2: 1.0, 7: 1.0}, 5)

@@ -217,6 +217,7 @@ def test_the_file_to_blame_fails_alone(
     assert large.run()["status"] == "unchanged"
 
 
+@pytest.mark.slow
 def test_it_is_tried_again_when_it_changes(large: Project) -> None:
     large.environment[FAULT] = "kill chunking bad.py"
     large.run(*POOL, code=3)
