@@ -247,7 +247,9 @@ CONVERSIONS: dict[str, tuple[str, Callable[[str], bytes]]] = {
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks=pytest.mark.slow if kind == "utf-16" else ())
+        pytest.param(
+            kind, marks=pytest.mark.slow if kind in ("utf-16", "rot13") else ()
+        )
         for kind in CONVERSIONS
     ],
 )

@@ -208,6 +208,7 @@ def board_of(project: Project) -> Store:
     return connect(project.environment["CODX_INDEX_URI"], "", "shared")
 
 
+@pytest.mark.slow
 def test_two_hosts_write_one_after_the_other(two: tuple[Project, Project]) -> None:
     here, there = two
     here.environment["CODX_INDEX_FAULT"] = "hang upserted"

@@ -197,6 +197,7 @@ def test_a_command_that_hangs_or_is_missing(project: Project, tmp_path: Path) ->
     assert done.returncode == 2 and "is no command" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_no_command(project: Project) -> None:
     project.write("a.py", f"# {AT} me\n")
     project.write("b.py", "x = 1\n")

@@ -301,7 +301,7 @@ def read_through(
     indirect=True,
 )
 def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None:
-    read_through(*storm, processes=2, reads=24, commands=2, pause=0.1)
+    read_through(*storm, processes=2, reads=8, commands=1, pause=0.2)
 
 
 @pytest.mark.slow

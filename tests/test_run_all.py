@@ -94,6 +94,7 @@ def test_every_watched_project(tmp_path: Path, run_all: Run, parallel: str) -> N
     assert changed == {"a": 0, "b": 1, "c": 0, "theirs": 0}
 
 
+@pytest.mark.slow
 def test_the_pool_is_started_once(tmp_path: Path, run_all: Run) -> None:
     for name in ("a", "b"):
         project_at(tmp_path, name, files=110)

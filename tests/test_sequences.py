@@ -382,7 +382,7 @@ def assert_consistent(rows: dict[str, dict[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize(
-    "runs", [3, *(pytest.param(50, marks=pytest.mark.slow, id=f"50-{n}") for n in range(4))]
+    "runs", [pytest.param(3, marks=pytest.mark.slow), *(pytest.param(50, marks=pytest.mark.slow, id=f"50-{n}") for n in range(4))]
 )  # fmt: skip
 def test_a_writer_that_does_not_wait(
     runs: int, project: Project, request: pytest.FixtureRequest

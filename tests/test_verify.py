@@ -151,6 +151,7 @@ def test_without_an_index(project: Project) -> None:
     assert not (project.root / ".codx").exists()
 
 
+@pytest.mark.slow
 def test_with_other_settings(indexed: Project, tiny_model: str) -> None:
     report = indexed.report("verify", *SERIAL, "--model", tiny_model, code=1)
     (difference,) = report["differences"]

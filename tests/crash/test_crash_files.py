@@ -113,7 +113,13 @@ def tear(
             shutil.rmtree(part)
 
 
-@pytest.mark.parametrize("kind", TEARS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind == "killed" else ())
+        for kind in TEARS
+    ],
+)
 def test_torn_files(kind: str, yard: Yard, tmp_path: Path) -> None:
     tear(kind, 1, 0, 1, yard, tmp_path)
 
