@@ -246,9 +246,9 @@ class Embedding:
         keys = [key_of(chunk) for chunk in file.chunks]
         known = self._cache.get(keys)
         vectors = np.empty((len(keys), self._dimension), np.float32)
-        without = [number for number, key in enumerate(keys) if key not in known]
-        if self._embeds:
-            without = []
+        without: list[int] = []
+        if not self._embeds:
+            without = [number for number, key in enumerate(keys) if key not in known]
         vectors[without] = np.eye(1, self._dimension, dtype=np.float32)
         record = FileRecord(
             change.path,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer.config import DENSE, HYBRID, SPARSE, STATE_FOLDER, Settings
 from indexer.embedding import (
+    Backend,
     Embedder,
     choose_backend,
     is_converted,
@@ -152,40 +153,35 @@ class QueryEmbedder:
         with self._lock:
             return self._embedder(properties).encode_query(query)
 
+    def is_quick(self, properties: Properties) -> bool:
+        """Is it known that the model needs no conversion first?"""
+        if properties.get("codx.vectors") in self._loaded:
+            return True
+        try:
+            return is_converted(self._backend(properties, convert=False))
+        except (ModelError, UsageError):
+            return False
+
     def _embedder(self, properties: Properties) -> Embedder:
-        settings = self._settings
         identity = properties.get("codx.vectors", "")
         if identity not in self._loaded:
-            model = resolve_model(
-                properties.get("codx.model", settings.model), settings.cache_dir
-            )
-            precision = properties.get("codx.precision", settings.precision)
-            backend = choose_backend(model, settings.cache_dir, precision, convert=True)
+            backend = self._backend(properties, convert=True)
             if identity != vectors_identity(backend):
                 raise ModelError(
-                    f"the index was built with another {model.name} or precision: "
+                    f"the index was built with another {backend.model.name} or precision: "
                     "bring it up to date with codx-index run, or search by words alone with "
                     "--mode sparse"
                 )
             self._loaded[identity] = load_embedder(backend)
         return self._loaded[identity]
 
-    def is_quick(self, properties: Properties) -> bool:
-        """Is it known that the model needs no conversion first?"""
-        if properties.get("codx.vectors") in self._loaded:
-            return True
-        try:
-            model = resolve_model(
-                properties.get("codx.model", self._settings.model),
-                self._settings.cache_dir,
-            )
-            precision = properties.get("codx.precision", self._settings.precision)
-            backend = choose_backend(
-                model, self._settings.cache_dir, precision, convert=False
-            )
-        except (ModelError, UsageError):
-            return False
-        return is_converted(backend)
+    def _backend(self, properties: Properties, *, convert: bool) -> Backend:
+        settings = self._settings
+        model = resolve_model(
+            properties.get("codx.model", settings.model), settings.cache_dir
+        )
+        precision = properties.get("codx.precision", settings.precision)
+        return choose_backend(model, settings.cache_dir, precision, convert=convert)
 
 
 class Searcher:

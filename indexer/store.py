@@ -173,7 +173,8 @@ class Store:
                 f"the collection {self.physical!r} at {self._uri} holds another index: "
                 "choose another name with --collection"
             )
-        self.fields = _field_names(found or self.describe(self.physical))
+        else:
+            self.fields = _field_names(found)
         with self._guard():
             for field in self._vector_fields():
                 if not self._client.list_indexes(
@@ -519,9 +520,8 @@ def _knows_sparse(version: str) -> bool:
     return found is None or (int(found[1]), int(found[2])) >= (2, 4)
 
 
-def _field_names(description: dict[str, Any] | None) -> frozenset[str]:
-    fields = description["fields"] if description else []
-    return frozenset(field["name"] for field in fields)
+def _field_names(description: dict[str, Any]) -> frozenset[str]:
+    return frozenset(field["name"] for field in description["fields"])
 
 
 def _schema(dimension: int, *, sparse: bool) -> CollectionSchema:

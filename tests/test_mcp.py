@@ -21,31 +21,17 @@ from anyio.from_thread import start_blocking_portal
 from conftest import COMMAND, Project, project_in, start, wait_for
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, InitializeResult, TextContent, Tool
+from test_search import TEXTS as SEARCHED_TEXTS
 
 from indexer.commands import mcp as command
 from indexer.freshness import BEHIND
 
 TEXTS = {
+    **SEARCHED_TEXTS,
     "billing/tax.py": (
         "RATE = 19\n\n\ndef vat(net, rate=RATE):\n"
         '    """The value added tax on a net price."""\n'
         "    return net * rate / 100\n\n\n# Prices are net.\n"
-    ),
-    "net/retry.py": (
-        "import time\n\n\ndef fetch_with_retry(fetch, attempts=3):\n"
-        '    """Repeat a failed HTTP request with exponential backoff."""\n'
-        "    for attempt in range(attempts):\n"
-        "        try:\n            return fetch()\n"
-        "        except ConnectionError:\n            time.sleep(2**attempt)\n"
-    ),
-    "auth/passwords.go": (
-        "package auth\n\n// CheckPassword compares a password with its bcrypt hash.\n"
-        "func CheckPassword(hash, password string) bool {\n"
-        "\treturn bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil\n"
-        "}\n"
-    ),
-    "docs/release.md": (
-        "# Making a release\n\nTag the commit, build the wheel and upload it to PyPI.\n"
     ),
     "odd\\name.py": "def unusual():\n    return 'a backslash in the name'\n",
 }
