@@ -162,7 +162,7 @@ def run(
             )
         stack.enter_context(interrupts.deferred())
         _tell_plan(report, comparison)
-        if settings.sparse_first:
+        if settings.sparse_first and settings.embeds:
             loaded = work.load_sparse_first(tree, known, comparison, again)
         else:
             loaded = work.load(tree, known, comparison, again, embeds=settings.embeds)

@@ -215,7 +215,7 @@ def test_mentions_are_told_of_once(project: Project) -> None:
 def test_a_setting_of_the_project(project: Project) -> None:
     fill(project, 2)
     project.write("codx-index.toml", 'mode = "sparse"\n')
-    assert project.run()["chunks"]["unembedded"] > 0
+    assert project.run("--sparse-first")["chunks"]["unembedded"] > 0
     assert project.report("status")["up_to_date"]
     done = project.command("run", "--mode", "dense")
     assert done.returncode == 2 and "--mode" in done.stderr
