@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
 
 from indexer.paths import unescape_path
 from indexer.store import RowKey, row_id
-from indexer.types import FileRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """`records` of the files that have rows; one whose rows are not right has no
-    `file_hash`, and `stale` holds its rows' ids, to be deleted once it is rewritten."""
-
-    records: dict[str, FileRecord]
-    stale: dict[str, set[str]]
-
-    def has_rows(self, path: str) -> bool:
-        """Are there any rows of this file, right or wrong?"""
-        record = self.records.get(path)
-        return bool(record and record.chunk_count) or path in self.stale
+from indexer.types import Audit, FileRecord
 
 
 def audit(

@@ -9,34 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from enum import Enum
 
-from indexer.types import FileRecord, SourceFile
+from indexer.types import Change, FileRecord, SourceFile
 
 # Timestamps come from the kernel's tick (4-10 ms); file systems that keep whole or even
 # seconds are told by their zeros.
 TICK_NS = 20_000_000
 COARSE_TICK_NS = 2_000_000_000
-
-
-class Change(Enum):
-    """What happened to a file whose bytes were read."""
-
-    UNCHANGED = "unchanged"
-    ADDED = "added"
-    MODIFIED = "modified"
-    RENAMED = "renamed"
-    DELETED = "deleted"
-    EMBEDDED = "embedded"  # the bytes are as they were, and get their vectors now
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a changed file, None where it has no rows and had none; of a renamed
-    one `origin` is the old path."""
-
-    change: Change | None
-    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from indexer.audit import Audit, audit
+from indexer.audit import audit
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import SECRETS_VERSION, Settings, check_state_dir, fingerprint
 from indexer.embedding import Backend, choose_backend, resolve_model
@@ -28,6 +28,7 @@ from indexer.store import (
     serve,
     signature,
 )
+from indexer.types import Audit
 
 
 @dataclass(frozen=True, slots=True)

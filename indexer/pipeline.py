@@ -24,7 +24,6 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from indexer import stamp
-from indexer.audit import Audit
 from indexer.batching import Embedding
 from indexer.budget import Budget
 from indexer.cache import EmbeddingCache
@@ -48,7 +47,7 @@ from indexer.reader import (
 )
 from indexer.report import Report
 from indexer.scan import Scan
-from indexer.types import ANY_BYTES, ChangedFile, EmbeddedFile, Failure, Step
+from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
 from indexer.writer import Writer
 
 # Under this many bytes a pool costs more than it gives.

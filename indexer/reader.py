@@ -12,17 +12,8 @@ from itertools import islice
 from types import MappingProxyType
 
 from indexer import git
-from indexer.audit import Audit
 from indexer.config import STATE_FOLDER, Settings
-from indexer.diff import (
-    Change,
-    Classifier,
-    Comparison,
-    Outcome,
-    is_racy,
-    is_unembedded,
-    stat_of,
-)
+from indexer.diff import Classifier, Comparison, is_racy, is_unembedded, stat_of
 from indexer.errors import ProjectError, StateError, UsageError
 from indexer.git import blob_id
 from indexer.hooks.mentions import PROCESSING, is_processing
@@ -37,7 +28,15 @@ from indexer.scan import (
     scan,
     skip_reason_by_name,
 )
-from indexer.types import ChangedFile, Failure, FileRecord, SourceFile
+from indexer.types import (
+    Audit,
+    Change,
+    ChangedFile,
+    Failure,
+    FileRecord,
+    Outcome,
+    SourceFile,
+)
 
 STARTERS, STARTER_BYTES = 4, 8 * 1024  # files
 TRY_AGAIN = "; not tried again until it changes, or with --retry-failed"

@@ -6,14 +6,13 @@ import os
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from indexer.audit import Audit
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
-from indexer.diff import Change, Outcome, compare
+from indexer.diff import compare
 from indexer.index import Identity, Index, identify, is_trusted
 from indexer.manifest import Manifest
 from indexer.reader import Reader, known_to_git, open_roots, scan_project, select
 from indexer.report import Report
-from indexer.types import Failure, FileRecord
+from indexer.types import Audit, Change, Failure, FileRecord, Outcome
 from indexer.worker import read_source
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -229,3 +230,37 @@ class WikiCounts:
     written: int = 0
     deleted: int = 0
     failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`records` of the files that have rows; one whose rows are not right has no
+    `file_hash`, and `stale` holds its rows' ids, to be deleted once it is rewritten."""
+
+    records: dict[str, FileRecord]
+    stale: dict[str, set[str]]
+
+    def has_rows(self, path: str) -> bool:
+        """Are there any rows of this file, right or wrong?"""
+        record = self.records.get(path)
+        return bool(record and record.chunk_count) or path in self.stale
+
+
+class Change(Enum):
+    """What happened to a file whose bytes were read."""
+
+    UNCHANGED = "unchanged"
+    ADDED = "added"
+    MODIFIED = "modified"
+    RENAMED = "renamed"
+    DELETED = "deleted"
+    EMBEDDED = "embedded"  # the bytes are as they were, and get their vectors now
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a changed file, None where it has no rows and had none; of a renamed
+    one `origin` is the old path."""
+
+    change: Change | None
+    origin: str = ""

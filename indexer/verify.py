@@ -8,7 +8,7 @@ from collections.abc import Iterator, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from indexer.audit import Audit, row_path
+from indexer.audit import row_path
 from indexer.batching import chunked_files
 from indexer.config import Settings, require_state
 from indexer.diff import compare
@@ -18,7 +18,7 @@ from indexer.pool import available_cpus, open_executor
 from indexer.reader import Reader, open_roots, scan_project
 from indexer.report import Report
 from indexer.store import Row, Store
-from indexer.types import ChangedFile, ChunkedFile, Weights
+from indexer.types import Audit, ChangedFile, ChunkedFile, Weights
 from indexer.writer import chunk_rows
 
 UNIT_TOLERANCE = 1e-3

@@ -12,16 +12,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from indexer.audit import Audit
 from indexer.cache import EmbeddingCache
-from indexer.diff import Change, Outcome
 from indexer.errors import StoreError
 from indexer.faults import reach
 from indexer.manifest import DIRTY, Manifest
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.store import Row, Store, row_id
-from indexer.types import Chunk, EmbeddedFile, FileRecord, Weights
+from indexer.types import (
+    Audit,
+    Change,
+    Chunk,
+    EmbeddedFile,
+    FileRecord,
+    Outcome,
+    Weights,
+)
 
 # A group is what a kill can cost. Small enough to lose little, large enough that the
 # manifest's fsync does not count.

@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.diff import (
-    COARSE_TICK_NS,
-    TICK_NS,
-    Change,
-    Classifier,
-    compare,
-    is_racy,
-    stat_of,
-)
-from indexer.types import FileRecord, SourceFile, Stat
+from indexer.diff import COARSE_TICK_NS, TICK_NS, Classifier, compare, is_racy, stat_of
+from indexer.types import Change, FileRecord, SourceFile, Stat
 
 SECOND = 1_000_000_000
 

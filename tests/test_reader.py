@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from indexer import diff
-from indexer.audit import Audit
 from indexer.config import Settings
-from indexer.diff import Change, compare
+from indexer.diff import compare
 from indexer.git import blob_id
 from indexer.reader import Reader, known_to_git, open_roots, scan_project
 from indexer.report import Report
 from indexer.scan import Scan
-from indexer.types import ChangedFile, FileRecord
+from indexer.types import Audit, Change, ChangedFile, FileRecord
 
 NOBODY = 65534
 LIMIT = 10_000

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from indexer import writer as writing
-from indexer.audit import Audit, audit
+from indexer.audit import audit
 from indexer.cache import EmbeddingCache
-from indexer.diff import Change, Outcome
 from indexer.errors import StoreError
 from indexer.manifest import COMPLETE, DIRTY, Manifest
 from indexer.report import Report
 from indexer.store import WRITER, Store, row_id, serve
-from indexer.types import Chunk, EmbeddedFile, FileRecord
+from indexer.types import Audit, Change, Chunk, EmbeddedFile, FileRecord, Outcome
 from indexer.writer import Writer
 
 DIMENSION = 8
