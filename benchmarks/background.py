@@ -1,6 +1,6 @@
-"""How rare terms are in code: makes `indexer/idf.tsv` from other people's sources.
+"""How rare terms are in code: makes `indexer/text/idf.tsv` from other people's sources.
 
-    python benchmarks/background.py FOLDER... > indexer/idf.tsv
+    python benchmarks/background.py FOLDER... > indexer/text/idf.tsv
 
 Each folder holds sources under a permissive licence; the standard library and the installed
 packages of the interpreter that runs this always count. A term's rate is the share of chunks
@@ -17,12 +17,12 @@ import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from indexer.chunking import chunk_text
 from indexer.embedding import load_tokenizer, resolve_model
-from indexer.languages import language_of
 from indexer.project_options import cache_folder
-from indexer.sparse import terms
-from indexer.text import read_text
+from indexer.text.chunks import chunk_text
+from indexer.text.decode import read_text
+from indexer.text.languages import language_of
+from indexer.text.terms import terms
 
 TERMS = 4_000
 LEAST_LANGUAGES = 3  # that have the term

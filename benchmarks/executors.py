@@ -62,6 +62,7 @@ from common import (
 
 from indexer import worker
 from indexer.process import spawn_context
+from indexer.text import outline, source
 from indexer.types import ID_BYTES
 
 if TYPE_CHECKING:
@@ -413,14 +414,14 @@ class Words:
 
 def chunk_plainly(task: Task) -> list[Any]:
     """The steps of the worker for which Python is enough: no grammar, no real tokenizer."""
-    from indexer.chunking import chunk_text
     from indexer.config import MASK_SECRETS
+    from indexer.text.chunks import chunk_text
 
     if not hasattr(_local, "words"):
         _local.words = Words()
     chunks = []
     for path, data in task:
-        text, _, _ = worker.read_source(path, data, MASK_SECRETS)
+        text, _, _ = source.read_source(path, data, MASK_SECRETS)
         chunks += chunk_text(text, None, _local.words, 256)
     return chunks
 
@@ -739,8 +740,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def gil(job: Job) -> dict[str, Any]:
     """Of each step: its share of chunking, and what a second thread brings (1: nothing)."""
-    from indexer import chunking, secrets
     from indexer.embedding import load_tokenizer
+    from indexer.text import chunks as chunking
+    from indexer.text import masking as secrets
 
     prepare(job)
     model = backend_of(job.cache_dir).model
@@ -763,7 +765,7 @@ def gil(job: Job) -> dict[str, Any]:
             lambda: [secrets.mask_secrets(text, path) for path, text in texts]
         ),
         "parsing (tree-sitter)": in_two_threads(
-            lambda: [chunking._parse(text.encode(), "python") for _, text in texts]
+            lambda: [outline.parse(text.encode(), "python") for _, text in texts]
         ),
         "tokenizing (tokenizers)": in_two_threads(tokenize),
         "embed_texts (OpenVINO)": in_two_threads(lambda: embed(samples)),

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from common import headline, median, surroundings, write_json
 
-from indexer import secrets
-from indexer.secrets import mask_secrets
+from indexer.text import secret_kinds, spans
+from indexer.text.masking import mask_secrets
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -188,11 +188,11 @@ def alarms(modules: dict[Path, str]) -> list[dict[str, str]]:
 
 def kind_of(line: str) -> str:
     """The detectors that see something in a line."""
-    whole = secrets._Text(line)
+    whole = spans.Text(line)
     names = [
         kind.names
-        for kind in secrets._KINDS
-        if list(secrets._detected(kind, whole, 0, len(line)))
+        for kind in secret_kinds._KINDS
+        if list(secret_kinds._detected(kind, whole, 0, len(line)))
     ]
     return ", ".join(names) or "telling name"
 

@@ -63,7 +63,7 @@ from common import (
 from first_index import copy_files
 
 from indexer.config import DEFAULT_MAX_FILE_SIZE
-from indexer.text import read_text
+from indexer.text.decode import read_text
 
 SCRIPTS = Path(__file__).resolve().with_name("peers")
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"

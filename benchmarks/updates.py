@@ -63,7 +63,7 @@ from indexer.config import DEFAULT_MAX_FILE_SIZE
 from indexer.pipeline import SMALL_PLAN_BYTES
 from indexer.pool import available_cpus
 from indexer.scan import scan
-from indexer.text import read_text
+from indexer.text.decode import read_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

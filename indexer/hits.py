@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.ranking import definition_line
-from indexer.sparse import idf, terms
 from indexer.terminal import count_text, printable, shown_row
+from indexer.text.terms import idf, terms
 
 if TYPE_CHECKING:
     from indexer.search import Hit

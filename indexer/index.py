@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from indexer.audit import audit
-from indexer.chunking import CHUNKER_VERSION
 from indexer.config import SECRETS_VERSION, Settings, check_state_dir, fingerprint
 from indexer.embedding import Backend, choose_backend, resolve_model
 from indexer.errors import ModelError
@@ -17,7 +16,6 @@ from indexer.faults import reach
 from indexer.lease import Lease
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
-from indexer.sparse import SPARSE_VERSION
 from indexer.store import (
     READER_PATIENCE,
     SCHEMA_VERSION,
@@ -28,6 +26,8 @@ from indexer.store import (
     serve,
     signature,
 )
+from indexer.text.chunks import CHUNKER_VERSION
+from indexer.text.terms import SPARSE_VERSION
 from indexer.types import Audit
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import splitext
 
-from indexer.sparse import terms
+from indexer.text.terms import terms
 
 BEST_CHUNKS = 3  # of a file, that count
 NAME_WEIGHT = 0.4

@@ -16,7 +16,7 @@ from indexer.config import STATE_FOLDER, Settings
 from indexer.diff import Classifier, Comparison, is_racy, is_unembedded, stat_of
 from indexer.errors import ProjectError, StateError, UsageError
 from indexer.git import blob_id
-from indexer.hooks.mentions import PROCESSING, is_processing
+from indexer.hooks.mentions import PROCESSING
 from indexer.report import Report
 from indexer.scan import (
     IGNORED,
@@ -28,6 +28,7 @@ from indexer.scan import (
     scan,
     skip_reason_by_name,
 )
+from indexer.text.mentions import is_processing
 from indexer.types import (
     Audit,
     Change,

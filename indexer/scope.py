@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import UsageError
-from indexer.languages import LANGUAGES, language_of
 from indexer.store import condition
+from indexer.text.languages import LANGUAGES, language_of
 
 if TYPE_CHECKING:
     from pathspec import PathSpec

@@ -37,7 +37,6 @@ from indexer.index import vectors_identity
 from indexer.paths import unescape_path
 from indexer.ranking import Candidate, Ranked, explanation, rank, rank_alike
 from indexer.scope import Scope
-from indexer.sparse import SPARSE_VERSION, query_weights
 from indexer.store import (
     HAS_VECTORS,
     MOST_HITS,
@@ -49,6 +48,7 @@ from indexer.store import (
     read,
     row_id,
 )
+from indexer.text.terms import SPARSE_VERSION, query_weights
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from indexer.index import Identity, Index, identify, is_trusted
 from indexer.manifest import Manifest
 from indexer.reader import Reader, known_to_git, open_roots, scan_project, select
 from indexer.report import Report
+from indexer.text.source import read_source
 from indexer.types import Audit, Change, Failure, FileRecord, Outcome
-from indexer.worker import read_source
 
 
 @dataclass(slots=True)

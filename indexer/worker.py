@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from indexer.config import KEEP_SECRETS, MASK_SECRETS, SKIP_SECRETS
+from indexer.config import MASK_SECRETS
 from indexer.faults import reach
 from indexer.paths import escape_path
+from indexer.text.source import read_source
 from indexer.timeline import Span, Spans
 from indexer.types import ChunkedFile
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from indexer.chunking import Tokenizer
     from indexer.embedding import Backend, Embedder
+    from indexer.text.chunks import Tokenizer
 
 
 T = TypeVar("T")
@@ -177,9 +178,9 @@ def embed_texts(
 
 
 def _chunk_file(path: str, data: bytes) -> ChunkedFile:
-    from indexer.chunking import chunk_text
-    from indexer.languages import language_of
-    from indexer.sparse import row_weights
+    from indexer.text.chunks import chunk_text
+    from indexer.text.languages import language_of
+    from indexer.text.terms import row_weights
 
     reach("chunking", [path])
     try:
@@ -194,21 +195,6 @@ def _chunk_file(path: str, data: bytes) -> ChunkedFile:
         return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)
     except Exception as error:  # a bug met by one file must not cost the others
         return ChunkedFile(path, "", (), error=f"{type(error).__name__}: {error}")
-
-
-def read_source(path: str, data: bytes, secrets: str) -> tuple[str, str, int]:
-    """The text that may be indexed of a file, the reason where there is none, and how many
-    secrets were masked in it. `secrets` is one of `config.SECRETS`."""
-    from indexer.secrets import mask_secrets
-    from indexer.text import read_text
-
-    text, reason = read_text(path, data)
-    if reason or secrets == KEEP_SECRETS:
-        return text, reason, 0
-    text, masked = mask_secrets(text, path)
-    if masked and secrets == SKIP_SECRETS:
-        return "", "secret", 0
-    return text, "", masked
 
 
 def _tokenizer() -> Tokenizer:

@@ -32,9 +32,9 @@ from test_chunking import (
     check_chunks,
 )
 
-from indexer.chunking import Tokenizer, chunk_text
-from indexer.languages import _FILES, language_of
-from indexer.text import read_text
+from indexer.text.chunks import Tokenizer, chunk_text
+from indexer.text.decode import read_text
+from indexer.text.languages import _FILES, language_of
 
 HANGS = 90  # seconds of one input; the slowest that was seen took 2
 LARGEST = 60_000  # bytes of a mutated text, mostly

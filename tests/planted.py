@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexer import secrets
+from indexer.text import secret_kinds, secret_values, spans
 
 _LETTERS = string.ascii_letters
 _ALNUM = string.ascii_letters + string.digits
@@ -322,18 +322,18 @@ def _key_places(make: Maker, kind: str) -> Iterator[tuple[str, str, list[str]]]:
 
 def found_without_gates(text: str, path: str) -> Iterator[str]:
     """What the detectors find on all lines, as the library would run them."""
-    is_program = path.rpartition(".")[2] in secrets._QUOTED_ONLY
+    is_program = path.rpartition(".")[2] in secret_values._QUOTED_ONLY
     for line in text.splitlines():
-        for kind in secrets._KINDS:
-            whole = secrets._Text(line)
-            for start, end in secrets._detected(kind, whole, 0, len(line)):
+        for kind in secret_kinds._KINDS:
+            whole = spans.Text(line)
+            for start, end in secret_kinds._detected(kind, whole, 0, len(line)):
                 yield line[start:end]
-        for pattern, quote, group in secrets._keyword_patterns():
+        for pattern, quote, group in secret_values._keyword_patterns():
             for match in pattern.finditer(line):
                 name = re.match(r"\w*", line[match.start() :])
-                other = name and secrets._OTHER_SUFFIX.search(name[0].lower())
+                other = name and secret_values._OTHER_SUFFIX.search(name[0].lower())
                 if match[quote] and not other and not is_program:
-                    if secrets._is_credential(match[group], is_quoted=True):
+                    if secret_values.is_credential(match[group], is_quoted=True):
                         yield match[group]
 
 

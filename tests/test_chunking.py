@@ -15,9 +15,9 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import MAX_CHUNK_BYTES, Tokenizer, chunk_text
-from indexer.languages import grammar_of, language_of
-from indexer.text import decode
+from indexer.text.chunks import MAX_CHUNK_BYTES, Tokenizer, chunk_text
+from indexer.text.decode import decode
+from indexer.text.languages import grammar_of, language_of
 from indexer.types import ID_BYTES, Chunk
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -965,7 +965,7 @@ FILES = sorted(
     [
         path
         for folder in ("indexer", "tests")
-        for path in (PROJECT / folder).glob("*.py")
+        for path in (PROJECT / folder).glob("**/*.py")
     ]
     + [path for path in PROJECT.iterdir() if path.is_file()]
 )
@@ -983,7 +983,7 @@ def test_own_files_and_the_standard_library(max_tokens: int) -> None:
 
 
 def test_an_edit_changes_the_chunks_near_it_only() -> None:
-    text = (PROJECT / "indexer" / "chunking.py").read_text()
+    text = (PROJECT / "indexer" / "text" / "chunks.py").read_text()
     before = {chunk.embedded_text for chunk in chunk_text(text, "python", bert(), 256)}
     edited = text.replace('"""', '"""An edit. ', 1)
     after = {chunk.embedded_text for chunk in chunk_text(edited, "python", bert(), 256)}

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import definitions
 from indexer.hooks.describe import Definition, Description, describe_files
 from indexer.hooks.purpose import MAX_PURPOSE, first_sentence, purpose_of
-from indexer.languages import _FILES as FILES
-from indexer.languages import language_of
+from indexer.text.languages import _FILES as FILES
+from indexer.text.languages import language_of
+from indexer.text.outline import definitions
 
 MIT = """Copyright (c) 2020 Somebody
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.hooks.imports import MAX_IMPORTS, Resolver, imports_of, module_of
-from indexer.languages import language_of
+from indexer.text.languages import language_of
 
 LANGUAGES = "bash c cpp go java javascript kotlin php python ruby rust tsx vue".split()
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from indexer import languages
-from indexer.languages import definitions_of, grammar_of, language_of
+from indexer.text import definitions, languages
+from indexer.text.definitions import definitions_of
+from indexer.text.languages import grammar_of, language_of
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_every_language_has_a_grammar_in_the_installed_pack() -> None:
     missing = {name for name in languages._FILES if grammar_of(name) is None}
     assert missing == languages._UNSAFE_GRAMMARS
     assert set(languages._INTERPRETERS.values()) <= languages._FILES.keys()
-    assert languages._DEFINITIONS_IN.keys() <= languages._FILES.keys()
+    assert definitions._DEFINITIONS_IN.keys() <= languages._FILES.keys()
 
 
 def test_unknown_languages_have_no_grammar() -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from conftest import Project, python_text, start
 
-from indexer.hooks.mentions import find_mentions, is_processing
+from indexer.text.mentions import find_mentions, is_processing
 
 # In parts, so that this file has none.
 AT = "@" + "codx:"

@@ -15,8 +15,8 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, open_store, project_in
 
 from indexer import Index
-from indexer.sparse import query_weights
 from indexer.store import HAS_VECTORS
+from indexer.text.terms import query_weights
 
 TEXTS = {
     "billing/tax.py": (

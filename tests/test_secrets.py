@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import BENIGN, Planted, begin, found_without_gates, planted
 
-from indexer import secrets
-from indexer.secrets import MASK, mask_secrets
+from indexer.text import secret_kinds, secret_values
+from indexer.text.masking import mask_secrets
+from indexer.text.spans import MASK
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PLANTED = planted()
@@ -197,14 +198,14 @@ def test_all_names_of_the_library_are_known() -> None:
 
     for name in DENYLIST:
         for spelled in {name.replace("_?", ""), name.replace("_?", "_")}:
-            found = list(secrets._names(f"{spelled} = 1"))
+            found = list(secret_values._names(f"{spelled} = 1"))
             assert [start for start, _, is_weak in found if not is_weak] == [0], name
 
 
 def test_all_parts_of_the_library_that_are_named_are_there() -> None:
-    for kind in secrets._KINDS:
+    for kind in secret_kinds._KINDS:
         for name in kind.names.split("+"):
-            assert secrets._detector(name).denylist
+            assert secret_kinds._detector(name).denylist
 
 
 def test_all_fitting_detectors_of_the_library_are_used() -> None:
@@ -212,7 +213,7 @@ def test_all_fitting_detectors_of_the_library_are_used() -> None:
 
     plugins: dict[str, Any] = get_mapping_from_secret_type_to_class()
     offered = {plugin.__name__ for plugin in plugins.values()}
-    used = {name for kind in secrets._KINDS for name in kind.names.split("+")}
+    used = {name for kind in secret_kinds._KINDS for name in kind.names.split("+")}
     assert offered - used == {
         "Base64HighEntropyString",  # these two only next to telling names
         "HexHighEntropyString",
@@ -224,7 +225,7 @@ def test_all_fitting_detectors_of_the_library_are_used() -> None:
 
 def test_clean_text_does_not_import_the_library() -> None:
     code = (
-        "import sys; from indexer.secrets import mask_secrets; "
+        "import sys; from indexer.text.masking import mask_secrets; "
         "mask_secrets('url = \"https://example.org/\"; token = f(1); password = g()', 'a.py'); "
         "assert 'detect_secrets' not in sys.modules"
     )
@@ -348,7 +349,7 @@ def test_a_line_of_credentials_takes_no_more_than_seconds() -> None:
 THREADS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from indexer.secrets import mask_secrets
+from indexer.text.masking import mask_secrets
 sys.setswitchinterval(1e-5)
 texts = sys.argv[1:] * 2
 with ThreadPoolExecutor(len(texts)) as pool:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer import sparse
-from indexer.sparse import (
+from indexer.text import terms as sparse
+from indexer.text.terms import (
     K1,
     QUERY_TERMS,
     STOP_WORDS,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.text import decode, is_blank, looks_minified
+from indexer.text.decode import decode, is_blank, looks_minified
 
 RUSSIAN = "// Привет, мир! Это комментарий на русском языке.\n"
 JAPANESE = "// これは日本語のコメントです。関数を呼び出す。\n"

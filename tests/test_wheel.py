@@ -55,7 +55,7 @@ def test_it_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("indexer/**/*.py")
     }
     installed = {name for name in names if name.startswith("indexer/")}
-    names_of_data = ("calibration.txt", "idf.tsv", "py.typed", "schema.json")
+    names_of_data = ("calibration.txt", "text/idf.tsv", "py.typed", "schema.json")
     data = {f"indexer/{name}" for name in names_of_data}
     assert installed == sources | data
 

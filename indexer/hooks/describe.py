@@ -48,11 +48,11 @@ def describe_files(
 
 
 def _describe(path: str, file_hash: str, data: bytes, secrets: str) -> Description:
-    from indexer.chunking import definitions
     from indexer.hooks.imports import imports_of, module_of
     from indexer.hooks.purpose import purpose_of
-    from indexer.languages import language_of
-    from indexer.worker import read_source
+    from indexer.text.languages import language_of
+    from indexer.text.outline import definitions
+    from indexer.text.source import read_source
 
     try:
         text, _, _ = read_source(path, data, secrets)

@@ -7,7 +7,6 @@ file is *processing*, and not to be touched.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from indexer.config import MentionSettings
 from indexer.hooks.loop import HookLoop
 from indexer.paths import escape_path
 from indexer.report import Report
+from indexer.text.mentions import find_mentions
 from indexer.types import ChangedFile, Mention
 
 if TYPE_CHECKING:
@@ -23,44 +23,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 PROCESSING = "processing"  # the reason for which a file is left out
-MAX_TEXT = 2000  # characters of a mention that are reported
 
-_IN_PROGRESS = "codx" + "-ok, please-wait..."
-_PROCESSING = ("@" + _IN_PROGRESS + ":", "<" + _IN_PROGRESS)
-_PENDING = re.compile(
-    r"(?<!\w)@"
-    r"codx:[ \t]*(?P<line>[^\r\n]*)"
-    r"|<codx(?=[\s>])(?:\s*>)?(?P<block>.*?)(?:</codx>|\Z)",
-    re.DOTALL,
-)
 POLL = 0.02  # seconds between two looks at the commands
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
-
-
-def is_processing(data: bytes) -> bool:
-    """Is somebody at work on a mention in this file?"""
-    if b"codx-ok" not in data:
-        return False
-    text = _text(data)
-    return any(form in text for form in _PROCESSING)
-
-
-def find_mentions(path: str, data: bytes) -> list[Mention]:
-    """The pending mentions of a file, in order; a block that is not closed goes to the end."""
-    if b"codx" not in data:
-        return []
-    text = _text(data)
-    found = []
-    line, seen = 1, 0
-    for match in _PENDING.finditer(text):
-        line += text.count("\n", seen, match.start())
-        seen = match.start()
-        said = match["line"] if match["line"] is not None else match["block"]
-        found.append(Mention(path, line, said.strip()[:MAX_TEXT]))
-    return found
 
 
 class Mentions:

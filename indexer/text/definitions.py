@@ -1,187 +1,21 @@
-"""Which language a file is in, its tree-sitter grammar, and what is a definition in it."""
+"""What counts as a definition in each language, and what its name is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from posixpath import basename
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node
-    from tree_sitter_language_pack import SupportedLanguage
+    from tree_sitter import Node
 
-# language: the endings (".py") and whole names ("makefile") that tell it, in lower case.
-_FILES = {
-    "bash": ".sh .bash .zsh .ksh .bats .bashrc .bash_profile .bash_aliases .bash_logout "
-    ".profile .zshrc .zshenv .zprofile .envrc pkgbuild",
-    "c": ".c .h",
-    "clojure": ".clj .cljs .cljc .edn",
-    "cmake": ".cmake cmakelists.txt",
-    "commonlisp": ".lisp .lsp .cl",
-    "cpp": ".cc .cpp .cxx .c++ .hh .hpp .hxx .h++ .ipp .inl .tpp .ino",
-    "csharp": ".cs .csx",
-    "css": ".css",
-    "cuda": ".cu .cuh",
-    "d": ".d .di",
-    "dart": ".dart",
-    "dockerfile": ".dockerfile dockerfile containerfile",
-    "elisp": ".el .emacs",
-    "elixir": ".ex .exs",
-    "elm": ".elm",
-    "erlang": ".erl .hrl",
-    "fish": ".fish",
-    "fortran": ".f .f90 .f95 .f03 .f08 .for",
-    "fsharp": ".fs .fsx",
-    "gleam": ".gleam",
-    "glsl": ".glsl .vert .frag",
-    "go": ".go",
-    "gomod": "go.mod",
-    "graphql": ".graphql .gql .graphqls",
-    "groovy": ".groovy .gradle jenkinsfile",
-    "haskell": ".hs",
-    "haxe": ".hx",
-    "hcl": ".hcl .tf .tfvars .nomad",
-    "html": ".html .htm .xhtml",
-    "ini": ".ini .cfg .conf .editorconfig .gitconfig .gitmodules .flake8 .pylintrc .coveragerc "
-    ".desktop .service .timer .socket",
-    "java": ".java",
-    "javascript": ".js .mjs .cjs .jsx .es6",
-    "json": ".json .jsonc .json5 .geojson .ipynb .webmanifest .babelrc .eslintrc .prettierrc "
-    "composer.lock pipfile.lock",
-    "julia": ".jl",
-    "kotlin": ".kt .kts",
-    "latex": ".tex .sty .cls",
-    "lua": ".lua",
-    "make": ".mk .mak makefile gnumakefile kbuild",
-    "markdown": ".md .markdown .mdown .mkd .mdx",
-    "matlab": ".matlab",
-    "meson": "meson.build meson_options.txt",
-    "nim": ".nim .nims",
-    "nix": ".nix",
-    "objc": ".m .mm",
-    "ocaml": ".ml",
-    "ocaml_interface": ".mli",
-    "pascal": ".pas .pp .dpr .lpr",
-    "perl": ".pl .pm .t",
-    "php": ".php .php5 .phtml",
-    "powershell": ".ps1 .psm1 .psd1",
-    "prisma": ".prisma",
-    "properties": ".properties",
-    "proto": ".proto",
-    "python": ".py .pyi .pyw .pyx .pxd sconstruct sconscript",
-    "r": ".r .rprofile",
-    "rst": ".rst",
-    "ruby": ".rb .rake .gemspec .ru .podspec rakefile gemfile guardfile vagrantfile podfile "
-    "brewfile fastfile",
-    "rust": ".rs",
-    "scala": ".scala .sc .sbt",
-    "scheme": ".scm .ss .rkt",
-    "scss": ".scss",
-    "solidity": ".sol",
-    "sql": ".sql .ddl .dml .psql",
-    "starlark": ".bzl .star build.bazel workspace.bazel module.bazel",
-    "svelte": ".svelte",
-    "swift": ".swift",
-    "tcl": ".tcl",
-    "thrift": ".thrift",
-    "toml": ".toml cargo.lock poetry.lock uv.lock pipfile",
-    "tsx": ".tsx",
-    "typescript": ".ts .mts .cts",
-    "verilog": ".v .sv .svh .vh",
-    "vhdl": ".vhd .vhdl",
-    "vim": ".vim .vimrc",
-    "vue": ".vue",
-    "wgsl": ".wgsl",
-    "xml": ".xml .xsd .xsl .xslt .svg .rss .atom .plist .csproj .vbproj .fsproj .vcxproj "
-    ".props .targets .pom .wsdl .xaml",
-    "yaml": ".yaml .yml .clang-format .clang-tidy",
-    "zig": ".zig .zon",
-}
-LANGUAGES = frozenset(_FILES)
-_LANGUAGE_BY_NAME = {
-    name: language for language, names in _FILES.items() for name in names.split()
-}
-
-_INTERPRETERS = {
-    "python": "python",
-    "pypy": "python",
-    "sh": "bash",
-    "bash": "bash",
-    "dash": "bash",
-    "ksh": "bash",
-    "zsh": "bash",
-    "fish": "fish",
-    "node": "javascript",
-    "nodejs": "javascript",
-    "deno": "typescript",
-    "bun": "typescript",
-    "ruby": "ruby",
-    "perl": "perl",
-    "php": "php",
-    "lua": "lua",
-    "luajit": "lua",
-    "rscript": "r",
-    "julia": "julia",
-    "elixir": "elixir",
-    "escript": "erlang",
-    "pwsh": "powershell",
-    "tclsh": "tcl",
-    "make": "make",
-}
-# `#!/usr/bin/env -S python3.11 -u`: the interpreter is the last part of the first word
-# that is neither `env` nor one of its options or assignments.
-_SHEBANG = re.compile(
-    r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+|\w+=\S*\s+)*)?(?:\S*/)?([A-Za-z]+)"
-)
-
-
-def language_of(path: str, first_line: str = "") -> str | None:
-    """The language of the file at `path`, None for text of an unknown kind.
-
-    The file's whole name decides, then its ending, without regard to case; for a name that
-    tells nothing, the `#!` of `first_line`.
-    """
-    name = basename(path).lower()
-    if name.startswith(("dockerfile.", "containerfile.")):
-        return "dockerfile"
-    if name.startswith("makefile."):
-        return "make"
-    stem, dot, ending = name.rpartition(".")
-    language = _LANGUAGE_BY_NAME.get(name) or _LANGUAGE_BY_NAME.get(dot + ending)
-    if language is None and (shebang := _SHEBANG.match(first_line[:200])):
-        language = _INTERPRETERS.get(shebang[1].lower())
-    return language
-
-
-# A few bytes can make this one crash the process or never return.
-_UNSAFE_GRAMMARS = frozenset({"perl"})
-
-
-@cache
-def grammar_of(language: str | None) -> Language | None:
-    """The tree-sitter grammar for a language that `language_of` names, loaded on first use.
-
-    None where the installed pack carries no such grammar, or one that is not safe to use:
-    the text is then cut without syntax.
-    """
-    if language is None or language in _UNSAFE_GRAMMARS:
-        return None
-    from tree_sitter_language_pack import get_language
-
-    try:
-        return get_language(cast("SupportedLanguage", language))
-    except (LookupError, ValueError):
-        return None
-
-
-# ---- Definitions: which syntax nodes give a chunk its symbol, and how they are named ----
 
 NameOf = Callable[["Node", bytes], str | None]
 """From a node and the source it is in to the definition's name, None where the node turns out
 not to define anything. (The text of a node is not asked of the binding: for a source that was
 read through a callback, it crashes.)"""
+
 
 # Written around something that may be a definition, or directly before it.
 WRAPPERS = frozenset(
@@ -191,22 +25,35 @@ WRAPPERS = frozenset(
     statement definition type_system_definition fun_decl implementation_definition
     declaration list_lit""".split()
 )
+
+
 PREFIXES = frozenset(
     """comment line_comment block_comment multiline_comment haddock doc_comment decorator
     attribute_item inner_attribute_item attribute_list annotation unary_operator signature
     template_parameter_list access_specifier""".split()
 )
 
+
 _MAX_NAME_BYTES = 400
+
+
 _GENERIC_ARGUMENTS = re.compile(r"<[^<>()]*>")
+
+
 _IDENTIFIER = re.compile(
     r"[^\w~@$#%.]*((?:[^\s(){}\[\],;=\"'`<>]*\b)?operator\s*[^\s\w(]+|[^\s(){}\[\],;=\"'`<>]+)"
 )
+
+
 _SCOPE_MARKS = re.compile(r"::|->|[:\\]")
+
+
 _FUNCTIONS = frozenset(
     """arrow_function function_expression generator_function function_definition
     lambda_expression class object""".split()
 )
+
+
 _ELIXIR_DEFINITIONS = frozenset(
     """def defp defmacro defmacrop defguard defguardp defdelegate defmodule defprotocol
     defimpl""".split()
@@ -352,15 +199,28 @@ _DEFINITIONS: dict[str, NameOf] = {
     "deinit_declaration": lambda node, source: "deinit",
     "secondary_constructor": lambda node, source: "constructor",
 }
+
+
 _KEY_TITLE = _named("key", clean=_title)
+
+
 _TABLE_TITLE = _named("dotted_key", "bare_key", "quoted_key", clean=_title)
+
+
 _GRAPHQL_TYPES = """object_type_definition interface_type_definition enum_type_definition
     input_object_type_definition union_type_definition scalar_type_definition
     operation_definition fragment_definition directive_definition"""
+
+
 _SQL_OBJECTS = """create_table create_view create_materialized_view create_function
     create_procedure create_trigger create_index create_type create_schema"""
+
+
 _STYLE_RULES: dict[str, NameOf] = {"rule_set": _named("selectors", clean=_title)}
+
+
 _HASKELL_NAMED = "function bind data_type newtype class instance type_synomym".split()
+
 
 # What means a definition in one language and something else, or nothing, in others.
 _DEFINITIONS_IN: dict[str, dict[str, NameOf]] = {

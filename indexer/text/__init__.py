@@ -1,0 +1,1 @@
+"""The text of one file: decoding, masking, languages, outline, chunks, terms, mentions."""
