@@ -61,7 +61,7 @@ from common import (
 )
 
 from indexer import worker
-from indexer.process import spawn_context
+from indexer.pool.process import spawn_context
 from indexer.text import outline, source
 from indexer.types import ID_BYTES
 

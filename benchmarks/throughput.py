@@ -72,8 +72,9 @@ from indexer.embedding import (
     resolve_model,
 )
 from indexer.model import load_sentence_transformer
-from indexer.pool import CPU_TASK, available_cpus, open_executor
+from indexer.pool.cpus import available_cpus
 from indexer.types import Chunk
+from indexer.work.workers import CPU_TASK, open_executor
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

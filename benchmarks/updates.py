@@ -61,7 +61,7 @@ from common import (
 
 from indexer.config import DEFAULT_MAX_FILE_SIZE
 from indexer.pipeline import SMALL_PLAN_BYTES
-from indexer.pool import available_cpus
+from indexer.pool.cpus import available_cpus
 from indexer.scan import scan
 from indexer.text.decode import read_text
 

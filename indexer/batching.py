@@ -21,7 +21,6 @@ from indexer import worker
 from indexer.cache import EmbeddingCache, key_of
 from indexer.cache_file import Key
 from indexer.errors import TaskError
-from indexer.pool import Workers
 from indexer.timeline import Spans
 from indexer.types import (
     ChangedFile,
@@ -33,6 +32,7 @@ from indexer.types import (
     Step,
     Weights,
 )
+from indexer.work.workers import Workers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -72,8 +72,8 @@ from indexer.terminal import (
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from indexer.pool import Workshop
     from indexer.verify import Difference
+    from indexer.work.workers import Workshop
 
 
 LINES_AROUND = 3  # the best line of a hit, at a terminal

@@ -370,7 +370,7 @@ def _in_own_process(
     build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
 ) -> dict[str, Any]:
     """Convert elsewhere: torch would stay in this process, with 500 MB and its threads."""
-    from indexer.process_pool import ProcessPool
+    from indexer.pool.process_pool import ProcessPool
     from indexer.worker import initialize_process
 
     with ProcessPool(1, 0, initialize_process, (backend,)) as pool:

@@ -36,7 +36,7 @@ from indexer.hooks.mentions import Mentions
 from indexer.index import Identity, Index, Known, identify, known_files
 from indexer.lock import run_lock
 from indexer.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
-from indexer.pool import Workers, Workshop, available_cpus
+from indexer.pool.cpus import available_cpus
 from indexer.reader import (
     Reader,
     Roots,
@@ -48,6 +48,7 @@ from indexer.reader import (
 from indexer.report import Report
 from indexer.scan import Scan
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
+from indexer.work.workers import Workers, Workshop
 from indexer.writer import Writer
 
 # Under this many bytes a pool costs more than it gives.

@@ -22,12 +22,12 @@ from indexer.hooks.wiki import Sources, WikiError, update_wiki
 from indexer.index import Index
 from indexer.manifest import Manifest
 from indexer.paths import escape_path
-from indexer.pool import Workers
 from indexer.reader import Roots
 from indexer.report import Report
 from indexer.scan import NotIndexable, Vanished, read_file
 from indexer.store import row_id
 from indexer.types import FileRecord, SourceFile
+from indexer.work.workers import Workers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,9 @@ from typing import Any
 from indexer.backoff import Backoff
 from indexer.errors import CodxIndexError, ProjectError
 from indexer.paths import escape_path
-from indexer.pool import Workshop
 from indexer.projects import find_projects, last_change, read_project_files
 from indexer.report import Report
+from indexer.work.workers import Workshop
 
 RUN, FAILED, BACKED_OFF, NOT_WATCHING = "run", "failed", "backed-off", "not-watching"
 

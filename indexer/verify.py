@@ -14,11 +14,12 @@ from indexer.config import Settings, require_state
 from indexer.diff import compare
 from indexer.index import Index, identify
 from indexer.lock import run_lock
-from indexer.pool import available_cpus, open_executor
+from indexer.pool.cpus import available_cpus
 from indexer.reader import Reader, open_roots, scan_project
 from indexer.report import Report
 from indexer.store import Row, Store
 from indexer.types import Audit, ChangedFile, ChunkedFile, Weights
+from indexer.work.workers import open_executor
 from indexer.writer import chunk_rows
 
 UNIT_TOLERANCE = 1e-3

@@ -6,18 +6,16 @@ whose vectors are all cached loads no model.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from indexer.config import MASK_SECRETS
 from indexer.faults import reach
 from indexer.paths import escape_path
+from indexer.pool.process import Slots, become_worker
 from indexer.text.source import read_source
 from indexer.timeline import Span, Spans
 from indexer.types import ChunkedFile
@@ -28,11 +26,6 @@ if TYPE_CHECKING:
 
     from indexer.embedding import Backend, Embedder
     from indexer.text.chunks import Tokenizer
-
-
-T = TypeVar("T")
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +65,9 @@ class _Worker(threading.local):
         self.spans = Spans()
 
 
-Slots = Any
-"""A shared array of doubles, two a task in flight: since when a worker is at it (seconds
-of the monotonic clock, which all processes share; 0 while none is), and that worker's pid."""
-
 _backend: Backend | None = None
 _secrets = MASK_SECRETS
 _worker = _Worker()
-_slots: Slots = None
 
 
 def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
@@ -97,44 +85,10 @@ def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
 def initialize_process(
     slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
 ) -> None:
-    """`initialize`, for a process of the pool: the parent answers ctrl-C, and its death
-    ends this process."""
-    global _slots
-    _slots = slots
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    _die_by_kernel()
+    """`initialize`, for a process of the pool."""
+    become_worker(slots)
     initialize(backend, secrets)
     _worker.spans.begin("start")
-
-
-def run_task(slot: int, call: Callable[[], T]) -> T:
-    """Run a task, and say meanwhile that it is this process that has it."""
-    _slots[2 * slot + 1] = os.getpid()
-    _slots[2 * slot] = time.monotonic()
-    try:
-        return call()
-    finally:
-        _slots[2 * slot] = 0
-
-
-def _die_with_parent() -> None:
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _die_by_kernel() -> None:
-    """Let Linux end this process with the parent's: a thread of Python's does not get its
-    turn while a hanging grammar has the interpreter."""
-    import ctypes
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer import batching, pool
+from indexer import batching
 from indexer.batching import Embedding, _chunk_tasks, chunked_files
 from indexer.cache import EmbeddingCache
 from indexer.config import MASK_SECRETS
@@ -30,10 +30,17 @@ from indexer.embedding import (
 )
 from indexer.git import blob_id
 from indexer.model import DEFAULT_MODEL
-from indexer.pool import CPU_TASK, GPU_TASK, Workers, open_executor, open_workers
 from indexer.text import languages
 from indexer.timeline import Spans
 from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile
+from indexer.work import workers as pool
+from indexer.work.workers import (
+    CPU_TASK,
+    GPU_TASK,
+    Workers,
+    open_executor,
+    open_workers,
+)
 
 JOBS = 2
 

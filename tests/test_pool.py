@@ -17,7 +17,9 @@ from indexer import worker
 from indexer.config import EXECUTORS
 from indexer.embedding import Backend, choose_backend, resolve_model
 from indexer.model import DEFAULT_MODEL
-from indexer.pool import SerialExecutor, _cgroup_cpus, available_cpus, open_executor
+from indexer.pool.cpus import _cgroup_cpus, available_cpus
+from indexer.pool.serial import SerialExecutor
+from indexer.work.workers import open_executor
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def backend(model_cache: Path) -> Backend:
 def test_affinity() -> None:
     code = """
 import os
-from indexer.pool import available_cpus
+from indexer.pool.cpus import available_cpus
 os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 print(available_cpus())
 """
@@ -113,7 +115,7 @@ def test_every_executor_gives_the_same(backend: Backend) -> None:
 
 PARENT = """
 import os, pickle, sys, time
-from indexer.pool import open_executor
+from indexer.work.workers import open_executor
 
 if __name__ == "__main__":
     with open_executor("process", 1, pickle.load(sys.stdin.buffer)) as executor:

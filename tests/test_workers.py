@@ -16,8 +16,8 @@ import pytest
 from conftest import Project, python_text, start, wait_for
 
 from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
-from indexer.pool import SerialExecutor
-from indexer.process_pool import ProcessPool
+from indexer.pool.process_pool import ProcessPool
+from indexer.pool.serial import SerialExecutor
 from indexer.worker import initialize_process
 
 POOL = ("--executor", "process", "-j", "2")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any
+from typing import Any, TypeVar
 
 
 def spawn_context() -> SpawnContext:
@@ -46,3 +51,56 @@ class RecordingContext(SpawnContext):
         for process in self._processes:
             if process.is_alive():
                 process.kill()
+
+
+T = TypeVar("T")
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+Slots = Any
+"""A shared array of doubles, two a task in flight: since when a worker is at it (seconds
+of the monotonic clock, which all processes share; 0 while none is), and that worker's pid."""
+
+
+_slots: Slots = None
+
+
+def run_task(slot: int, call: Callable[[], T]) -> T:
+    """Run a task, and say meanwhile that it is this process that has it."""
+    _slots[2 * slot + 1] = os.getpid()
+    _slots[2 * slot] = time.monotonic()
+    try:
+        return call()
+    finally:
+        _slots[2 * slot] = 0
+
+
+def become_worker(slots: Slots) -> None:
+    """Make this process one of a pool: the parent answers ctrl-C, and the parent's death
+    ends it."""
+    global _slots
+    _slots = slots
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _die_by_kernel()
+
+
+def _die_with_parent() -> None:
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _die_by_kernel() -> None:
+    """Let Linux end this process with the parent's: a thread of Python's does not get its
+    turn while a hanging grammar has the interpreter."""
+    import ctypes
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

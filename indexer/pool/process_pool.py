@@ -22,8 +22,7 @@ from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
-from indexer.process import RecordingContext
-from indexer.worker import Slots, run_task
+from indexer.pool.process import RecordingContext, Slots, run_task
 
 P = ParamSpec("P")
 T = TypeVar("T")

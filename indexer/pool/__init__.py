@@ -1,0 +1,1 @@
+"""Processes: how they are started, and a pool that survives its workers."""
