@@ -47,8 +47,8 @@ from common import (
 )
 
 from indexer import worker
-from indexer.cache import key_of
-from indexer.cache_file import Key
+from indexer.cache.cache import key_of
+from indexer.cache.sqlite import Key
 from indexer.config import DEFAULT_MAX_FILE_SIZE, EMBEDDED_COLLECTION
 from indexer.embedding import choose_backend, resolve_model
 from indexer.model import DEFAULT_MODEL

@@ -18,8 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from indexer import worker
-from indexer.cache import EmbeddingCache, key_of
-from indexer.cache_file import Key
+from indexer.cache.cache import EmbeddingCache, key_of
+from indexer.cache.sqlite import Key
 from indexer.errors import TaskError
 from indexer.timeline import Spans
 from indexer.types import (

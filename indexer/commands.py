@@ -765,7 +765,7 @@ def cache_group() -> None:
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big, and what is in it."""
     with reporting(Report(), as_json, verbose):
-        from indexer.cache_admin import cache_bytes, describe
+        from indexer.cache.admin import cache_bytes, describe
         from indexer.paths import escape_path
 
         folder = cache_folder(cache_dir)
@@ -797,7 +797,7 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     What was not used for the longest time goes first; with size 0, everything does.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache_admin import prune
+        from indexer.cache.admin import prune
 
         pruned = prune(cache_folder(cache_dir), cache_size)
         click.echo(
@@ -819,7 +819,7 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     Only an earlier export is overwritten.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache_transfer import export_entries
+        from indexer.cache.transfer import export_entries
 
         count = export_entries(cache_folder(cache_dir), file, log.warn)
         click.echo(f"exported {entries_text(count)}")
@@ -836,7 +836,7 @@ def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     Checksums find damage, not forgery: import only what comes from people you trust.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache_transfer import import_entries
+        from indexer.cache.transfer import import_entries
 
         done = import_entries(cache_folder(cache_dir), os.path.abspath(file), log.warn)
         line = f"imported {done.new:,} new of {entries_text(done.entries)}"

@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol
 from indexer import stamp
 from indexer.batching import Embedding
 from indexer.budget import Budget
-from indexer.cache import EmbeddingCache
+from indexer.cache.cache import EmbeddingCache
 from indexer.config import Settings, make_state_dir
 from indexer.diff import Comparison, compare, is_unembedded, without_embedding
 from indexer.errors import ModelError

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from indexer.cache_admin import CacheFile
+    from indexer.cache.admin import CacheFile
     from indexer.project_options import Found
     from indexer.report import Report
     from indexer.run_all import Result

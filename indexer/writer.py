@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from indexer.cache import EmbeddingCache
+from indexer.cache.cache import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.faults import reach
 from indexer.manifest import DIRTY, Manifest

@@ -18,7 +18,7 @@ import pytest
 
 from indexer import batching
 from indexer.batching import Embedding, _chunk_tasks, chunked_files
-from indexer.cache import EmbeddingCache
+from indexer.cache.cache import EmbeddingCache
 from indexer.config import MASK_SECRETS
 from indexer.embedding import (
     SENTENCE_TRANSFORMERS,

@@ -20,11 +20,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer import cache_file, cache_transfer
-from indexer.cache import EmbeddingCache, key_of
-from indexer.cache_admin import cache_bytes, describe, prune
-from indexer.cache_file import Key, Source, checksum
-from indexer.cache_transfer import export_entries, import_entries
+from indexer.cache import file as cache_file
+from indexer.cache import transfer as cache_transfer
+from indexer.cache import sqlite
+from indexer.cache.admin import cache_bytes, describe, prune
+from indexer.cache.cache import EmbeddingCache, key_of
+from indexer.cache.file import checksum
+from indexer.cache.sqlite import Key, Source
+from indexer.cache.transfer import export_entries, import_entries
 from indexer.errors import CacheError, UsageError
 from indexer.types import Chunk
 
@@ -102,7 +105,7 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_file, "PATIENCE", 0.3)
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.3)
 
 
 def test_vectors_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -828,7 +831,7 @@ def test_a_writer_is_killed(tmp_path: Path) -> None:
 PRUNER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from indexer.cache_admin import prune
+from indexer.cache.admin import prune
 while True:
     pruned = prune(sys.argv[2], 50_000)
     assert pruned.error == "", pruned

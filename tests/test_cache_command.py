@@ -284,7 +284,7 @@ def test_two_worktrees_at_once(project: Project, tmp_path: Path) -> None:
 
 PRUNER = """
 import sys
-from indexer.cache_admin import prune
+from indexer.cache.admin import prune
 while True:
     pruned = prune(sys.argv[1], 40_000)
     assert pruned.error == "", pruned

@@ -12,7 +12,7 @@ import pytest
 
 from indexer import writer as writing
 from indexer.audit import audit
-from indexer.cache import EmbeddingCache
+from indexer.cache.cache import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.manifest import COMPLETE, DIRTY, Manifest
 from indexer.report import Report

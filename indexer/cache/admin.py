@@ -9,15 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from indexer.cache_file import (
-    DAY,
-    File,
-    is_damage,
-    open_existing,
-    open_or_remove,
-    paths_in,
-    size_of,
-)
+from indexer.cache.file import File, open_existing, open_or_remove
+from indexer.cache.sqlite import DAY, is_damage, paths_in, size_of
 
 _PRUNE_SHARE = 0.9  # of the limit, so that not every run prunes
 

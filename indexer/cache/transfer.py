@@ -10,17 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from indexer.cache_file import (
-    Entry,
-    File,
+from indexer.cache.file import Entry, File, is_sound, open_existing, open_for_writing
+from indexer.cache.sqlite import (
     Key,
     Source,
     checked_source,
     connect,
     current_day,
-    is_sound,
-    open_existing,
-    open_for_writing,
     path_of,
     paths_in,
     sane_day,

@@ -12,16 +12,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from indexer.cache_admin import cache_bytes, prune
-from indexer.cache_file import (
-    File,
-    Key,
-    Source,
-    is_damage,
-    open_for_writing,
-    path_of,
-    rebuilt,
-)
+from indexer.cache.admin import cache_bytes, prune
+from indexer.cache.file import File, open_for_writing
+from indexer.cache.sqlite import Key, Source, is_damage, path_of, rebuilt
 from indexer.config import DEFAULT_CACHE_SIZE
 from indexer.types import Chunk
 

@@ -1,0 +1,1 @@
+"""The embedding cache: its SQLite files, their pruning, export and import."""
