@@ -4,7 +4,7 @@ Not installed: a top-level `cli` module in site-packages would be replaced, in s
 that of any other package.
 """
 
-from indexer.commands import main
+from indexer.cli.main import main
 
 if __name__ == "__main__":
     main()

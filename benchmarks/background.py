@@ -17,12 +17,13 @@ import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from indexer.embedding import load_tokenizer, resolve_model
-from indexer.project_options import cache_folder
+from indexer.settings.settings import cache_folder
 from indexer.text.chunks import chunk_text
 from indexer.text.decode import read_text
 from indexer.text.languages import language_of
 from indexer.text.terms import terms
+from indexer.vectors.model import resolve_model
+from indexer.vectors.tokenizer import load_tokenizer
 
 TERMS = 4_000
 LEAST_LANGUAGES = 3  # that have the term

@@ -60,13 +60,13 @@ from common import (
     write_json,
 )
 
-from indexer import worker
 from indexer.pool.process import spawn_context
 from indexer.text import outline, source
 from indexer.types import ID_BYTES
+from indexer.work import worker
 
 if TYPE_CHECKING:
-    from indexer.embedding import Backend
+    from indexer.vectors.backend import Backend
 
 Task = Any
 Call = Callable[[Task], Any]
@@ -252,8 +252,8 @@ def in_own_process(job: Job, python: str = sys.executable) -> dict[str, Any]:
 
 def write_tasks(folder: Path, cache_dir: Path) -> None:
     """The same tasks for every way, one pickle for each kind of work."""
-    from indexer.embedding import choose_backend
-    from indexer.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.choice import choose_backend
+    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
     # Converted once a machine, not once a run: that is not measured.
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -342,8 +342,8 @@ def prepare_process(job: Job, barrier: Any) -> None:
 
 
 def backend_of(cache_dir: str) -> Backend:
-    from indexer.embedding import choose_backend
-    from indexer.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.choice import choose_backend
+    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
     model = resolve_model(DEFAULT_MODEL, cache_dir)
     return choose_backend(model, cache_dir, convert=False)
@@ -740,9 +740,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def gil(job: Job) -> dict[str, Any]:
     """Of each step: its share of chunking, and what a second thread brings (1: nothing)."""
-    from indexer.embedding import load_tokenizer
     from indexer.text import chunks as chunking
     from indexer.text import masking as secrets
+    from indexer.vectors.tokenizer import load_tokenizer
 
     prepare(job)
     model = backend_of(job.cache_dir).model
@@ -819,7 +819,7 @@ class Clock:
 
 def fork(job: Job) -> dict[str, Any]:
     """Whether a forked child can compute, where its parent has on two threads."""
-    from indexer.embedding import load_embedder
+    from indexer.vectors.embedders import load_embedder
 
     embedder = load_embedder(backend_of(job.cache_dir), threads=2)
     texts = pickle.loads(Path(job.folder, "embed").read_bytes())[-1]

@@ -46,14 +46,14 @@ from common import (
     write_json,
 )
 
-from indexer import worker
 from indexer.cache.cache import key_of
 from indexer.cache.sqlite import Key
 from indexer.config import DEFAULT_MAX_FILE_SIZE, EMBEDDED_COLLECTION
-from indexer.embedding import choose_backend, resolve_model
-from indexer.model import DEFAULT_MODEL
-from indexer.scan import scan
-from indexer.store import serve
+from indexer.milvus.embedded import serve
+from indexer.tree.scan import scan
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.work import worker
 
 Row = dict[str, Any]
 

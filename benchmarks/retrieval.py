@@ -711,12 +711,9 @@ def answer_plainly(cache: Path, entry: Entry, sources: Path) -> Measured:
 
     Our own embedder computes, for its vectors are those of the model, and it is faster.
     """
-    from indexer.embedding import (
-        DEFAULT_MODEL,
-        choose_backend,
-        load_embedder,
-        resolve_model,
-    )
+    from indexer.vectors.choice import choose_backend
+    from indexer.vectors.embedders import load_embedder
+    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
     started = time.perf_counter()
     model = resolve_model(DEFAULT_MODEL, str(cache))

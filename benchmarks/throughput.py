@@ -61,19 +61,14 @@ from first_index import copy_files
 from replay import read_rows
 from updates import first_run, measure_start
 
-from indexer import worker
-from indexer.embedding import (
-    DEFAULT_MODEL,
-    OPENVINO,
-    Backend,
-    ModelInfo,
-    choose_backend,
-    load_tokenizer,
-    resolve_model,
-)
-from indexer.model import load_sentence_transformer
 from indexer.pool.cpus import available_cpus
 from indexer.types import Chunk
+from indexer.vectors.backend import OPENVINO, Backend, ModelInfo
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.library import load_sentence_transformer
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.tokenizer import load_tokenizer
+from indexer.work import worker
 from indexer.work.workers import CPU_TASK, open_executor
 
 if TYPE_CHECKING:

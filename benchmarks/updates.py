@@ -60,10 +60,10 @@ from common import (
 )
 
 from indexer.config import DEFAULT_MAX_FILE_SIZE
-from indexer.pipeline import SMALL_PLAN_BYTES
 from indexer.pool.cpus import available_cpus
-from indexer.scan import scan
+from indexer.run.passes import SMALL_PLAN_BYTES
 from indexer.text.decode import read_text
+from indexer.tree.scan import scan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
 """`python -m indexer`."""
 
-from indexer.commands import main
+from indexer.cli.main import main
 
 if __name__ == "__main__":
     main()

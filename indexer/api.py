@@ -12,16 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from indexer.config import HYBRID
-from indexer.project_options import reader_settings
-from indexer.scope import make_scope
-from indexer.search import (
-    Answer,
-    Hit,
-    Searcher,
-    Wanted,
-    search,
-    similar,
-)
+from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.scope import make_scope
+from indexer.search.searcher import Searcher, search, similar
+from indexer.settings.settings import reader_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +121,7 @@ class Index:
     def status(self) -> dict[str, Any]:
         """What the index is: `project`, `collection`, `model`, its `chunks`, how many of them
         are `embedded`, and a `remark` on its age, "" where there is none."""
-        from indexer.freshness import remark
+        from indexer.search.freshness import remark
 
         settings, about = self._searcher.settings, self._searcher.about()
         return {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from indexer.store import Store
+    from indexer.milvus.store import Store
 
 COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
 TIMEOUT = 240  # seconds; only ever reached by a command that hangs
@@ -41,8 +41,8 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import fcntl
 
-    from indexer.embedding import choose_backend
-    from indexer.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.choice import choose_backend
+    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -146,7 +146,7 @@ def without_remarks(text: str) -> str:
 
 def read_rows(state: Path, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
     """Every row by id, read by pymilvus alone; a doubled one fails."""
-    from indexer.store import serve
+    from indexer.milvus.embedded import serve
 
     store = serve(str(state / "milvus.db"), str(state), collection, patience=20)
     try:
@@ -227,7 +227,7 @@ def project_in(folder: Path, model_cache: Path) -> Project:
 @contextmanager
 def open_store(project: Project, collection: str = "codx_index") -> Iterator[Store]:
     """The embedded database of an indexed project, held open by this process."""
-    from indexer.store import serve
+    from indexer.milvus.embedded import serve
 
     state = project.root / ".codx" / "index"
     store = serve(str(state / "milvus.db"), str(state), collection, patience=20)
@@ -241,7 +241,8 @@ def open_store(project: Project, collection: str = "codx_index") -> Iterator[Sto
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random BERT of 2 layers and 32 dimensions, as transformers saves it."""
-    from indexer.model import DEFAULT_MODEL, quiet, resolve_model
+    from indexer.vectors.library import quiet
+    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
     folder = str(tmp_path_factory.mktemp("tiny-model"))
     default = resolve_model(DEFAULT_MODEL, str(tmp_path_factory.mktemp("memo")))

@@ -24,7 +24,7 @@ from indexer.errors import (
     ProjectError,
     UsageError,
 )
-from indexer.freshness import BEHIND
+from indexer.search.freshness import BEHIND
 
 TEXTS = {
     "src/payments.py": (

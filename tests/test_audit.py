@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.audit import audit
+from indexer.index.audit import audit
+from indexer.milvus.rows import RowKey, row_id
 from indexer.paths import escape_path
-from indexer.store import RowKey, row_id
 from indexer.types import FileRecord
 
 ODD = os.fsdecode(b"dir/\xff\\ \n\\xff.py")

@@ -16,24 +16,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer import batching
-from indexer.batching import Embedding, _chunk_tasks, chunked_files
 from indexer.cache.cache import EmbeddingCache
 from indexer.config import MASK_SECRETS
-from indexer.embedding import (
-    SENTENCE_TRANSFORMERS,
-    Backend,
-    choose_backend,
-    load_embedder,
-    load_tokenizer,
-    resolve_model,
-)
-from indexer.git import blob_id
-from indexer.model import DEFAULT_MODEL
 from indexer.text import languages
 from indexer.timeline import Spans
+from indexer.tree.git import blob_id
 from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile
+from indexer.vectors.backend import SENTENCE_TRANSFORMERS, Backend
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.embedders import load_embedder
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.tokenizer import load_tokenizer
+from indexer.work import scheduler as batching
+from indexer.work import tasks
 from indexer.work import workers as pool
+from indexer.work.scheduler import Embedding
+from indexer.work.tasks import chunk_tasks, chunked_files
 from indexer.work.workers import (
     CPU_TASK,
     GPU_TASK,
@@ -123,7 +121,7 @@ def test_every_file_comes_out_with_its_vectors(
     executor: Executor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 2_000)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 2_000)
     changes = some_changes(7)
     work = Work(tmp_path, backend, executor, task=5)
     found = work.files(changes)
@@ -261,7 +259,7 @@ def test_a_signal_ends_it_early(
     executor: Executor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
     monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 4)
     work = Work(tmp_path, backend, executor, task=1)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
@@ -309,7 +307,7 @@ class Counting(ThreadPoolExecutor):
 def test_the_window_is_bounded(
     tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
     changes = some_changes(9)
     with open_executor("serial", 1, backend), Counting() as executor:
         found = Work(tmp_path, backend, executor, task=2).files(changes)
@@ -320,7 +318,7 @@ def test_the_window_is_bounded(
 def test_with_no_time_left_what_is_in_flight_is_kept(
     tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
     with open_executor("serial", 1, backend), Counting() as executor:
         work = Work(tmp_path, backend, executor, task=2)
         found = work.embedding.files(iter(some_changes(12)))
@@ -339,7 +337,7 @@ def test_the_backlog_is_bounded(
     tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No chunk task is sent out while enough texts wait, however many workers idle."""
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
     monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 6)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
     with open_executor("serial", 1, backend) as executor:
@@ -353,13 +351,13 @@ def test_the_backlog_is_bounded(
 
 
 def test_chunk_tasks_group_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "FIRST_TASK_BYTES", 50)
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 200)
+    monkeypatch.setattr(tasks, "FIRST_TASK_BYTES", 50)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 200)
     sizes = [20, 30, 60, 40, 100, 99, 2, 300, 9]
     changes = [change(str(n), b"x" * size) for n, size in enumerate(sizes)]
-    tasks = list(_chunk_tasks(iter(changes)))
+    found = list(chunk_tasks(iter(changes)))
     # At first small ones; a large file goes alone.
-    assert [[len(c.data) for c in task] for task in tasks] == [
+    assert [[len(c.data) for c in task] for task in found] == [
         [20, 30],
         [60, 40],
         [100, 99, 2],
@@ -371,7 +369,7 @@ def test_chunk_tasks_group_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_chunked_files_keeps_order_and_bound(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "CHUNK_TASK_BYTES", 1)
+    monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
     changes = some_changes(12)
     with open_executor("serial", 1, backend), Counting() as executor:
         pairs = list(chunked_files(iter(changes), executor, JOBS))

@@ -21,8 +21,8 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.cache import file as cache_file
-from indexer.cache import transfer as cache_transfer
 from indexer.cache import sqlite
+from indexer.cache import transfer as cache_transfer
 from indexer.cache.admin import cache_bytes, describe, prune
 from indexer.cache.cache import EmbeddingCache, key_of
 from indexer.cache.file import checksum

@@ -26,7 +26,7 @@ from conftest import (
     wait_for,
 )
 
-from indexer.commands import cli
+from indexer.cli.main import cli
 
 CHECKOUT = Path(__file__).parent.parent
 SERIAL = ("--executor", "serial")  # starts faster than a pool
@@ -473,7 +473,7 @@ def test_what_goes_wrong(project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["info"], ["prune"], ["export", "x"]])
 def test_little_is_imported(arguments: list[str], copied: Project) -> None:
     script = (
-        "import sys\nfrom indexer.commands import main\ntry:\n    main()\n"
+        "import sys\nfrom indexer.cli.main import main\ntry:\n    main()\n"
         "finally:\n    print(*sys.modules, file=sys.stderr)\n"
     )
     done = copied.launch(sys.executable, "-c", script, "cache", *arguments)

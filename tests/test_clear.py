@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from conftest import COMMAND, Project
 
-from indexer.lock import run_lock
+from indexer.index.lock import run_lock
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.hooks.describe import Definition, Description, describe_files
-from indexer.hooks.purpose import MAX_PURPOSE, first_sentence, purpose_of
 from indexer.text.languages import _FILES as FILES
 from indexer.text.languages import language_of
 from indexer.text.outline import definitions
+from indexer.wiki.describe import Definition, Description, describe_files
+from indexer.wiki.purpose import MAX_PURPOSE, first_sentence, purpose_of
 
 MIT = """Copyright (c) 2020 Somebody
 
@@ -241,7 +241,7 @@ def test_what_is_no_text_has_no_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first == Description("a", "1", "", "", (), (), "")
     assert second == Description("b", "2", "", "", (), (), "")
     assert third.text == "x = 1\n"
-    monkeypatch.setattr("indexer.hooks.imports.imports_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("indexer.wiki.imports.imports_of", lambda *_: 1 / 0)
     assert describe_files(files[2:], "mask") == [
         Description("c.py", "3", "", "", (), (), "")
     ]

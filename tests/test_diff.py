@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.diff import COARSE_TICK_NS, TICK_NS, Classifier, compare, is_racy, stat_of
+from indexer.tree.diff import (
+    COARSE_TICK_NS,
+    TICK_NS,
+    Classifier,
+    compare,
+    is_racy,
+    stat_of,
+)
 from indexer.types import Change, FileRecord, SourceFile, Stat
 
 SECOND = 1_000_000_000

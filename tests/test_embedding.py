@@ -24,21 +24,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer import conversion, embedding
-from indexer.embedding import (
-    DEFAULT_MODEL,
-    Backend,
-    Embedder,
-    ModelInfo,
-    choose_backend,
-    load_embedder,
-    load_tokenizer,
-    resolve_model,
-)
 from indexer.errors import ModelError, StateError, UsageError
-from indexer.model import load_sentence_transformer, quiet
-from indexer.quantization import calibration_texts
 from indexer.types import ID_BYTES
+from indexer.vectors import backend as backends
+from indexer.vectors import choice as embedding
+from indexer.vectors import conversion, converted, embedders
+from indexer.vectors.backend import Backend, ModelInfo, converted_folder
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.embedders import Embedder, load_embedder
+from indexer.vectors.library import load_sentence_transformer, quiet
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.quantization import calibration_texts
+from indexer.vectors.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -227,7 +224,7 @@ def test_a_model_converted_elsewhere_needs_no_extra(
 def test_int8_is_never_replaced(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "_unsupported", lambda backend: "no such thing")
+    monkeypatch.setattr(converted, "unsupported", lambda backend: "no such thing")
     model = resolve_model(tiny_folder, str(tmp_path))
     with pytest.raises(ModelError, match="cannot run on OpenVINO: no such thing"):
         choose_backend(model, str(tmp_path), "int8", convert=False)
@@ -280,7 +277,7 @@ def test_a_gpu_that_is_not_there(
 def test_without_openvino(
     model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "_openvino_version", lambda: "")
+    monkeypatch.setattr(backends, "openvino_version", lambda: "")
     backend = choose_backend(model, str(tmp_path), convert=True)
     assert backend.kind == "sentence-transformers"
     monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
@@ -317,7 +314,7 @@ def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converts where a test can make it fail."""
     monkeypatch.setattr(
-        embedding,
+        converted,
         "_in_own_process",
         lambda build, backend, folder: build(backend, folder),
     )
@@ -335,7 +332,7 @@ def test_a_model_that_does_not_fit_is_remembered(
     steps: list[str] = []
     with monkeypatch.context() as patch:
         if fault == "not the original's":
-            patch.setattr(embedding, "_least_cosine", lambda *a: float("nan"))
+            patch.setattr(converted, "_least_cosine", lambda *a: float("nan"))
         else:
             patch.setattr(conversion, "_trace", fail)
         for _ in range(2):
@@ -357,8 +354,8 @@ def test_f32_where_only_bf16_differs(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cosine = iter([0.5, 1.0])
-    monkeypatch.setattr(embedding, "_least_cosine", lambda *a: next(cosine))
-    monkeypatch.setattr(embedding, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(converted, "_least_cosine", lambda *a: next(cosine))
+    monkeypatch.setattr(backends, "cpu_has_bf16", lambda: True)
     model = resolve_model(tiny_folder, str(tmp_path))
     for convert in (True, False):
         backend = choose_backend(model, str(tmp_path), convert=convert)
@@ -420,8 +417,8 @@ def test_a_damaged_conversion_is_a_model_error(tiny: Backend, tmp_path: Path) ->
     backend = replace(tiny, cache_dir=str(tmp_path))
     with pytest.raises(ModelError, match="no converted model"):
         load_embedder(backend)
-    folder = embedding._converted_folder(backend)
-    shutil.copytree(embedding._converted_folder(tiny), folder)
+    folder = converted_folder(backend)
+    shutil.copytree(converted_folder(tiny), folder)
     Path(folder, "model.xml").write_text("<net")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_embedder(backend)
@@ -642,17 +639,18 @@ def test_unusable_vectors_are_refused(bad: float) -> None:
     vectors = np.ones((3, 4), np.float32)
     vectors[1] = bad
     with pytest.raises(ModelError, match="not a number"):
-        embedding._unit(vectors)
+        embedders._unit(vectors)
 
 
 def test_widths_follow_from_the_length_alone() -> None:
-    batches = list(embedding._batches([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
+    batches = list(embedders._batches([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
     assert batches == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
 
 
 START = """
 import pickle, sys
-from indexer.embedding import load_embedder, load_tokenizer
+from indexer.vectors.embedders import load_embedder
+from indexer.vectors.tokenizer import load_tokenizer
 assert not {"numpy", "openvino", "tokenizers"} & set(sys.modules)
 backend = pickle.load(sys.stdin.buffer)
 load_tokenizer(backend.model).count(["text"])

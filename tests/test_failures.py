@@ -22,8 +22,8 @@ from conftest import (
     wait_for,
 )
 
-from indexer.lock import run_lock
-from indexer.store import serve
+from indexer.index.lock import run_lock
+from indexer.milvus.embedded import serve
 
 # Root may read and write everything; without these capabilities it may not.
 UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]

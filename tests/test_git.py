@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer import git
 from indexer.errors import GitError
+from indexer.tree import git, git_index
 from indexer.types import SourceFile
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -411,7 +411,7 @@ def source_file(folder: Path, name: str) -> SourceFile:
 
 
 def test_index_entries(repository: Path) -> None:
-    index = git.read_index(str(repository))
+    index = git_index.read_index(str(repository))
     assert index.path == str(repository / ".git/index")
     assert index.mtime_ns == (repository / ".git/index").stat().st_mtime_ns
     assert sorted(index.entries) == [b"a.py", b"src/b.py", b"src/deep/c.py"]
@@ -424,7 +424,7 @@ def test_index_entries(repository: Path) -> None:
 
 
 def test_index_entries_below_a_folder(repository: Path) -> None:
-    index = git.read_index(str(repository / "src"))
+    index = git_index.read_index(str(repository / "src"))
     assert sorted(index.entries) == [b"b.py", b"deep/c.py"]
     assert index.path == str(repository / ".git/index")
 
@@ -433,9 +433,9 @@ def test_index_entries_by_name(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [b"src/b.py", b"nothing.py", b"*", b":(top)a.py"]
-    assert list(git.read_index(str(repository), names).entries) == [b"src/b.py"]
+    assert list(git_index.read_index(str(repository), names).entries) == [b"src/b.py"]
     monkeypatch.setattr(git, "MAX_ARGUMENTS", 3)
-    found = git.read_index(str(repository), names).entries
+    found = git_index.read_index(str(repository), names).entries
     assert b"src/b.py" in found  # and perhaps more
 
 
@@ -449,11 +449,11 @@ def test_index_of_odd_names(repository: Path) -> None:
     for name in names:
         Path(os.fsdecode(os.path.join(os.fsencode(repository), name))).write_text("x")
     run_git(repository, "add", "-A")
-    found = git.read_index(str(repository), names).entries
+    found = git_index.read_index(str(repository), names).entries
     assert set(found) == set(names)
     for name, entry in found.items():
         assert entry.is_of(source_file(repository, os.fsdecode(name)))
-    assert found.items() <= git.read_index(str(repository)).entries.items()
+    assert found.items() <= git_index.read_index(str(repository)).entries.items()
 
 
 def test_flags_of_index_entries(repository: Path) -> None:
@@ -465,7 +465,7 @@ def test_flags_of_index_entries(repository: Path) -> None:
     run_git(repository, "add", "link")
     make_repository(repository / "nested", "n.py")
     run_git(repository, "add", "nested")
-    entries = git.read_index(str(repository)).entries
+    entries = git_index.read_index(str(repository)).entries
     plain = {name for name, entry in entries.items() if entry.is_plain}
     assert plain - {b"new.py"} == {b"src/deep/c.py"}
     assert [name for name, entry in entries.items() if entry.is_sparse] == [b"src/b.py"]
@@ -483,12 +483,12 @@ def test_entries_in_conflict_are_not_plain(repository: Path) -> None:
             run_git(repository, "branch", "-f", "main", "other~")
     with pytest.raises(subprocess.CalledProcessError):
         run_git(repository, "merge", "other")
-    assert not git.read_index(str(repository)).entries[b"a.py"].is_plain
+    assert not git_index.read_index(str(repository)).entries[b"a.py"].is_plain
 
 
 def test_index_entry_of_another_file(repository: Path) -> None:
     file = source_file(repository, "a.py")
-    entry = git.read_index(str(repository)).entries[b"a.py"]
+    entry = git_index.read_index(str(repository)).entries[b"a.py"]
     assert entry.is_of(file)
     for field in ("size", "mtime_ns", "ctime_ns", "inode"):
         for value in (0, getattr(file, field) + 1):
@@ -501,7 +501,7 @@ def test_index_entry_of_another_file(repository: Path) -> None:
 
 
 def test_what_the_index_does_not_know(repository: Path) -> None:
-    index = git.read_index(str(repository))
+    index = git_index.read_index(str(repository))
     entry = index.entries[b"a.py"]
     before = replace(entry, mtime_ns=index.mtime_ns - 1, ctime_ns=index.mtime_ns - 1)
     assert index.knows(before)
@@ -518,15 +518,15 @@ def test_racy_entries(repository: Path) -> None:
     for name in ("a.py", "src/b.py", "src/deep/c.py"):
         os.utime(repository / name, (1000, 1000))
     run_git(repository, "status")
-    assert not git.read_index(str(repository)).has_racy()
+    assert not git_index.read_index(str(repository)).has_racy()
     os.utime(repository / ".git/index", ns=(0, 1001 * 10**9))
-    assert not git.read_index(str(repository)).has_racy()
+    assert not git_index.read_index(str(repository)).has_racy()
     os.utime(repository / ".git/index", ns=(0, 1001 * 10**9 - 1))
-    assert git.read_index(str(repository)).has_racy()
+    assert git_index.read_index(str(repository)).has_racy()
     run_git(repository, "update-index", "--assume-unchanged", "a.py", "src/b.py")
     os.utime(repository / ".git/index", ns=(0, 1))
-    assert git.read_index(str(repository)).has_racy()
-    assert git.read_index(str(repository / "src")).has_racy()
+    assert git_index.read_index(str(repository)).has_racy()
+    assert git_index.read_index(str(repository / "src")).has_racy()
 
 
 def test_an_index_that_changes_meanwhile(
@@ -541,7 +541,7 @@ def test_an_index_that_changes_meanwhile(
         return done
 
     monkeypatch.setattr(git, "_run", slow)
-    assert git.read_index(str(repository)).entries == {}
+    assert git_index.read_index(str(repository)).entries == {}
 
 
 @pytest.mark.parametrize(
@@ -569,16 +569,16 @@ def test_a_listing_that_looks_otherwise(
         return done
 
     monkeypatch.setattr(git, "_run", other)
-    assert git.read_index(str(repository)).entries == {}
+    assert git_index.read_index(str(repository)).entries == {}
 
 
 def test_no_index_yet(tmp_path: Path) -> None:
     run_git(tmp_path, "init", "-q")
     with pytest.raises(FileNotFoundError):
-        git.read_index(str(tmp_path))
+        git_index.read_index(str(tmp_path))
     with pytest.raises(GitError):
         (tmp_path / ".git/HEAD").unlink()
-        git.read_index(str(tmp_path))
+        git_index.read_index(str(tmp_path))
 
 
 def test_converted_paths(repository: Path) -> None:
@@ -592,17 +592,17 @@ def test_converted_paths(repository: Path) -> None:
     paths = [f"x.{letter}".encode() for letter in "abcdefgh"]
     paths += [b"special.g", b"src/x.h", b"src/x.a", b"deep/x", b"line\nbreak", b"-x.a"]
     expected = {b"x.a", b"x.c", b"x.d", b"x.f", b"x.g", b"src/x.h", b"src/x.a", b"line\nbreak", b"-x.a"}  # fmt: skip
-    assert git.converted(str(repository), paths) == expected
-    assert git.converted(str(repository / "src"), [b"x.h", b"x.b"]) == {b"x.h"}
+    assert git_index.converted(str(repository), paths) == expected
+    assert git_index.converted(str(repository / "src"), [b"x.h", b"x.b"]) == {b"x.h"}
     (repository / ".git/info/attributes").write_text("x.b filter=f\n")
-    assert b"x.b" in git.converted(str(repository), paths)
+    assert b"x.b" in git_index.converted(str(repository), paths)
 
 
 # What a check compares
 
 
-def check(folder: Path, *, stat_tracked: bool = True) -> git.Answer:
-    with git.Check(str(folder), stat_tracked=stat_tracked) as started:
+def check(folder: Path, *, stat_tracked: bool = True) -> git_index.Answer:
+    with git_index.Check(str(folder), stat_tracked=stat_tracked) as started:
         return started.answer()
 
 
@@ -657,10 +657,10 @@ def test_a_check_of_what_git_refuses(repository: Path, stat_tracked: bool) -> No
 
 
 def test_nobody_wants_the_answer(repository: Path) -> None:
-    with git.Check(str(repository), stat_tracked=True):
+    with git_index.Check(str(repository), stat_tracked=True):
         pass
     with pytest.raises(RuntimeError):
-        with git.Check(str(repository), stat_tracked=True):
+        with git_index.Check(str(repository), stat_tracked=True):
             raise RuntimeError
 
 
@@ -682,8 +682,8 @@ def test_ignore_files_outside_of_the_tree(
 # What is untracked
 
 
-def untracked(folder: Path) -> git.Untracked:
-    with git.UntrackedListing(str(folder)) as started:
+def untracked(folder: Path) -> git_index.Untracked:
+    with git_index.UntrackedListing(str(folder)) as started:
         return started.answer()
 
 

@@ -26,8 +26,8 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, python_text
 from test_failures import unprivileged
 
-from indexer.scan import skip_reason_by_name
 from indexer.text.languages import language_of
+from indexer.tree.names import skip_reason_by_name
 
 SERIAL = ("--executor", "serial")
 

@@ -16,16 +16,19 @@ import pytest
 from conftest import Project, make_cache
 from test_stamp import TEXTS, WRITTEN, Silence, Tree, rewrite
 
-from indexer import git, pipeline
+from indexer import pipeline
 from indexer.config import make_state_dir
-from indexer.git import blob_id
-from indexer.index import Index, identify
-from indexer.manifest import COMPLETE, Manifest
-from indexer.reader import known_to_git, scan_project
+from indexer.index.collection import Index
+from indexer.index.identity import identify
+from indexer.index.manifest import COMPLETE, Manifest
 from indexer.report import Report
-from indexer.status import plan
+from indexer.run.plan import plan
+from indexer.run.verify import verify
+from indexer.tree import git, git_index
+from indexer.tree.git import blob_id
+from indexer.tree.project import scan_project
+from indexer.tree.reader import known_to_git
 from indexer.types import FileRecord
-from indexer.verify import verify
 
 NAMES = ["a.py", "b.py", "src/c.py", "src/deep/d.py", "lib/e.py", "lib/f.py"]
 
@@ -137,7 +140,7 @@ def test_a_fresh_clone_is_not_read(origin: Tree, tmp_path: Path) -> None:
 def test_a_clone_of_this_moment(origin: Tree, tmp_path: Path) -> None:
     """What is as new as git's index is read, once."""
     tree = clone(origin, tmp_path / "clone")
-    index = git.read_index(str(tree.root))
+    index = git_index.read_index(str(tree.root))
     racy = {
         path
         for path, entry in index.entries.items()
@@ -358,7 +361,7 @@ def test_the_record_is_that_of_the_object_but_the_file_is_converted(
     check_out_again(fresh, "src/c.py")
     assert (fresh.root / "src/c.py").read_bytes() != TEXTS[2].encode()
     refresh(fresh)
-    index = git.read_index(str(fresh.root))
+    index = git_index.read_index(str(fresh.root))
     entry = index.entries[b"src/c.py"]
     assert entry.object_id == known_hashes(fresh)["src/c.py"]
     assert entry.size == len(TEXTS[2]) and index.knows(entry)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_git import run_git
 
-from indexer.ignore import IgnoreRules
+from indexer.tree.ignore import IgnoreRules
 
 # Names with the characters that patterns give a meaning to.
 NAMES = [

@@ -15,7 +15,7 @@ import pytest
 from conftest import COMMAND, Project, python_text
 
 from indexer import __version__
-from indexer.commands import cli
+from indexer.cli.main import cli
 
 CHECKOUT = Path(__file__).parent.parent
 LAUNCHERS = {
@@ -82,7 +82,7 @@ def test_no_command_shows_the_help(project: Project) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_imports_little(arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom indexer.commands import main\ntry:\n    main()\n"
+        "import sys\nfrom indexer.cli.main import main\ntry:\n    main()\n"
         "finally:\n    print(*sys.modules, file=sys.stderr)\n"
     )
     done = subprocess.run(

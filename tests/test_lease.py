@@ -16,10 +16,11 @@ import pytest
 from conftest import Project, assert_one_line, python_text, start, wait_for
 from test_store import served
 
-from indexer import lease as module
 from indexer.errors import LeaseLostError, LockedError, StoreUnavailableError
-from indexer.lease import Lease
-from indexer.store import Store, connect
+from indexer.milvus import lease as module
+from indexer.milvus.lease import Lease
+from indexer.milvus.server import connect
+from indexer.milvus.store import Store
 
 
 @dataclass

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import LockedError, StateError
-from indexer.lock import run_lock
+from indexer.index.lock import run_lock
 
 HOLDER = """
 import sys
-from indexer.lock import run_lock
+from indexer.index.lock import run_lock
 with run_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import StateError
-from indexer.manifest import COMPLETE, DIRTY, FORMAT, Manifest
+from indexer.index.manifest import COMPLETE, DIRTY, FORMAT, Manifest
 from indexer.types import FileRecord
 
 RECORDS = [
@@ -176,7 +176,7 @@ def test_a_foreign_sqlite_file(path: str) -> None:
 
 COMMITS = """
 import sys
-from indexer.manifest import Manifest
+from indexer.index.manifest import Manifest
 from indexer.types import FileRecord
 with Manifest(sys.argv[1]) as manifest:
     print("ready", flush=True)

@@ -23,8 +23,8 @@ from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, InitializeResult, TextContent, Tool
 from test_search import TEXTS as SEARCHED_TEXTS
 
-from indexer.commands import mcp as command
-from indexer.freshness import BEHIND
+from indexer.cli.mcp import mcp as command
+from indexer.search.freshness import BEHIND
 
 TEXTS = {
     **SEARCHED_TEXTS,

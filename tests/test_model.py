@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from indexer.errors import ModelError
-from indexer.model import DEFAULT_MODEL, ModelInfo, load_tokenizer, resolve_model
+from indexer.vectors.backend import ModelInfo
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.tokenizer import load_tokenizer
 
 OLD = "sentence_transformers.models"
 NEW = "sentence_transformers.base.modules"
@@ -69,14 +71,14 @@ def test_default_model_is_the_installed_package(name: str, cache: str) -> None:
 def test_damaged_default_weights_are_refused(
     folder: Path, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.model._installed_default", lambda: str(folder))
+    monkeypatch.setattr("indexer.vectors.model._installed_default", lambda: str(folder))
     for _ in range(2):  # the second time from the memo
         with pytest.raises(ModelError, match="damaged"):
             resolve_model(DEFAULT_MODEL, cache)
 
 
 def test_missing_default_package(cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.model._DEFAULT_PACKAGE", "no_such_package")
+    monkeypatch.setattr("indexer.vectors.model._DEFAULT_PACKAGE", "no_such_package")
     with pytest.raises(ModelError, match="pip install"):
         resolve_model(DEFAULT_MODEL, cache)
 
@@ -148,7 +150,7 @@ def test_unchanged_model_is_not_read_again(
     folder: Path, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = resolve(folder, cache)
-    monkeypatch.setattr("indexer.model._hash_file", None)
+    monkeypatch.setattr("indexer.vectors.model_files._hash_file", None)
     assert resolve(folder, cache) == model
 
 
@@ -183,7 +185,7 @@ def test_bare_name_never_means_a_folder(
     (trap.parent / "org").mkdir()
     (trap.parent / "org" / "model").symlink_to(trap)
     monkeypatch.chdir(trap.parent)
-    monkeypatch.setattr("indexer.model._hub_folder", lambda name: f"hub:{name}")
+    monkeypatch.setattr("indexer.vectors.model._hub_folder", lambda name: f"hub:{name}")
     assert resolve_model(DEFAULT_MODEL, cache).dimension == 384
     with pytest.raises(ModelError, match="hub:org/model"):
         resolve_model("org/model", cache)
@@ -238,7 +240,7 @@ def hub_snapshot(home: Path, repo: str, folder: Path) -> Path:
 RESOLVE = """
 import sys
 from indexer.errors import ModelError
-from indexer.model import resolve_model
+from indexer.vectors.model import resolve_model
 try:
     print(resolve_model(sys.argv[1], sys.argv[2]).folder)
 except ModelError as error:

@@ -14,8 +14,9 @@ from conftest import COMMAND, Project, project_in, python_text, wait_for
 from test_sequences import comparable
 
 from indexer.config import Settings
-from indexer.model import DEFAULT_MODEL
-from indexer.search import Searcher, Wanted, search
+from indexer.search.answers import Wanted
+from indexer.search.searcher import Searcher, search
+from indexer.vectors.model import DEFAULT_MODEL
 
 SPARSE = ("--mode", "sparse")
 FILES = 12

@@ -13,12 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from indexer import worker
 from indexer.config import EXECUTORS
-from indexer.embedding import Backend, choose_backend, resolve_model
-from indexer.model import DEFAULT_MODEL
 from indexer.pool.cpus import _cgroup_cpus, available_cpus
 from indexer.pool.serial import SerialExecutor
+from indexer.vectors.backend import Backend
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.work import worker
 from indexer.work.workers import open_executor
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.ranking import (
+from indexer.search.ranking import (
     ASIDE,
     BARREL,
     DEFINES,

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from indexer import diff
 from indexer.config import Settings
-from indexer.diff import compare
-from indexer.git import blob_id
-from indexer.reader import Reader, known_to_git, open_roots, scan_project
 from indexer.report import Report
-from indexer.scan import Scan
+from indexer.tree import diff
+from indexer.tree.diff import compare
+from indexer.tree.files import open_roots
+from indexer.tree.git import blob_id
+from indexer.tree.project import scan_project
+from indexer.tree.reader import Reader, known_to_git
+from indexer.tree.scan import Scan
 from indexer.types import Audit, Change, ChangedFile, FileRecord
 
 NOBODY = 65534
@@ -166,7 +168,7 @@ def test_a_file_of_this_moment_gets_no_stat_fields(
 ) -> None:
     tree.write("a.py")
     tree.write("b.py", b"other\n")
-    monkeypatch.setattr("indexer.reader.is_racy", lambda *_: True)
+    monkeypatch.setattr("indexer.tree.reader.is_racy", lambda *_: True)
     found = tree.read(replace(record("a.py", b"x = 1\n"), stat=(1, 2, 3, 4)))
     assert [change.stat for change in found.changes] == [None]
     assert [record.stat for record in found.reader.touched] == [None]
@@ -315,7 +317,7 @@ def test_what_git_knows_of_this_moment(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree.write("a.py")
-    monkeypatch.setattr("indexer.reader.is_racy", lambda *_: True)
+    monkeypatch.setattr("indexer.tree.reader.is_racy", lambda *_: True)
     old = replace(record("a.py", b"x = 1\n"), stat=(6, 2, 3, 4))
     found = tree.read(old, known_to_git={"a.py"})
     assert [record.stat for record in found.reader.touched] == [None]

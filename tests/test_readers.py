@@ -32,13 +32,17 @@ from conftest import (
 )
 from test_store import served
 
-from indexer import search as searching
 from indexer.config import Settings
 from indexer.errors import StoreError
-from indexer.lock import run_lock
-from indexer.model import DEFAULT_MODEL
-from indexer.search import QueryEmbedder, Searcher, Wanted, ask, search
-from indexer.store import GIVE_WAY, Store, serve
+from indexer.index.lock import run_lock
+from indexer.milvus.embedded import GIVE_WAY, serve
+from indexer.milvus.store import Store
+from indexer.search import connection
+from indexer.search.answers import Wanted
+from indexer.search.connection import ask
+from indexer.search.query import QueryEmbedder
+from indexer.search.searcher import Searcher, search
+from indexer.vectors.model import DEFAULT_MODEL
 
 QUERY = "the limit of every order that a ledger has left in the queue"
 FILES = 80
@@ -50,7 +54,7 @@ NOBODY = 65534
 READER = """
 import json, os, re, sys, time, traceback
 from indexer.config import Settings
-from indexer.search import QueryEmbedder, Searcher, Wanted, ask, search
+from indexer.search.query import QueryEmbedder, Searcher, Wanted, ask, search
 
 wanted = json.loads(sys.argv[1])
 settings = Settings(
@@ -315,7 +319,7 @@ def test_thousands_of_reads(storm: tuple[Storm, str]) -> None:
 
 HOLDER = """
 import sys
-from indexer.store import read
+from indexer.milvus.embedded import read
 store = read(sys.argv[1] + "/milvus.db", sys.argv[1], "codx_index")
 store.open()
 print("ready", flush=True)
@@ -423,7 +427,7 @@ def test_a_reader_that_fails_lets_go_of_the_database(template: Project) -> None:
 
     with pytest.raises(StoreError, match="milvus.db"):
         ask(settings, wrong)
-    assert len(asked) == searching.REFUSALS + 1
+    assert len(asked) == connection.REFUSALS + 1
     assert is_free(settings)
 
 

@@ -27,9 +27,9 @@ from conftest import (
     read_rows,
 )
 
-from indexer.git import blob_id
+from indexer.milvus.rows import row_id
 from indexer.paths import escape_path
-from indexer.store import row_id
+from indexer.tree.git import blob_id
 
 Rows = dict[str, dict[str, Any]]
 

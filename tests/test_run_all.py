@@ -20,7 +20,7 @@ from conftest import (
     without_times,
 )
 
-from indexer.backoff import DELAYS, Backoff
+from indexer.run.backoff import DELAYS, Backoff
 
 Run = Callable[..., tuple[dict[str, Any], str]]
 

@@ -17,18 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from indexer import scan as scanning
 from indexer.errors import GitError, ProjectError
 from indexer.paths import escape_path
-from indexer.scan import (
-    Content,
-    NotIndexable,
-    Scan,
-    Vanished,
-    open_root,
-    read_file,
-    skip_reason_by_name,
-)
+from indexer.tree import names
+from indexer.tree import scan as scanning
+from indexer.tree.files import Content, NotIndexable, Vanished, open_root, read_file
+from indexer.tree.names import skip_reason_by_name
+from indexer.tree.scan import Scan
 from indexer.types import SourceFile
 
 LIMIT = 1_000_000
@@ -68,7 +63,7 @@ def scan(top: Path, max_file_size: int = LIMIT) -> Scan:
     return scanning.scan(str(top), max_file_size=max_file_size, own_paths=[state])
 
 
-def names(result: Scan) -> list[str]:
+def paths_of(result: Scan) -> list[str]:
     return [file.path for file in result.files]
 
 
@@ -162,7 +157,7 @@ def test_order_is_that_of_the_bytes(tree: Path) -> None:
         b"B",
     ]
     write(tree, *[path for path in paths if path != b"a"])
-    found = [os.fsencode(path) for path in names(scan(tree))]
+    found = [os.fsencode(path) for path in paths_of(scan(tree))]
     assert found == sorted(path for path in paths if path != b"a")
 
 
@@ -170,7 +165,7 @@ def test_odd_names(tree: Path) -> None:
     write(tree, *ODD_NAMES, *[b"in/" + name for name in ODD_NAMES])
     expected = sorted([*ODD_NAMES, *[b"in/" + name for name in ODD_NAMES]])
     result = scan(tree)
-    assert [os.fsencode(path) for path in names(result)] == expected
+    assert [os.fsencode(path) for path in paths_of(result)] == expected
     with open_root(str(tree)) as root:
         for file in result.files:
             content = read_file(root, file, LIMIT)
@@ -207,7 +202,7 @@ def test_both_ways_agree_on_nested_ignore_files(plain: Path) -> None:
     oracle = run_git(plain, "ls-files", "-z", "--others", "--exclude-standard").split(
         b"\0"
     )[:-1]
-    assert [os.fsencode(path) for path in names(outside)] == sorted(oracle)
+    assert [os.fsencode(path) for path in paths_of(outside)] == sorted(oracle)
     assert 20 < len(outside.files) < len(folders) * 5
     inside = scan(plain)
     assert inside.files == outside.files
@@ -224,7 +219,7 @@ def test_codxignore_is_on_top(tree: Path) -> None:
     result = scan(tree)
     # A `!` in .codxignore brings back nothing that git ignores.
     expected = [".codxignore", ".gitignore", "a.py", "local.py"]
-    assert names(result) == [*expected, "src/.codxignore", "src/mine.gen.py"]
+    assert paths_of(result) == [*expected, "src/.codxignore", "src/mine.gen.py"]
     assert result.skipped == {"ignored": 5}
 
 
@@ -233,14 +228,14 @@ def test_codxignore_that_git_ignores_counts_all_the_same(plain: Path) -> None:
     write(plain, ".gitignore", text=".codxignore\n")
     write(plain, "src/.codxignore", text="b.py\n")
     write(plain, "a.py", "src/b.py")
-    assert names(scan(plain)) == [".gitignore", "a.py"]
+    assert paths_of(scan(plain)) == [".gitignore", "a.py"]
 
 
 def test_ignored_folder_cannot_be_reopened_from_inside(tree: Path) -> None:
     write(tree, ".codxignore", text="data/\n")
     write(tree, "data/.codxignore", text="!*\n")
     write(tree, "data/deep/a.py")
-    assert names(scan(tree)) == [".codxignore"]
+    assert paths_of(scan(tree)) == [".codxignore"]
 
 
 @pytest.mark.parametrize("kind", ["fifo", "symlink", "folder", "huge"])
@@ -257,7 +252,7 @@ def test_odd_ignore_file(tree: Path, kind: str) -> None:
         with path.open("wb") as file:
             file.truncate(1 << 31)
     result = scan(tree)
-    assert names(result) == ["a.py"]
+    assert paths_of(result) == ["a.py"]
     # Rules that were meant to be followed, and were not, are worth a line.
     assert [path for path, _ in result.failures] == (
         [] if kind == "folder" else [".codxignore"]
@@ -267,26 +262,26 @@ def test_odd_ignore_file(tree: Path, kind: str) -> None:
 def test_defaults_outside_git(plain: Path) -> None:
     write(plain, "a.py", "node_modules/m.js", "src/__pycache__/c.py", ".venv/lib/v.py")
     write(plain, "sub/.git", ".hg/store", "x/.svn/entries")
-    assert names(scan(plain)) == ["a.py"]
+    assert paths_of(scan(plain)) == ["a.py"]
 
 
 def test_defaults_can_be_brought_back(plain: Path) -> None:
     write(plain, "a.py", "node_modules/m.js", "venv/v.py")
     write(plain, ".gitignore", text="!node_modules/\n")
-    assert names(scan(plain)) == [".gitignore", "a.py", "node_modules/m.js"]
+    assert paths_of(scan(plain)) == [".gitignore", "a.py", "node_modules/m.js"]
 
 
 def test_in_git_only_git_says_what_is_ignored(plain: Path) -> None:
     run_git(plain, "init", "-q")
     write(plain, "node_modules/m.js")
-    assert names(scan(plain)) == ["node_modules/m.js"]
+    assert paths_of(scan(plain)) == ["node_modules/m.js"]
 
 
 def test_subfolder_of_a_repository(plain: Path) -> None:
     run_git(plain, "init", "-q")
     write(plain, ".gitignore", text="*.log\n")
     write(plain, "a.py", "src/b.py", "src/x.log")
-    assert names(scan(plain / "src")) == ["b.py"]
+    assert paths_of(scan(plain / "src")) == ["b.py"]
 
 
 def test_symlinked_root(tree: Path, tmp_path: Path) -> None:
@@ -305,7 +300,7 @@ def test_relative_root(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         scanning.scan(".", max_file_size=LIMIT, own_paths=[".codx/index"]) == expected
     )
-    assert names(expected) == ["src/a.py"]
+    assert paths_of(expected) == ["src/a.py"]
 
 
 def test_tracked_but_absent(plain: Path) -> None:
@@ -322,7 +317,7 @@ def test_tracked_but_absent(plain: Path) -> None:
     (plain / "swapped.py").unlink()
     write(plain, "swapped.py/d.py")
     result = scan(plain)
-    assert names(result) == ["a.py", "file", "swapped.py/d.py"]
+    assert paths_of(result) == ["a.py", "file", "swapped.py/d.py"]
     assert (result.skipped, result.failures) == ({}, [])
 
 
@@ -339,7 +334,7 @@ def test_state_folder_is_not_part_of_the_tree(tree: Path) -> None:
     result = scanning.scan(
         str(tree), max_file_size=LIMIT, own_paths=[os.path.join(tree, "my/../my/state")]
     )
-    assert names(result) == [".codx/notes.md", "a.py", "my/state.py"]
+    assert paths_of(result) == [".codx/notes.md", "a.py", "my/state.py"]
     assert result.skipped == {}
 
 
@@ -366,7 +361,7 @@ def test_every_reason(tree: Path) -> None:
     (tree / "loop").symlink_to(".")
     (tree / "dangling").symlink_to("nowhere")
     result = scan(tree, max_file_size=100)
-    assert names(result) == [".codxignore", "a.py", "just-right.py"]
+    assert paths_of(result) == [".codxignore", "a.py", "just-right.py"]
     assert result.skipped == {
         "binary": 1, "empty": 1, "generated": 1, "ignored": 1, "lock_file": 1,
         "secret": 2, "symlink": 4, "too_large": 1,
@@ -380,7 +375,7 @@ def test_special_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(plain)  # A socket's path is limited to 107 bytes.
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
-        assert names(scan(plain)) == ["a.py"]
+        assert paths_of(scan(plain)) == ["a.py"]
         assert scan(plain).skipped == {"special": 2}
         with open_root(str(plain)) as root:
             for name in ("fifo", "socket"):
@@ -447,11 +442,11 @@ def test_reasons_by_name(reason: str | None, examples: str) -> None:
 
 
 def test_a_binary_extension_is_not_a_name() -> None:
-    assert not scanning.BINARY_EXTENSIONS & scanning.SECRET_EXTENSIONS
+    assert not names.BINARY_EXTENSIONS & names.SECRET_EXTENSIONS
     for known in (
-        scanning.SECRET_NAMES,
-        scanning.LOCK_FILE_NAMES,
-        scanning.BINARY_EXTENSIONS,
+        names.SECRET_NAMES,
+        names.LOCK_FILE_NAMES,
+        names.BINARY_EXTENSIONS,
     ):
         assert all(name == name.lower() for name in known)
 
@@ -462,7 +457,7 @@ def test_path_that_does_not_fit_the_column(plain: Path) -> None:
     assert len(escape_path(os.fsdecode(fits)).encode()) == 4096
     write(plain, fits, fits + b"b")
     result = scan(plain)
-    assert [os.fsencode(path) for path in names(result)] == [fits]
+    assert [os.fsencode(path) for path in paths_of(result)] == [fits]
     assert result.skipped == {"path_too_long": 1}
 
 
@@ -488,7 +483,7 @@ def test_deeper_than_the_system_takes_paths(plain: Path) -> None:
     write(plain, "a.py")
     with deep_folder(plain, 2500):
         result = scan(plain)
-        assert names(result) == ["a.py"]
+        assert paths_of(result) == ["a.py"]
         assert result.skipped == {"path_too_long": 1}
         assert result.failures == []
 
@@ -498,7 +493,7 @@ def test_as_deep_as_the_system_takes_paths(tree: Path) -> None:
     depth = (4000 - len(os.fsencode(tree))) // 2
     with deep_folder(tree, depth), open_root(str(tree)) as root:
         result = scan(tree)
-        assert names(result) == ["d/" * depth + "a.py"]
+        assert paths_of(result) == ["d/" * depth + "a.py"]
         assert read_file(root, result.files[0], LIMIT).data == b"x\n"
 
 
@@ -513,7 +508,7 @@ def test_unreadable_folder_is_a_failure(public: Path) -> None:
         result = scan(public)
         (public / "closed").chmod(0o700)
         (public / "unsearchable").chmod(0o700)
-    assert names(result) == ["a.py"]
+    assert paths_of(result) == ["a.py"]
     assert ("closed", "Permission denied") in result.failures
     assert any(path.startswith("unsearchable") for path, _ in result.failures)
 
@@ -528,7 +523,7 @@ def test_unreadable_folder_is_a_failure_in_git(public: Path) -> None:
         result = scan(public)
         (public / "tracked").chmod(0o700)
         (public / "untracked").chmod(0o700)
-    assert names(result) == ["a.py"]
+    assert paths_of(result) == ["a.py"]
     # git says so of untracked folders in a warning, and leaves with 0.
     for name in ("tracked", "untracked"):
         assert any(f"{name}/" in f"{path}/ {text}" for path, text in result.failures)
@@ -581,7 +576,7 @@ def test_folder_that_became_a_symlink_is_not_followed(
     (plain / "folder").symlink_to(tmp_path / "outside")
     assert b"folder/a.py" in run_git(plain, "ls-files")
     result = scan(plain)
-    assert names(result) == []
+    assert paths_of(result) == []
     assert result.skipped == {"symlink": 1}
 
 
@@ -599,7 +594,7 @@ def test_crafted_index_leads_nowhere(plain: Path, tmp_path: Path) -> None:
     (plain / ".git/index").write_bytes(index + sha1(index).digest())
     shutil.rmtree(plain / "xx")
     shutil.rmtree(plain / "yyyy")
-    assert names(scan(plain)) == ["zz/deep/a.py"]
+    assert paths_of(scan(plain)) == ["zz/deep/a.py"]
     with open_root(str(plain)) as root:
         for path in (
             "../outside",

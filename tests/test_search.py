@@ -15,7 +15,7 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, open_store, project_in
 
 from indexer import Index
-from indexer.store import HAS_VECTORS
+from indexer.milvus.store import HAS_VECTORS
 from indexer.text.terms import query_weights
 
 TEXTS = {

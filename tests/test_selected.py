@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from conftest import COMMAND, Project, assert_one_line, python_text
 
-from indexer.budget import Budget
-from indexer.eta import Estimate
+from indexer.cli.eta import Estimate
+from indexer.run.budget import Budget
 from indexer.timeline import process_age
 
 FILES = 16

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import Project, make_cache
 
-from indexer.git import blob_id
+from indexer.tree.git import blob_id
 
 SERIAL = ("--executor", "serial")
 # Few texts, so that files meet again what others held, and all but the first runs embed

@@ -11,8 +11,8 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line
 
 from indexer.errors import UsageError
-from indexer.project_template import TEMPLATE
-from indexer.projects import KEYS, NEEDS_TRUST, find_projects, read_project_files
+from indexer.settings.files import KEYS, NEEDS_TRUST, find_projects, read_project_files
+from indexer.settings.template import TEMPLATE
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

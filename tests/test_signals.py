@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import Project, python_text, start, wait_for
 
-from indexer.lock import run_lock
+from indexer.index.lock import run_lock
 
 EMBED_TASK_CHUNKS = 64
 SERIAL = ("--executor", "serial")  # starts faster than a pool

@@ -20,16 +20,19 @@ from typing import Any
 import pytest
 from conftest import COMMAND, Project, assert_one_line, make_cache
 
-from indexer import git, pipeline, stamp
+from indexer import pipeline
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, LockedError
-from indexer.lock import run_lock
-from indexer.model import DEFAULT_MODEL, resolve_model
-from indexer.reader import Reader
+from indexer.index import stamp
+from indexer.index.lock import run_lock
 from indexer.report import Report
-from indexer.status import plan
+from indexer.run import progress
+from indexer.run.plan import plan
+from indexer.run.verify import verify
+from indexer.tree import git_index
+from indexer.tree.reader import Reader
 from indexer.types import Step
-from indexer.verify import verify
+from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
 TEXTS = [
     f"number = {number}\n" for number in range(100, 160)
@@ -126,7 +129,7 @@ class Tree(Project):
             self.git("status")
         else:
             # As new as the files, in whole seconds: a fresh clone.
-            os.utime(git.index_path(str(self.root)), (WRITTEN, WRITTEN))
+            os.utime(git_index.index_path(str(self.root)), (WRITTEN, WRITTEN))
         for _ in range(5):
             self.update()
             if self.is_unchanged():
@@ -1004,7 +1007,9 @@ def test_a_change_during_a_run(
         elif moment == "before the survey":
             patch.setattr(stamp, "write", called_before(stamp.write, now))
         else:
-            patch.setattr(git, "read_index", called_before(git.read_index, now))
+            patch.setattr(
+                git_index, "read_index", called_before(git_index.read_index, now)
+            )
         with suppress(CodxIndexError):
             tree.update()
     assert not tree.is_fooled()
@@ -1352,7 +1357,7 @@ def test_the_index_of_git_changes_while_we_look(
     def add() -> None:
         tree.git("add", "a.py")
 
-    monkeypatch.setattr("indexer.stamp.run_lock", called_before(run_lock, add))
+    monkeypatch.setattr("indexer.index.stamp.run_lock", called_before(run_lock, add))
     assert not tree.is_unchanged()
 
 
@@ -1396,7 +1401,7 @@ def test_no_stamp_after_a_failure(tree: Tree, monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.reader.read_file", refuse)
+        patch.setattr("indexer.tree.reader.read_file", refuse)
         assert tree.update().status == "partial"
     assert not tree.is_unchanged()
     # Nor when the file, for all its stat fields tell, is as it was.
@@ -1404,7 +1409,7 @@ def test_no_stamp_after_a_failure(tree: Tree, monkeypatch: pytest.MonkeyPatch) -
     assert not tree.is_fooled()
 
 
-class StoppedAtOnce(pipeline.Uninterrupted):
+class StoppedAtOnce(progress.Uninterrupted):
     """The signal came before the first file."""
 
     received = 2
@@ -1553,7 +1558,7 @@ def hook(event, arguments):
     elif event in ("os.fork", "os.forkpty", "socket.connect", "os.listdir", "os.scandir"):
         events.append((event, str(arguments)))
 sys.addaudithook(hook)
-from indexer.commands import main
+from indexer.cli.main import main
 try:
     main()
 finally:

@@ -26,7 +26,7 @@ UNREADABLE = "what is known of the index cannot be read"
 
 IMPORTED = """
 import json, sys
-from indexer.commands import main
+from indexer.cli.main import main
 try:
     main()
 finally:
@@ -39,7 +39,7 @@ def hook(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes)):
         opened.append(os.path.basename(os.fsdecode(arguments[0])))
 sys.addaudithook(hook)
-from indexer.commands import main
+from indexer.cli.main import main
 try:
     main()
 finally:

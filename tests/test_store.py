@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus import DataType, MilvusClient
 
-from indexer import store as storing
 from indexer.errors import (
     ForeignCollectionError,
     LockedError,
@@ -32,20 +31,15 @@ from indexer.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from indexer.sparse_index import SparseIndex
-from indexer.store import (
-    FIELDS,
-    FINGERPRINT,
-    HAS_VECTORS,
-    SHOWN_FIELDS,
-    WRITER,
-    Row,
-    RowKey,
-    Store,
-    physical_name,
-    row_id,
-    signature,
-)
+from indexer.milvus import embedded, schema
+from indexer.milvus import server as connecting
+from indexer.milvus import store as storing
+from indexer.milvus import table
+from indexer.milvus.on_disk import physical_name, signature
+from indexer.milvus.rows import FIELDS, SHOWN_FIELDS, Row, RowKey, row_id
+from indexer.milvus.server import connect
+from indexer.milvus.sparse_index import SparseIndex
+from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, WRITER, Store
 
 DIMENSION = 8
 PRINT = "a1" * 32
@@ -54,13 +48,13 @@ PHYSICAL = physical_name("code", PRINT)
 
 
 def serve(folder: Path, name: str = "code", patience: float = 1.0) -> Store:
-    return storing.serve(
+    return embedded.serve(
         str(folder / "milvus.db"), str(folder), name, patience=patience
     )
 
 
 def read(folder: Path, name: str = "code") -> Store:
-    return storing.read(str(folder / "milvus.db"), str(folder), name)
+    return embedded.read(str(folder / "milvus.db"), str(folder), name)
 
 
 def prepare(store: Store, fingerprint: str = PRINT) -> Store:
@@ -235,13 +229,13 @@ def test_large_calls_are_split(store: Store) -> None:
 def test_batches_by_size() -> None:
     big = "é" * 500_000  # a megabyte
     rows = [make_row(n, text=big if n % 2 else "x") for n in range(40)]
-    batches = list(storing._batches(iter(rows)))
+    batches = list(table.batches(iter(rows)))
     assert [row for batch in batches for row in batch] == rows
     sizes = [sum(len(r["text"].encode()) for r in batch) for batch in batches]
-    assert len(batches) == 2 and max(sizes) <= storing.UPSERT_BYTES
-    alone = [make_row(n, text="x" * (storing.UPSERT_BYTES + 1)) for n in range(2)]
-    assert list(storing._batches(alone)) == [[alone[0]], [alone[1]]]
-    assert list(storing._batches([])) == []
+    assert len(batches) == 2 and max(sizes) <= table.UPSERT_BYTES
+    alone = [make_row(n, text="x" * (table.UPSERT_BYTES + 1)) for n in range(2)]
+    assert list(table.batches(alone)) == [[alone[0]], [alone[1]]]
+    assert list(table.batches([])) == []
 
 
 # The alias, and collections of others
@@ -249,7 +243,7 @@ def test_batches_by_size() -> None:
 
 def plain(store: Store, name: str, **properties: str) -> None:
     store._client.create_collection(
-        name, schema=storing._schema(DIMENSION, sparse=True), properties=properties
+        name, schema=schema._schema(DIMENSION, sparse=True), properties=properties
     )
 
 
@@ -567,7 +561,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_server_round_trip(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "READ_ROWS", 100)
-    store = storing.connect(server, "", "code")
+    store = connect(server, "", "code")
     assert not store.embedded
     prepare(store)
     index = store._client.describe_index("code", "vector")
@@ -583,7 +577,7 @@ def test_server_round_trip(server: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert {key.id for key in keys} == {row["id"] for row in rows[1:]}
     store.close()
 
-    reader = storing.connect(server, "", "code")
+    reader = connect(server, "", "code")
     assert reader.open()[WRITER] == "me"
     assert reader.search("vector", rows[7]["vector"], 3)[0]["id"] == rows[7]["id"]
     assert len(reader.fetch([row["id"] for row in rows])) == 349
@@ -600,11 +594,11 @@ def test_nobody_answers(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(storing, "CONNECT_PAUSE", 0.05)
+    monkeypatch.setattr(connecting, "CONNECT_PAUSE", 0.05)
     uri = f"{scheme}://127.0.0.1:{free_port()}"
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError) as caught:
-        storing.connect(uri, "sekret", "code")
+        connect(uri, "sekret", "code")
     assert 0.3 < time.monotonic() - started < 20
     assert uri in str(caught.value)
     assert "sekret" not in str(caught.value)
@@ -632,7 +626,7 @@ def test_the_first_error_of_a_process_is_silent_too(tmp_path: Path) -> None:
 def test_the_server_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "CALL_TIMEOUT", 2)
     with served(tmp_path) as (uri, process):
-        store = storing.connect(uri, "sekret", "code")
+        store = connect(uri, "sekret", "code")
         prepare(store)
         process.kill()
         process.wait()
@@ -766,16 +760,16 @@ def test_a_server_without_sparse_vectors(
     ],
 )
 def test_who_knows_sparse_vectors(version: str, knows: bool) -> None:
-    assert storing._knows_sparse(version) is knows
+    assert schema.knows_sparse(version) is knows
 
 
 def test_conditions_are_made_of_plain_names_alone() -> None:
-    assert storing.condition() == ""
-    assert storing.condition("go") == 'language == "go"'
-    assert storing.condition("go", "a/b") == (
+    assert schema.condition() == ""
+    assert schema.condition("go") == 'language == "go"'
+    assert schema.condition("go", "a/b") == (
         'language == "go" and path >= "a/b" and path < "a/c"'
     )
-    assert storing.condition('go" or id != "', 'a" or id != "') == ""
+    assert schema.condition('go" or id != "', 'a" or id != "') == ""
 
 
 def test_only_embedded_rows_are_nearest(store: Store) -> None:

@@ -15,7 +15,7 @@ from _pytest.mark import ParameterSet
 from conftest import Project, make_cache, python_text, start, wait_for, without_times
 
 from indexer.errors import LockedError
-from indexer.lock import run_lock
+from indexer.index.lock import run_lock
 
 FILES = 40
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import Project, open_store, project_in, python_text
 
-from indexer.store import Store, row_id
+from indexer.milvus.rows import row_id
+from indexer.milvus.store import Store
 
 SERIAL = ("--executor", "serial")  # starts faster than a pool
 

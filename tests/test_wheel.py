@@ -55,7 +55,12 @@ def test_it_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("indexer/**/*.py")
     }
     installed = {name for name in names if name.startswith("indexer/")}
-    names_of_data = ("calibration.txt", "text/idf.tsv", "py.typed", "schema.json")
+    names_of_data = (
+        "vectors/calibration.txt",
+        "text/idf.tsv",
+        "py.typed",
+        "schema.json",
+    )
     data = {f"indexer/{name}" for name in names_of_data}
     assert installed == sources | data
 
@@ -64,7 +69,7 @@ def test_the_command(wheel: zipfile.ZipFile) -> None:
     points = ConfigParser()
     points.read_string(info(wheel, "entry_points.txt"))
     assert points.sections() == ["console_scripts"]
-    assert dict(points["console_scripts"]) == {"codx-index": "indexer.commands:main"}
+    assert dict(points["console_scripts"]) == {"codx-index": "indexer.cli.main:main"}
 
 
 def test_metadata(wheel: zipfile.ZipFile) -> None:

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.git import blob_id
-from indexer.hooks import pages
-from indexer.hooks.describe import Definition, Description, describe_files
-from indexer.hooks.related import Place, Related, cosine, packed_mean, update_related
-from indexer.hooks.wiki import Sources, WikiError, update_wiki
+from indexer.tree.git import blob_id
 from indexer.types import FileRecord, WikiCounts
+from indexer.wiki import markdown, navigation, pages
+from indexer.wiki.describe import Definition, Description, describe_files
+from indexer.wiki.related import Place, Related, cosine, packed_mean, update_related
+from indexer.wiki.sources import Sources, WikiError
+from indexer.wiki.update import update_wiki
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,7 @@ class Project:
         )
 
     def text(self, path: str) -> str:
-        return (self.docs / pages.page_of(path)).read_text()
+        return (self.docs / markdown.page_of(path)).read_text()
 
     def written(self) -> dict[str, bytes]:
         return {
@@ -430,7 +431,7 @@ def test_a_state_that_cannot_be_written_is_told(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("indexer.hooks.wiki_state.WikiState.describe", full)
+    monkeypatch.setattr("indexer.wiki.state.WikiState.describe", full)
     project.files["a.py"] = b"x\n"
     assert project.update().failed == 1
     assert project.failures == [(".", "database or disk is full")]
@@ -613,7 +614,7 @@ def test_mkdocs_builds_it_strictly_and_hostile_text_is_inert(project: Project) -
     theirs = read(site / "404.html")
     seen = set()
     for name in project.files:
-        built = site / (pages.page_of(name).removesuffix(".md") + ".html")
+        built = site / (markdown.page_of(name).removesuffix(".md") + ".html")
         seen.add(built)
         tags = read(built)
         assert tags.scripts == theirs.scripts + 1  # one more names the page
@@ -664,8 +665,8 @@ def is_path(path: str) -> bool:
 @given(st.sets(PARTS.filter(is_path), max_size=8))
 def test_no_two_files_share_a_page(paths: set[str]) -> None:
     folders = pages.folders_of(paths)
-    found = [pages.page_of(path) for path in paths]
-    found += [pages.folder_page_of(folder) for folder in folders]
+    found = [markdown.page_of(path) for path in paths]
+    found += [markdown.folder_page_of(folder) for folder in folders]
     assert len(set(found)) == len(found)
     # Nor is any page a folder of another, whatever MkDocs puts behind its name.
     around = {part for page in found for part in parents(page)}
@@ -698,12 +699,12 @@ def parents(page: str) -> Iterator[str]:
     ],
 )
 def test_page_names(name: str, page: str) -> None:
-    assert pages.page_of(name) == page
+    assert markdown.page_of(name) == page
 
 
 def test_long_names_are_cut() -> None:
     names = ["\xe9" * 100 + end for end in "ab"] + ["d/" * 800 + end for end in "ab"]
-    found = [pages.page_of(name) for name in names]
+    found = [markdown.page_of(name) for name in names]
     assert len(set(found)) == 4
     assert all(len(part) < 200 for page in found for part in page.split("/"))
     assert all(len(page) < 1_100 for page in found)
@@ -746,12 +747,12 @@ def test_large_projects_have_folders_only_in_the_navigation(
     count: int, is_listed: bool
 ) -> None:
     folders = pages.folders_of(f"d{n % 7}/f{n}.py" for n in range(count))
-    config = pages.mkdocs_settings("x", folders)
+    config = navigation.mkdocs_settings("x", folders)
     assert ("f3.py.md" in config) is is_listed
     assert "d3/index.md" in config
 
 
 def test_the_navigation_has_a_bound() -> None:
     folders = pages.folders_of(f"d{n % 9}/e{n}/f.py" for n in range(5_000))
-    config = pages.mkdocs_settings("x", folders)
+    config = navigation.mkdocs_settings("x", folders)
     assert config.count("index.md") == 10

@@ -18,7 +18,7 @@ from conftest import Project, python_text, start, wait_for
 from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
 from indexer.pool.process_pool import ProcessPool
 from indexer.pool.serial import SerialExecutor
-from indexer.worker import initialize_process
+from indexer.work.worker import initialize_process
 
 POOL = ("--executor", "process", "-j", "2")
 FAULT = "CODX_INDEX_FAULT"

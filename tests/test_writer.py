@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer import writer as writing
-from indexer.audit import audit
 from indexer.cache.cache import EmbeddingCache
 from indexer.errors import StoreError
-from indexer.manifest import COMPLETE, DIRTY, Manifest
+from indexer.index import writer as writing
+from indexer.index.audit import audit
+from indexer.index.manifest import COMPLETE, DIRTY, Manifest
+from indexer.index.writer import Writer
+from indexer.milvus.embedded import serve
+from indexer.milvus.rows import row_id
+from indexer.milvus.store import WRITER, Store
 from indexer.report import Report
-from indexer.store import WRITER, Store, row_id, serve
 from indexer.types import Audit, Change, Chunk, EmbeddedFile, FileRecord, Outcome
-from indexer.writer import Writer
 
 DIMENSION = 8
 PRINT = "c3" * 32

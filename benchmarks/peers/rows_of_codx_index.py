@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from indexer.store import serve
+from indexer.milvus.embedded import serve
 
 
 def main() -> None:

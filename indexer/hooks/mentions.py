@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from asyncio import Semaphore
     from concurrent.futures import Future
 
-PROCESSING = "processing"  # the reason for which a file is left out
-
 POLL = 0.02  # seconds between two looks at the commands
 
 

@@ -6,6 +6,7 @@ import re
 
 from indexer.types import Mention
 
+PROCESSING = "processing"  # why a file is skipped while someone works on its mention
 MAX_TEXT = 2000  # characters of a mention that are reported
 
 

@@ -12,12 +12,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer import worker
 from indexer.config import MASK_SECRETS
 from indexer.pool.serial import InTurn, SerialExecutor
+from indexer.work import worker
 
 if TYPE_CHECKING:
-    from indexer.embedding import Backend
+    from indexer.vectors.backend import Backend
 
 
 CPU_TASK = 64  # chunks to embed: about half a second of one worker

@@ -41,9 +41,9 @@ from conftest import (
 )
 
 from indexer.faults import STEPS
-from indexer.manifest import DIRTY, Manifest
+from indexer.index.manifest import DIRTY, Manifest
+from indexer.milvus.rows import FIELDS
 from indexer.paths import escape_path
-from indexer.store import FIELDS
 
 DEFAULT = ""  # the default model
 Tree = dict[str, bytes]

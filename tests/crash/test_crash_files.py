@@ -25,7 +25,7 @@ from crash_harness import (
     telling,
 )
 
-from indexer.store import signature
+from indexer.milvus.on_disk import signature
 
 SHARES = 4
 STEPS_THAT_WRITE = ["claimed", "upserted", "deleted", "recorded", "gone", "flushed"]

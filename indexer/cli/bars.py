@@ -1,0 +1,93 @@
+"""The progress bars of a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from indexer.cli.eta import Estimate
+from indexer.cli.log import log
+from indexer.cli.texts import count_text
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from indexer.types import Step
+
+
+class Bars:
+    """A tqdm bar on a terminal's stderr; elsewhere silence, or lines with --verbose."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._is_shown = not quiet and log.format == "text" and sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._estimate: Estimate | None = None
+        self._files = 0
+        self._done = 0
+        self._chunks = 0
+        self._since = 0.0
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self, message: str) -> None:
+        if self._is_shown and not log.verbosity:
+            click.echo(message, err=True)
+        log.info(message)
+
+    def warn(self, message: str) -> None:
+        log.warn(message)
+
+    def start(self, files: int, size: int) -> None:
+        self._files = files
+        log.info(f"{count_text(files, 'file')} may have changed")
+        if self._is_shown and files:
+            from tqdm import tqdm
+
+            self._since = time.monotonic()
+            # Bytes tell the time left better than files: the largest come first.
+            self._estimate = Estimate(size, self._since)
+            self._bar = tqdm(
+                total=size,
+                leave=False,
+                dynamic_ncols=True,
+                desc=f" 0/{files:,} files",
+                bar_format="{percentage:3.0f}% |{bar}|{desc}",
+            )
+
+    def advance(self, step: Step) -> None:
+        self._done += step.files
+        self._chunks += step.chunks
+        if self._bar is None or self._estimate is None:
+            return
+        now = time.monotonic()
+        self._estimate.advance(
+            now, known=step.known, found=step.found, embedded=step.embedded
+        )
+        rate = self._chunks / max(now - self._since, 1e-3)
+        left = self._estimate.remaining(now)
+        self._bar.set_description_str(
+            f" {self._done:,}/{self._files:,} files, {self._chunks:,} chunks, "
+            f"{rate:,.0f} chunks/s" + (f", {_clock(left)} left" if left else ""),
+            refresh=False,
+        )
+        self._bar.update(step.known + step.embedded)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -1,0 +1,77 @@
+"""The one error boundary: whatever ends a command becomes its report, a line, an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from indexer.cli.log import log
+from indexer.cli.texts import print_json
+from indexer.config import Settings
+from indexer.errors import CodxIndexError, Stopped
+from indexer.report import Report
+
+
+class Ended(Exception):
+    """A command cannot go on; its report says why."""
+
+
+@contextmanager
+def recorded(report: Report) -> Iterator[None]:
+    """What ends the block is put into the report, and `Ended` raised."""
+    try:
+        yield
+        return
+    except CodxIndexError as error:
+        report.status, report.error_code = error.status, error.exit_code
+        report.error = str(error)
+    except Stopped as stopped:
+        report.status, report.signal = "interrupted", stopped.number
+        name = signal.Signals(stopped.number).name
+        report.error = f"stopped by {name} before anything was changed"
+    except (click.ClickException, click.Abort, BrokenPipeError, Ended):
+        raise
+    except Exception as error:
+        report.status, report.error_code = "failed", 1
+        report.error = f"unexpected {type(error).__name__}: {error}"
+        if not log.verbosity:
+            report.error += " (--verbose shows where)"
+    if log.verbosity:
+        traceback.print_exc()
+    raise Ended
+
+
+@contextmanager
+def reporting(
+    report: Report, as_json: bool, verbose: int, log_format: str = "text"
+) -> Iterator[None]:
+    """Say what ends the block, where it does not end by itself: a line for a person, an
+    object for a program."""
+    log.open(log_format, verbose)
+    try:
+        with recorded(report):
+            yield
+        return
+    except Ended:
+        pass
+    except BrokenPipeError:
+        # `codx-index search … | head` has what it wanted; click would exit 1.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
+    if as_json:
+        print_json(report.as_dict())
+    log.error(report.error)
+    sys.exit(report.exit_code)
+
+
+def place(report: Report, settings: Settings) -> None:
+    """Put into the report which index it is about."""
+    report.project = settings.project
+    report.collection = settings.collection_name
+    report.uri = settings.address

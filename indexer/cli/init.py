@@ -1,0 +1,38 @@
+"""`codx-index init`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from indexer.cli.boundary import reporting
+from indexer.cli.log import shown
+from indexer.config import project_folder
+from indexer.errors import UsageError
+from indexer.report import Report
+from indexer.settings.options import option
+
+
+@click.command()
+@click.argument("path", default=".", type=click.Path(readable=False))
+@option("--force", is_flag=True, help="Write over a file that is there.")
+def init(path: str, force: bool) -> int:
+    """Write a codx-index.toml with every setting, commented out, to the folder PATH."""
+    with reporting(Report(), False, 0):
+        from indexer.settings.files import OWN_FILE
+        from indexer.settings.template import TEMPLATE
+
+        name = os.path.join(project_folder(path), OWN_FILE)
+        try:
+            with open(name, "w" if force else "x", encoding="utf-8") as file:
+                file.write(TEMPLATE)
+                os.fchmod(file.fileno(), 0o644)  # nothing in it is a secret
+        except FileExistsError:
+            raise UsageError(
+                f"{name} is there already (--force writes over it)"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"cannot write {name}: {error.strerror}") from error
+        click.echo(f"wrote {shown(name)}")
+    return 0

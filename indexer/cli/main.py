@@ -1,0 +1,110 @@
+"""The command `codx-index`: finds the command that was asked for, and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+import click
+
+from indexer import __version__
+from indexer.cli.log import printable
+from indexer.errors import CodxIndexError
+
+COMMANDS = {
+    "cache": "cache:cache_group",
+    "clear": "clear:clear",
+    "config": "config:config_group",
+    "init": "init:init",
+    "mcp": "mcp:mcp",
+    "run": "run:run",
+    "run-all": "run_all:run_all",
+    "search": "search:search",
+    "status": "status:status",
+    "verify": "verify:verify",
+}
+"""Each command's module in this package, and its name there."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, in the order of the help."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"indexer.cli.{module}"), name)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every option can also be set in the environment, as shown in its help, and most "
+    "in a file of the project: see codx-index init.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="codx-index")
+def cli() -> None:
+    """Make a Milvus collection equal to a source tree, and search it."""
+
+
+def main() -> None:
+    """Entry point of the console script, `python -m indexer` and `cli.py`."""
+    os.umask(0o077)  # the index holds the project's source
+    _hide_token()
+    ended: list[int] = []
+    atexit.register(_skip_teardown, ended)
+    try:
+        code = cli.main(prog_name="codx-index", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "codx-index"
+        message = error.format_message().rstrip(".")
+        click.echo(f"codx-index: {message} (see {where} --help)", err=True)
+        code = 2
+    except click.ClickException as error:
+        click.echo(f"codx-index: {error.format_message()}", err=True)
+        code = error.exit_code
+    except CodxIndexError as error:  # in a file of the project
+        click.echo(f"codx-index: {printable(str(error))}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
+        click.echo(err=True)
+        code = 128 + signal.SIGINT
+    ended.append(code if isinstance(code, int) else 0)
+    sys.exit(ended[0])
+
+
+def _hide_token() -> None:
+    """Keep a `--token` of the command line out of the list of processes."""
+    shown = [
+        (
+            "--token=***"
+            if value.startswith("--token=")
+            else "***" if before == "--token" else value
+        )
+        for before, value in zip(["", *sys.argv], sys.argv)
+    ]
+    if shown != sys.argv:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(shown))
+
+
+def _skip_teardown(ended: list[int]) -> None:
+    """Leave at once, as the last thing at exit: unloading Milvus and the model, which the
+    system does as well, takes 0.3 s."""
+    if ended:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended[0])

@@ -1,0 +1,58 @@
+"""`codx-index mcp`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from indexer.cli.boundary import reporting
+from indexer.cli.log import log
+from indexer.config import project_folder
+from indexer.errors import UsageError
+from indexer.report import Report
+from indexer.settings.options import place_options, trust_option, verbose_option
+from indexer.settings.settings import (
+    SearchCommand,
+    given_arguments,
+    make_settings,
+    settings_for,
+)
+
+
+@click.command(cls=SearchCommand)
+@click.argument("paths", nargs=-1, type=click.Path(readable=False))
+@trust_option
+@place_options
+@verbose_option
+@click.pass_context
+def mcp(
+    command: click.Context, /, paths: tuple[str, ...], verbose: int, **options: Any
+) -> int:
+    """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
+
+    PATH is the folder of a project, or one in it; the current one by default. The tools are
+    search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how clients
+    start it.
+    """
+    with reporting(Report(), False, verbose):
+        from indexer.settings.files import indexed_project
+
+        try:
+            from indexer.cli.mcp_server import serve
+        except ImportError as error:
+            raise UsageError(
+                f"codx-index mcp needs the extra: pip install 'codx-index[mcp]' ({error})"
+            ) from error
+
+        if not (sys.stdin and sys.stdout):
+            raise UsageError("a client speaks to it on stdin and stdout: one is closed")
+        folder = indexed_project(project_folder(paths[0] if paths else "."))
+        projects = [make_settings(folder, **options)]
+        arguments = given_arguments(command, but={"verbose"})
+        projects += [settings_for(arguments, path) for path in paths[1:]]
+        if sys.stdin.isatty():
+            log.warn("it waits for a client on stdin; ctrl-C ends it (docs/mcp.md)")
+        serve(projects, log.info)
+    return 0

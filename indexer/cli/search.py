@@ -1,0 +1,149 @@
+"""`codx-index search`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from indexer.cli.boundary import reporting
+from indexer.cli.log import log, shown
+from indexer.cli.texts import print_json
+from indexer.config import DENSE, HYBRID, SPARSE, project_folder
+from indexer.errors import UsageError
+from indexer.report import Report
+from indexer.settings.options import (
+    json_option,
+    option,
+    place_options,
+    trust_option,
+    verbose_option,
+)
+from indexer.settings.settings import (
+    SearchCommand,
+    given_arguments,
+    make_settings,
+    settings_for,
+)
+
+LINES_AROUND = 3  # the best line of a hit, at a terminal
+
+
+_ABOUT_THE_SEARCH = frozenset(
+    "as_json context explain language like limit mode patterns verbose".split()
+)
+
+
+@click.command(cls=SearchCommand)
+@click.argument("query", required=False)
+@click.argument("paths", nargs=-1, type=click.Path(readable=False))
+@trust_option
+@place_options
+@option(
+    "--limit",
+    also=("-k", "-n"),
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Number of files.",
+)
+@option(
+    "--mode",
+    default=HYBRID,
+    show_default=True,
+    type=click.Choice((HYBRID, DENSE, SPARSE)),
+    help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
+)
+@option(
+    "--language",
+    also=("-l",),
+    default="",
+    help="Only files in this language: its name, or the ending of its files.",
+)
+@option(
+    "--path",
+    also=("patterns",),
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+)
+@option(
+    "--like",
+    default="",
+    metavar="FILE:LINE",
+    help="Find code like that at this place, instead of a QUERY.",
+)
+@option(
+    "--context",
+    also=("-C",),
+    default=None,
+    type=click.IntRange(0, 100),
+    help="Lines shown around the best line.  [default: 3 at a terminal, else 0]",
+)
+@option("--explain", is_flag=True, help="Show where each score comes from.")
+@json_option
+@verbose_option
+@click.pass_context
+def search(
+    command: click.Context,
+    /,
+    query: str | None,
+    paths: tuple[str, ...],
+    limit: int,
+    mode: str,
+    language: str,
+    patterns: tuple[str, ...],
+    like: str,
+    context: int | None,
+    explain: bool,
+    as_json: bool,
+    verbose: int,
+    **options: Any,
+) -> int:
+    """Find the files of the projects in the PATHS that answer QUERY.
+
+    PATH is the folder of a project, or one in it; the current one by default. With --like
+    FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines; where
+    a program reads, a line is path:line:text as grep writes it.
+    """
+    with reporting(Report(), as_json, verbose):
+        from indexer.cli.hits import explained, grep_lines, is_for_person, page
+        from indexer.search.answers import Wanted
+        from indexer.search.finding import find, hit_dict
+        from indexer.search.scope import make_scope
+        from indexer.search.searcher import clean
+        from indexer.settings.files import indexed_project
+
+        if like and query:  # what stands in the place of the query is the first PATH
+            query, paths = "", (query, *paths)
+        query = clean(query or "")
+        if not like and not query.strip():
+            raise UsageError("the query is empty: say what to look for")
+        folder = indexed_project(project_folder(paths[0] if paths else "."))
+        projects = [make_settings(folder, **options)]
+        arguments = given_arguments(command, but=_ABOUT_THE_SEARCH)
+        projects += [settings_for(arguments, path) for path in paths[1:]]
+        is_seen = is_for_person() and not as_json
+        around = LINES_AROUND if context is None and is_seen else context or 0
+        scope = make_scope(language, patterns)
+        wanted = Wanted(limit, mode, scope, around)
+        answer, remarks = find(projects, query, like, wanted)
+        for note in answer.notes:
+            (log.info if answer.hits or as_json else log.warn)(note)
+        for remark in remarks if not as_json else []:
+            log.warn(remark)
+        if as_json:
+            hits = [hit_dict(hit, explain=explain) for hit in answer.hits]
+            asked = {"like": like} if like else {"query": query}
+            notes = [*answer.notes, *remarks]
+            print_json({**asked, "mode": mode, "hits": hits, "notes": notes})
+        for hit in [] if as_json else answer.hits:
+            prefix = shown(hit.project) + "/" if len(projects) > 1 else ""
+            show = page if is_seen else grep_lines
+            lines = [*show(hit, query, around, prefix)]
+            if explain:
+                lines += [f"    {line}" for line in explained(hit.explanation)]
+            click.echo("\n".join([*lines, *([""] if is_seen else [])]))
+        if not answer.hits and not as_json:
+            log.warn("no hits")
+    return 0

@@ -1,0 +1,1 @@
+"""What is known of an index: its identity, manifest, lock and stamp."""

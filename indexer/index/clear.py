@@ -1,0 +1,47 @@
+"""Removes an index: its collections and its state."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import nullcontext
+
+from indexer.config import Settings, check_state_dir
+from indexer.index.collection import _connect
+from indexer.index.lock import run_lock
+from indexer.milvus.lease import Lease
+
+
+def clear(settings: Settings) -> bool:
+    """Drop this project's collections and remove its state; was there anything?
+
+    Raises `LockedError` while a run is at work.
+    """
+    check_state_dir(settings.state_dir)
+    if not os.path.isdir(settings.state_dir):
+        return _drop(settings)
+    with run_lock(settings.lock_path):
+        had_state = settings.has_state
+        had_collection = _drop(settings)
+        for name in sorted(os.listdir(settings.state_dir)):
+            path = os.path.join(settings.state_dir, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        os.rmdir(settings.state_dir)
+    return had_state or had_collection
+
+
+def _drop(settings: Settings) -> bool:
+    if not settings.uri:
+        return os.path.isdir(settings.database)  # goes with the state folder
+    if settings.database and not os.path.isdir(settings.database):
+        return False
+    store = _connect(settings)
+    try:
+        lease = nullcontext() if settings.database else Lease(store).hold(deadline=0)
+        with lease:
+            return store.drop()
+    finally:
+        store.close()

@@ -1,0 +1,124 @@
+"""Which index belongs to the settings, what it holds, and whether that may be believed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from indexer.config import Settings
+from indexer.index.identity import Identity
+from indexer.milvus.embedded import READER_PATIENCE, serve
+from indexer.milvus.lease import Lease
+from indexer.milvus.on_disk import physical_name, signature
+from indexer.milvus.server import connect
+from indexer.milvus.store import WRITER, Store
+
+
+class Index:
+    """The collection of a project, opened at the first use."""
+
+    def __init__(self, settings: Settings, identity: Identity) -> None:
+        self.settings = settings
+        self.identity = identity
+        self._store: Store | None = None
+        self._is_prepared = False
+        self._lease: Lease | None = None
+
+    @property
+    def physical(self) -> str:
+        """The physical collection of this identity."""
+        return physical_name(self.settings.collection_name, self.identity.fingerprint)
+
+    @property
+    def place(self) -> str:
+        """Where the index lies; a project's own embedded database may move with it."""
+        where = self.settings.uri or "embedded"
+        return f"{where} {self.settings.collection_name}"
+
+    def open(self) -> Store:
+        """The store with our physical collection, created where it is missing."""
+        store = self._connected()
+        if not self._is_prepared:
+            model = self.identity.backend.model
+            store.prepare(
+                self.identity.fingerprint, model.dimension, self.identity.properties
+            )
+            self._is_prepared = True
+        return store
+
+    @contextmanager
+    def lease(self, deadline: float) -> Iterator[None]:
+        """Keep other hosts from writing for the length of the block; an embedded database
+        has a lock of its own.
+
+        Raises `LockedError` where another run has the lease until `deadline` (monotonic).
+        """
+        if self.settings.database:
+            yield
+            return
+        # Over a connection of its own: ours may be closed before the lease is given back.
+        with closing(_connect(self.settings)) as board:
+            lease = Lease(board)
+            with lease.hold(deadline):
+                self._lease = lease
+                yield
+
+    def check_lease(self) -> None:
+        """To be called before each write; raises `LeaseLostError`."""
+        if self._lease is not None:
+            self._lease.check()
+
+    @property
+    def was_taken_over(self) -> bool:
+        """Did the last run on this collection end without giving back the lease?"""
+        return self._lease is not None and self._lease.was_taken_over
+
+    def open_existing(self) -> Store:
+        """The store with the collection behind the alias; `NoIndexError` without one."""
+        store = self._connected()
+        store.open()
+        return store
+
+    @property
+    def is_absent(self) -> bool:
+        """Is it known, without opening anything, that there are no rows?"""
+        database = self.settings.database
+        return bool(database) and not os.path.lexists(database)
+
+    @property
+    def is_open(self) -> bool:
+        """Is the store open, so that the database may look another way once it is closed?"""
+        return self._store is not None
+
+    def close(self) -> None:
+        """Close the store; does nothing after a store error, see `Store`."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+            self._is_prepared = False
+
+    def mark(self) -> str:
+        """What a later run compares to tell whether anyone has written since.
+
+        The embedded database: what it looks like on disk, no import needed. A server: the
+        mark that the last writer left on the collection behind the alias. "" without one.
+        """
+        if self.settings.database:
+            return signature(self.settings.database, self.physical)
+        found = self._connected().describe(self.settings.collection_name)
+        if found is None or found["collection_name"] != self.physical:
+            return ""
+        return str(found["properties"].get(WRITER, ""))
+
+    def _connected(self) -> Store:
+        if self._store is None:
+            self._store = _connect(self.settings)
+        return self._store
+
+
+def _connect(settings: Settings) -> Store:
+    name = settings.collection_name
+    if not settings.database:
+        return connect(settings.uri, settings.token, name)
+    return serve(settings.database, settings.state_dir, name, patience=READER_PATIENCE)

@@ -1,0 +1,197 @@
+"""The write protocol, on one screen.
+
+For each group of files: (1) upsert all new rows, (2) delete their stale rows by id,
+(3) commit manifest and cache. Rows of files that are gone go last. One flush at the end.
+After any store error nothing more is written and nothing is flushed: the next run finds
+the manifest dirty, reads the rows and repairs.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Set
+
+from indexer.cache.cache import EmbeddingCache
+from indexer.errors import StoreError
+from indexer.faults import reach
+from indexer.index.manifest import DIRTY, Manifest
+from indexer.milvus.rows import Row, _rows, row_id
+from indexer.milvus.store import Store
+from indexer.paths import escape_path
+from indexer.report import Report
+from indexer.types import (
+    Audit,
+    Change,
+    EmbeddedFile,
+    FileRecord,
+    Outcome,
+)
+
+# A group is what a kill can cost. Small enough to lose little, large enough that the
+# manifest's fsync does not count.
+GROUP_ROWS = 512
+GROUP_SECONDS = 2.0
+
+
+class Writer:
+    """Writes embedded files and deletions; knows the records and stale ids before.
+
+    `open_store` is called by `begin`, at the first write: a run that writes nothing opens
+    nothing. `check_lease` is called before each write, and raises where others may write.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        manifest: Manifest,
+        cache: EmbeddingCache,
+        known: Audit,
+        report: Report,
+        check_lease: Callable[[], None] = lambda: None,
+        *,
+        embeds: bool = True,
+    ) -> None:
+        self._open_store = open_store
+        self._check_lease = check_lease
+        self._embeds = embeds
+        self._manifest = manifest
+        self._cache = cache
+        self._known = known
+        self._report = report
+        self._counts = report.chunks
+        self._spans = report.spans
+        self._store: Store | None = None
+        # A spoiled row can stand among another file's: what was written is not stale.
+        self._is_repair = bool(known.stale)
+        self._written: set[str] = set()
+        self._group: list[tuple[EmbeddedFile, Outcome]] = []
+        self._rows = 0
+        self._since = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        """Was, or may something have been, written?"""
+        return self._store is not None
+
+    def begin(self) -> Store:
+        """Open the store and leave our mark, here and there, before the first write."""
+        if self._store is None:
+            self._check_lease()
+            self._manifest.set(state=DIRTY)
+            reach("dirty")
+            with self._spans.span("open"):
+                store = self._open_store()
+                store.claim(uuid.uuid4().hex, embeds=self._embeds)
+            reach("claimed")
+            self._store = store
+        return self._store
+
+    def add(self, file: EmbeddedFile, outcome: Outcome) -> None:
+        """Take a file; written with its group."""
+        self._group.append((file, outcome))
+        self._rows += len(file.chunks)
+        if self._rows >= GROUP_ROWS or time.monotonic() - self._since > GROUP_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the group that has gathered, then tell of it."""
+        gathered, self._group, self._rows = self._group, [], 0
+        group = [file for file, _ in gathered]
+        rows = [row for file in group for row in _rows(file)]
+        stale = [
+            stale_id
+            for file in group
+            for stale_id in self._stale_ids(file.record.path, len(file.chunks))
+        ]
+        self._write(rows, stale)
+        with self._spans.span("commit", files=len(group)):
+            self._manifest.commit([file.record for file in group])
+            reach("recorded")
+            self._cache.commit()
+            reach("cached")
+        for file, outcome in gathered:
+            self._tell(file, outcome)
+        self._since = time.monotonic()
+
+    def _tell(self, file: EmbeddedFile, outcome: Outcome) -> None:
+        path = escape_path(file.record.path)
+        if outcome.change is Change.DELETED:
+            self._report.tell("file-deleted", path=path)
+        elif outcome.change is not None:
+            about: dict[str, object] = {
+                "path": path,
+                "change": outcome.change.value,
+                "file_hash": file.record.file_hash,
+                "chunks": len(file.chunks),
+            }
+            if outcome.origin:
+                about["from"] = escape_path(outcome.origin)
+            self._report.tell("file-loaded", **about)
+
+    def delete(
+        self, records: Iterable[FileRecord], renamed: Set[str] = frozenset()
+    ) -> None:
+        """Delete the rows and records of files that are gone from the index, then tell of
+        them, but for those that live on under another name."""
+        gone = list(records)
+        told = [
+            record.path
+            for record in gone
+            if self._known.has_rows(record.path) and record.path not in renamed
+        ]
+        self._write(
+            [], [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)]
+        )
+        self._manifest.commit(deleted=[record.path for record in gone])
+        reach("gone")
+        for path in told:
+            self._report.tell("file-deleted", path=escape_path(path))
+
+    def finish(self, *, complete: bool) -> None:
+        """Flush what was written and, when the index is complete, move the alias here.
+
+        Raises `StoreError` where the collection does not hold as many rows as it should:
+        better to fail than to exit 0 over an index that is not right.
+        """
+        store = self.begin()
+        with self._spans.span("finish"):
+            self._finish(store, complete)
+
+    def _finish(self, store: Store, complete: bool) -> None:
+        self._check_lease()
+        if complete:
+            store.finish()
+        else:
+            store.flush()
+        unrepaired = sum(len(ids) for ids in self._known.stale.values())
+        expected = self._manifest.chunk_total() + unrepaired
+        if (found := store.count()) != expected:
+            raise StoreError(
+                f"the collection holds {found} rows where {expected} were written: "
+                "run again to repair it"
+            )
+
+    def _write(self, rows: list[Row], stale: list[str]) -> None:
+        if self._is_repair:
+            self._written.update(row["id"] for row in rows)
+            stale = [stale_id for stale_id in stale if stale_id not in self._written]
+        if not rows and not stale:
+            return
+        store = self.begin()
+        with self._spans.span("upsert", rows=len(rows), deleted=len(stale)):
+            self._check_lease()
+            store.upsert(rows)
+            reach("upserted")
+            store.delete(stale)
+            reach("deleted")
+        self._counts.upserted += len(rows)
+        self._counts.deleted += len(stale)
+
+    def _stale_ids(self, path: str, new_count: int) -> list[str]:
+        """Ids of the rows that this path had and, with `new_count` chunks, has no more."""
+        kept = {row_id(path, number) for number in range(new_count)}
+        stale = self._known.stale.pop(path, set()) - kept
+        if old := self._known.records.get(path):
+            stale |= {row_id(path, n) for n in range(new_count, old.chunk_count)}
+        return sorted(stale)

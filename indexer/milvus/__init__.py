@@ -1,0 +1,1 @@
+"""The store: schema, rows, and the collection, embedded or on a server."""

@@ -1,0 +1,144 @@
+"""Is the collection equal to the tree? Compares every row with what chunking gives now."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from indexer.config import Settings, require_state
+from indexer.index.audit import row_path
+from indexer.index.collection import Index
+from indexer.index.identity import identify
+from indexer.index.lock import run_lock
+from indexer.milvus.rows import Row, chunk_rows
+from indexer.milvus.store import Store
+from indexer.pool.cpus import available_cpus
+from indexer.report import Report
+from indexer.tree.diff import compare
+from indexer.tree.files import open_roots
+from indexer.tree.project import scan_project
+from indexer.tree.reader import Reader
+from indexer.types import Audit, ChangedFile, ChunkedFile, Weights
+from indexer.work.tasks import chunked_files
+from indexer.work.workers import open_executor
+
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file (or the path of a row) and what is wrong with its rows; "" is all of it."""
+
+    path: str
+    problem: str
+
+
+def verify(settings: Settings, report: Report) -> list[Difference]:
+    """Every difference between tree and collection; [] when they are equal.
+
+    Holds the lock, reads every file and every row, embeds nothing: of a vector it checks
+    that it is there and of unit length. Raises `NoIndexError` where there is no index.
+    """
+    require_state(settings)
+    identity = identify(settings)
+    report.fingerprint = identity.fingerprint
+    with ExitStack() as stack:
+        stack.enter_context(run_lock(settings.lock_path))
+        index = stack.enter_context(closing(Index(settings, identity)))
+        roots = stack.enter_context(open_roots(settings))
+        store = index.open_existing()
+        if store.physical != index.physical:
+            return [Difference("", "the index was built with other settings")]
+        tree = scan_project(settings, report)
+        comparison = compare(tree.files, {})
+        reader = Reader(
+            roots,
+            tree,
+            Audit({}, {}),
+            comparison,
+            report,
+            max_file_size=settings.max_file_size,
+            heeds_mentions=settings.mentions.enabled,
+        )
+        jobs = settings.jobs or available_cpus()
+        executor = stack.enter_context(
+            open_executor(
+                settings.executor,
+                jobs,
+                identity.backend,
+                secrets=settings.secrets,
+                task_timeout=settings.task_timeout,
+            )
+        )
+        pairs = chunked_files(reader, executor, jobs)
+        differences = list(
+            _compare(store, pairs, report, reader.left_out, settings.embeds)
+        )
+    differences += [Difference(*failure) for failure in report.failures.items()]
+    return sorted(differences, key=lambda difference: difference.path)
+
+
+def _compare(
+    store: Store,
+    pairs: Iterator[tuple[ChangedFile, ChunkedFile]],
+    report: Report,
+    left_out: Set[str],
+    embeds: bool,
+) -> Iterator[Difference]:
+    """`left_out` fills while the pairs are read: files that keep what rows they have."""
+    rows = Counter[str]()
+    paths: dict[str, str] = {}
+    wrong: set[str] = set()  # listed already; their surplus rows need no second line
+    for key in store.keys():
+        rows[key.id] += 1
+        paths[key.id] = row_path(key)
+    report.chunks.total = rows.total()
+    for change, file in pairs:
+        if file.error:
+            report.fail(change.path, file.error)
+            continue
+        expected = chunk_rows(
+            change.path, change.file_hash, file.language, file.chunks, file.weights
+        )
+        found = {row["id"]: row for row in store.fetch([row["id"] for row in expected])}
+        problem = _first_problem(expected, found, rows, embeds)
+        if problem:
+            yield Difference(change.path, problem)
+            wrong.add(change.path)
+        for row in expected:
+            paths.pop(row["id"], None)
+        report.files.unchanged += not problem and bool(expected)
+    for path in sorted(set(paths.values()) - wrong - left_out):
+        yield Difference(path, "rows that belong to no file as it is now")
+
+
+def _first_problem(
+    expected: list[Row], found: dict[str, Row], rows: Counter[str], embeds: bool
+) -> str:
+    for row in expected:
+        number, there = row["chunk_no"], found.get(row["id"])
+        if there is None:
+            return f"row {number} is missing"
+        if rows[row["id"]] != 1:
+            return f"row {number} is there {rows[row['id']]} times"
+        for field, value in row.items():
+            if field != "sparse" and there[field] != value:
+                return f"row {number} has another {field}"
+        if "sparse" in there and not _are_alike(there["sparse"], row["sparse"]):
+            return f"row {number} has another sparse vector"
+        if embeds and not there["embedded"]:
+            return f"row {number} has no vector yet"
+        length = math.sqrt(sum(float(x) ** 2 for x in there["vector"]))
+        if not abs(length - 1) <= UNIT_TOLERANCE:
+            return f"the vector of row {number} has length {length:.4f}"
+    return ""
+
+
+def _are_alike(one: Weights, other: Weights) -> bool:
+    """Are two sparse vectors the same, but for what float32 leaves of the weights?"""
+    return one.keys() == other.keys() and all(
+        math.isclose(weight, other[term], rel_tol=1e-6) for term, weight in one.items()
+    )

@@ -1,0 +1,71 @@
+"""From the text of a query to its vector, while the index is being opened."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from indexer.config import Settings
+from indexer.errors import ModelError, UsageError
+from indexer.index.identity import vectors_identity
+from indexer.search.answers import Properties
+from indexer.vectors.backend import Backend
+from indexer.vectors.choice import choose_backend, is_converted
+from indexer.vectors.embedders import Embedder, load_embedder
+from indexer.vectors.model import resolve_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class QueryEmbedder:
+    """Embeds queries, from any thread, with the model that a collection names: so an index
+    goes on answering while the next one is built with another model. Keeps them loaded.
+
+    Raises `ModelError` where that model is not what it was.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loaded: dict[str, Embedder] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, query: str, properties: Properties) -> NDArray[np.float32]:
+        with self._lock:
+            return self._embedder(properties).encode_query(query)
+
+    def is_quick(self, properties: Properties) -> bool:
+        """Is it known that the model needs no conversion first?"""
+        if properties.get("codx.vectors") in self._loaded:
+            return True
+        try:
+            return is_converted(self._backend(properties, convert=False))
+        except (ModelError, UsageError):
+            return False
+
+    def _embedder(self, properties: Properties) -> Embedder:
+        identity = properties.get("codx.vectors", "")
+        if identity not in self._loaded:
+            backend = self._backend(properties, convert=True)
+            if identity != vectors_identity(backend):
+                raise ModelError(
+                    f"the index was built with another {backend.model.name} or precision: "
+                    "bring it up to date with codx-index run, or search by words alone with "
+                    "--mode sparse"
+                )
+            self._loaded[identity] = load_embedder(backend)
+        return self._loaded[identity]
+
+    def _backend(self, properties: Properties, *, convert: bool) -> Backend:
+        settings = self._settings
+        model = resolve_model(
+            properties.get("codx.model", settings.model), settings.cache_dir
+        )
+        precision = properties.get("codx.precision", settings.precision)
+        return choose_backend(model, settings.cache_dir, precision, convert=convert)
+
+
+def vectors(properties: Properties) -> tuple[str | None, str | None]:
+    """What decides which model may embed a query for the collection."""
+    return properties.get("codx.model"), properties.get("codx.vectors")

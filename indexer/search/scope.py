@@ -1,0 +1,74 @@
+"""Which files a search is about."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import UsageError
+from indexer.milvus.schema import condition
+from indexer.text.languages import LANGUAGES, language_of
+
+if TYPE_CHECKING:
+    from pathspec import PathSpec
+
+_WILD = re.compile(r"[*?\[\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Files of one language, at paths that match; all by default.
+
+    `condition` is the part of it that Milvus can tell, which may let more through than
+    `holds` does.
+    """
+
+    language: str = ""
+    condition: str = ""
+    spec: PathSpec[Any] | None = None
+
+    def holds(self, path: str, language: str) -> bool:
+        """Is a file in the scope? `path` as rows have it."""
+        if self.language and language != self.language:
+            return False
+        return self.spec is None or self.spec.match_file(path)
+
+
+def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
+    """The scope for a language, by its name or by a file's ending, and for patterns as in a
+    `.gitignore`: the last that matches decides, for one with `!` against the file.
+
+    Raises `UsageError` for a language that is not known.
+    """
+    name = _known(language.strip().lower()) if language else ""
+    patterns = [pattern for pattern in paths if pattern]
+    if not patterns:
+        return Scope(name, condition(name))
+    from pathspec import PathSpec
+
+    try:
+        spec = PathSpec.from_lines("gitignore", patterns)
+    except ValueError as error:
+        raise UsageError(f"not a pattern for paths: {error}") from error
+    start = _literal_start(patterns[0]) if len(patterns) == 1 else ""
+    return Scope(name, condition(name, start), spec)
+
+
+def _known(language: str) -> str:
+    if language in LANGUAGES:
+        return language
+    if found := language_of(f"x.{language.removeprefix('.')}", ""):
+        return found
+    near = difflib.get_close_matches(language, LANGUAGES, 3)
+    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(f"no language {language!r} is known{hint}")
+
+
+def _literal_start(pattern: str) -> str:
+    """How every path begins that the pattern matches, "" where that may be anything."""
+    if pattern.startswith("!") or "/" not in pattern.rstrip("/"):
+        return ""  # it matches at any depth
+    return _WILD.split(pattern.removeprefix("/"), maxsplit=1)[0].rstrip("/")

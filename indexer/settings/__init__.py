@@ -1,0 +1,1 @@
+"""Options, a project's files, and the settings made of them."""

@@ -1,0 +1,1 @@
+"""What is on disk: git, ignore rules, the scan, and what changed."""

@@ -1,0 +1,73 @@
+"""Scans a whole project: its own folder and the external ones."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+from indexer.config import STATE_FOLDER, Settings
+from indexer.errors import ProjectError, StateError
+from indexer.report import Report
+from indexer.tree.scan import Scan, scan
+
+
+def scan_project(settings: Settings, report: Report) -> Scan:
+    """Scan the tree; counts, and what could not be listed, go to the report.
+
+    Raises `StateError` where git has the state folder: whoever made that commit could have
+    us believe an index of theirs.
+    """
+    with report.spans.span("scan"):
+        tree = _scan(settings, settings.project)
+        for folder in settings.external_folders:
+            tree = _with_external(tree, settings, folder)
+    state = os.fsencode(os.path.join(STATE_FOLDER, ""))
+    if tree.listing and any(path.startswith(state) for path in tree.listing.files):
+        raise StateError(
+            f"git tracks files in {STATE_FOLDER}, which only codx-index may write: "
+            f"git rm -r --cached {STATE_FOLDER}, and remove the folder"
+        )
+    if settings.only is None:
+        report.files.scanned = len(tree.files) + sum(tree.skipped.values())
+        report.files.skipped.update(tree.skipped)
+    for path, error in tree.failures:
+        report.fail(path, error)
+    return tree
+
+
+def _scan(settings: Settings, folder: str) -> Scan:
+    return scan(
+        folder,
+        max_file_size=settings.max_file_size,
+        own_paths=[
+            settings.state_dir,
+            settings.cache_dir,
+            settings.wiki_dir,
+            *settings.own_files,
+        ],
+        recurse_submodules=settings.recurse_submodules,
+        include_secrets=settings.include_secrets,
+        ignore=settings.ignore,
+        ignore_containing=settings.ignore_containing,
+    )
+
+
+def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
+    """The tree and the files of an external folder, whose paths are absolute. One that
+    cannot be read is a failure, and what the index has of it stays."""
+    try:
+        part = _scan(settings, folder)
+    except ProjectError as error:
+        return replace(tree, failures=[*tree.failures, (folder, str(error))])
+    files = [replace(file, path=os.path.join(folder, file.path)) for file in part.files]
+    failures = [
+        (os.path.normpath(os.path.join(folder, path)), error)
+        for path, error in part.failures
+    ]
+    return replace(
+        tree,
+        files=[*files, *tree.files],
+        skipped=dict(Counter(tree.skipped) + Counter(part.skipped)),
+        failures=[*tree.failures, *failures],
+    )

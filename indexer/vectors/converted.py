@@ -1,0 +1,132 @@
+"""Converts a model for OpenVINO once a machine, and checks the result."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import ModelError, TaskError
+from indexer.vectors import conversion, quantization
+from indexer.vectors.backend import Backend, converted_folder, openvino_version
+from indexer.vectors.embedders import Embedder, OpenVinoEmbedder
+from indexer.vectors.library import load_sentence_transformer, quiet
+from indexer.vectors.quantization import INT8
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+_LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999, INT8: 0.97}
+
+
+def unsupported(backend: Backend) -> str:
+    """Why this backend is known not to work; "" as long as it is not."""
+    if not openvino_version():
+        return "it is not installed"
+    about = conversion.read_about(converted_folder(backend)) or {}
+    return str(about.get("unsupported", ""))
+
+
+def _converted(backend: Backend, on_step: Callable[[str], None]) -> Backend:
+    """The backend with its model converted, or found to be unfit, once and for all."""
+    if (
+        not openvino_version()
+        or conversion.read_about(converted_folder(backend)) is not None
+    ):
+        return backend
+    if backend.precision == INT8 and (problem := quantization.missing()):
+        raise ModelError(problem)
+    about_seconds = 30 if backend.precision == INT8 else 10
+    on_step(
+        f"converting {backend.model.name} for this CPU, once (about {about_seconds} s)"
+    )
+    started = time.monotonic()
+    backend, building = _start_building(backend, on_step)
+    try:
+        about = _in_own_process(_build, backend, building)
+        conversion.write_about(building, about)
+        conversion.publish(building, converted_folder(backend))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    if "unsupported" in about:
+        on_step(
+            f"{backend.model.name} does not run on OpenVINO in {backend.precision}: "
+            f"{about['unsupported']}"
+        )
+    else:
+        on_step(f"converted in {time.monotonic() - started:.1f} s")
+    return backend
+
+
+def _start_building(
+    backend: Backend, on_step: Callable[[str], None]
+) -> tuple[Backend, str]:
+    """A folder to convert into, on the disk where the result will be."""
+    import tempfile
+
+    models = os.path.join(backend.cache_dir, "models")
+    try:
+        os.makedirs(models, exist_ok=True)
+        conversion.sweep(models)
+        return backend, tempfile.mkdtemp(prefix=".tmp-", dir=models)
+    except OSError as error:
+        on_step(
+            f"{models} cannot be written ({error.strerror}): the conversion is not kept"
+        )
+    cache_dir = tempfile.mkdtemp(prefix="codx-index-")
+    atexit.register(shutil.rmtree, cache_dir, ignore_errors=True)
+    models = os.path.join(cache_dir, "models")
+    os.mkdir(models)
+    backend = replace(backend, cache_dir=cache_dir)
+    return backend, tempfile.mkdtemp(prefix=".tmp-", dir=models)
+
+
+def _in_own_process(
+    build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
+) -> dict[str, Any]:
+    """Convert elsewhere: torch would stay in this process, with 500 MB and its threads."""
+    from indexer.pool.process import become_worker
+    from indexer.pool.process_pool import ProcessPool
+
+    with ProcessPool(1, 0, become_worker, ()) as pool:
+        try:
+            return pool.submit(build, backend, folder).result()
+        except TaskError as error:
+            raise ModelError(
+                f"the conversion of {backend.model.name} was killed (out of memory?)"
+            ) from error
+
+
+def _build(backend: Backend, folder: str) -> dict[str, Any]:
+    """Convert into `folder` and compare with the original. Returns what to say about it."""
+    original = load_sentence_transformer(backend.model.folder, "cpu", "f32")
+    try:
+        with quiet():
+            pad_id = conversion.convert(original, folder, backend.precision)
+            converted = OpenVinoEmbedder(backend, folder, pad_id, threads=1)
+            cosine = _least_cosine(original, converted)
+    except ModelError as error:
+        return {"unsupported": str(error)}
+    if not cosine >= _LEAST_COSINE[backend.precision]:
+        return {
+            "unsupported": f"its vectors are not the original's (cosine {cosine:.5f})"
+        }
+    return {"pad_id": pad_id, "cosine": cosine}
+
+
+def _least_cosine(original: SentenceTransformer, converted: Embedder) -> float:
+    """The least agreement over texts of many lengths, each batched with others."""
+    text = "def main(argv: list[str]) -> int:  # Über 'naïve' café\n    return 0\n"
+    texts = [
+        (text * 40)[: 3 * length] for length in (1, 2, 3, 5, 8, 13, 21, 22, 34, 55, 89)
+    ]
+    texts += [text * repeat for repeat in (5, 8, 13)]
+    expected = original.encode(
+        texts, normalize_embeddings=True, show_progress_bar=False
+    )
+    return float((converted.encode(texts).vectors * expected).sum(axis=1).min())

@@ -1,0 +1,116 @@
+"""The files of a model: which of them decide its vectors, and what they say."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from typing import Any
+
+from indexer.errors import ModelError
+from indexer.vectors.library import third_party
+
+# Weights, settings, vocabularies: everything else in a model's folder is for people.
+_DECIDING = (".safetensors", ".json", ".txt", ".model")
+
+
+# The chunk size for models that take texts of any length (averages of word vectors).
+TOKENS_IF_UNLIMITED = 512
+
+
+def read_modules(folder: str) -> list[dict[str, Any]]:
+    """modules.json: the parts of the pipeline; [] for a plain transformers model."""
+    file = os.path.join(folder, "modules.json")
+    if not os.path.exists(file):
+        if os.path.exists(os.path.join(folder, "config.json")):
+            return []
+        raise ModelError(
+            f"the model folder {folder} has neither modules.json nor config.json"
+        )
+    modules = read_json(file)
+    with third_party(f"{file} is not understood"):
+        for module in modules:
+            if not module["type"].startswith("sentence_transformers."):
+                raise ModelError(
+                    f"the model in {folder} brings its own code ({module['type']}), which is never run"
+                )
+            if os.path.isabs(module["path"]) or ".." in module["path"].split("/"):
+                raise ModelError(
+                    f"{file} points outside of its folder: {module['path']}"
+                )
+    return list(modules)
+
+
+def deciding_files(folder: str, modules: list[dict[str, Any]]) -> list[str]:
+    """Names below `folder`, sorted, of the files that decide the vectors."""
+    # Only the folders that are loaded: hub models carry exports for other runtimes beside.
+    found = set(glob.glob("*", root_dir=folder))
+    for path in filter(None, (module["path"] for module in modules)):
+        found.update(
+            glob.glob(f"{glob.escape(path)}/**", root_dir=folder, recursive=True)
+        )
+    return sorted(name for name in found if name.endswith(_DECIDING))
+
+
+def weights_problem(
+    folder: str, modules: list[dict[str, Any]], files: list[str]
+) -> str | None:
+    """What is wrong with the weights, as the end of a sentence; None if nothing is."""
+    for path in {"", *(module["path"] for module in modules)}:
+        pickles = glob.glob("*.bin", root_dir=os.path.join(folder, path))
+        if pickles and not any(
+            os.path.dirname(file) == path
+            for file in files
+            if file.endswith(".safetensors")
+        ):
+            where = os.path.join(path, pickles[0])
+            return f"has pickled weights ({where}), which can run code: save it as safetensors"
+    if not any(file.endswith(".safetensors") for file in files):
+        return "has no weights: model.safetensors is missing"
+    return None
+
+
+def transformer_folder(folder: str, modules: list[dict[str, Any]]) -> str:
+    """The folder of the transformer among the modules of a model."""
+    return os.path.join(folder, modules[0]["path"]).rstrip("/") if modules else folder
+
+
+def read_sentence_config(folder: str) -> dict[str, Any]:
+    """The model's `sentence_*_config.json`, {} without one."""
+    # Old models name the file after the architecture: sentence_roberta_config.json.
+    files = glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json"))
+    config: dict[str, Any] = read_json(files[0]) if files else {}
+    return config
+
+
+def read_settings(folder: str) -> dict[str, Any]:
+    """The model's `config_sentence_transformers.json`, {} without one."""
+    file = os.path.join(folder, "config_sentence_transformers.json")
+    settings: dict[str, Any] = read_json(file, missing={})
+    return settings
+
+
+def read_json(file: str, missing: Any = None) -> Any:
+    """What a JSON file holds, or `missing` where there is none. Raises `ModelError`."""
+    if missing is not None and not os.path.exists(file):
+        return missing
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return json.load(opened)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from None
+
+
+def hash_file(file: str) -> str:
+    """The SHA-256 of a file, in hex. Raises `ModelError`."""
+    try:
+        with open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()

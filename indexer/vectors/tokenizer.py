@@ -1,0 +1,93 @@
+"""The tokenizer of a model, without truncation and padding."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from indexer.vectors.backend import ModelInfo
+from indexer.vectors.library import quiet, third_party
+from indexer.vectors.model_files import (
+    read_modules,
+    read_sentence_config,
+    transformer_folder,
+)
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class Tokenizer(Protocol):
+    """The model's own view of a text, never truncated."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, special tokens included."""
+        ...
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        """The same tokens as native uint32."""
+        ...
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, end) of each token, without special tokens."""
+        ...
+
+
+def load_tokenizer(model: ModelInfo) -> Tokenizer:
+    """The tokenizer of `model`, one thread. Raises `ModelError` where it has none."""
+    return _Tokenizer(load_raw_tokenizer(model.folder))
+
+
+def load_raw_tokenizer(folder: str) -> tokenizers.Tokenizer:
+    """The same, of the model in `folder`, as the tokenizers library has it."""
+    # Workers are as many as there are cores: a thread pool inside each only gets in the way.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    folder = transformer_folder(folder, read_modules(folder))
+    file = os.path.join(folder, "tokenizer.json")
+    with third_party(f"the tokenizer in {folder} cannot be loaded"):
+        if os.path.exists(file):
+            import tokenizers
+
+            raw = tokenizers.Tokenizer.from_file(file)
+        else:
+            raw = _convert_slow_tokenizer(folder)
+        if read_sentence_config(folder).get("do_lower_case"):
+            _lower_case(raw)
+    raw.no_truncation()
+    raw.no_padding()
+    return raw
+
+
+def _convert_slow_tokenizer(folder: str) -> tokenizers.Tokenizer:
+    with quiet():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        raw: tokenizers.Tokenizer = tokenizer.backend_tokenizer
+        return raw
+
+
+def _lower_case(raw: tokenizers.Tokenizer) -> None:
+    from tokenizers import normalizers
+
+    parts = [normalizers.Lowercase(), *([raw.normalizer] if raw.normalizer else [])]
+    raw.normalizer = normalizers.Sequence(parts)
+
+
+class _Tokenizer:
+    def __init__(self, raw: tokenizers.Tokenizer) -> None:
+        self._raw = raw
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [
+            len(encoding.ids) for encoding in self._raw.encode_batch_fast(list(texts))
+        ]
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        encodings = self._raw.encode_batch_fast(list(texts))
+        return [array("I", encoding.ids).tobytes() for encoding in encodings]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return list(self._raw.encode(text, add_special_tokens=False).offsets)

@@ -1,0 +1,1 @@
+"""The wiki of a project: a page a file, in Markdown."""

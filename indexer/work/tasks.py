@@ -1,0 +1,73 @@
+"""Divides the changed files into chunk tasks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import islice
+
+from indexer.errors import TaskError
+from indexer.types import ChangedFile, ChunkedFile
+from indexer.work import worker
+
+CHUNK_TASK_BYTES = 128 * 1024
+
+
+FIRST_TASK_BYTES = 8 * 1024  # so that soon something is embedded
+
+
+def chunked_files(
+    changes: Iterable[ChangedFile], executor: Executor, jobs: int
+) -> Iterator[tuple[ChangedFile, ChunkedFile]]:
+    """Only chunk, in the order of `changes`, at most 2 × jobs tasks in flight.
+
+    A file that costs its worker comes with that as its error.
+    """
+    tasks = chunk_tasks(changes)
+    window: deque[tuple[list[ChangedFile], Future[worker.ChunkedBatch]]] = deque()
+    while True:
+        for task in islice(tasks, 2 * jobs - len(window)):
+            files = [(change.path, change.data) for change in task]
+            window.append((task, executor.submit(worker.chunk_files, files)))
+        if not window:
+            return
+        task, future = window.popleft()
+        try:
+            chunked = future.result().files
+        except TaskError:
+            chunked = [_chunked_alone(change, executor) for change in task]
+        yield from zip(task, chunked, strict=True)
+
+
+def _chunked_alone(change: ChangedFile, executor: Executor) -> ChunkedFile:
+    task = executor.submit(worker.chunk_files, [(change.path, change.data)])
+    try:
+        return task.result().files[0]
+    except TaskError as error:
+        return ChunkedFile(change.path, "", (), error=str(error))
+
+
+def chunk_tasks(
+    changes: Iterable[ChangedFile | None],
+) -> Iterator[list[ChangedFile]]:
+    """Group small files, so that a task is worth its way to a worker. An empty task: there
+    is none yet."""
+    task: list[ChangedFile] = []
+    size, limit = 0, FIRST_TASK_BYTES
+    for change in changes:
+        if change is None:
+            yield task
+            task, size = [], 0
+            continue
+        if task and len(change.data) >= CHUNK_TASK_BYTES:
+            yield task  # does not wait for a large one
+            task, size = [], 0
+        task.append(change)
+        size += len(change.data)
+        if size >= limit:
+            yield task
+            task, size = [], 0
+            limit = min(2 * limit, CHUNK_TASK_BYTES)
+    if task:
+        yield task

@@ -1,0 +1,166 @@
+"""What a worker runs: chunk files, embed texts.
+
+A worker never sees the store. Its model and grammars load on first use, so that a run
+whose vectors are all cached loads no model.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from indexer.config import MASK_SECRETS
+from indexer.faults import reach
+from indexer.paths import escape_path
+from indexer.pool.process import Slots, become_worker
+from indexer.text.source import read_source
+from indexer.timeline import Span, Spans
+from indexer.types import ChunkedFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from indexer.text.chunks import Tokenizer
+    from indexer.vectors.backend import Backend
+    from indexer.vectors.embedders import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedBatch:
+    """Files in the order of the task, the seconds that each took, and this worker's spans
+    since its last task."""
+
+    files: list[ChunkedFile]
+    seconds: list[float]
+    spans: list[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBatch:
+    """Vectors of shape (texts, dimension), float32, in the order of the texts, and this
+    worker's spans since its last task. The rest as in `Encoding`."""
+
+    vectors: NDArray[np.float32]
+    truncated: int
+    tokens: int
+    padding: int
+    seconds: float
+    spans: list[Span]
+
+
+class _Worker(threading.local):
+    """Each thread has its own: neither an embedder nor a tokenizer is shared."""
+
+    backend: Backend | None = (
+        None  # that of the process, unless this thread has its own
+    )
+    secrets: str = ""
+    embedder: Embedder | None = None
+    tokenizer: Tokenizer | None = None
+
+    def __init__(self) -> None:
+        self.spans = Spans()
+
+
+_backend: Backend | None = None
+_secrets = MASK_SECRETS
+_worker = _Worker()
+
+
+def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
+    """Say which backend this thread, and others to come, use and what is done about secrets.
+
+    Loads nothing yet, and keeps what was loaded for the same backend.
+    """
+    global _backend, _secrets
+    _backend, _secrets = backend, secrets
+    if _worker.backend != backend:
+        _worker.embedder = _worker.tokenizer = None
+    _worker.backend, _worker.secrets = backend, secrets
+
+
+def initialize_process(
+    slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
+) -> None:
+    """`initialize`, for a process of the pool."""
+    become_worker(slots)
+    initialize(backend, secrets)
+    _worker.spans.begin("start")
+
+
+def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
+    """Chunk files given as (path, bytes). A file that fails does so alone."""
+    chunked, seconds = [], []
+    about = {"path": escape_path(files[0][0])} if len(files) == 1 else {}
+    with _worker.spans.span("chunk", files=len(files), **about):
+        for path, data in files:
+            started = time.monotonic()
+            chunked.append(_chunk_file(path, data))
+            seconds.append(time.monotonic() - started)
+    return ChunkedBatch(chunked, seconds, _worker.spans.take())
+
+
+def embed_texts(
+    texts: Sequence[str], ids: Sequence[bytes] | None = None
+) -> EmbeddedBatch:
+    """Embed texts, whose tokens are `ids` if they are known.
+
+    Raises `ModelError` where the model gives no usable vector.
+    """
+    reach("embedding", texts)
+    if _worker.embedder is None:
+        with _worker.spans.span("load"):
+            from indexer.vectors.embedders import load_embedder
+
+            _worker.embedder = load_embedder(_used_backend())
+    with _worker.spans.span("embed", chunks=len(texts)) as about:
+        started = time.monotonic()
+        encoding = _worker.embedder.encode(texts, ids)
+        seconds = time.monotonic() - started
+        about.update(tokens=encoding.tokens, padding=encoding.padding)
+    return EmbeddedBatch(
+        encoding.vectors,
+        encoding.truncated,
+        encoding.tokens,
+        encoding.padding,
+        seconds,
+        _worker.spans.take(),
+    )
+
+
+def _chunk_file(path: str, data: bytes) -> ChunkedFile:
+    from indexer.text.chunks import chunk_text
+    from indexer.text.languages import language_of
+    from indexer.text.terms import row_weights
+
+    reach("chunking", [path])
+    try:
+        text, reason, masked = read_source(path, data, _worker.secrets or _secrets)
+        if reason:
+            return ChunkedFile(path, "", (), reason=reason)
+        language = language_of(path, text.partition("\n")[0])
+        limit = _used_backend().model.max_tokens
+        chunks = chunk_text(text, language, _tokenizer(), limit)
+        shown = escape_path(path)
+        weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
+        return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)
+    except Exception as error:  # a bug met by one file must not cost the others
+        return ChunkedFile(path, "", (), error=f"{type(error).__name__}: {error}")
+
+
+def _tokenizer() -> Tokenizer:
+    if _worker.tokenizer is None:
+        from indexer.vectors.tokenizer import load_tokenizer
+
+        _worker.tokenizer = load_tokenizer(_used_backend().model)
+    return _worker.tokenizer
+
+
+def _used_backend() -> Backend:
+    backend = _worker.backend or _backend
+    assert backend is not None, "initialize() comes first"
+    return backend
