@@ -177,10 +177,19 @@ class Run:
     usage: Usage
     report: dict[str, Any]
 
+    def value(self, name: str) -> object:
+        """Look up a field of the report by its path, such as "status" or "files.read"."""
+        found: Any = self.report
+        for part in name.split("."):
+            found = found[part]
+        return found
+
     def count(self, name: str) -> int:
-        """A count of the report: of files, or else of chunks."""
-        counts = self.report["chunks"] | self.report["files"]
-        return int(counts[name])
+        """Look up a count of the report by its path, such as "chunks.embedded"."""
+        found = self.value(name)
+        if not isinstance(found, int):
+            raise TypeError(f"{name} is {found!r}, which is no count")
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """What is kept of it in a JSON file."""

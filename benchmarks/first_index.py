@@ -65,9 +65,9 @@ def copy_files(source: Path, target: Path, limit: int) -> None:
 
 def figures(run: Run) -> dict[str, Any]:
     return {
-        "files": run.count("scanned"),
-        "chunks": run.count("total"),
-        "embedded": run.count("embedded"),
+        "files": run.count("files.scanned"),
+        "chunks": run.count("chunks.total"),
+        "embedded": run.count("chunks.embedded"),
         "seconds": run.usage.wall,
         "parent_mib": run.usage.parent_mib,
         "worker_mib": run.usage.worker_mib,

@@ -79,10 +79,10 @@ def main() -> None:
         full = index_afresh(root, folder / "fresh", indexer)
         difference = first_difference(root / STATE, folder / "fresh" / STATE)
     problems = [
-        f"{step.commit[:10]}: embedded {step.run.count('embedded')} texts, "
+        f"{step.commit[:10]}: embedded {step.run.count('chunks.embedded')} texts, "
         f"where {step.minimum} were new"
         for step in steps
-        if step.run.count("embedded") != step.minimum
+        if step.run.count("chunks.embedded") != step.minimum
     ]
     if difference:
         problems.append(f"the rows differ from those of a fresh index: {difference}")
@@ -126,8 +126,8 @@ def replay(root: Path, indexer: Indexer, limit: int, verify_every: int) -> list[
         step = Step(commit, changed, run, census.new_texts(root))
         steps.append(step)
         print(
-            f"{commit[:10]:12}{changed:9,}{run.count('read'):8,}"
-            f"{run.count('embedded'):10,}{step.minimum:9,}{run.count('cached'):9,}"
+            f"{commit[:10]:12}{changed:9,}{run.count('files.read'):8,}"
+            f"{run.count('chunks.embedded'):10,}{step.minimum:9,}{run.count('chunks.cached'):9,}"
             f"{run.usage.wall:9.2f}{run.usage.cpu:8.2f}",
             flush=True,
         )
@@ -193,8 +193,10 @@ def index_afresh(root: Path, fresh: Path, indexer: Indexer) -> dict[str, Run]:
     latter index stays."""
     clone(root, fresh)
     warm = indexer.run(fresh, "full index, warm cache")
-    if warm.count("embedded"):
-        raise Unexpected(f"full index, warm cache: {warm.count('embedded')} embedded")
+    if warm.count("chunks.embedded"):
+        raise Unexpected(
+            f"full index, warm cache: {warm.count('chunks.embedded')} embedded"
+        )
     shutil.rmtree(fresh / STATE)
     without = emptied(indexer, fresh.with_name("empty-cache"))
     return {
@@ -241,26 +243,26 @@ def read_rows(state: Path) -> dict[str, Row]:
 
 
 def summary(name: str, steps: list[Step], full: dict[str, Run]) -> str:
-    embedded = sum(step.run.count("embedded") for step in steps)
+    embedded = sum(step.run.count("chunks.embedded") for step in steps)
     minimum = sum(step.minimum for step in steps)
     first, rest = steps[0], steps[1:]
     lines = [
         "",
-        f"{name}: {len(steps)} commits, {steps[-1].run.count('total'):,} rows at the end; "
+        f"{name}: {len(steps)} commits, {steps[-1].run.count('chunks.total'):,} rows at the end; "
         f"embedded {embedded:,} texts, minimum {minimum:,}; "
-        f"without the first index {embedded - first.run.count('embedded'):,}, "
+        f"without the first index {embedded - first.run.count('chunks.embedded'):,}, "
         f"minimum {minimum - first.minimum:,}",
         f"{'':26}{'wall s':>9}{'CPU s':>9}{'embedded':>10}",
     ]
     if rest:
         walls = [step.run.usage.wall for step in rest]
         cpus = [step.run.usage.cpu for step in rest]
-        counts = [step.run.count("embedded") for step in rest]
+        counts = [step.run.count("chunks.embedded") for step in rest]
         for row, of in (("a commit, median", median), ("a commit, p95", p95)):
             lines.append(f"{row:26}{of(walls):9.2f}{of(cpus):9.2f}{of(counts):10,.0f}")
     for row, run in {"first index": first.run, **full}.items():
         lines.append(
-            f"{row:26}{run.usage.wall:9.2f}{run.usage.cpu:9.2f}{run.count('embedded'):10,}"
+            f"{row:26}{run.usage.wall:9.2f}{run.usage.cpu:9.2f}{run.count('chunks.embedded'):10,}"
         )
     return "\n".join(lines)
 
@@ -271,7 +273,7 @@ def results(
     return {
         **surroundings(),
         "repository": name,
-        "embedded": sum(step.run.count("embedded") for step in steps),
+        "embedded": sum(step.run.count("chunks.embedded") for step in steps),
         "minimum": sum(step.minimum for step in steps),
         "problems": problems,
         "full": {row: run.as_dict() for row, run in full.items()},
@@ -304,11 +306,11 @@ def plot(name: str, steps: list[Step], full: dict[str, Run], path: Path) -> None
     left.legend(fontsize="small")
 
     rest = steps[1:]
-    embedded = list(accumulate(step.run.count("embedded") for step in rest))
+    embedded = list(accumulate(step.run.count("chunks.embedded") for step in rest))
     right.plot(numbers[1:], embedded, lw=3, label="embedded")
     minimum = list(accumulate(step.minimum for step in rest))
     right.plot(numbers[1:], minimum, "k--", lw=1, label="minimum")
-    total = full["full index, empty cache"].count("embedded")
+    total = full["full index, empty cache"].count("chunks.embedded")
     right.axhline(total, color="gray", ls=":", label="a full index")
     right.set(xlabel="commit", ylabel="texts, after the first index")
     right.set_title(f"{name}: texts embedded")

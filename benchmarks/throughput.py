@@ -218,16 +218,16 @@ def read_project(product: Product, size: int) -> Project:
     texts = list(read_vectors(product.root))
     if not texts:
         raise Unexpected("the project has no text to embed")
-    if len(texts) != run.count("embedded"):
-        embedded = run.count("embedded")
+    if len(texts) != run.count("chunks.embedded"):
+        embedded = run.count("chunks.embedded")
         raise Unexpected(f"{len(texts)} different texts, but {embedded} were embedded")
     model = product.backend.model
     counts = load_tokenizer(model).count(texts)
     if max(counts) > model.max_tokens:
         raise Unexpected(f"a text of {max(counts)} tokens is longer than the model's")
     return Project(
-        run.count("scanned"),
-        run.count("total"),
+        run.count("files.scanned"),
+        run.count("chunks.total"),
         Texts(texts, counts),
         spread(counts, size or len(texts)),
         model,
@@ -501,10 +501,10 @@ class Command(Way):
     def measure(self) -> None:
         assert self.product is not None
         run = self.product.run(self.name)
-        tokens = run.count("tokens")
+        tokens = run.count("chunks.tokens")
         if tokens != sum(self.texts.tokens):
             raise Unexpected(f"{self.name}: {tokens} tokens were embedded, not all")
-        self.computed = tokens + run.count("padding")
+        self.computed = tokens + run.count("chunks.padding")
         self.product.runs.append(run)
         self.seconds.append(run.usage.wall)
         if self.vectors is None:

@@ -84,15 +84,15 @@ SHOWN = (
 # What a report says where nothing happened; a scenario names what differs.
 NOTHING: Mapping[str, object] = {
     "status": "updated",
-    "added": 0,
-    "modified": 0,
-    "renamed": 0,
-    "deleted": 0,
-    "failed": 0,
-    "embedded": 0,
-    "truncated": 0,
+    "files.added": 0,
+    "files.modified": 0,
+    "files.renamed": 0,
+    "files.deleted": 0,
+    "files.failed": 0,
+    "chunks.embedded": 0,
+    "chunks.truncated": 0,
 }
-UNCHANGED: Mapping[str, object] = {"status": "unchanged", "upserted": 0}
+UNCHANGED: Mapping[str, object] = {"status": "unchanged", "chunks.upserted": 0}
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def measure_start(root: Path, indexer: Indexer, rounds: int) -> list[Run]:
     runs = []
     for _ in range(rounds):
         run = first_run(root, indexer, "start")
-        check("start", run, {"added": number, "embedded": distinct})
+        check("start", run, {"files.added": number, "chunks.embedded": distinct})
         runs.append(run)
     return runs
 
@@ -176,10 +176,8 @@ def first_run(root: Path, indexer: Indexer, scenario: str) -> Run:
 def check(scenario: str, run: Run, expected: Mapping[str, object]) -> None:
     """Raise `Unexpected` where a count of the report is not the expected one, or not in the
     expected range."""
-    facts = {**run.report["chunks"], **run.report["files"]}
-    facts["status"] = run.report["status"]
     for name, wanted in {**NOTHING, **expected}.items():
-        found = facts[name]
+        found = run.value(name)
         if not (found in wanted if isinstance(wanted, range) else found == wanted):
             raise Unexpected(
                 f"{scenario}: {name} is {found} where it should be {wanted}"
@@ -351,19 +349,22 @@ class Session:
         files = self.project.candidates
         for _ in range(rounds):
             run = first_run(self._root, self._indexer, FIRST)
-            self.rows = run.count("total")
-            embedded = self.rows - run.count("cached")
-            expected: dict[str, object] = {"read": files, "added": at_least(1)}
+            self.rows = run.count("chunks.total")
+            embedded = self.rows - run.count("chunks.cached")
+            expected: dict[str, object] = {
+                "files.read": files,
+                "files.added": at_least(1),
+            }
             if self.project.is_exact:
                 # The README and the large file's chunks are like no other.
                 embedded = self.project.distinct + 1 + self.rows - (files - 1)
-                expected |= {"added": files, "scanned": files}
-            expected["embedded"] = embedded
+                expected |= {"files.added": files, "files.scanned": files}
+            expected["chunks.embedded"] = embedded
             check(FIRST, run, expected)
             self._note(FIRST, "first index", files, run, self._git_status(self._root))
 
     def _no_op(self) -> None:
-        expected = {**UNCHANGED, "read": 0}
+        expected = {**UNCHANGED, "files.read": 0}
         for number in range(self._pairs):
             # Neither is always the one that finds the caches warm.
             if number % 2:
@@ -381,7 +382,7 @@ class Session:
         clone(self._root, root)
         shutil.copytree(self._root / STATE, root / STATE)
         run = self._indexer.run(root, "fresh clone")
-        check("fresh clone", run, {**UNCHANGED, "read": at_most(files)})
+        check("fresh clone", run, {**UNCHANGED, "files.read": at_most(files)})
         status = self._git_status(root)
         self._note("clone", "fresh clone, state restored", 0, run, status)
         shutil.rmtree(root)
@@ -391,14 +392,18 @@ class Session:
         for path in files:
             if not (self._root / path).is_symlink():
                 os.utime(self._root / path)
-        expected = {**UNCHANGED, "read": at_most(self.project.candidates)}
+        expected = {**UNCHANGED, "files.read": at_most(self.project.candidates)}
         self._update("touch", "touch every file", 0, expected)
 
     def _edit(self, size: int) -> None:
         paths = self.project.editable[:size]
         for path in paths:
             append_line(self._root / path, next(self._numbers))
-        expected = {"read": size, "modified": size, "embedded": self._embeds(size)}
+        expected = {
+            "files.read": size,
+            "files.modified": size,
+            "chunks.embedded": self._embeds(size),
+        }
         title = f"edit {size:,} file" + "s" * (size > 1)
         self._update(f"{EDIT} {size}", title, size, expected)
         self._revert(size)
@@ -408,14 +413,14 @@ class Session:
         lines = insert_line(path, next(self._numbers))
         # A cut or two may move with the line.
         embedded = range(1, 5) if self.project.is_exact else at_least(1)
-        expected = {"read": 1, "modified": 1, "embedded": embedded}
+        expected = {"files.read": 1, "files.modified": 1, "chunks.embedded": embedded}
         self._update("function", f"edit one function of {lines:,} lines", 1, expected)
         self._revert(1)
 
     def _rename(self) -> None:
         folder = self.project.folder
         files = self.project.folder_indexed
-        expected = {"read": self._folder_reads(), "renamed": files}
+        expected = {"files.read": self._folder_reads(), "files.renamed": files}
         git(self._root, "mv", folder, f"{folder}_moved")
         self._update("rename", f"rename a folder of {files:,} files", files, expected)
         git(self._root, "mv", f"{folder}_moved", folder)
@@ -426,8 +431,12 @@ class Session:
         number = next(self._numbers)
         size = self._size(BRANCH, 10)
         few = size // 10
-        counts = {"modified": size - 2 * few, "added": few, "deleted": few}
-        counts["read"] = size - few
+        counts = {
+            "files.modified": size - 2 * few,
+            "files.added": few,
+            "files.deleted": few,
+        }
+        counts["files.read"] = size - few
         branch = f"branch-{number}"
         make_branch(self._root, branch, self.project.editable[:size], few, number)
         for key, target, title, embedded in (
@@ -436,7 +445,7 @@ class Session:
             ("again", branch, "switch to it again", 0),
         ):
             git(self._root, "checkout", "--quiet", target)
-            expected = {**counts, "embedded": embedded}
+            expected = {**counts, "chunks.embedded": embedded}
             self._update(key, f"{title}, {size:,} files", size, expected)
         git(self._root, "checkout", "--quiet", "benchmark")
         self._run("switch back", counts)
@@ -446,9 +455,9 @@ class Session:
         files = self.project.folder_indexed
         shutil.rmtree(self._root / folder)
         title = f"delete {files:,} files"
-        self._update("delete", title, files, {"read": 0, "deleted": files})
+        self._update("delete", title, files, {"files.read": 0, "files.deleted": files})
         git(self._root, "checkout", "--quiet", "--", folder)
-        expected = {"read": self._folder_reads(), "added": files}
+        expected = {"files.read": self._folder_reads(), "files.added": files}
         self._update("revert", f"bring {files:,} files back", files, expected)
 
     def _update(
@@ -460,7 +469,7 @@ class Session:
     def _revert(self, size: int) -> None:
         """Undo edits of so many files, and index that; not measured."""
         git(self._root, "checkout", "--quiet", "--", ".")
-        self._run("revert", {"read": size, "modified": size})
+        self._run("revert", {"files.read": size, "files.modified": size})
 
     def _run(self, scenario: str, expected: Mapping[str, object]) -> Run:
         run = self._indexer.run(self._root, scenario)
@@ -474,7 +483,7 @@ class Session:
 
     def _check_restored(self, scenario: str) -> None:
         """The next round must find what this one found."""
-        expected = {**UNCHANGED, "read": 0, "total": self.rows}
+        expected = {**UNCHANGED, "files.read": 0, "chunks.total": self.rows}
         self._run(f"nothing to do after {scenario}", expected)
 
     def _folder_reads(self) -> range:
@@ -502,7 +511,7 @@ class Session:
         lines = [
             "",
             f"{self.project.name}: {self.project.candidates:,} files, {self.rows:,} rows, "
-            f"{first.runs[-1].count('embedded'):,} texts embedded at first",
+            f"{first.runs[-1].count('chunks.embedded'):,} texts embedded at first",
             f"{'':38}{'wall s':>9}{'p95':>8}{'CPU s':>9}{'p95':>8}{'read':>9}"
             f"{'embedded':>9}{'cached':>9}{'MiB':>6}{'git status s':>14}",
         ]
@@ -518,8 +527,8 @@ class Session:
             peak = max(run.usage.parent_mib for run in scenario.runs)
             lines.append(
                 f"{scenario.title:38}{median(walls):9.3f}{p95(walls):8.3f}"
-                f"{median(cpus):9.3f}{p95(cpus):8.3f}{last.count('read'):9,}"
-                f"{last.count('embedded'):9,}{last.count('cached'):9,}{peak:6.0f}"
+                f"{median(cpus):9.3f}{p95(cpus):8.3f}{last.count('files.read'):9,}"
+                f"{last.count('chunks.embedded'):9,}{last.count('chunks.cached'):9,}{peak:6.0f}"
                 f"{median(scenario.status_walls()):14.3f}"
             )
         no_op = self.scenarios[NO_OP]
