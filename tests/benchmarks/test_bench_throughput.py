@@ -44,7 +44,7 @@ def test_the_work_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     from throughput import Sizes
 
     sizes = Sizes(layers=6, hidden=384, intermediate=1536)
-    # As torch counts it (FlopCounterMode), pooling left out.
+    # What torch counts (FlopCounterMode), without the pooling.
     assert sizes.flop([10]) == 213_258_240
     assert sizes.flop([162, 246]) == 3_681_718_272 + 5_781_196_800
 
