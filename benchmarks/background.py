@@ -1,15 +1,16 @@
-"""How rare terms are in code: makes `indexer/text/idf.tsv` from other people's sources.
+"""How rare is each term in code? Makes `indexer/text/idf.tsv` from other people's sources.
 
-    python benchmarks/background.py FOLDER... > indexer/text/idf.tsv
+    python benchmarks/background.py [--files N] [--least-chunks N] FOLDER... > indexer/text/idf.tsv
 
-Each folder holds sources under a permissive licence; the standard library and the installed
-packages of the interpreter that runs this always count. A term's rate is the share of chunks
-that have it, as this project cuts them; the mean over languages, so that none of them
-decides by its size. Only how often a term occurs is kept, nothing of the sources.
+Each folder holds sources under a permissive licence. The standard library and the installed
+packages of the interpreter that runs this are always counted too. A term's rate is the share of
+chunks, as this project cuts them, that contain it. It is averaged over languages, so that no
+language decides by its size. Only the frequency of a term is kept, nothing of the sources.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import sys
@@ -26,9 +27,9 @@ from indexer.vectors.model import resolve_model
 from indexer.vectors.tokenizer import load_tokenizer
 
 TERMS = 4_000
-LEAST_LANGUAGES = 3  # that have the term
-LEAST_CHUNKS = 1_000  # of a language
-MOST_FILES = 500  # of a language in one folder
+LEAST_LANGUAGES = 3  # a term of fewer languages is left out
+LEAST_CHUNKS = 1_000  # a language with fewer is left out
+MOST_FILES = 500  # of one language in one folder
 LEFT_OUT = frozenset(
     "cmake cuda json yaml toml xml csv ini properties html rst".split()
 )
@@ -36,20 +37,35 @@ LEFT_OUT = frozenset(
 
 def main() -> None:
     """Print the table for the folders on the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="*", metavar="FOLDER")
+    parser.add_argument(
+        "--files",
+        type=int,
+        default=MOST_FILES,
+        help="of one language in one folder",
+    )
+    parser.add_argument(
+        "--least-chunks",
+        type=int,
+        default=LEAST_CHUNKS,
+        help="of a language that counts",
+    )
+    options = parser.parse_args()
     paths = sysconfig.get_paths()
-    folders = [paths["stdlib"], paths["purelib"], *sys.argv[1:]]
+    folders = [paths["stdlib"], paths["purelib"], *options.folders]
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     chunks: Counter[str] = Counter()
     model = resolve_model("all-MiniLM-L6-v2", cache_folder(""))
     tokenizer = load_tokenizer(model)
     for folder in folders:
-        for language, text in _files(folder):
+        for language, text in _files(folder, options.files):
             for chunk in chunk_text(text, language, tokenizer, model.max_tokens):
                 found = terms(chunk.embedded_text)
                 counts[language].update(set(found))
                 chunks[language] += 1
         print(folder, dict(chunks), file=sys.stderr)
-    languages = [one for one, number in chunks.items() if number >= LEAST_CHUNKS]
+    languages = [one for one, found in chunks.items() if found >= options.least_chunks]
     rates: defaultdict[str, float] = defaultdict(float)
     spread: Counter[str] = Counter()
     for language in languages:
@@ -70,7 +86,8 @@ def main() -> None:
         print(f"{term}\t{math.log(1 / rate):.2f}")
 
 
-def _files(folder: str) -> Iterator[tuple[str, str]]:
+def _files(folder: str, most: int) -> Iterator[tuple[str, str]]:
+    """The language and the text of each source, at most so many of one language."""
     taken: Counter[str] = Counter()
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(
@@ -85,7 +102,7 @@ def _files(folder: str) -> Iterator[tuple[str, str]]:
             language = language_of(name, "")
             if not language or language in LEFT_OUT or os.path.getsize(path) > 200_000:
                 continue
-            if ".min." in name or taken[language] == MOST_FILES:
+            if ".min." in name or taken[language] == most:
                 continue
             with open(path, "rb") as file:
                 text, reason = read_text(path, file.read())

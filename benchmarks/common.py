@@ -1,6 +1,6 @@
-"""What the benchmarks share: the command and what it takes, projects to index, statistics.
+"""What the benchmarks share: running and measuring the command, projects, statistics.
 
-Linux only: peaks are read from /proc, and the end of a process is waited for on a pidfd.
+Linux only: memory peaks are read from /proc, and a pidfd tells when a process ends.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ STATE = Path(".codx", "index")
 LIBRARIES = ("codx-index", "milvus-lite", "pymilvus", "openvino", "numpy")
 
 _POLL = 0.01  # seconds between two looks at the memory of the processes
-# Settings that change what the vectors are or how they are computed pass through.
+# Only settings that decide which vectors are computed, or how, reach the command.
 _KEPT_SETTINGS = {"CODX_INDEX_DEVICE", "CODX_INDEX_BACKEND", "CODX_INDEX_PRECISION"}
-# Nothing of the user's or the repository's may run, or repack, during a measurement.
+# No hook, monitor or repacking of the user's or the repository's may run while we measure.
 _GIT_SETTINGS = {
     "user.name": "benchmark",
     "user.email": "benchmark@example.org",
@@ -47,7 +47,7 @@ _GIT_SETTINGS = {
 
 
 class Unexpected(Exception):
-    """The command did not do what it should have done; the message names the scenario."""
+    """The command did not do what it should have; the message names the scenario."""
 
 
 # ---- Processes ----
@@ -55,11 +55,11 @@ class Unexpected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a command took.
+    """The time and memory that a command took.
 
-    `wall` and `cpu` are seconds; `cpu` is user and system time of the process and of every
-    descendant that was waited for. The sizes are resident, at their peak (VmHWM): of the
-    process itself, and of its largest child.
+    `wall` and `cpu` are seconds; `cpu` is the user and system time of the process and of every
+    descendant that was waited for. The sizes are peaks of resident memory (VmHWM), one of the
+    process itself and one of its largest child.
     """
 
     wall: float
@@ -70,7 +70,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended, and what it took."""
+    """How a command ended, and what it used and printed."""
 
     usage: Usage
     code: int
@@ -84,7 +84,7 @@ def measure(
     folder: Path | None = None,
     keep_output: bool = True,
 ) -> Ended:
-    """Run a command to its end. Its output goes to a file, or else to /dev/null."""
+    """Run a command to its end and measure it. Its output is discarded unless it is kept."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -97,7 +97,7 @@ def measure(
         )
         parent_mib, worker_mib = _watch(process.pid)
         wall = time.perf_counter() - started
-        # ru_maxrss is of no use: it includes ours, from before the exec.
+        # ru_maxrss is useless here, because it includes our own memory before the exec.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
@@ -111,7 +111,7 @@ def measure(
 
 
 def _watch(pid: int) -> tuple[float, float]:
-    """Wait for the end of a process; its peak size, and that of its largest child."""
+    """Wait for a process to end; return its peak size and that of its largest child."""
     parent = worker = 0.0
     handle = os.pidfd_open(pid)
     try:
@@ -125,7 +125,7 @@ def _watch(pid: int) -> tuple[float, float]:
 
 
 def _workers(pid: int) -> list[int]:
-    """Those that run a command of their own: until then, a child's memory is its parent's."""
+    """The children that run their own command: until then, a child has its parent's memory."""
     command = _read(f"/proc/{pid}/cmdline")
     return [
         child for child in _children(pid) if _read(f"/proc/{child}/cmdline") != command
@@ -133,22 +133,23 @@ def _workers(pid: int) -> list[int]:
 
 
 def _children(pid: int) -> Iterator[int]:
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # a list for each thread
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # one list per thread
         yield from map(int, _read(str(path)).split())
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """A process and all below it."""
+    """A process and all processes below it."""
     yield pid
     for child in _children(pid):
         yield from descendants(child)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, its descendants, and those they waited for."""
+    """User and system time of a process, its descendants, and the children they reaped."""
     ticks = 0
     for one in descendants(pid):
-        # The name of the command, in brackets, may hold spaces. No fields: it has ended.
+        # The name of the command, in brackets, may contain spaces. A process that has ended
+        # has no fields.
         fields = _read(f"/proc/{one}/stat").rpartition(")")[2].split()
         ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -163,7 +164,7 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
-    except OSError:  # The process is gone.
+    except OSError:  # the process is gone
         return ""
 
 
@@ -172,18 +173,27 @@ def _read(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the command: what it took, and its report."""
+    """One run of the command: what it used, and its report."""
 
     usage: Usage
     report: dict[str, Any]
 
+    def value(self, name: str) -> object:
+        """Look up a field of the report by its path, such as "status" or "files.read"."""
+        found: Any = self.report
+        for part in name.split("."):
+            found = found[part]
+        return found
+
     def count(self, name: str) -> int:
-        """A count of the report: of files, or else of chunks."""
-        counts = self.report["chunks"] | self.report["files"]
-        return int(counts[name])
+        """Look up a count of the report by its path, such as "chunks.embedded"."""
+        found = self.value(name)
+        if not isinstance(found, int):
+            raise TypeError(f"{name} is {found!r}, which is no count")
+        return found
 
     def as_dict(self) -> dict[str, Any]:
-        """What is kept of it in a JSON file."""
+        """The part of a run that is kept in a JSON file."""
         return {
             "wall": self.usage.wall,
             "cpu": self.usage.cpu,
@@ -195,7 +205,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Indexer:
-    """The installed command with a cache folder of its own."""
+    """The installed command, with its own cache folder."""
 
     cache: Path
     jobs: int = 0
@@ -213,12 +223,12 @@ class Indexer:
         }
 
     def run(self, project: Path, scenario: str) -> Run:
-        """Index a project; raises `Unexpected` unless the command exits with 0."""
+        """Index a project. Raises `Unexpected` unless the command exits with 0."""
         ended = self.call("run", project, scenario)
         return Run(ended.usage, json.loads(ended.output))
 
     def verify(self, project: Path, scenario: str) -> None:
-        """Let the command compare every row with its file; raises `Unexpected`."""
+        """Let the command compare every row with its file. Raises `Unexpected`."""
         self.call("verify", project, scenario)
 
     def call(self, command: str, project: Path, scenario: str) -> Ended:
@@ -233,10 +243,10 @@ class Indexer:
 
 
 def prepared(folder: Path, cache_dir: Path | None, jobs: int) -> Indexer:
-    """An indexer whose cache holds the converted model and not one embedding.
+    """An indexer whose cache holds the converted model and no embedding.
 
-    The model is converted once a machine, not once a project: that is not measured.
-    `cache_dir` is a cache folder to take, or leave, the converted model in.
+    The conversion is not measured, because it happens once per machine and not once per
+    project. `cache_dir` is a cache folder that keeps the converted model for other runs.
     """
     if cache_dir is None:
         cache_dir = folder / "converted"
@@ -247,7 +257,7 @@ def prepared(folder: Path, cache_dir: Path | None, jobs: int) -> Indexer:
 
 
 def emptied(indexer: Indexer, cache: Path) -> Indexer:
-    """The same with a new, or newly emptied, cache folder: the model, no embeddings."""
+    """The same indexer with a new or emptied cache folder, which holds only the model."""
     models = (indexer.cache / "models").resolve()
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()
@@ -259,7 +269,7 @@ def emptied(indexer: Indexer, cache: Path) -> Indexer:
 
 
 def git(root: Path, *arguments: str, data: bytes | None = None) -> str:
-    """What git prints; raises where it fails."""
+    """What git prints. Raises `CalledProcessError` when git fails."""
     done = subprocess.run(
         ["git", "-C", root, *arguments],
         input=data,
@@ -277,13 +287,13 @@ def clone(source: Path, target: Path) -> None:
 
 
 def configure(root: Path) -> None:
-    """Settings under which runs of git and of the command can be compared."""
+    """Give a repository settings under which runs can be compared."""
     for name, value in _GIT_SETTINGS.items():
         git(root, "config", name, value)
 
 
 def tracked(root: Path) -> dict[str, tuple[str, str]]:
-    """The mode and the object id of each entry of git's index, by path."""
+    """The mode and the object id of every entry of git's index, by path."""
     entries = {}
     for entry in git(root, "ls-files", "--stage", "-z").split("\0")[:-1]:
         about, _, path = entry.partition("\t")
@@ -311,12 +321,12 @@ LARGE_LINES = 3_000
 
 
 def write_project(root: Path, files: int, *, distinct: int, group: int) -> None:
-    """Write a project of `files` files, the same for the same arguments.
+    """Write a project of `files` files; equal arguments give equal projects.
 
-    A 3,000-line file, a README, and small modules of one chunk each in folders of about 15,
-    3 to 5 deep; every top-level folder but the last has `group` of them. Their texts are
-    `distinct` in number. Each has still a blob of its own, by a blank last line that is
-    spaces and tabs: that is no part of a chunk.
+    It has a 3,000-line file, a README, and small modules of one chunk each, in folders of about
+    15 modules that are nested 3 to 5 deep. Every top-level folder but the last holds `group`
+    modules. The modules share `distinct` texts. Each is still a blob of its own, because its
+    last line consists of spaces and tabs, which belong to no chunk.
     """
     texts = [module_text(seed) for seed in range(distinct)]
     for number, path in enumerate(_module_paths(files - 2, group)):
@@ -327,7 +337,7 @@ def write_project(root: Path, files: int, *, distinct: int, group: int) -> None:
 
 
 def commit_project(root: Path) -> None:
-    """Make a folder a repository with one commit and one pack."""
+    """Turn a folder into a repository with one commit and one pack."""
     git(root, "init", "--quiet", "--initial-branch", "main")
     configure(root)
     git(root, "add", "--all")
@@ -336,7 +346,7 @@ def commit_project(root: Path) -> None:
 
 
 def module_text(seed: int) -> str:
-    """A Python module of about 30 lines, under 256 tokens, unlike that of any other seed."""
+    """A Python module of about 30 lines and under 256 tokens, different for each seed."""
     rng = random.Random(seed)
     what, whose = rng.sample(WORDS, 2)
     lines = [f'"""The {what} of a {whose}: part {seed}."""', "", ""]
@@ -353,7 +363,7 @@ def module_text(seed: int) -> str:
 
 
 def large_text() -> str:
-    """A Python module of 3,000 lines: functions, no two alike."""
+    """A Python module of 3,000 lines, whose functions all differ."""
     rng = random.Random(LARGE_LINES)
     lines = ['"""The engine: one large module."""']
     while len(lines) < LARGE_LINES:
@@ -406,12 +416,12 @@ def median(values: Sequence[float]) -> float:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The 95th percentile by nearest rank: under 20 values, the largest."""
+    """The 95th percentile by nearest rank: the largest of fewer than 20 values."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
 def surroundings() -> dict[str, Any]:
-    """The machine and the versions, for a JSON file."""
+    """The machine and the versions in use, for a JSON file."""
     return {
         "machine": {
             "system": platform.system(),
@@ -446,12 +456,12 @@ def headline() -> str:
 
 
 def check_plot(path: Path | None) -> None:
-    """Before the work: a plot that is asked for must be possible."""
+    """Raise `Unexpected`, before any work, when a plot cannot be drawn."""
     if path is not None and find_spec("matplotlib") is None:
         raise Unexpected("--plot needs matplotlib: pip install 'codx-index[bench]'")
 
 
 def write_json(path: Path | None, results: object) -> None:
-    """Write results, where a file was asked for."""
+    """Write the results to a file, if one was asked for."""
     if path is not None:
         path.write_text(json.dumps(results, indent=1) + "\n")

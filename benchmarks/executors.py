@@ -1,27 +1,28 @@
-"""asyncio, threads or processes: which of them makes which kind of work faster?
+"""asyncio, threads or processes: which of them speeds up which kind of work?
 
-Three kinds of work, each done one after another and then in every way there is:
+Three kinds of work, each done one item after another and then in every other way:
 
     chunk    CPU-bound Python: real files through the worker's `chunk_files`
     embed    CPU-bound native code: their chunks through the worker's `embed_texts`
     http     waiting: POSTs to an embedding endpoint on loopback that answers after 50 ms
 
-Then what goes wrong: how vectors are pickled, who holds the GIL, pinned OpenVINO threads, a
-pool for a few files, a fork after threads.
+Then the pitfalls: how vectors are pickled, who holds the GIL, pinned OpenVINO threads, a pool
+for a few files, a fork after threads were started.
 
     python benchmarks/executors.py [--rounds N] [--only KIND ...] [--workers N ...]
         [--cache-dir DIR] [--python PATH ...] [--json FILE] [--plot FILE]
 
-`--python` adds Python-only chunking, which needs no extension module (detect-secrets and
-charset-normalizer have to be installed there), under this interpreter and under the others,
-free-threaded builds for example.
+`--python` adds chunking in pure Python, under this interpreter and under the given ones, such
+as free-threaded builds. It needs no extension module, but detect-secrets and charset-normalizer
+must be installed there.
 
-Each measurement has a process of its own, in rounds that take turns; figures are medians.
-Rates are those of warm workers. `cores` is user and system time of the process tree over wall
-time. `MiB` is the tree's proportional size (PSS) at the end, plus what each process had been
-larger at its peak: an upper bound of the peak. `first` is the time until an item is done, with
-the start of the pool and the loading of libraries and models; `ready` is the same until each
-worker has done one. `pause` is the longest time that the event loop did nothing else.
+Each measurement runs in its own process, and the measurements of a round take turns; figures
+are medians over the rounds. Rates are those of warm workers. `cores` is user and system time of
+the process tree divided by wall time. `MiB` is an upper bound of the tree's peak: its
+proportional size (PSS) at the end, plus the amount by which each process had been larger at its
+own peak. `first` is the time until one item is done, including the start of the pool and the
+loading of libraries and models; `ready` is the time until every worker has done one. `pause` is
+the longest time for which the event loop was blocked.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ STYLES = {
     THREADS: "C0o-",
     PROCESSES: "C3D-",
 }
-ALONE = (SERIAL, BLOCKING)  # these have one worker, however many are asked for
+ALONE = (SERIAL, BLOCKING)  # these have one worker, whatever number is asked for
 
 UNITS = {"chunk": "MB/s", "embed": "chunks/s", "http": "requests/s", "plain": "MB/s"}
 PITFALLS = "pitfalls"
@@ -91,20 +92,20 @@ KINDS = ("chunk", "embed", "http", PITFALLS)
 LATENCY = 0.05  # seconds
 DIMENSION = 384
 TEXTS_A_REQUEST = 8
-WAVES = 16  # requests a worker
-WAITERS = 32  # more than cores: who waits needs none
+WAVES = 16  # requests per worker
+WAITERS = 32  # more workers than cores, because waiting needs no core
 CHUNKED_BYTES = {"chunk": 800_000, "plain": 4_000_000}
-TASK_BYTES = 32 * 1024  # a fourth of the product's, so that few tasks last all workers
+TASK_BYTES = 32 * 1024  # a quarter of the product's, so that every worker gets some
 EMBEDDED_TEXTS = 80
 TEXTS_A_TASK = 8
 SMALL = {"5 files": 5, "20 files": 20}
-PATIENCE = 300  # seconds; only ever reached by what hangs
+PATIENCE = 900  # seconds; only ever reached by a job that hangs
 FORK_PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One measurement, for a process of its own. `folder` has the tasks and the model."""
+    """One measurement, made in its own process; `folder` holds the tasks."""
 
     kind: str
     way: str
@@ -113,12 +114,12 @@ class Job:
     cache_dir: str
     port: int = 0
     is_cold: bool = False  # the start of the workers is part of what is measured
-    is_pinned: bool = False  # OpenVINO's threads, which the product leaves unpinned
+    is_pinned: bool = False  # OpenVINO pins its threads, which the product prevents
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row of a table: what was measured, in each round."""
+    """A row of a table: a measurement and its result in each round."""
 
     job: Job
     python: str
@@ -182,7 +183,7 @@ def main() -> None:
 
 
 def combinations(kind: str, counts: Sequence[int]) -> Iterator[tuple[str, int]]:
-    """The ways that are measured for a kind of work, each with its numbers of workers."""
+    """The ways to measure for a kind of work, each with a number of workers."""
     if kind == PITFALLS:
         return
     yield SERIAL, 1
@@ -201,13 +202,13 @@ def combinations(kind: str, counts: Sequence[int]) -> Iterator[tuple[str, int]]:
 
 
 def in_rounds(plan: list[tuple[str, Job]], rounds: int) -> list[Cell]:
-    """Measure each job once a round, so that a disturbance meets all of them alike."""
+    """Measure each job once per round, so that a disturbance affects all of them alike."""
     cells = [Cell(job, python, []) for python, job in plan]
     for _ in range(rounds):
         for cell in cells:
             cell.rounds.append(in_own_process(cell.job, cell.python))
     for kind in {cell.job.kind for cell in cells}:
-        # The same work must have been done, whoever did it.
+        # Every way must have done the same work.
         done = {
             found["count"] / found["tasks"]
             for cell in cells
@@ -220,9 +221,9 @@ def in_rounds(plan: list[tuple[str, Job]], rounds: int) -> list[Cell]:
 
 
 def in_own_process(job: Job, python: str = sys.executable) -> dict[str, Any]:
-    """Measure in a fresh process: neither its memory nor its imports are those of another."""
+    """Measure in a fresh process, whose memory and imports are its own."""
     script = Path(__file__).resolve()
-    # Set by our own spawning; with it the script does not find its helpers.
+    # Our own spawning sets this variable, and with it the script does not find its helpers.
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     if python != sys.executable:
         variables["PYTHONPATH"] = str(script.parent.parent)
@@ -238,7 +239,7 @@ def in_own_process(job: Job, python: str = sys.executable) -> dict[str, Any]:
         try:
             output, errors = process.communicate(timeout=PATIENCE)
         except BaseException:
-            # Also its workers: a pool's outlive a process that is killed.
+            # The workers too, because they outlive a parent that is killed.
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:
@@ -251,11 +252,11 @@ def in_own_process(job: Job, python: str = sys.executable) -> dict[str, Any]:
 
 
 def write_tasks(folder: Path, cache_dir: Path) -> None:
-    """The same tasks for every way, one pickle for each kind of work."""
+    """Write one pickle of tasks for each kind of work, the same for every way."""
     from indexer.vectors.choice import choose_backend
     from indexer.vectors.model import DEFAULT_MODEL, resolve_model
 
-    # Converted once a machine, not once a run: that is not measured.
+    # The conversion is not measured, because it happens once per machine.
     cache_dir.mkdir(parents=True, exist_ok=True)
     model = resolve_model(DEFAULT_MODEL, str(cache_dir))
     backend = choose_backend(model, str(cache_dir), convert=True)
@@ -274,7 +275,7 @@ def write(path: Path, tasks: list[Task]) -> None:
 
 
 def read_modules(size: int, largest: int = TASK_BYTES) -> list[tuple[str, bytes]]:
-    """Modules from everywhere in the standard library, of about a size together."""
+    """Modules from all over the standard library, together of about the given size."""
     library = Path(sysconfig.get_path("stdlib"))
     paths = [
         path
@@ -289,7 +290,7 @@ def read_modules(size: int, largest: int = TASK_BYTES) -> list[tuple[str, bytes]
 
 
 def file_tasks(files: list[tuple[str, bytes]], size: int) -> list[Task]:
-    """Files in tasks of about `size` bytes."""
+    """Group files into tasks of about `size` bytes."""
     tasks: list[list[tuple[str, bytes]]] = [[]]
     for file in files:
         if sum(len(data) for _, data in tasks[-1]) >= size:
@@ -299,7 +300,7 @@ def file_tasks(files: list[tuple[str, bytes]], size: int) -> list[Task]:
 
 
 def text_tasks(backend: Backend) -> list[Task]:
-    """Chunks of the modules in tasks of texts of like length, the longest first."""
+    """Group chunks of the modules into tasks of similar length, the longest first."""
     worker.initialize(backend)
     batch = worker.chunk_files(read_modules(CHUNKED_BYTES["chunk"]))
     chunks = [chunk for file in batch.files for chunk in file.chunks]
@@ -333,7 +334,7 @@ def prepare(job: Job, barrier: Any = None) -> None:
 
 
 def prepare_process(job: Job, barrier: Any) -> None:
-    """The same for a worker process; as the product's, it ends with its parent."""
+    """The same for a worker process, which like the product's ends with its parent."""
     if job.kind in ("plain", "http"):
         prepare(job, barrier)
         return
@@ -350,7 +351,7 @@ def backend_of(cache_dir: str) -> Backend:
 
 
 def pin_threads() -> None:
-    """OpenVINO's own default, which the product turns off."""
+    """Let OpenVINO pin its threads, which is its default and which the product turns off."""
     import openvino
 
     compile_model = openvino.Core.compile_model
@@ -379,7 +380,7 @@ def chunk_and_embed(task: Task) -> worker.EmbeddedBatch:
 
 
 def post(body: bytes) -> array[float]:
-    """A request over this thread's own connection, which is kept."""
+    """Send a request over this thread's own connection, which stays open."""
     if not hasattr(_local, "connection"):
         _local.connection = HTTPConnection("127.0.0.1", _port)
     _local.connection.request("POST", "/embeddings", body)
@@ -387,7 +388,7 @@ def post(body: bytes) -> array[float]:
 
 
 def read_answer(data: bytes) -> array[float]:
-    """The vectors of an answer, one after the other; lists would be slow to pickle."""
+    """The vectors of an answer, one after the other, because lists are slow to pickle."""
     values = array("f")
     for vector in json.loads(data):
         values.extend(vector)
@@ -395,7 +396,7 @@ def read_answer(data: bytes) -> array[float]:
 
 
 class Words:
-    """A tokenizer in Python, for interpreters that have no other."""
+    """A tokenizer in pure Python, for interpreters that have no other."""
 
     def __init__(self) -> None:
         import re
@@ -413,7 +414,7 @@ class Words:
 
 
 def chunk_plainly(task: Task) -> list[Any]:
-    """The steps of the worker for which Python is enough: no grammar, no real tokenizer."""
+    """The steps of the worker that need only Python: no grammar, no real tokenizer."""
     from indexer.config import MASK_SECRETS
     from indexer.text.chunks import chunk_text
 
@@ -444,7 +445,7 @@ def count_of(result: Any) -> int:
 
 
 def size_of(kind: str, tasks: list[Task]) -> float:
-    """How much work tasks are, in the unit of their kind."""
+    """How much work the tasks are, in the unit of their kind."""
     if kind == "http":
         return len(tasks)
     if kind == "embed":
@@ -456,7 +457,10 @@ def size_of(kind: str, tasks: list[Task]) -> float:
 
 
 def timed(call: Call, task: Task) -> float:
-    """When a worker has done its first item. The barrier gives each of them just one."""
+    """The time at which a worker has done its first item.
+
+    The barrier makes sure that each worker does only one.
+    """
     call(task)
     done = time.monotonic()
     if _barrier is not None:
@@ -465,7 +469,7 @@ def timed(call: Call, task: Task) -> float:
 
 
 class Loop:
-    """An event loop that is kept between two runs, and how long others had to wait for it."""
+    """An event loop that is kept from run to run, and the longest time it was blocked."""
 
     def __init__(self) -> None:
         self.pause = 0.0
@@ -481,7 +485,7 @@ class Loop:
     def gather(
         self, call: Callable[[Task], Any], tasks: Sequence[Task], executor: Any = None
     ) -> list[Any]:
-        """What `call`, which is a coroutine function, gives for each task."""
+        """Await `call`, a coroutine function, for all tasks at once; return the results."""
 
         async def gathered() -> list[Any]:
             if executor is not None:
@@ -507,7 +511,7 @@ class Loop:
 
 
 class Client:
-    """HTTP over asyncio's streams: as many connections as it has workers, each kept."""
+    """HTTP over asyncio's streams, with one lasting connection per worker."""
 
     def __init__(self, workers: int) -> None:
         self._free: asyncio.Queue[Any] = asyncio.Queue()
@@ -531,7 +535,7 @@ class Client:
 
 @contextmanager
 def opened(job: Job, loop: Loop) -> Iterator[Runner]:
-    """What runs a call over tasks in one of the ways."""
+    """A function that runs a call over tasks in the job's way."""
     barrier = threading.Barrier(job.workers)
     if job.way == PROCESSES:
         context = spawn_context()
@@ -578,7 +582,7 @@ def opened(job: Job, loop: Loop) -> Iterator[Runner]:
 
 
 def measured(job: Job) -> dict[str, Any]:
-    """What one job takes; runs in the process that was made for it."""
+    """Measure one job, in the process that was started for it."""
     if job.kind in TRAPS:
         return TRAPS[job.kind](job)
     tasks = read_tasks(job)
@@ -608,7 +612,7 @@ def measured(job: Job) -> dict[str, Any]:
 
 
 def version() -> str:
-    """Of this interpreter, and whether it has a GIL by now."""
+    """The version of this interpreter, and whether it has turned its GIL on."""
     number = sys.version.split()[0]
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         return number
@@ -635,7 +639,7 @@ def own_peak_mib(pid: int) -> float:
 
 @contextmanager
 def served() -> Iterator[int]:
-    """An endpoint in a process of its own; yields its port."""
+    """Serve the endpoint from its own process; yields its port."""
     receiver, sender = spawn_context().Pipe(duplex=False)
     process = spawn_context().Process(target=serve, args=(sender,), daemon=True)
     process.start()
@@ -684,7 +688,7 @@ async def read_message(reader: asyncio.StreamReader) -> bytes:
 
 
 def met(base: Job, cores: int, rounds: int) -> dict[str, Any]:
-    """What goes wrong, by name."""
+    """Measure each pitfall; the results by name."""
     found: dict[str, Any] = {}
     for name in TRAPS:
         found[name] = in_own_process(with_(base, kind=name))
@@ -715,7 +719,7 @@ def with_(job: Job, **changes: Any) -> Job:
 
 
 def pickling(job: Job) -> dict[str, Any]:
-    """Vectors of a task, to and from a pickle: as an array, and as lists of floats."""
+    """Pickle and unpickle the vectors of a task, as an array and as lists of floats."""
     import numpy as np
 
     vectors = np.random.default_rng(0).random((256, DIMENSION), np.float32)
@@ -739,7 +743,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def gil(job: Job) -> dict[str, Any]:
-    """Of each step: its share of chunking, and what a second thread brings (1: nothing)."""
+    """For each step, its share of chunking and the gain from a second thread (1: none)."""
     from indexer.text import chunks as chunking
     from indexer.text import masking as secrets
     from indexer.vectors.tokenizer import load_tokenizer
@@ -782,12 +786,12 @@ def gil(job: Job) -> dict[str, Any]:
 
 
 def in_two_threads(work: Callable[[], object]) -> dict[str, float]:
-    """How much more two threads do than one. Each has its own models and tokenizers."""
+    """How much more two threads do than one, each with its own models and tokenizers."""
     barrier = threading.Barrier(2)
 
     def together(_: int) -> None:
         work()
-        barrier.wait()  # so that each thread does it once
+        barrier.wait()  # so that each thread works once
 
     with ThreadPoolExecutor(2) as threads:
         work()
@@ -800,7 +804,7 @@ def in_two_threads(work: Callable[[], object]) -> dict[str, float]:
 
 
 class Clock:
-    """Seconds spent in functions that are replaced by watched ones."""
+    """Adds up the seconds spent in functions, which it replaces by watched ones."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -818,7 +822,7 @@ class Clock:
 
 
 def fork(job: Job) -> dict[str, Any]:
-    """Whether a forked child can compute, where its parent has on two threads."""
+    """Whether a forked child hangs when it computes, after its parent used two threads."""
     from indexer.vectors.embedders import load_embedder
 
     embedder = load_embedder(backend_of(job.cache_dir), threads=2)
@@ -860,7 +864,7 @@ TRAPS: dict[str, Callable[[Job], dict[str, Any]]] = {
 
 
 def figures(cell: Cell, cells: list[Cell]) -> dict[str, float]:
-    """Medians, and how many times the rate of one after another it is."""
+    """The medians of a cell, and the ratio of its rate to that of one after another."""
     names = ("rate", "cores", "mib", "first", "ready", "pause")
     found = {name: cell.median(name) for name in names}
     serial = next(
@@ -873,7 +877,7 @@ def figures(cell: Cell, cells: list[Cell]) -> dict[str, float]:
 
 
 def report(cells: list[Cell], pitfalls: dict[str, Any]) -> None:
-    """Print tables, as Markdown has them."""
+    """Print the results as Markdown tables."""
     heading = None
     for cell in cells:
         kind, python = cell.job.kind, cell.rounds[0]["python"]
@@ -904,7 +908,7 @@ def shown(value: object) -> str:
 
 
 def plot(cells: list[Cell], path: Path) -> None:
-    """How the rate grows with the workers, in each way: a panel for each kind of work."""
+    """Plot how the rate of each way grows with the workers, one panel per kind of work."""
     import matplotlib
 
     matplotlib.use("Agg")

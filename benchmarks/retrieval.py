@@ -1,36 +1,36 @@
-"""How good are the answers of a search, and how soon are they there?
+"""How good are the answers of a search, and how soon do they arrive?
 
 Indexes repositories at fixed commits, asks labelled queries, and scores the files that come
-back; so do peers, on the same queries and the same files.
+back. Peers answer the same queries over the same files.
 
     python benchmarks/retrieval.py [--set FILE] [--repositories DIR] [--only NAME,...]
         [--modes hybrid,dense,sparse] [--peers words,dense-plain,semble]
         [--semble-model FOLDER [--distill]] [--rounds N] [--environments DIR]
         [--cache-dir DIR] [--json FILE]
 
-A set is a JSON list of repositories: `name`, `repository` (owner/name), `commit`, the folder
-`root` that is indexed, and `queries`, each with `query`, `category`, and the files that answer
-it: `relevant` and `secondary`, as paths in the repository. DIR/<name> is a clone, and stays as
-it is: the sources are written elsewhere. An entry without a commit is a folder, used as it is;
-without --repositories, this checkout. By default the set is `retrieval.json`: queries on this
-project's own sources.
+A set is a JSON list of repositories. Each has a `name`, a `repository` (owner/name), a `commit`,
+the folder `root` to index, and `queries`. Each query has a `query`, a `category`, and the files
+that answer it as paths in the repository: `relevant` and `secondary`. DIR/<name> is a clone; it
+is not changed, because the sources are written elsewhere. An entry without a commit is a folder
+that is used as it is, or this checkout when --repositories is missing. By default the set is
+`retrieval.json`, with queries about this project's own sources.
 
-A mode of ours is asked of the index that its own run builds: `run --mode sparse` for sparse.
+Each of our modes searches an index built for it: `run --mode sparse` for sparse.
 
-words        counts the words of the query in whole files, as somebody with ripgrep does:
-             first the number of distinct words, then of matches
+words        counts the words of the query in whole files, as a person with ripgrep does; the
+             number of distinct words decides, then the number of matches
 dense-plain  chunks of 1,000 characters, our default model, the best chunk of a file
-semble       MinishLab's, installed with pip into an environment of its own, with the static
-             model in the folder of --semble-model. With --distill that folder is made first,
-             out of all-MiniLM-L6-v2, which takes half a minute. That is NOT the model that
-             semble ships with, which was trained for code: with that one it may do better.
-             It is asked for 10 chunks, as by default, and for 50, which ranks differently.
+semble       MinishLab's search, installed with pip into its own environment, with the static
+             model in the folder of --semble-model. With --distill that folder is first made
+             from all-MiniLM-L6-v2, which takes half a minute. That is NOT the model that semble
+             ships with, which was trained for code: with that one it may do better. It is asked
+             for 10 chunks, its default, and for 50, which ranks differently.
 
-NDCG@10, MRR and recall are of the first ten distinct files. `relevant` and `secondary` count
-the same, each labelled file once; two paths match when one is a suffix of the other at a `/`.
-`95%` is a bootstrap interval over the queries. `repos` is the mean over repositories.
-`first s` is a query by a new process of the command (median), `ms` one of the later queries
-in a process that stays (median), `index s` the first index of all repositories together.
+NDCG@10, MRR and recall look at the first ten distinct files. `relevant` and `secondary` count
+the same, and each labelled file counts once; two paths match when one is a suffix of the other
+at a `/`. `95%` is a bootstrap interval over the queries. `repos` is the mean over repositories.
+`first s` is the median time of a query by a new process of the command, `ms` that of a later
+query in a process that stays, and `index s` the time of the first indexes of all repositories.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ OWN_SET = Path(__file__).resolve().with_name("retrieval.json")
 
 BEST = 10  # files that count
 RESAMPLES = 10_000
-PROCESSES = 3  # that answer their first query, for each repository
+PROCESSES = 3  # per repository, each of which answers its first query
 
-MODES = ("hybrid", "dense", "sparse")  # in this order an index is built once
+MODES = ("hybrid", "dense", "sparse")  # in this order hybrid and dense share one index
 PEERS = ("words", "dense-plain", "semble")
 
 PLAIN_CHARACTERS = 1_000
@@ -101,11 +101,11 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 class Refused(Exception):
-    """It cannot begin; the message is one line and says what to do."""
+    """The benchmark cannot begin; the message is one line and says what to do."""
 
 
 def main() -> None:
-    """Measure what the command line asks for, print a table, write JSON."""
+    """Measure what the command line asks for; print a table and write JSON."""
     options = arguments()
     entries = chosen(read_set(options.set), options.only)
     for entry in entries:
@@ -116,7 +116,7 @@ def main() -> None:
         if options.distill:
             distill(options.semble_model, folder)
         indexer = prepared(folder, options.cache_dir, jobs=0)
-        # What the user has set is not for this process either.
+        # The user's settings must not reach this process either.
         for variable in os.environ.keys() - indexer.variables().keys():
             del os.environ[variable]
         systems = make_systems(options, folder, indexer)
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """The options on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", type=Path, default=OWN_SET, help="labelled queries")
     parser.add_argument("--repositories", type=Path, help="where the clones are")
@@ -174,7 +174,7 @@ def arguments() -> argparse.Namespace:
 
 
 def names_of(allowed: Sequence[str] = ()) -> Callable[[str], tuple[str, ...]]:
-    """Makes a parser of names with commas between them, in the order of `allowed`."""
+    """A parser of comma-separated names, which returns them in the order of `allowed`."""
 
     def names(text: str) -> tuple[str, ...]:
         found = tuple(dict.fromkeys(name for name in text.split(",") if name))
@@ -193,7 +193,7 @@ def names_of(allowed: Sequence[str] = ()) -> Callable[[str], tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query, and the files that answer it."""
+    """A query and the files that answer it."""
 
     query: str
     category: str
@@ -202,13 +202,13 @@ class Query:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All files that answer it, each once."""
+        """Every file that answers the query, once."""
         return tuple(dict.fromkeys(self.relevant + self.secondary))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A repository and its queries; `commit` and `repository` are "" for a mere folder."""
+    """A repository and its queries; `commit` and `repository` are "" for a plain folder."""
 
     name: str
     repository: str
@@ -218,7 +218,7 @@ class Entry:
 
 
 def read_set(path: Path) -> list[Entry]:
-    """The entries of a set. Raises `Refused` for one that is missing or not well-formed."""
+    """The entries of a set. Raises `Refused` when the set is missing or malformed."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -281,7 +281,7 @@ def _mapping(item: object, what: str) -> Mapping[str, object]:
 
 
 def _text(fields: Mapping[str, object], name: str, default: str | None = None) -> str:
-    """A text; one without a default must be there and say something."""
+    """A text field; without a default it must be present and not blank."""
     value = fields.get(name, default)
     if not isinstance(value, str) or (default is None and not value.strip()):
         raise ValueError(f"{name!r} has to be a text")
@@ -299,7 +299,7 @@ def _paths(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
 
 
 def chosen(entries: list[Entry], only: Sequence[str]) -> list[Entry]:
-    """The entries with these names, all by default."""
+    """The entries with these names, or all if there are no names."""
     known = [entry.name for entry in entries]
     for name in only:
         if name not in known:
@@ -311,7 +311,7 @@ def chosen(entries: list[Entry], only: Sequence[str]) -> list[Entry]:
 
 
 def folder_of(entry: Entry, repositories: Path | None) -> Path:
-    """Where the clone, or the folder, of an entry has to be."""
+    """Where the clone or the folder of an entry must be."""
     if repositories is not None:
         return repositories / entry.name
     if entry.commit:
@@ -320,7 +320,7 @@ def folder_of(entry: Entry, repositories: Path | None) -> Path:
 
 
 def check_source(entry: Entry, repositories: Path | None) -> None:
-    """Raises `Refused`, with what to do, where the sources of an entry are not to be had."""
+    """Raise `Refused`, saying what to do, when the sources of an entry are not there."""
     folder = folder_of(entry, repositories)
     url = f"https://github.com/{entry.repository or '…'}"
     if not folder.is_dir():
@@ -330,7 +330,7 @@ def check_source(entry: Entry, repositories: Path | None) -> None:
         if not (folder / entry.root).is_dir():
             raise Refused(f"{entry.name}: there is no folder {entry.root} in {folder}")
         return
-    # A folder in a work tree would be answered for by the repository around it.
+    # For a mere folder git would answer from the repository around it.
     inside = _git(folder, "rev-parse", "--show-prefix")
     if inside is None or inside.strip():
         raise Refused(
@@ -350,14 +350,14 @@ def check_source(entry: Entry, repositories: Path | None) -> None:
 
 
 def exported(entry: Entry, repositories: Path | None, target: Path) -> Path:
-    """Write the sources of an entry, and nothing else, below `target`: its root there."""
+    """Write only the sources of an entry below `target`; return its root there."""
     source = folder_of(entry, repositories)
     shutil.rmtree(target, ignore_errors=True)
     root = target / entry.root
     root.mkdir(parents=True)
     if entry.commit:
-        # `git archive` would leave out what .gitattributes keeps from releases, such as tests;
-        # the index is one of our own, so that the clone's stays as it is.
+        # `git archive` would leave out what .gitattributes keeps from releases, such as tests.
+        # We use our own index file, so that the clone's stays as it is.
         index = {"GIT_INDEX_FILE": str(target.with_name("sources.index"))}
         tree = f"{entry.commit}:{entry.root}"
         for command in (("read-tree", tree), ("checkout-index", "--all")):
@@ -388,7 +388,7 @@ def exported(entry: Entry, repositories: Path | None, target: Path) -> Path:
 def _git(
     folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> str | None:
-    """What git prints, None where it fails."""
+    """What git prints, or None when it fails."""
     done = subprocess.run(
         ["git", "-C", folder, *arguments],
         env={**os.environ, **(variables or {})},
@@ -399,7 +399,7 @@ def _git(
 
 
 def missing_labels(entry: Entry, top: Path) -> list[str]:
-    """The labelled files that are not below `top`."""
+    """The labelled files that do not exist below `top`."""
     there = [str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()]
     labels = sorted({label for query in entry.queries for label in query.labels})
     return [one for one in labels if not any(same_file(one, path) for path in there)]
@@ -410,7 +410,7 @@ def missing_labels(entry: Entry, top: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the answer to one query is worth."""
+    """How good the answer to one query is."""
 
     ndcg: float
     mrr: float
@@ -418,7 +418,7 @@ class Score:
 
 
 def score(ranked: Sequence[str], labels: Sequence[str]) -> Score:
-    """What the files `ranked`, best first, are worth where `labels` are the right ones."""
+    """Score the files `ranked`, best first, when `labels` are the right ones."""
     gains = found_labels(ranked, labels)
     return Score(
         ndcg(gains, len(labels)), reciprocal_rank(gains), sum(gains) / len(labels)
@@ -426,19 +426,19 @@ def score(ranked: Sequence[str], labels: Sequence[str]) -> Score:
 
 
 def same_file(one: str, other: str) -> bool:
-    """Is one path a suffix of the other, at a `/`?"""
+    """Whether one path is a suffix of the other at a `/`."""
     return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
 
 
 def found_labels(ranked: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """For each of the best distinct files 1 where it is a labelled one, else 0.
+    """For each of the best distinct files, 1 if it is a labelled one, else 0.
 
-    A label counts once: of two files that match it, the first.
+    A label counts once: of two files that match it, only the first gets a 1.
     """
     left = list(labels)
     gains = []
     for path in list(dict.fromkeys(ranked))[:BEST]:
-        # The same path before one that is merely a suffix.
+        # An equal path is preferred to one that is merely a suffix.
         matches = sorted(
             (label for label in left if same_file(path, label)),
             key=lambda label: label != path,  # noqa: B023
@@ -450,7 +450,7 @@ def found_labels(ranked: Sequence[str], labels: Sequence[str]) -> list[int]:
 
 
 def ndcg(gains: Sequence[int], labels: int) -> float:
-    """The discounted gain as a share of what the best order of so many labels has."""
+    """The discounted gain as a share of the gain of the best order of so many labels."""
     return _discounted(gains) / _discounted([1] * min(BEST, labels))
 
 
@@ -459,12 +459,12 @@ def _discounted(gains: Sequence[int]) -> float:
 
 
 def reciprocal_rank(gains: Sequence[int]) -> float:
-    """1 / the place of the first right file, 0 where there is none."""
+    """1 / the place of the first right file, 0 if there is none."""
     return next((1 / place for place, gain in enumerate(gains, 1) if gain), 0.0)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% bootstrap interval of a mean, the same for the same values."""
+    """The 95% bootstrap interval of a mean; equal values give equal intervals."""
     rng = np.random.default_rng(0)
     picks = rng.integers(0, len(values), (RESAMPLES, len(values)), dtype=np.int32)
     low, high = np.percentile(np.asarray(values)[picks].mean(axis=1), [2.5, 97.5])
@@ -476,12 +476,12 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-# ---- Those who answer ----
+# ---- Systems ----
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Paths in the repository, best first, and the seconds it took."""
+    """Paths in the repository, best first, and the seconds until they were found."""
 
     files: tuple[str, ...]
     seconds: float
@@ -489,10 +489,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a system made of one repository.
+    """How a system did on one repository.
 
-    `answers` are in the order of the queries. `first` are the seconds of new processes of the
-    command. What a system has not, such as an index, is None.
+    `answers` are in the order of the queries. `first` holds the seconds of queries by new
+    processes of the command. A figure that a system does not have, such as that of an index,
+    is None.
     """
 
     answers: tuple[Answer, ...]
@@ -504,7 +505,7 @@ class Measured:
 
 @dataclass(slots=True)
 class System:
-    """One that answers queries. `failure` is why it is left out, "" while it is not."""
+    """A system that answers queries; `failure` says why it is left out, "" if it is not."""
 
     name: str
     answer: Callable[[Entry, Path], Measured]
@@ -514,8 +515,11 @@ class System:
     measured: dict[str, Measured] = field(default_factory=dict)
 
     def attempt(self, entry: Entry, sources: Path) -> None:
-        """Let it answer the queries of an entry. Without ours there is nothing to compare;
-        a peer that fails is left out."""
+        """Let the system answer the queries of an entry.
+
+        A peer that fails is left out. A failure of ours is raised, because then there is
+        nothing to compare with.
+        """
         if self.failure:
             return
         try:
@@ -527,19 +531,19 @@ class System:
 
     @property
     def problems(self) -> list[str]:
-        """What was not as it should be."""
+        """Everything that was found to be wrong."""
         return [text for one in self.measured.values() for text in one.problems]
 
 
 def make_systems(
     options: argparse.Namespace, folder: Path, indexer: Indexer
 ) -> list[System]:
-    """The modes and peers that are asked for; a peer may be left out already."""
+    """The modes and peers that were asked for; a peer may be left out from the start."""
     ours = Ours(indexer, options.rounds)
     systems = [
         System(mode, partial(ours.answer, mode), is_ours=True) for mode in options.modes
     ]
-    # Before them comes the index out of the tree, which is for all.
+    # Our index stands in the tree that all systems share, and is removed before these run.
     if "words" in options.peers:
         systems.append(System("words", without_index(answer_by_words)))
     if "dense-plain" in options.peers:
@@ -553,7 +557,7 @@ def make_systems(
 def without_index(
     answer: Callable[[Entry, Path], Measured],
 ) -> Callable[[Entry, Path], Measured]:
-    """For a peer, which must not find our index among the sources."""
+    """Remove our index before a peer answers, so that the peer does not find it."""
 
     def answer_without(entry: Entry, sources: Path) -> Measured:
         shutil.rmtree(sources / ".codx", ignore_errors=True)
@@ -563,12 +567,12 @@ def without_index(
 
 
 def rooted(entry: Entry, files: Sequence[str]) -> tuple[str, ...]:
-    """Paths below the root as paths in the repository, which the labels are."""
+    """Turn paths below the root into paths in the repository, like those of the labels."""
     return tuple(posixpath.join(entry.root, file) for file in files)
 
 
 class Ours:
-    """codx-index, as it is installed here."""
+    """The installed codx-index."""
 
     def __init__(self, indexer: Indexer, rounds: int) -> None:
         self._indexer = indexer
@@ -576,7 +580,7 @@ class Ours:
         self._built: tuple[str, str, float, int] | None = None
 
     def answer(self, mode: str, entry: Entry, sources: Path) -> Measured:
-        """Index the sources, unless another mode has, and ask all queries."""
+        """Index the sources, unless another mode has done so, and ask all queries."""
         from indexer import Index
 
         kind = "sparse" if mode == "sparse" else "hybrid"
@@ -591,10 +595,10 @@ class Ours:
                 hits = index.search(query, limit=BEST, mode=mode)
                 return [(hit.path, hit.start_line) for hit in hits]
 
-            ask(entry.queries[0].query)  # loads what the later ones find loaded
+            ask(entry.queries[0].query)  # loads the model before anything is timed
             answers = [timed(entry, query.query, ask) for query in entry.queries]
             for query in some(entry.queries):
-                # Nobody else has the database open then, as for most users.
+                # As for most users, no other process has the database open then.
                 index.close()
                 wall, found = self._first(query.query, sources, mode)
                 first.append(wall)
@@ -606,8 +610,10 @@ class Ours:
         return Measured(tuple(answers), seconds, chunks, tuple(first), tuple(problems))
 
     def _build(self, entry: Entry, sources: Path, kind: str) -> tuple[float, int]:
-        """First indexes, with no embedding in the cache: the median of their seconds, and
-        how many chunks there are."""
+        """Make first indexes with no embedding in the cache.
+
+        Returns the median of their seconds and the number of chunks.
+        """
         walls = []
         chunks = 0
         for _ in range(self._rounds):
@@ -627,7 +633,7 @@ class Ours:
     def _first(
         self, query: str, sources: Path, mode: str
     ) -> tuple[float, list[tuple[str, int]]]:
-        """A query by the command: its seconds, and what it finds."""
+        """Let the command answer a query; return the seconds and the hits."""
         ended = measure(
             *(COMMAND, "search", "--mode", mode, "--limit", str(BEST), "--json"),
             *("--", query, sources),
@@ -644,7 +650,7 @@ class Ours:
 def timed(
     entry: Entry, query: str, ask: Callable[[str], list[tuple[str, int]]]
 ) -> Answer:
-    """The answer to a query, and how long it took."""
+    """The answer to a query, with the time it took."""
     started = time.perf_counter()
     found = ask(query)
     seconds = time.perf_counter() - started
@@ -652,7 +658,7 @@ def timed(
 
 
 def some(queries: Sequence[Query]) -> list[Query]:
-    """A few queries, from all over the list."""
+    """A few queries, spread over the list."""
     last = len(queries) - 1
     places = {last * number // (PROCESSES - 1) for number in range(PROCESSES)}
     return [queries[place] for place in sorted(places)]
@@ -662,7 +668,7 @@ def some(queries: Sequence[Query]) -> list[Query]:
 
 
 def answer_by_words(entry: Entry, sources: Path) -> Measured:
-    """Read every file for every query, as ripgrep does: there is no index."""
+    """Answer like ripgrep, which has no index and reads every file for every query."""
     answers = []
     for query in entry.queries:
         started = time.perf_counter()
@@ -673,8 +679,10 @@ def answer_by_words(entry: Entry, sources: Path) -> Measured:
 
 
 def by_words(query: str, texts: Mapping[str, str]) -> list[str]:
-    """The paths of the texts that hold words of the query, best first: those with most
-    distinct words, then with most matches, in any case."""
+    """The paths of the texts that contain words of the query, best first.
+
+    The number of distinct words decides, then the number of matches. Case is ignored.
+    """
     words = query_words(query)
     scores = {}
     for path, text in texts.items():
@@ -686,13 +694,13 @@ def by_words(query: str, texts: Mapping[str, str]) -> list[str]:
 
 
 def query_words(query: str) -> list[str]:
-    """The distinct words, in lower case and without stop words, unless there are only such."""
+    """The distinct words in lower case, without stop words unless there are only those."""
     words = list(dict.fromkeys(re.findall(r"\w+", query.lower())))
     return [word for word in words if word not in STOP_WORDS] or words
 
 
 def texts_of(sources: Path) -> Iterator[tuple[str, str]]:
-    """The texts of a folder, by path; no binary ones, nor larger ones than we index."""
+    """The path and the text of each file that is neither binary nor too large to index."""
     from indexer.config import DEFAULT_MAX_FILE_SIZE
 
     for path in sorted(sources.rglob("*")):
@@ -707,9 +715,9 @@ def texts_of(sources: Path) -> Iterator[tuple[str, str]]:
 
 
 def answer_plainly(cache: Path, entry: Entry, sources: Path) -> Measured:
-    """What a short script with a sentence-transformers model finds.
+    """Answer like a short script with a sentence-transformers model.
 
-    Our own embedder computes, for its vectors are those of the model, and it is faster.
+    Our own embedder computes the vectors, because it gives the same ones faster.
     """
     from indexer.vectors.choice import choose_backend
     from indexer.vectors.embedders import load_embedder
@@ -739,14 +747,14 @@ def answer_plainly(cache: Path, entry: Entry, sources: Path) -> Measured:
 
 
 def pieces(text: str, length: int) -> list[str]:
-    """The text in pieces of so many characters, without blank ones."""
+    """Cut a text into pieces of so many characters, dropping blank ones."""
     found = [text[start : start + length] for start in range(0, len(text), length)]
     return [piece for piece in found if piece.strip()]
 
 
 # ---- Peers: semble ----
 
-# Runs in semble's environment: a process that stays, and answers all queries.
+# A process that runs in semble's environment, stays, and answers all queries.
 _ASK_SEMBLE = """
 import json, sys, time
 from semble import ContentType, SembleIndex
@@ -779,7 +787,7 @@ distill(model_name=sys.argv[1], pca_dims=256, device="cpu").save_pretrained(sys.
 
 
 class Semble:
-    """semble with its command and, for the queries after the first, its Python interface."""
+    """semble's command and, for the queries after the first, its Python interface."""
 
     def __init__(self, environment: Path, model: Path, folder: Path) -> None:
         self._bin = environment / "bin"
@@ -788,13 +796,13 @@ class Semble:
         self._last: tuple[str, dict[int, Measured]] = ("", {})
 
     def answer(self, most: int, entry: Entry, sources: Path) -> Measured:
-        """What it finds when it is asked for so many chunks."""
+        """The answers when semble is asked for so many chunks."""
         if self._last[0] != entry.name:
             self._last = entry.name, self._ask(entry, sources)
         return self._last[1][most]
 
     def _ask(self, entry: Entry, sources: Path) -> dict[int, Measured]:
-        # Its cache knows a model by its path alone: a new one for each repository.
+        # Its cache knows a model by its path alone, so each repository gets a new cache.
         cache = self._folder / "cache"
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir(parents=True)
@@ -821,7 +829,7 @@ class Semble:
         }
 
     def _search(self, query: str, sources: Path) -> float:
-        """The seconds of its command."""
+        """The seconds that its command takes for a query."""
         started = time.perf_counter()
         self._call("semble", "search", "--top-k", str(BEST), "--", query, sources)
         return time.perf_counter() - started
@@ -841,7 +849,7 @@ class Semble:
 
 
 def semble_systems(options: argparse.Namespace, folder: Path) -> list[System]:
-    """semble asked for ten chunks and for more; one that is left out, where it cannot be."""
+    """semble asked for ten chunks and for more, or one left-out system if it cannot run."""
     failure = ""
     versions: list[str] = []
     environments = (options.environments or default_environments()).absolute()
@@ -875,7 +883,7 @@ def semble_systems(options: argparse.Namespace, folder: Path) -> list[System]:
 
 
 def check_model(options: argparse.Namespace) -> None:
-    """Raises `Refused` where the folder with the static model is none."""
+    """Raise `Refused` when the given folder holds no static model."""
     folder = options.semble_model
     if folder is None or options.distill or "semble" not in options.peers:
         return
@@ -886,9 +894,9 @@ def check_model(options: argparse.Namespace) -> None:
 
 
 def distill(target: Path, folder: Path) -> None:
-    """Make a static model out of the one that we use, unless it is there.
+    """Make a static model from the one that we use, unless it exists.
 
-    Takes packages into a folder of its own, and torch from here.
+    The packages for it are installed into their own folder; torch is the one installed here.
     """
     if (target / "model.safetensors").exists():
         return
@@ -910,7 +918,7 @@ def distill(target: Path, folder: Path) -> None:
 
 
 def system_results(system: System, entries: Sequence[Entry]) -> dict[str, Any]:
-    """All that is known of a system, for a JSON file; of one that is left out, why."""
+    """Everything known about a system, or why it is left out, for a JSON file."""
     about = {
         "name": system.name,
         "failure": system.failure,
@@ -935,7 +943,7 @@ def system_results(system: System, entries: Sequence[Entry]) -> dict[str, Any]:
     ]
     repositories = _groups(rows, "repository")
     measured = system.measured
-    # The first in a process has warmed it up before, but it was the first all the same.
+    # The first query is left out, although an untimed one has warmed the process up.
     later = [
         answer.seconds
         for one in measured.values()
@@ -970,7 +978,7 @@ def system_results(system: System, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _groups(rows: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
-    """Scores by the value of a field, in the order of their first row."""
+    """The scores for each value of a field, in the order of first appearance."""
     values = dict.fromkeys(row[name] for row in rows)
     return {
         value: _summary([row for row in rows if row[name] == value]) for value in values
@@ -986,7 +994,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(results: Sequence[dict[str, Any]], entries: Sequence[Entry]) -> Iterator[str]:
-    """The scores and costs of all systems, then the NDCG of each repository."""
+    """The scores and costs of all systems, then their NDCG for each repository."""
     queries = [query for entry in entries for query in entry.queries]
     categories = sorted({query.category for query in queries})
     yield (

@@ -1,27 +1,27 @@
-"""How fast does a run embed, and how near does that come to what the machine can do?
+"""How fast does a run embed, and how close does that come to what the machine can do?
 
 Indexes a copy of a project with the installed command, and embeds the very same texts
 
-- with `SentenceTransformer.encode` as it comes (fp32, batches of 32, all threads),
-- with the multi-process pool of sentence-transformers, one process a core,
+- with `SentenceTransformer.encode` and its defaults (fp32, batches of 32, all threads),
+- with the multi-process pool of sentence-transformers, one process per core,
 - with the workers of codx-index alone, in the batches that a run makes.
 
     python benchmarks/throughput.py [PATH] [--files N] [--sample N] [--rounds N] [--jobs N]
-        [--precision f32,bf16] [--cache-dir FOLDER] [--json FILE]
+        [--precision f32,bf16] [--sizes 512,1024] [--cache-dir FOLDER] [--json FILE]
 
-By default the project is a part of Python's standard library, and the precision what
-codx-index chooses. A text that stands in several chunks is embedded, and counted, once.
+By default the project is part of Python's standard library, and codx-index chooses the
+precision. A text that occurs in several chunks is embedded, and counted, once.
 
-The ways take turns, each in a process of its own; all but the run have loaded their model
-before, and the run counts from the start of its process to the end. Figures are medians
-of the rounds, the ratio is that of the two rates of a round. sentence-transformers embeds
-an evenly spread sample (`--sample`, 0: everything): as many long and short texts in a
-hundred as there are in all.
+The ways take turns, each in a process of its own. Each has loaded its model beforehand, except
+the run, which is measured from the start of its process to the end. Figures are medians over
+the rounds; the ratio is the median of the ratios of the two rates in each round.
+sentence-transformers embeds a sample (`--sample`, 0: everything) that is evenly spread over
+the lengths of the texts.
 
-Tokens are those of the texts, special ones included. Work is counted for these, attention
-by the length of each text; what a way computes on padding is not work. The peak is the
-best that a product of matrices reaches here, with OpenVINO or with torch. Cosines are to
-the vectors of `encode`, over the sample.
+Tokens are those of the texts, special ones included. Only these count as work, with attention
+computed from the length of each text; what a way computes on padding does not. The peak is the
+best rate at which matrices (of `--sizes` rows) are multiplied here, by OpenVINO or by torch.
+Cosines compare with the vectors of `encode`, over the sample.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from common import (
 )
 from first_index import copy_files
 from replay import read_rows
-from updates import first_run, measure_start
+from updates import first_run, measure_start, numbers
 
 from indexer.pool.cpus import available_cpus
 from indexer.types import Chunk
@@ -77,17 +77,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
-    Embed = Callable[[], tuple[Vectors, int]]  # and the tokens computed for them
+    Embed = Callable[[], tuple[Vectors, int]]  # the vectors, and the tokens computed
     Load = Callable[..., AbstractContextManager[Embed]]
 
 PRECISION = "CODX_INDEX_PRECISION"
 LIBRARIES = ("torch", "sentence-transformers", "transformers", "tokenizers")
 BATCH = 32  # the default of `encode`
-POOL_TASKS = 10  # that sentence-transformers makes for each process of a pool
-WARM_UP = 64  # texts for each process: more than it takes the others to start
-SIZES = (512, 1_024, 2_048)  # rows and columns of the matrices
-PRODUCTS = 8  # in a row, so that converting the first and the last counts for little
-WINDOWS, WINDOW = 4, 0.05  # the best of so many, of so many seconds each
+POOL_TASKS = 10  # sentence-transformers makes so many for each process of a pool
+WARM_UP = 64  # texts for each process; while it embeds them the other processes start
+SIZES = [512, 1_024, 2_048]  # rows and columns of the matrices
+PRODUCTS = 8  # in a row, so that converting the first and the last hardly counts
+WINDOWS = 4  # the best one counts
+WINDOW = 0.05  # seconds
 PRECISIONS = ("bf16", "f32")
 MULTIPLIERS = ("openvino", "torch")
 
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--precision", default=os.environ.get(PRECISION) or "auto")
+    parser.add_argument("--sizes", type=numbers, default=SIZES, help="of matrices")
     parser.add_argument("--cache-dir", type=Path, help="where the converted model is")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -117,7 +119,7 @@ def benchmark(folder: Path, options: argparse.Namespace) -> None:
     plain = encode_way(project)
     ways = [plain, pool_way(project, jobs)]
     ways += [way for product in products for way in product.ways(project, jobs)]
-    peak = Peak()
+    peak = Peak(options.sizes)
     with ExitStack() as stack:
         for way in ways:
             stack.callback(way.end)
@@ -140,7 +142,7 @@ def benchmark(folder: Path, options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts, and the tokens of each."""
+    """Texts, and how many tokens each has."""
 
     texts: list[str]
     tokens: list[int]
@@ -157,8 +159,10 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The chunks of a project: their different texts in the order of the files, and the
-    indices of those that are in the sample."""
+    """The different texts of a project's chunks, in the order of the files.
+
+    `picked` holds the indices of the texts in the sample.
+    """
 
     files: int
     chunks: int
@@ -184,19 +188,22 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What decides how much a transformer of BERT's kind computes."""
+    """The dimensions that decide how much a transformer like BERT computes."""
 
     layers: int
     hidden: int
     intermediate: int
 
     def flop(self, tokens: Sequence[int]) -> float:
-        """For texts of so many tokens: a product and a sum are two. Only the products of
-        matrices, next to which the rest is nothing. The number of heads does not matter:
-        together they are as wide as the layer."""
+        """Floating-point operations for texts of so many tokens.
+
+        A multiplication and an addition are two operations. Only matrix products count,
+        because the rest is negligible beside them. The number of heads does not matter,
+        because together they are as wide as the layer.
+        """
         # Query, key, value and output; up and down.
         layer = 2 * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate)
-        # Scores, and what they weigh.
+        # Scores, and the values weighted with them.
         pair = 2 * 2 * self.hidden
         return float(self.layers * sum(n * (layer + n * pair) for n in tokens))
 
@@ -209,21 +216,21 @@ def read_sizes(model: ModelInfo) -> Sizes:
 
 
 def read_project(product: Product, size: int) -> Project:
-    """Index the project once, to have its chunks."""
+    """Index the project once to learn its chunks."""
     run = product.run("a run before the first round")
     texts = list(read_vectors(product.root))
     if not texts:
         raise Unexpected("the project has no text to embed")
-    if len(texts) != run.count("embedded"):
-        embedded = run.count("embedded")
+    if len(texts) != run.count("chunks.embedded"):
+        embedded = run.count("chunks.embedded")
         raise Unexpected(f"{len(texts)} different texts, but {embedded} were embedded")
     model = product.backend.model
     counts = load_tokenizer(model).count(texts)
     if max(counts) > model.max_tokens:
-        raise Unexpected(f"a text of {max(counts)} tokens is longer than the model's")
+        raise Unexpected(f"a text of {max(counts)} tokens is too long for the model")
     return Project(
-        run.count("scanned"),
-        run.count("total"),
+        run.count("files.scanned"),
+        run.count("chunks.total"),
         Texts(texts, counts),
         spread(counts, size or len(texts)),
         model,
@@ -232,7 +239,7 @@ def read_project(product: Product, size: int) -> Project:
 
 
 def spread(tokens: Sequence[int], size: int) -> list[int]:
-    """Indices of so many texts, evenly spaced by length, in an order that tells nothing."""
+    """Indices of so many texts, evenly spaced by length, in random order."""
     by_length = sorted(range(len(tokens)), key=lambda index: tokens[index])
     size = min(size, len(tokens))
     picked = [by_length[len(tokens) * (2 * n + 1) // (2 * size)] for n in range(size)]
@@ -241,8 +248,11 @@ def spread(tokens: Sequence[int], size: int) -> list[int]:
 
 
 def read_vectors(root: Path) -> dict[str, bytes]:
-    """The different texts of an index in the order of its files, and their vectors. In
-    another process: the database's libraries would stay, with their threads."""
+    """The different texts of an index, in the order of its files, with their vectors.
+
+    Another process reads them, because here the database's libraries and their threads
+    would stay.
+    """
     with one_process() as process:
         return process.submit(_read_vectors, root / STATE).result()
 
@@ -262,11 +272,11 @@ def _read_vectors(state: Path) -> dict[str, bytes]:
 
 
 def one_process() -> ProcessPoolExecutor:
-    """A process of its own for what is called in it."""
+    """A new process in which functions can be called."""
     return ProcessPoolExecutor(1, get_context("spawn"))
 
 
-_kept = ExitStack()  # of such a process
+_kept = ExitStack()  # what such a process closes at its end
 _embed: Embed | None = None
 
 
@@ -288,7 +298,7 @@ def _end() -> None:
 
 @contextmanager
 def encode(texts: Texts, folder: str) -> Iterator[Embed]:
-    """`SentenceTransformer.encode` as it comes."""
+    """`SentenceTransformer.encode` with its defaults."""
     model = load_sentence_transformer(folder, "cpu", "f32")
     computed = padded(texts)
 
@@ -301,7 +311,7 @@ def encode(texts: Texts, folder: str) -> Iterator[Embed]:
 
 @contextmanager
 def encode_in_pool(texts: Texts, folder: str, jobs: int, size: int) -> Iterator[Embed]:
-    """`encode` with the multi-process pool that the library has, `size` texts a task."""
+    """`encode` with the library's own multi-process pool, `size` texts per task."""
     model = load_sentence_transformer(folder, "cpu", "f32")
     indices = range(len(texts))
     starts = range(0, len(texts), size)
@@ -327,15 +337,18 @@ def encode_in_pool(texts: Texts, folder: str, jobs: int, size: int) -> Iterator[
 
 
 class _Leave:
-    """Ends the process that reads it. The library would kill its processes, and each
-    would leave a lock of tqdm's behind, which Python complains of."""
+    """Ends the process that reads it.
+
+    The library would kill its processes, and each would leave a lock of tqdm's behind, about
+    which Python complains.
+    """
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
         return sys.exit, ()
 
 
 def padded(texts: Texts) -> int:
-    """The tokens that `encode` computes: it sorts by characters and pads each batch."""
+    """How many tokens `encode` computes: it sorts by characters and pads each batch."""
     by_length = np.argsort([-len(text) for text in texts.texts])
     tokens = np.array(texts.tokens)[by_length]
     batches = [tokens[start : start + BATCH] for start in range(0, len(tokens), BATCH)]
@@ -367,8 +380,10 @@ def embed_in_workers(texts: Texts, backend: Backend, jobs: int) -> Iterator[Embe
 
 
 def run_tasks(tokens: Sequence[int], jobs: int) -> Iterator[list[int]]:
-    """Indices of texts, as `indexer.batching` makes tasks of them: a generation is sorted
-    by length, and the last one cut evenly."""
+    """Indices of texts, in the tasks that a run makes of them.
+
+    Each generation of tasks is sorted by length, and the last one is cut evenly.
+    """
     generation = 2 * jobs * CPU_TASK
     for start in range(0, len(tokens), generation):
         indices = list(range(start, min(start + generation, len(tokens))))
@@ -383,10 +398,10 @@ def run_tasks(tokens: Sequence[int], jobs: int) -> Iterator[list[int]]:
 
 @dataclass(slots=True)
 class Way:
-    """A way to embed the texts, and what it took in each round.
+    """A way to embed the texts, and how long it took in each round.
 
-    `is_sample` says whether it gets the sample or everything, `computed` is how many tokens
-    it computes for that, padding included.
+    `is_sample` says whether it embeds only the sample; `computed` is the number of tokens that
+    it computes, padding included.
     """
 
     name: str
@@ -401,19 +416,19 @@ class Way:
         return self.project.sample if self.is_sample else self.project.all
 
     def begin(self) -> None:
-        """Do what is not measured."""
+        """Do what is not measured, before the first round."""
 
     def measure(self) -> None:
         """Embed everything once."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Let go of what `begin` has taken."""
+        """Release what `begin` has taken."""
 
     # ---- Figures ----
 
     def rates(self) -> list[float]:
-        """Texts a second, of each round."""
+        """Texts per second in each round."""
         return [len(self.texts) / seconds for seconds in self.seconds]
 
     @property
@@ -427,7 +442,7 @@ class Way:
 
     @property
     def padding(self) -> float:
-        """The share of padding in what is computed."""
+        """The share of padding in the computed tokens."""
         return 1 - sum(self.texts.tokens) / self.computed
 
     def ratio(self, other: Way) -> float:
@@ -435,7 +450,7 @@ class Way:
         return median([mine / its for mine, its in pairs])
 
     def cosines(self, other: Way) -> Vectors:
-        """To the vectors of another way, over the sample."""
+        """The cosines between the vectors of two ways, over the sample."""
         mine, its = self._of_sample(), other._of_sample()
         norms = np.linalg.norm(mine, axis=1) * np.linalg.norm(its, axis=1)
         found: Vectors = (mine * its).sum(axis=1) / norms
@@ -447,7 +462,7 @@ class Way:
         return vectors if self.is_sample else vectors[self.project.picked]
 
     def as_dict(self, other: Way, peak: float) -> dict[str, Any]:
-        """Its figures; `other` is what it is compared with, `peak` is in GFLOP/s."""
+        """The figures of this way, compared with `other`; `peak` is in GFLOP/s."""
         cosines = self.cosines(other)
         return {
             "name": self.name,
@@ -466,9 +481,9 @@ class Way:
 
 @dataclass(slots=True)
 class Library(Way):
-    """A library, in a process that has loaded its model before the first round.
+    """A library, in a process that loads its model before the first round.
 
-    There `load(texts, *arguments)` gives the function that embeds.
+    In that process `load(texts, *arguments)` gives the function that embeds.
     """
 
     load: Load = encode
@@ -490,17 +505,17 @@ class Library(Way):
 
 @dataclass(slots=True)
 class Command(Way):
-    """The installed command, from the start of its process to the end."""
+    """The installed command, from the start of its process to the end of it."""
 
     product: Product | None = None
 
     def measure(self) -> None:
         assert self.product is not None
         run = self.product.run(self.name)
-        tokens = run.count("tokens")
+        tokens = run.count("chunks.tokens")
         if tokens != sum(self.texts.tokens):
             raise Unexpected(f"{self.name}: {tokens} tokens were embedded, not all")
-        self.computed = tokens + run.count("padding")
+        self.computed = tokens + run.count("chunks.padding")
         self.product.runs.append(run)
         self.seconds.append(run.usage.wall)
         if self.vectors is None:
@@ -531,10 +546,10 @@ def pool_way(project: Project, jobs: int) -> Way:
 
 
 def pool_task_size(total: int, size: int, jobs: int) -> int:
-    """How many texts a task of sentence-transformers' pool gets.
+    """How many texts each task of sentence-transformers' pool gets.
 
-    About as many as if all were embedded, for in small tasks there is little to sort, and
-    much padding; but each process gets equally many tasks, or one would end alone.
+    About as many as if all texts were embedded, because small tasks leave little to sort and
+    have much padding. Each process gets the same number of tasks, so that none ends alone.
     """
     tasks = max(1, round(POOL_TASKS * size / total))
     return math.ceil(size / (tasks * jobs))
@@ -545,7 +560,7 @@ def pool_task_size(total: int, size: int, jobs: int) -> int:
 
 @dataclass(slots=True)
 class Product:
-    """codx-index in one precision. `starts` are runs of a project with next to no texts."""
+    """codx-index in one precision; `starts` are runs that have almost nothing to embed."""
 
     root: Path
     indexer: Indexer
@@ -561,7 +576,7 @@ class Product:
         return f"{self.backend.precision}{other}"
 
     def run(self, scenario: str) -> Run:
-        """Index the project afresh, with no embedding in the cache."""
+        """Index the project from scratch, with no embedding in the cache."""
         os.environ[PRECISION] = self.asked
         return first_run(self.root, self.indexer, scenario)
 
@@ -579,7 +594,7 @@ class Product:
         return self.found
 
     def summary(self) -> str:
-        """Where the time of a run goes."""
+        """Says where the time of a run goes."""
         workers, command = self.found
         wall, start = median(command.seconds), self.start
         alone = median(workers.seconds)
@@ -607,7 +622,7 @@ class Product:
 
 
 def all_prepared(folder: Path, options: argparse.Namespace) -> list[Product]:
-    """codx-index in each of the precisions, its model converted; says which it has not."""
+    """codx-index in each precision, its model converted; prints which ones it lacks."""
     products = []
     for number, asked in enumerate(options.precision.split(",")):
         own = folder / f"precision-{number}"
@@ -626,7 +641,7 @@ def product_of(
 ) -> Product:
     os.environ[PRECISION] = asked
     indexer = prepared(own, options.cache_dir, options.jobs)
-    # Runs empty their cache folder, and its models are elsewhere anyway.
+    # The run's own cache folder only links to the models, and is emptied before each run.
     cache = str((indexer.cache / "models").resolve().parent)
     model = resolve_model(DEFAULT_MODEL, cache)
     backend = choose_backend(model, cache, asked, convert=False)
@@ -640,7 +655,8 @@ def product_of(
 class Peak:
     """The best rates (GFLOP/s) at which matrices are multiplied here, round by round."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
         self._processes = {library: one_process() for library in MULTIPLIERS}
         self.cores = available_cpus()
         self.found: list[dict[str, Any]] = []
@@ -649,9 +665,11 @@ class Peak:
         for library, process in self._processes.items():
             for precision in PRECISIONS:
                 for cores in sorted({1, self.cores}):
-                    rates = process.submit(multiply, library, precision, cores)
+                    best = process.submit(
+                        multiply, library, precision, cores, self._sizes
+                    )
                     what = {"library": library, "precision": precision, "cores": cores}
-                    self.found.append({**what, "gflops": rates.result()})
+                    self.found.append({**what, "gflops": best.result()})
 
     def end(self) -> None:
         for process in self._processes.values():
@@ -666,7 +684,7 @@ class Peak:
 
     @property
     def gflops(self) -> float:
-        """In bf16, on all cores."""
+        """The best rate in bf16 on all cores."""
         return float(self.best("bf16", self.cores)["gflops"])
 
     def table(self) -> str:
@@ -680,14 +698,14 @@ class Peak:
         return "\n".join(lines)
 
 
-def multiply(library: str, precision: str, cores: int) -> float:
-    """The best rate of a library, over matrices of several sizes."""
+def multiply(library: str, precision: str, cores: int, sizes: Sequence[int]) -> float:
+    """The best rate (GFLOP/s) of a library, over matrices of several sizes."""
     product = {"openvino": openvino_product, "torch": torch_product}[library]
-    return max(rate(product(size, precision, cores), size) for size in SIZES)
+    return max(rate(product(size, precision, cores), size) for size in sizes)
 
 
 def rate(product: Callable[[], object], size: int) -> float:
-    """GFLOP/s in the best of a few windows of time."""
+    """The rate (GFLOP/s) in the best of a few windows of time."""
     product()
     best = 0.0
     for _ in range(WINDOWS):
@@ -738,7 +756,7 @@ def torch_product(size: int, precision: str, cores: int) -> Callable[[], object]
 
 
 def matrices(size: int) -> list[Vectors]:
-    """Two whose products stay of about one size, however many there are."""
+    """Two matrices whose repeated products neither grow nor vanish."""
     rng = np.random.default_rng(size)
     scale = np.float32(1 / math.sqrt(size))
     return [

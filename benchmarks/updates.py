@@ -1,21 +1,21 @@
 """What does an update cost, by the size of the project and by the size of the change?
 
 Makes repositories of several sizes (or clones real ones), indexes each with the installed
-command, changes it in the ways that work on a project does, and runs the command after each
-change. Every run is checked: exit code and counts must be what the change asks for.
+command, changes it as everyday work does, and runs the command after each change. Every run is
+checked: its exit code and its counts must match the change.
 
     python benchmarks/updates.py [--files 1000,10000,50000,100000] [--repo PATH ...]
         [--rounds N] [--json FILE] [--plot FILE.png]
 
-Generated files take their texts from a pool (`--distinct`), for embedding 100,000 different
-ones takes hours: each file has its own blob and its own row, but the first index embeds only
-the pool, and its time is given for that. No update is affected: it embeds what it changed.
+Generated files share `--distinct` texts, because embedding 100,000 different ones takes hours.
+Each file has its own blob and its own row, but the first index embeds only the distinct texts,
+and its time is the time for these. Updates are not affected: each embeds what it changed.
 
-`git status -uall` is measured after each run, in the same state of the tree, and in turn with
-the runs that have nothing to do; their ratio is the median of the ratios of the pairs. The
-start of a pool (interpreter, workers, the model in each, a new collection) is measured on its
-own, on the smallest project that gets a pool, and taken off the first index where it says so.
-p95 is by nearest rank: of fewer than 20 samples it is the largest.
+`git status -uall` is measured after each run, in the same state of the tree. It takes turns
+with the runs that have nothing to do, and their ratio is the median over the pairs. The start
+of a pool (interpreter, workers, the model in each, a new collection) is measured separately, on
+the smallest project that gets a pool. It is subtracted from the first index only where the
+output says so. p95 is by nearest rank: of fewer than 20 samples it is the largest.
 """
 
 from __future__ import annotations
@@ -69,30 +69,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EDITS = (1, 10, 100, 1_000)
-FOLDER = 1_000  # files that are renamed, or deleted and brought back
-BRANCH = 100  # files between two branches
+FOLDER = 1_000  # files to rename, or to delete and bring back
+BRANCH = 100  # files that differ between two branches
 DISTINCT = 1_000
 LEAST_FILES = 20
 SUBMODULE = "160000"
-PLOTTED = 10_000  # files of the project whose edits are plotted, or about so many
+PLOTTED = 10_000  # the project of about this many files has its edits plotted
 FIRST, NO_OP, EDIT = "first", "no-op", "edit"
 SHOWN = (
     *(FIRST, NO_OP, "clone", "touch", f"{EDIT} 1", "function"),
     *("rename", "switch", "back", "delete", "revert"),
 )
 
-# What a report says where nothing happened; a scenario names what differs.
+# What the report says when nothing happened; each scenario names only what differs.
 NOTHING: Mapping[str, object] = {
     "status": "updated",
-    "added": 0,
-    "modified": 0,
-    "renamed": 0,
-    "deleted": 0,
-    "failed": 0,
-    "embedded": 0,
-    "truncated": 0,
+    "files.added": 0,
+    "files.modified": 0,
+    "files.renamed": 0,
+    "files.deleted": 0,
+    "files.failed": 0,
+    "chunks.embedded": 0,
+    "chunks.truncated": 0,
 }
-UNCHANGED: Mapping[str, object] = {"status": "unchanged", "upserted": 0}
+UNCHANGED: Mapping[str, object] = {"status": "unchanged", "chunks.upserted": 0}
 
 
 def main() -> None:
@@ -149,8 +149,11 @@ def benchmark(folder: Path, options: argparse.Namespace) -> None:
 
 
 def measure_start(root: Path, indexer: Indexer, rounds: int) -> list[Run]:
-    """First indexes of the smallest project that gets a pool, with so few different texts
-    that embedding them takes next to no time: enough for each worker to get some."""
+    """Measure first indexes of the smallest project that gets a pool.
+
+    It has just enough different texts for each worker to get some, so that embedding them takes
+    almost no time.
+    """
     distinct = 4 * (indexer.jobs or available_cpus())
     root.mkdir()
     size = number = 0
@@ -162,24 +165,24 @@ def measure_start(root: Path, indexer: Indexer, rounds: int) -> list[Run]:
     runs = []
     for _ in range(rounds):
         run = first_run(root, indexer, "start")
-        check("start", run, {"added": number, "embedded": distinct})
+        check("start", run, {"files.added": number, "chunks.embedded": distinct})
         runs.append(run)
     return runs
 
 
 def first_run(root: Path, indexer: Indexer, scenario: str) -> Run:
-    """Index a project without an index, and with no embedding in the cache."""
+    """Index a project that has no index, with no embedding in the cache."""
     shutil.rmtree(root / STATE, ignore_errors=True)
     return emptied(indexer, indexer.cache).run(root, scenario)
 
 
 def check(scenario: str, run: Run, expected: Mapping[str, object]) -> None:
-    """Raise `Unexpected` where a count of the report is not the expected one, or not in the
-    expected range."""
-    facts = {**run.report["chunks"], **run.report["files"]}
-    facts["status"] = run.report["status"]
+    """Raise `Unexpected` unless each field of the report, by its path, is as expected.
+
+    A field is compared with a value or looked up in a range.
+    """
     for name, wanted in {**NOTHING, **expected}.items():
-        found = facts[name]
+        found = run.value(name)
         if not (found in wanted if isinstance(wanted, range) else found == wanted):
             raise Unexpected(
                 f"{scenario}: {name} is {found} where it should be {wanted}"
@@ -191,12 +194,12 @@ def check(scenario: str, run: Run, expected: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A repository, and what of it is going to be changed.
+    """A repository, and which of its files are going to be changed.
 
-    `candidates` counts the files that a run reads when it knows nothing, `editable` are
-    those that are indexed and UTF-8, in the order in which they are edited. `folder` is what
-    is renamed and deleted, with so many candidates and so many indexed files in it.
-    `distinct` texts have the small files of a generated project, 0 stands for a real one.
+    `candidates` counts the files that a run reads when it knows nothing. `editable` lists the
+    indexed UTF-8 files in the order in which they are edited. `folder`, with its numbers of
+    candidates and of indexed files, is the one to rename and to delete. `distinct` is the
+    number of texts that the small files of a generated project share, 0 for a real project.
     """
 
     name: str
@@ -211,7 +214,7 @@ class Project:
 
     @property
     def is_exact(self) -> bool:
-        """Is it known which chunks there are, and that an edited file has one?"""
+        """Whether the chunks are known in advance, and an edited file has exactly one."""
         return self.distinct > 0
 
 
@@ -228,7 +231,7 @@ def cloned(root: Path, source: Path) -> Project:
 
 
 def described(name: str, root: Path, distinct: int) -> Project:
-    """Choose what to change, always the same of the same repository."""
+    """Choose what to change; equal repositories give equal choices."""
     git(root, "checkout", "--quiet", "-B", "benchmark")
     tree = scan(
         str(root), max_file_size=DEFAULT_MAX_FILE_SIZE, own_paths=[str(root / STATE)]
@@ -243,7 +246,7 @@ def described(name: str, root: Path, distinct: int) -> Project:
         if is_utf8(data):
             lines[file.path] = data.count(b"\n")
     large = min(lines, key=lambda path: abs(lines[path] - LARGE_LINES))
-    # Neighbours in this order are seldom in one folder.
+    # Neighbours in this order are seldom in the same folder.
     editable = sorted(lines.keys() - {large}, key=lambda path: path[::-1])
     most = folder_size(len(tree.files))
     for path, (mode, _) in tracked(root).items():
@@ -277,7 +280,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def folder_size(files: int) -> int:
-    """How many files are renamed or deleted, at most half of the project."""
+    """How many files to rename or delete, at most half of the project."""
     return min(FOLDER, files // 2)
 
 
@@ -294,7 +297,7 @@ def at_most(most: int) -> range:
 
 @dataclass(slots=True)
 class Scenario:
-    """A change of `size` files, and what the command and `git status` took after it."""
+    """A change of `size` files, and what the command and `git status` used after it."""
 
     key: str
     title: str
@@ -312,13 +315,13 @@ class Scenario:
         return [usage.wall for usage in self.status]
 
     def ratios(self) -> list[float]:
-        """Of the command's time to that of `git status`, pair by pair."""
+        """The command's time divided by that of `git status`, pair by pair."""
         pairs = zip(self.walls(), self.status_walls(), strict=True)
         return [ours / theirs for ours, theirs in pairs]
 
 
 class Session:
-    """The scenarios of one repository, one after the other on one index, as in its life."""
+    """The scenarios of one repository, one after the other on the same index."""
 
     def __init__(
         self, project: Project, indexer: Indexer, rounds: int, pairs: int
@@ -334,7 +337,7 @@ class Session:
         self._numbers = count()
 
     def measure(self, first_rounds: int) -> None:
-        """Run every scenario; raises `Unexpected`."""
+        """Run every scenario. Raises `Unexpected`."""
         self._first_index(first_rounds)
         self._no_op()
         self.opened = opened_by_no_op(self._root, self._indexer)
@@ -351,21 +354,24 @@ class Session:
         files = self.project.candidates
         for _ in range(rounds):
             run = first_run(self._root, self._indexer, FIRST)
-            self.rows = run.count("total")
-            embedded = self.rows - run.count("cached")
-            expected: dict[str, object] = {"read": files, "added": at_least(1)}
+            self.rows = run.count("chunks.total")
+            embedded = self.rows - run.count("chunks.cached")
+            expected: dict[str, object] = {
+                "files.read": files,
+                "files.added": at_least(1),
+            }
             if self.project.is_exact:
-                # The README and the large file's chunks are like no other.
+                # The README and each chunk of the large file have texts of their own.
                 embedded = self.project.distinct + 1 + self.rows - (files - 1)
-                expected |= {"added": files, "scanned": files}
-            expected["embedded"] = embedded
+                expected |= {"files.added": files, "files.scanned": files}
+            expected["chunks.embedded"] = embedded
             check(FIRST, run, expected)
             self._note(FIRST, "first index", files, run, self._git_status(self._root))
 
     def _no_op(self) -> None:
-        expected = {**UNCHANGED, "read": 0}
+        expected = {**UNCHANGED, "files.read": 0}
         for number in range(self._pairs):
-            # Neither is always the one that finds the caches warm.
+            # They alternate, so that neither always finds the caches warm.
             if number % 2:
                 status = self._git_status(self._root)
                 run = self._run(NO_OP, expected)
@@ -375,13 +381,13 @@ class Session:
             self._note(NO_OP, "nothing to do", 0, run, status)
 
     def _fresh_clone(self) -> None:
-        """As on a build machine: the state folder and the cache come from elsewhere."""
+        """Index a fresh clone with a restored state folder and cache, as a CI job does."""
         files = self.project.candidates
         root = self._root.with_name("fresh")
         clone(self._root, root)
         shutil.copytree(self._root / STATE, root / STATE)
         run = self._indexer.run(root, "fresh clone")
-        check("fresh clone", run, {**UNCHANGED, "read": at_most(files)})
+        check("fresh clone", run, {**UNCHANGED, "files.read": at_most(files)})
         status = self._git_status(root)
         self._note("clone", "fresh clone, state restored", 0, run, status)
         shutil.rmtree(root)
@@ -391,14 +397,18 @@ class Session:
         for path in files:
             if not (self._root / path).is_symlink():
                 os.utime(self._root / path)
-        expected = {**UNCHANGED, "read": at_most(self.project.candidates)}
+        expected = {**UNCHANGED, "files.read": at_most(self.project.candidates)}
         self._update("touch", "touch every file", 0, expected)
 
     def _edit(self, size: int) -> None:
         paths = self.project.editable[:size]
         for path in paths:
             append_line(self._root / path, next(self._numbers))
-        expected = {"read": size, "modified": size, "embedded": self._embeds(size)}
+        expected = {
+            "files.read": size,
+            "files.modified": size,
+            "chunks.embedded": self._embeds(size),
+        }
         title = f"edit {size:,} file" + "s" * (size > 1)
         self._update(f"{EDIT} {size}", title, size, expected)
         self._revert(size)
@@ -406,28 +416,32 @@ class Session:
     def _edit_large(self) -> None:
         path = self._root / self.project.large
         lines = insert_line(path, next(self._numbers))
-        # A cut or two may move with the line.
+        # The boundaries of a chunk or two may move with the line.
         embedded = range(1, 5) if self.project.is_exact else at_least(1)
-        expected = {"read": 1, "modified": 1, "embedded": embedded}
+        expected = {"files.read": 1, "files.modified": 1, "chunks.embedded": embedded}
         self._update("function", f"edit one function of {lines:,} lines", 1, expected)
         self._revert(1)
 
     def _rename(self) -> None:
         folder = self.project.folder
         files = self.project.folder_indexed
-        expected = {"read": self._folder_reads(), "renamed": files}
+        expected = {"files.read": self._folder_reads(), "files.renamed": files}
         git(self._root, "mv", folder, f"{folder}_moved")
         self._update("rename", f"rename a folder of {files:,} files", files, expected)
         git(self._root, "mv", f"{folder}_moved", folder)
         self._run("rename back", expected)
 
     def _switch(self) -> None:
-        """To a branch that was never indexed, back, and to it again."""
+        """Switch to a branch that was never indexed, back, and to that branch again."""
         number = next(self._numbers)
         size = self._size(BRANCH, 10)
         few = size // 10
-        counts = {"modified": size - 2 * few, "added": few, "deleted": few}
-        counts["read"] = size - few
+        counts = {
+            "files.modified": size - 2 * few,
+            "files.added": few,
+            "files.deleted": few,
+        }
+        counts["files.read"] = size - few
         branch = f"branch-{number}"
         make_branch(self._root, branch, self.project.editable[:size], few, number)
         for key, target, title, embedded in (
@@ -436,7 +450,7 @@ class Session:
             ("again", branch, "switch to it again", 0),
         ):
             git(self._root, "checkout", "--quiet", target)
-            expected = {**counts, "embedded": embedded}
+            expected = {**counts, "chunks.embedded": embedded}
             self._update(key, f"{title}, {size:,} files", size, expected)
         git(self._root, "checkout", "--quiet", "benchmark")
         self._run("switch back", counts)
@@ -446,9 +460,9 @@ class Session:
         files = self.project.folder_indexed
         shutil.rmtree(self._root / folder)
         title = f"delete {files:,} files"
-        self._update("delete", title, files, {"read": 0, "deleted": files})
+        self._update("delete", title, files, {"files.read": 0, "files.deleted": files})
         git(self._root, "checkout", "--quiet", "--", folder)
-        expected = {"read": self._folder_reads(), "added": files}
+        expected = {"files.read": self._folder_reads(), "files.added": files}
         self._update("revert", f"bring {files:,} files back", files, expected)
 
     def _update(
@@ -458,9 +472,9 @@ class Session:
         self._note(key, title, size, run, self._git_status(self._root))
 
     def _revert(self, size: int) -> None:
-        """Undo edits of so many files, and index that; not measured."""
+        """Undo the edits of so many files and index the result, which is not measured."""
         git(self._root, "checkout", "--quiet", "--", ".")
-        self._run("revert", {"read": size, "modified": size})
+        self._run("revert", {"files.read": size, "files.modified": size})
 
     def _run(self, scenario: str, expected: Mapping[str, object]) -> Run:
         run = self._indexer.run(self._root, scenario)
@@ -468,17 +482,17 @@ class Session:
         return run
 
     def _size(self, size: int, share: int) -> int:
-        """The size of a change of files, at most one `share`-th of the project."""
+        """How many files to change, at most one `share`-th of the project."""
         most = self.project.candidates // share
         return min(size, most, len(self.project.editable))
 
     def _check_restored(self, scenario: str) -> None:
-        """The next round must find what this one found."""
-        expected = {**UNCHANGED, "read": 0, "total": self.rows}
+        """Check that the next round finds what this one found."""
+        expected = {**UNCHANGED, "files.read": 0, "chunks.total": self.rows}
         self._run(f"nothing to do after {scenario}", expected)
 
     def _folder_reads(self) -> range:
-        """What is read when the folder is new: what gets rows, and perhaps the rest."""
+        """How many files are read when the folder is new: at least those that get rows."""
         return range(self.project.folder_indexed, self.project.folder_candidates + 1)
 
     def _embeds(self, edits: int) -> object:
@@ -502,7 +516,7 @@ class Session:
         lines = [
             "",
             f"{self.project.name}: {self.project.candidates:,} files, {self.rows:,} rows, "
-            f"{first.runs[-1].count('embedded'):,} texts embedded at first",
+            f"{first.runs[-1].count('chunks.embedded'):,} texts embedded at first",
             f"{'':38}{'wall s':>9}{'p95':>8}{'CPU s':>9}{'p95':>8}{'read':>9}"
             f"{'embedded':>9}{'cached':>9}{'MiB':>6}{'git status s':>14}",
         ]
@@ -518,8 +532,8 @@ class Session:
             peak = max(run.usage.parent_mib for run in scenario.runs)
             lines.append(
                 f"{scenario.title:38}{median(walls):9.3f}{p95(walls):8.3f}"
-                f"{median(cpus):9.3f}{p95(cpus):8.3f}{last.count('read'):9,}"
-                f"{last.count('embedded'):9,}{last.count('cached'):9,}{peak:6.0f}"
+                f"{median(cpus):9.3f}{p95(cpus):8.3f}{last.count('files.read'):9,}"
+                f"{last.count('chunks.embedded'):9,}{last.count('chunks.cached'):9,}{peak:6.0f}"
                 f"{median(scenario.status_walls()):14.3f}"
             )
         no_op = self.scenarios[NO_OP]
@@ -533,7 +547,7 @@ class Session:
         return "\n".join(lines)
 
     def without(self, start: float) -> float:
-        """The time of a first index without the start of its pool."""
+        """The seconds of a first index without the start of its pool."""
         return median(self.scenarios[FIRST].walls()) - start
 
     def as_dict(self, start: float) -> dict[str, Any]:
@@ -569,7 +583,7 @@ class Session:
 
 
 def edited_line(number: int) -> bytes:
-    """A line that no file has had before."""
+    """A line that no file contained before."""
     return b"edited = %d\n" % number
 
 
@@ -583,7 +597,7 @@ def append_line(path: Path, number: int) -> None:
 
 
 def insert_line(path: Path, number: int) -> int:
-    """Insert a line in the middle, as deep as the one below; how many lines there are."""
+    """Insert a line in the middle, indented like the next one; return how many there were."""
     lines = path.read_bytes().splitlines(keepends=True)
     middle = len(lines) // 2
     below = lines[middle]
@@ -594,8 +608,10 @@ def insert_line(path: Path, number: int) -> int:
 
 
 def make_branch(root: Path, name: str, paths: list[str], few: int, number: int) -> None:
-    """A branch that differs in len(paths) files: `few` are not there, as many are new, the
-    others are edited. The work tree stays as it is."""
+    """Make a branch that differs in `paths`, without touching the work tree.
+
+    `few` of the files are deleted, as many get a new name, and the others are edited.
+    """
     base = git(root, "rev-parse", "HEAD").strip()
     stream = bytearray(f"commit refs/heads/{name}\n".encode())
     stream += b"committer benchmark <benchmark@example.org> 1700000000 +0000\n"
@@ -628,10 +644,10 @@ sys.addaudithook(note)
 
 
 def opened_by_no_op(root: Path, indexer: Indexer) -> dict[str, object]:
-    """How many files of the project a run opens that has nothing to do.
+    """How many files of the project a run opens when it has nothing to do.
 
-    `ignore_files` are those that say what belongs to the project, git's among them. Raises
-    `Unexpected` where any other is opened.
+    `ignore_files` counts the files that say what belongs to the project, git's included. Raises
+    `Unexpected` when any other file is opened.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -648,7 +664,7 @@ def opened_by_no_op(root: Path, indexer: Indexer) -> dict[str, object]:
 
 
 def traced(root: Path, indexer: Indexer, log: Path) -> list[Path] | None:
-    """What the processes of a run opened, None where tracing is not allowed."""
+    """The paths that the processes of a run opened, None where tracing is not allowed."""
     tracer = ("strace", "-f", "-qq", "-y", "-e", "trace=openat,open", "-o", log)
     command = (COMMAND, "run", root, "--json")
     variables = indexer.variables()
@@ -660,8 +676,11 @@ def traced(root: Path, indexer: Indexer, log: Path) -> list[Path] | None:
 
 
 def audited(root: Path, indexer: Indexer, log: Path) -> list[Path]:
-    """What Python itself opened, or tried to. A relative path is one below a folder that
-    was opened, and nothing else than the project is read in this way."""
+    """The paths that Python itself opened or tried to open.
+
+    A relative path is relative to a folder that was opened before; only the project is read in
+    this way.
+    """
     (log.parent / "sitecustomize.py").write_text(HOOK)
     hooked = {"PYTHONPATH": str(log.parent), "OPENED_LOG": str(log)}
     ended = measure(
@@ -678,7 +697,7 @@ def audited(root: Path, indexer: Indexer, log: Path) -> list[Path]:
 
 
 def is_of_project(root: Path, path: Path) -> bool:
-    """Is it a file below the root, and neither git's nor the index's?"""
+    """Whether a path is a file below the root that belongs neither to git nor to the index."""
     if not path.is_relative_to(root) or not path.is_file():
         return False
     return {".git", ".codx"}.isdisjoint(path.relative_to(root).parts)
@@ -688,7 +707,7 @@ def is_of_project(root: Path, path: Path) -> bool:
 
 
 def plot(sessions: list[Session], path: Path) -> None:
-    """Cost by the size of the project, and by the size of the change."""
+    """Plot the cost by the size of the project and by the size of the change."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -738,7 +757,7 @@ def files_of(session: Session) -> int:
 
 
 def title(sessions: list[Session], key: str) -> str:
-    """That of the largest project: in small ones the change is smaller."""
+    """The title in the largest project, because small ones scale the change down."""
     largest = max(sessions, key=lambda session: session.project.candidates)
     return largest.scenarios[key].title
 

@@ -1,8 +1,8 @@
-"""What an index of cocoindex-code holds: rows a path, as JSON.
+"""Counts the rows of a cocoindex-code index by path; prints JSON.
 
     python rows_of_cocoindex.py DATABASE MARKER
 
-`marked` counts only rows whose text has the marker in it.
+`marked` counts only the rows whose text contains the marker.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an index of ours holds: rows a path, as JSON.
+"""Counts the rows of a codx-index index by path; prints JSON.
 
     python rows_of_codx_index.py STATE MARKER
 
-`marked` counts only rows whose text has the marker in it.
+`marked` counts only the rows whose text contains the marker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from indexer.milvus.embedded import serve
 def main() -> None:
     state, marker = sys.argv[1:]
     database = str(Path(state, "milvus.db"))
-    store = serve(database, state, "codx_index", patience=20)
+    store = serve(database, state, "codx_index", patience=60)
     store.open()
     rows = list(store.fetch([key.id for key in store.keys()]))
     store.close()

@@ -1,8 +1,8 @@
-"""What the collection of `script.py` or `sequential.py` holds: rows a path, as JSON.
+"""Counts the rows in the collection of `script.py` or `sequential.py` by path; prints JSON.
 
     python rows_of_script.py DATABASE MARKER
 
-`marked` counts only rows whose text has the marker in it.
+`marked` counts only the rows whose text contains the marker.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The script that many write: everything is split, embedded and inserted, each time.
+"""The script that many write: it splits, embeds and inserts everything each time.
 
     python script.py PROJECT DATABASE MODEL
 
-Runs in an environment with langchain-text-splitters, sentence-transformers and pymilvus, all
-with their defaults but for the size of a chunk. Prints the seconds of the work itself, without
-those of the imports and of the model.
+Runs in an environment with langchain-text-splitters, sentence-transformers and pymilvus, and
+uses their defaults except for the size of a chunk. Prints the seconds of the work itself,
+without the imports and without loading the model.
 """
 
 from __future__ import annotations

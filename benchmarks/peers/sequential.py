@@ -2,11 +2,12 @@
 
     python sequential.py PROJECT DATABASE MODEL
 
-Changed is what was modified since the last run, or was not there then. One changed file after
-the other is searched for mentions, loses its documents, is split, and each part is embedded and
-inserted on its own. Documents of files that are gone are deleted; a renamed file is a file that
-is gone and a new one. Prints the seconds of the work itself, without those of the imports and
-of the model, for the original is a service that has both.
+A file counts as changed when it was modified since the last run or did not exist then. The loop
+takes one changed file after the other: it searches the file for mentions, deletes its documents,
+splits it, and embeds and inserts each part on its own. It deletes the documents of files that
+are gone, and treats a renamed file as one that is gone and a new one. Prints the seconds of the
+work itself, without the imports and without loading the model, because the original is a service
+that has done both.
 """
 
 from __future__ import annotations

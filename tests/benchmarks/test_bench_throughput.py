@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT, python_text
-
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+from bench_harness import BENCHMARKS, finished
+from conftest import python_text
 
 
 @pytest.mark.slow
@@ -22,16 +18,11 @@ def test_every_way_embeds_the_same_texts(model_cache: Path, tmp_path: Path) -> N
     for number in range(3):
         (project / f"{number}.py").write_text(python_text(number, 4))
     found = tmp_path / "found.json"
-    # Spawning from a test sets this here; a user's shell does not have it.
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-    command: list[str | Path] = [sys.executable, FOLDER / "throughput.py", project]
-    command += ["--rounds", "1", "--precision", "auto,unknown"]
-    command += ["--cache-dir", model_cache, "--json", found]
-    done = subprocess.run(
-        command, env=inherited, capture_output=True, text=True, timeout=TIMEOUT
+    done = finished(
+        *("throughput.py", project, "--rounds", "1", "--precision", "auto,unknown"),
+        *("--sizes", "256", "--cache-dir", model_cache, "--json", found),
     )
 
-    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     refused = [line for line in done.stdout.splitlines() if "unknown" in line]
     assert len(refused) == 1 and "CODX_INDEX_PRECISION" in refused[0]
@@ -49,17 +40,17 @@ def test_every_way_embeds_the_same_texts(model_cache: Path, tmp_path: Path) -> N
 
 
 def test_the_work_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     from throughput import Sizes
 
     sizes = Sizes(layers=6, hidden=384, intermediate=1536)
-    # As torch counts it (FlopCounterMode), pooling left out.
+    # What torch counts (FlopCounterMode), without the pooling.
     assert sizes.flop([10]) == 213_258_240
     assert sizes.flop([162, 246]) == 3_681_718_272 + 5_781_196_800
 
 
 def test_a_sample_is_spread_over_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     from throughput import spread
 
     tokens = [n * 37 % 1_000 for n in range(1_000)]
@@ -70,7 +61,7 @@ def test_a_sample_is_spread_over_all_lengths(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_tasks_are_those_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     from throughput import run_tasks
 
     tasks = list(run_tasks([n * 37 % 251 for n in range(600)], 2))
