@@ -253,8 +253,9 @@ def in_own_process(job: Job, python: str = sys.executable) -> dict[str, Any]:
 
 def write_tasks(folder: Path, cache_dir: Path) -> None:
     """Write one pickle of tasks for each kind of work, the same for every way."""
+    from indexer.config import DEFAULT_MODEL
     from indexer.vectors.choice import choose_backend
-    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.model import resolve_model
 
     # The conversion is not measured, because it happens once per machine.
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -343,8 +344,9 @@ def prepare_process(job: Job, barrier: Any) -> None:
 
 
 def backend_of(cache_dir: str) -> Backend:
+    from indexer.config import DEFAULT_MODEL
     from indexer.vectors.choice import choose_backend
-    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.model import resolve_model
 
     model = resolve_model(DEFAULT_MODEL, cache_dir)
     return choose_backend(model, cache_dir, convert=False)

@@ -47,11 +47,11 @@ from common import (
 
 from indexer.cache.cache import key_of
 from indexer.cache.sqlite import Key
-from indexer.config import DEFAULT_MAX_FILE_SIZE, EMBEDDED_COLLECTION
+from indexer.config import DEFAULT_MAX_FILE_SIZE, DEFAULT_MODEL, EMBEDDED_COLLECTION
 from indexer.milvus.embedded import serve
 from indexer.tree.scan import scan
 from indexer.vectors.choice import choose_backend
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.work import worker
 
 Row = dict[str, Any]

@@ -719,9 +719,10 @@ def answer_plainly(cache: Path, entry: Entry, sources: Path) -> Measured:
 
     Our own embedder computes the vectors, because it gives the same ones faster.
     """
+    from indexer.config import DEFAULT_MODEL
     from indexer.vectors.choice import choose_backend
     from indexer.vectors.embedders import load_embedder
-    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.model import resolve_model
 
     started = time.perf_counter()
     model = resolve_model(DEFAULT_MODEL, str(cache))

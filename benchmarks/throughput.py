@@ -61,12 +61,13 @@ from first_index import copy_files
 from replay import read_rows
 from updates import first_run, measure_start, numbers
 
+from indexer.config import DEFAULT_MODEL
 from indexer.pool.cpus import available_cpus
 from indexer.types import Chunk
 from indexer.vectors.backend import OPENVINO, Backend, ModelInfo
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.library import load_sentence_transformer
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.vectors.tokenizer import load_tokenizer
 from indexer.work import worker
 from indexer.work.workers import CPU_TASK, open_executor

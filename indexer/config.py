@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
 STATE_FOLDER = os.path.join(".codx", "index")
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_MAX_FILE_SIZE = 1024 * 1024
 DEFAULT_CACHE_SIZE = 2 * 1024**3
 EMBEDDED_COLLECTION = "codx_index"

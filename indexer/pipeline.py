@@ -21,7 +21,7 @@ from indexer.config import Settings, make_state_dir
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
 from indexer.index import stamp
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.identity import identify
 from indexer.index.known import known_files
 from indexer.index.lock import run_lock
@@ -66,7 +66,7 @@ def run(
             identity = identify(
                 settings, convert=settings.embeds_at_once, on_step=progress.step
             )
-        index = stack.enter_context(closing(Index(settings, identity)))
+        index = stack.enter_context(closing(Collection(settings, identity)))
         stack.enter_context(index.lease(deadline))
         cache = stack.enter_context(closing(_cache(settings, identity, progress)))
         hooks = stack.enter_context(closing(HookLoop()))

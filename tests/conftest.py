@@ -41,8 +41,9 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import fcntl
 
+    from indexer.config import DEFAULT_MODEL
     from indexer.vectors.choice import choose_backend
-    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.model import resolve_model
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -241,8 +242,9 @@ def open_store(project: Project, collection: str = "codx_index") -> Iterator[Sto
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random BERT of 2 layers and 32 dimensions, as transformers saves it."""
+    from indexer.config import DEFAULT_MODEL
     from indexer.vectors.library import quiet
-    from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+    from indexer.vectors.model import resolve_model
 
     folder = str(tmp_path_factory.mktemp("tiny-model"))
     default = resolve_model(DEFAULT_MODEL, str(tmp_path_factory.mktemp("memo")))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from indexer.cache.cache import EmbeddingCache
-from indexer.config import MASK_SECRETS
+from indexer.config import DEFAULT_MODEL, MASK_SECRETS
 from indexer.text import languages
 from indexer.timeline import Spans
 from indexer.tree.git import blob_id
@@ -25,12 +25,12 @@ from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile
 from indexer.vectors.backend import SENTENCE_TRANSFORMERS, Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.embedders import load_embedder
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.vectors.tokenizer import load_tokenizer
 from indexer.work import scheduler as batching
 from indexer.work import tasks
 from indexer.work import workers as pool
-from indexer.work.scheduler import Embedding
+from indexer.work.scheduler import Scheduler
 from indexer.work.tasks import chunk_tasks, chunked_files
 from indexer.work.workers import (
     CPU_TASK,
@@ -94,7 +94,7 @@ class Work:
         self.failures: dict[str, str] = {}
         self.stop = 0
         self.seconds_left = math.inf
-        self.embedding = Embedding(
+        self.embedding = Scheduler(
             replace(workers, embed_task=task),
             self.cache,
             backend.model.dimension,

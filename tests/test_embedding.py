@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError, StateError, UsageError
 from indexer.types import ID_BYTES
 from indexer.vectors import backend as backends
@@ -33,7 +34,7 @@ from indexer.vectors.backend import Backend, ModelInfo, converted_folder
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.embedders import Embedder, load_embedder
 from indexer.vectors.library import load_sentence_transformer, quiet
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.vectors.quantization import calibration_texts
 from indexer.vectors.tokenizer import load_tokenizer
 

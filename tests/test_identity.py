@@ -18,7 +18,7 @@ from test_stamp import TEXTS, WRITTEN, Silence, Tree, rewrite
 
 from indexer import pipeline
 from indexer.config import make_state_dir
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.identity import identify
 from indexer.index.manifest import COMPLETE, Manifest
 from indexer.report import Report
@@ -669,7 +669,7 @@ def remember(tree: Tree, *, stat: bool = False) -> dict[str, FileRecord]:
         )
     with (
         Manifest(str(tree.state / "manifest.sqlite")) as manifest,
-        closing(Index(tree.settings(), identity)) as index,
+        closing(Collection(tree.settings(), identity)) as index,
     ):
         manifest.reset(
             records,

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError
 from indexer.vectors.backend import ModelInfo
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.vectors.tokenizer import load_tokenizer
 
 OLD = "sentence_transformers.models"

@@ -13,10 +13,9 @@ import pytest
 from conftest import COMMAND, Project, project_in, python_text, wait_for
 from test_sequences import comparable
 
-from indexer.config import Settings
+from indexer.config import DEFAULT_MODEL, Settings
 from indexer.search.answers import Wanted
 from indexer.search.searcher import Searcher, search
-from indexer.vectors.model import DEFAULT_MODEL
 
 SPARSE = ("--mode", "sparse")
 FILES = 12

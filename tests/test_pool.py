@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from indexer.config import EXECUTORS
+from indexer.config import DEFAULT_MODEL, EXECUTORS
 from indexer.pool.cpus import _cgroup_cpus, available_cpus
 from indexer.pool.serial import SerialExecutor
 from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 from indexer.work import worker
 from indexer.work.workers import open_executor
 

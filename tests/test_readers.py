@@ -32,7 +32,7 @@ from conftest import (
 )
 from test_store import served
 
-from indexer.config import Settings
+from indexer.config import DEFAULT_MODEL, Settings
 from indexer.errors import StoreError
 from indexer.index.lock import run_lock
 from indexer.milvus.embedded import GIVE_WAY, serve
@@ -42,7 +42,6 @@ from indexer.search.answers import Wanted
 from indexer.search.connection import ask
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search
-from indexer.vectors.model import DEFAULT_MODEL
 
 QUERY = "the limit of every order that a ledger has left in the queue"
 FILES = 80

@@ -21,7 +21,7 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, make_cache
 
 from indexer import pipeline
-from indexer.config import Settings
+from indexer.config import DEFAULT_MODEL, Settings
 from indexer.errors import CodxIndexError, LockedError
 from indexer.index import stamp
 from indexer.index.lock import run_lock
@@ -32,7 +32,7 @@ from indexer.run.verify import verify
 from indexer.tree import git_index
 from indexer.tree.reader import Reader
 from indexer.types import Step
-from indexer.vectors.model import DEFAULT_MODEL, resolve_model
+from indexer.vectors.model import resolve_model
 
 TEXTS = [
     f"number = {number}\n" for number in range(100, 160)

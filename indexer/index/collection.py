@@ -15,7 +15,7 @@ from indexer.milvus.server import connect
 from indexer.milvus.store import WRITER, Store
 
 
-class Index:
+class Collection:
     """The collection of a project, opened at the first use."""
 
     def __init__(self, settings: Settings, identity: Identity) -> None:

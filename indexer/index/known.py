@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from indexer.faults import reach
 from indexer.index.audit import audit
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
 from indexer.types import Audit
 
@@ -21,7 +21,7 @@ class Known:
 
 
 def known_files(
-    index: Index, manifest: Manifest, doubted: Set[str] = frozenset()
+    index: Collection, manifest: Manifest, doubted: Set[str] = frozenset()
 ) -> Known:
     """What the manifest says where it may be believed, else what the rows say.
 
@@ -48,7 +48,7 @@ def known_files(
     return Known(files, DIRTY)
 
 
-def is_trusted(index: Index, manifest: Manifest) -> bool:
+def is_trusted(index: Collection, manifest: Manifest) -> bool:
     """Is the manifest about this index, and nobody has written since it was closed?"""
     return (
         not index.was_taken_over

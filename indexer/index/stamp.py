@@ -33,7 +33,7 @@ from indexer.tree.survey import Repository, Survey, Unsure, stat_fields
 from indexer.types import Stat
 
 if TYPE_CHECKING:
-    from indexer.index.collection import Index
+    from indexer.index.collection import Collection
     from indexer.tree.scan import Scan
 
 
@@ -70,10 +70,10 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
         try:
             agreement = stack.enter_context(_agreement(settings, stamp))
             # Imported while git is at work.
-            from indexer.index.collection import Index
+            from indexer.index.collection import Collection
             from indexer.index.identity import identify
 
-            index = Index(settings, identify(settings))
+            index = Collection(settings, identify(settings))
             stack.callback(index.close)
             if stamp.basis != _basis(settings, index, index.mark()):
                 return False
@@ -125,7 +125,7 @@ def is_as_stamped(settings: Settings) -> bool | None:
 
 
 def write(
-    settings: Settings, index: Index, mark: str, tree: Scan, report: Report
+    settings: Settings, index: Collection, mark: str, tree: Scan, report: Report
 ) -> None:
     """Stamp an index that equals the tree as it was scanned, where that can be vouched for.
 
@@ -207,7 +207,7 @@ def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def _basis(settings: Settings, index: Index, mark: str) -> dict[str, object]:
+def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object]:
     try:
         manifest = list(stat_fields(os.lstat(settings.manifest_path)))
     except OSError:

@@ -12,7 +12,7 @@ from indexer.config import Settings
 from indexer.errors import ModelError
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.mentions import Mentions
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.identity import Identity, identify
 from indexer.index.known import Known
 from indexer.index.manifest import COMPLETE, Manifest
@@ -27,7 +27,7 @@ from indexer.tree.files import Roots
 from indexer.tree.reader import Reader, known_to_git
 from indexer.tree.scan import Scan
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
-from indexer.work.scheduler import Embedding
+from indexer.work.scheduler import Scheduler
 from indexer.work.workers import Workers, Workshop
 
 # Under this many bytes a pool costs more than it gives.
@@ -66,7 +66,7 @@ class Work:
     budget: Budget
     workshop: Workshop
     roots: Roots
-    index: Index
+    index: Collection
     hooks: HookLoop
 
     def load(
@@ -228,7 +228,7 @@ class Work:
         is_small = are_all and size < SMALL_PLAN_BYTES
         backend = self.identity.backend
         with self.workers(is_small) as workers:
-            embedding = Embedding(
+            embedding = Scheduler(
                 workers,
                 self.cache,
                 backend.model.dimension,

@@ -7,7 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.identity import Identity, identify
 from indexer.index.known import is_trusted
 from indexer.index.manifest import Manifest
@@ -138,7 +138,7 @@ def _known(settings: Settings, identity: Identity) -> _Known:
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if not manifest.get("format"):
             return _Known("what is known of the index cannot be read")
-        index = Index(settings, identity)
+        index = Collection(settings, identity)
         try:
             trusted = is_trusted(index, manifest)
         finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.identity import identify
 from indexer.index.lock import run_lock
 from indexer.milvus.rows import Row, chunk_rows
@@ -47,7 +47,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     report.fingerprint = identity.fingerprint
     with ExitStack() as stack:
         stack.enter_context(run_lock(settings.lock_path))
-        index = stack.enter_context(closing(Index(settings, identity)))
+        index = stack.enter_context(closing(Collection(settings, identity)))
         roots = stack.enter_context(open_roots(settings))
         store = index.open_existing()
         if store.physical != index.physical:

@@ -14,6 +14,7 @@ from indexer.config import (
     DEFAULT_CONCURRENCY,
     DEFAULT_HOOK_TIMEOUT,
     DEFAULT_MAX_FILE_SIZE,
+    DEFAULT_MODEL,
     DEFAULT_TASK_TIMEOUT,
     EXECUTORS,
     HYBRID,
@@ -24,8 +25,6 @@ from indexer.config import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 
 class Size(click.ParamType[int]):

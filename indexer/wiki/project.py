@@ -17,7 +17,7 @@ from indexer.config import Settings
 from indexer.errors import TaskError, WorkerError
 from indexer.hooks.command import Command, ask_all
 from indexer.hooks.loop import HookLoop
-from indexer.index.collection import Index
+from indexer.index.collection import Collection
 from indexer.index.manifest import Manifest
 from indexer.milvus.rows import row_id
 from indexer.paths import escape_path
@@ -48,7 +48,7 @@ class ProjectWiki:
     """
 
     settings: Settings
-    index: Index
+    index: Collection
     manifest: Manifest
     roots: Roots
     report: Report

@@ -67,7 +67,7 @@ class _OpenFile:
         return self.size * tokens / self.tokens if self.tokens else self.size
 
 
-class Embedding:
+class Scheduler:
     """Runs changed files through an executor; `files` yields them as they get ready.
 
     `on_failure(path, file_hash, error)` is told of each file that cannot be indexed: a task
