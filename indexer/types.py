@@ -171,6 +171,17 @@ class FileCounts:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """What a run has before it: files that are `unchanged`, files that may have `changed`,
+    of so many `bytes` in all, and files that are `gone`."""
+
+    unchanged: int
+    changed: int = 0
+    bytes: int = 0
+    gone: int = 0
+
+
 @dataclass(slots=True)
 class ChunkCounts:
     """Chunks of a run. `total` is what the collection holds at its end, `unembedded` those of

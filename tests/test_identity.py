@@ -25,9 +25,9 @@ from indexer.report import Report
 from indexer.run.plan import plan
 from indexer.run.verify import verify
 from indexer.tree import git, git_index
+from indexer.tree.changes import known_to_git
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
-from indexer.tree.reader import known_to_git
 from indexer.types import FileRecord
 
 NAMES = ["a.py", "b.py", "src/c.py", "src/deep/d.py", "lib/e.py", "lib/f.py"]

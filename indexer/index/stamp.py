@@ -30,7 +30,7 @@ from indexer.report import Report
 from indexer.tree import git_index
 from indexer.tree.agreement import Agreement
 from indexer.tree.survey import Repository, Survey, Unsure, stat_fields
-from indexer.types import Stat
+from indexer.types import PlanCounts, Stat
 
 if TYPE_CHECKING:
     from indexer.index.collection import Collection
@@ -81,17 +81,10 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
                 return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
-    report.tell(
-        "plan",
-        scanned=stamp.scanned,
-        unchanged=stamp.unchanged,
-        changed=0,
-        bytes=0,
-        gone=0,
-    )
+    report.files.scanned = stamp.scanned
+    report.tell_plan(PlanCounts(stamp.unchanged))
     report.status = "unchanged"
     report.fingerprint = index.identity.fingerprint
-    report.files.scanned = stamp.scanned
     report.files.unchanged = stamp.unchanged
     report.files.skipped.update(stamp.skipped)
     report.chunks.total = stamp.chunks

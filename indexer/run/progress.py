@@ -45,3 +45,6 @@ class Uninterrupted:
     def deferred(self) -> AbstractContextManager[None]:
         """Any block."""
         return nullcontext()
+
+
+UNINTERRUPTED = Uninterrupted()

@@ -12,16 +12,17 @@ from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
 from indexer.index.collection import Collection
 from indexer.index.identity import identify
+from indexer.index.known import Known
 from indexer.index.lock import run_lock
 from indexer.milvus.rows import Row, chunk_rows
 from indexer.milvus.store import Store
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
-from indexer.tree.diff import compare
+from indexer.run.changes import find_changes
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
-from indexer.types import Audit, ChangedFile, ChunkedFile, Weights
+from indexer.types import ChangedFile, ChunkedFile, Weights
 from indexer.work.tasks import chunked_files
 from indexer.work.workers import open_executor
 
@@ -53,16 +54,8 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         if store.physical != index.physical:
             return [Difference("", "the index was built with other settings")]
         tree = scan_project(settings, report)
-        comparison = compare(tree.files, {})
-        reader = Reader(
-            roots,
-            tree,
-            Audit({}, {}),
-            comparison,
-            report,
-            max_file_size=settings.max_file_size,
-            heeds_mentions=settings.mentions.enabled,
-        )
+        changes = find_changes(settings, tree, Known(), report)
+        reader = Reader(changes, roots, settings, report)
         jobs = settings.jobs or available_cpus()
         executor = stack.enter_context(
             open_executor(

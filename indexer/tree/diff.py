@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from indexer.types import Change, FileRecord, SourceFile
+from indexer.types import Change, FileRecord, PlanCounts, SourceFile
 
 # Timestamps come from the kernel's tick (4-10 ms); file systems that keep whole or even
 # seconds are told by their zeros.
@@ -30,6 +30,16 @@ class Comparison:
     def suspected_bytes(self) -> int:
         """How many bytes there are to read."""
         return sum(file.size for file in self.suspects)
+
+    @property
+    def counts(self) -> PlanCounts:
+        """How much there is to do."""
+        return PlanCounts(
+            unchanged=len(self.unchanged),
+            changed=len(self.suspects),
+            bytes=self.suspected_bytes,
+            gone=len(self.missing),
+        )
 
 
 def stat_of(file: SourceFile) -> tuple[int, int, int, int]:
