@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import in_process
 import pytest
 
 if TYPE_CHECKING:
@@ -101,11 +102,17 @@ class Project:
         }
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `codx-index …` in the project and return how it ended."""
+        """Do what `codx-index …` does in the project, in this process, and return how it ended."""
+        done = in_process.call(arguments, self.root, self.variables(), TIMEOUT)
+        done.stderr = without_times(done.stderr)
+        return done
+
+    def installed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Start the installed `codx-index …` in the project, where the process is the point."""
         return self.launch(COMMAND, *arguments)
 
     def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run any program in the project, as `command` does."""
+        """Run any program in the project and return how it ended."""
         done = subprocess.run(
             command,
             cwd=self.root,
