@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from indexer.store import Store
 
 COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
-TIMEOUT = 240  # seconds; only ever reached by a command that hangs
+TIMEOUT = in_process.TIMEOUT
 
 GIT_ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -101,15 +101,21 @@ class Project:
             **self.environment,
         }
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Do what `codx-index …` does in the project, in this process, and return how it ended."""
-        done = in_process.call(arguments, self.root, self.variables(), TIMEOUT)
+    def command(
+        self, *arguments: str, given: bytes = b"", folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Do in this process what `codx-index …` does, and return how it ended.
+
+        It reads `given` on stdin, and does it in the project or in another `folder`.
+        """
+        done = in_process.call(arguments, folder or self.root, self.variables(), given)
         done.stderr = without_times(done.stderr)
         return done
 
-    def installed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Start the installed `codx-index …` in the project, where the process is the point."""
-        return self.launch(COMMAND, *arguments)
+    @property
+    def installed(self) -> Project:
+        """This project, with the installed command started: where the process is the point."""
+        return _InstalledCommand(self.root, self.cache_dir, self.environment)
 
     def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run any program in the project and return how it ended."""
@@ -138,6 +144,17 @@ class Project:
     def rows(self, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
         """Every row of the embedded database, by id, all fields."""
         return read_rows(self.root / ".codx" / "index", collection)
+
+
+class _InstalledCommand(Project):
+    """A project whose commands are processes of their own."""
+
+    def command(
+        self, *arguments: str, given: bytes = b"", folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Start `codx-index …` in the project and return how it ended."""
+        assert not given and folder is None, "no test needs it yet"
+        return self.launch(COMMAND, *arguments)
 
 
 def without_times(text: str) -> str:

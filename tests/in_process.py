@@ -26,12 +26,12 @@ READ_AT_START = (
     "LANG",
     "LC_",
     "LD_",
-    "MILVUS_LITE_",
     "OMP_",
     "PYTHON",
     "TRANSFORMERS_",
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+TIMEOUT = 240  # seconds; only ever reached by a command that hangs
 PATIENCE = 20.0  # seconds for threads to end that were told to
 
 _age_of_this_process = timeline.process_age
@@ -46,16 +46,27 @@ timeline.process_age = _age  # before any module has it by name
 
 
 def call(
-    arguments: Sequence[str], folder: Path, variables: Mapping[str, str], timeout: float
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    given: bytes = b"",
 ) -> CompletedProcess[str]:
-    """Do what `codx-index …` does in a folder, with these environment variables alone."""
+    """Do what `codx-index …` does in a folder, with these environment variables alone.
+
+    `given` is what it reads on stdin.
+    """
     from indexer.commands import exit_code
 
+    is_alone = threading.current_thread() is threading.main_thread()
+    assert is_alone, "only one command at a time can have the process"
     with (
+        tempfile.TemporaryFile() as into,
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
-        _new_process(folder, variables, out, err, timeout),
+        _new_process(folder, variables, (into, out, err)),
     ):
+        into.write(given)
+        into.seek(0)
         sys.argv = ["codx-index", *arguments]
         try:
             code = exit_code([*arguments])
@@ -78,9 +89,7 @@ def _text(file: IO[bytes]) -> str:
 def _new_process(
     folder: Path,
     variables: Mapping[str, str],
-    out: IO[bytes],
-    err: IO[bytes],
-    timeout: float,
+    files: Sequence[IO[bytes]],
 ) -> Iterator[None]:
     """A block that finds this process as if it had just started, and leaves no trace."""
     late = [
@@ -94,9 +103,11 @@ def _new_process(
     with ExitStack() as stack:
         # A command that hangs ends the test run, and shows where it hangs.
         watchdog = stack.enter_context(os.fdopen(os.dup(2), "w"))
-        faulthandler.dump_traceback_later(timeout, exit=True, file=watchdog)
+        faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=watchdog)
         stack.callback(faulthandler.cancel_dump_traceback_later)
-        stack.callback(_check_leftovers, folder, set(threading.enumerate()))
+        stack.callback(
+            _check_leftovers, folder, set(threading.enumerate()), [*_open_files(folder)]
+        )
         stack.callback(_began.clear)
         _began[:] = [time.monotonic()]
         stack.callback(os.umask, os.umask(0o077))
@@ -112,7 +123,7 @@ def _new_process(
             )
         stack.enter_context(_log_of_its_own())
         stack.enter_context(_usual_warnings())
-        stack.enter_context(_streams(out, err))
+        stack.enter_context(_streams(files))
         yield
 
 
@@ -166,20 +177,14 @@ def _usual_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
-    """The standard streams, as objects and as descriptors: an empty input, two files.
+def _streams(files: Sequence[IO[bytes]]) -> Iterator[None]:
+    """Files as the standard streams, which are objects and descriptors both.
 
     The objects are not closed: libraries that were imported meanwhile keep them.
     """
     with ExitStack() as stack:
         stack.callback(setattr, sys, "argv", sys.argv)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        stack.callback(os.close, nothing)
-        for number, name, target in (
-            (0, "stdin", nothing),
-            (1, "stdout", out.fileno()),
-            (2, "stderr", err.fileno()),
-        ):
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
             before = getattr(sys, name)
             if number:
                 before.flush()
@@ -187,7 +192,7 @@ def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
             stack.callback(os.close, saved)
             stack.callback(os.dup2, saved, number)
             stack.callback(setattr, sys, name, before)
-            os.dup2(target, number)
+            os.dup2(files[number].fileno(), number)
             original = getattr(sys, f"__{name}__")
             stream = open(
                 number,
@@ -200,21 +205,28 @@ def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
         yield
 
 
-def _check_leftovers(folder: Path, before: set[threading.Thread]) -> None:
+def _check_leftovers(
+    folder: Path, threads: set[threading.Thread], files: list[str]
+) -> None:
     """Fail where a process, a thread or an open file of the project outlives a command.
 
-    Threads of an executor are not looked at: those of gRPC's server end when it is collected.
+    Threads of an executor are not looked at, because those of gRPC's server end when it is
+    collected, nor those in which a server of the test answers.
     """
     assert not active_children()
     deadline = time.monotonic() + PATIENCE
-    for thread in set(threading.enumerate()) - before:
-        if not thread.name.startswith("ThreadPoolExecutor"):
+    for thread in set(threading.enumerate()) - threads:
+        if not thread.name.startswith("ThreadPoolExecutor") and (
+            "process_request_thread" not in thread.name
+        ):
             thread.join(max(deadline - time.monotonic(), 0))
             assert not thread.is_alive(), thread
-    assert not [name for name in _open_files() if name.startswith(f"{folder}/")]
+    assert not set(_open_files(folder)) - {*files}
 
 
-def _open_files() -> Iterator[str]:
+def _open_files(folder: Path) -> Iterator[str]:
     for number in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []:
         with suppress(OSError):  # the listing's own
-            yield os.readlink(f"/proc/self/fd/{number}")
+            name = os.readlink(f"/proc/self/fd/{number}")
+            if name.startswith(f"{folder}/"):
+                yield f"{number}: {name}"

@@ -169,15 +169,16 @@ def reading(
 
     def search() -> None:
         place = ["--uri", uri] if uri else []
+        command = project.installed.command
         while not stop.exists():
-            done = project.command("search", QUERY, "-k", "3", "--json", *place)
+            done = command("search", QUERY, "-k", "3", "--json", *place)
             if (
                 done.returncode
                 or without_remarks(done.stderr)
                 or len(json.loads(done.stdout)["hits"]) != 3
             ):
                 seen.failures.append(f"search: {done}")
-            done = project.command("status", *place)
+            done = command("status", *place)
             if (
                 done.returncode
                 or without_remarks(done.stderr)
@@ -250,7 +251,7 @@ class Storm:
         step = self.rng.choice(["claimed", "upserted", "deleted", "recorded"])
         self.project.environment["CODX_INDEX_FAULT"] = f"kill {step}"
         arguments = ["run", "--model", self.models[0], "-j", "1", *self.place]
-        done = self.project.command(*arguments)
+        done = self.project.installed.command(*arguments)
         del self.project.environment["CODX_INDEX_FAULT"]
         assert done.returncode == -9, done
 
@@ -367,10 +368,8 @@ def test_who_holds_the_database_leaves_while_it_is_asked(
                 holder.wait()
             return store.count()
 
-        started = time.monotonic()
         assert ask(settings, count) == len(template.rows())
         assert len(asked) == 2
-        assert time.monotonic() - started < 30
     assert is_free(settings)
 
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import (
-    COMMAND,
-    Project,
-    assert_one_line,
-    python_text,
-    read_rows,
-    without_times,
-)
+from conftest import Project, assert_one_line, python_text, read_rows
 
 from indexer.backoff import DELAYS, Backoff
 
@@ -28,19 +20,12 @@ Run = Callable[..., tuple[dict[str, Any], str]]
 @pytest.fixture
 def run_all(tmp_path: Path, make_project: Callable[[str], Project]) -> Run:
     """Runs `run-all … --json`; its object, and what it said on stderr."""
-    variables = make_project("elsewhere").variables()
+    project = make_project("elsewhere")
 
     def run(*arguments: str, code: int = 0) -> tuple[dict[str, Any], str]:
-        done = subprocess.run(
-            [COMMAND, "run-all", str(tmp_path / "roots"), *arguments, "--json"],
-            cwd=tmp_path,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = project.command("run-all", str(tmp_path / "roots"), *arguments, "--json")
         assert done.returncode == code, done.stderr
-        return json.loads(done.stdout), without_times(done.stderr)
+        return json.loads(done.stdout), done.stderr
 
     return run
 
