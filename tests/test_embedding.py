@@ -70,8 +70,8 @@ def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
+def cache(model_cache: Path) -> str:
+    return str(model_cache)
 
 
 @pytest.fixture(scope="session")

@@ -296,11 +296,8 @@ def read_through(
     assert verify.returncode == 0, verify.stdout
 
 
-@pytest.mark.parametrize(
-    "storm",
-    ["embedded", pytest.param("served", marks=pytest.mark.slow)],
-    indirect=True,
-)
+@pytest.mark.slow  # below is one race at a time
+@PLACES
 def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None:
     read_through(*storm, processes=2, reads=8, commands=1, pause=0.2)
 
@@ -529,6 +526,7 @@ def sockets(pid: int) -> set[str]:
     return found
 
 
+@pytest.mark.slow  # test_store.py looks at the process that holds the database
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs Linux")
 def test_nothing_listens_on_a_port(project: Project) -> None:
     for number in range(FILES):
