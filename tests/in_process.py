@@ -32,6 +32,9 @@ READ_AT_START = (
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 TIMEOUT = 240  # seconds; only ever reached by a command that hangs
+# Seconds, of the more that a process takes to start: a file that was written just now, within
+# a tick of the file system's clock, would be read by the next command once more.
+START = 0.025
 PATIENCE = 20.0  # seconds for threads to end that were told to
 
 _age_of_this_process = timeline.process_age
@@ -59,6 +62,7 @@ def call(
 
     is_alone = threading.current_thread() is threading.main_thread()
     assert is_alone, "only one command at a time can have the process"
+    time.sleep(START)
     with (
         tempfile.TemporaryFile() as into,
         tempfile.TemporaryFile() as out,

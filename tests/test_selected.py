@@ -175,13 +175,13 @@ def test_another_index_takes_over_only_when_all_is_there(project: Project) -> No
 
 
 class Clock:
-    """One on which each look takes a twentieth of a second."""
+    """One on which each look takes a tenth of a second."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def monotonic(self) -> float:
-        self.now += 0.05
+        self.now += 0.1
         return self.now
 
 
