@@ -201,6 +201,7 @@ def _streams(files: Sequence[IO[bytes]]) -> Iterator[None]:
             stream = open(
                 number,
                 "w" if number else "r",
+                buffering=1 if name == "stderr" else -1,  # 1: by lines
                 encoding="utf-8",
                 errors=original.errors,
                 closefd=False,

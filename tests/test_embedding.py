@@ -365,6 +365,7 @@ def test_f32_where_only_bf16_differs(
         assert (backend.kind, backend.precision) == ("openvino", "f32")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     steps: list[str] = []

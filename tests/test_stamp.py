@@ -906,23 +906,22 @@ CASES = [
 ]
 # One of each kind; the slow rounds have them all, in both modes.
 KINDS = set("""
-    edit_tracked rewrite_in_place_tracked rewrite_by_rename_tracked delete_tracked move_tracked
-    edit_untracked delete_untracked rewrite_in_place_dirty edit_deep move_deep_untracked
-    new_file_in_root_ new_file_in_vacant_deep_ new_file_in_logs_ new_file_in_extra_
-    codxignore_in_src_ codxignore_edited new_symlink mv_folder empty_gets_content
-    grows_too_large large_shrinks becomes_binary gitignore_leaves_out gitignore_lets_in
-    gitignore_removed ignored_gitignore gitignore_of_a_cache_removed exclude_edited
-    excludes_file_set target_of_excludes_file_edited gitconfig_of_the_user core_worktree
-    core_ignorecase folder_becomes_a_symlink symlink_becomes_a_file file_becomes_a_folder
+    edit_tracked rewrite_in_place_tracked delete_tracked move_tracked
+    edit_untracked delete_untracked rewrite_in_place_dirty
+    new_file_in_root_ new_file_in_vacant_deep_ new_file_in_extra_
+    codxignore_in_src_ new_symlink mv_folder
+    grows_too_large becomes_binary gitignore_leaves_out
+    gitignore_removed ignored_gitignore exclude_edited
+    excludes_file_set target_of_excludes_file_edited gitconfig_of_the_user
+    core_ignorecase folder_becomes_a_symlink file_becomes_a_folder
     deleted_file_comes_back git_rm_cached_of_an_ignored_file git_checkout_of_a_branch
-    edit_and_commit edit_and_add assume_unchanged sparse_checkout
+    edit_and_add assume_unchanged sparse_checkout
     stat_settings_of_the_repository split_index hard_link conflict_begins edit_in_a_submodule
-    exclude_of_a_submodule checkout_of_a_vacant_submodule edit_in_a_nested_repository
-    nested_repository_loses_its_git git_folder_is_lost odd_names
+    checkout_of_a_vacant_submodule edit_in_a_nested_repository
+    nested_repository_loses_its_git odd_names
     """.split())
 WATCHED_KINDS = set("""
-    edit_tracked rewrite_in_place_tracked delete_tracked new_file_in_src_ gitignore_leaves_out
-    git_checkout_of_a_branch hard_link
+    edit_tracked rewrite_in_place_tracked new_file_in_src_ git_checkout_of_a_branch
     """.split())
 
 

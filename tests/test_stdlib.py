@@ -53,13 +53,7 @@ def test_indexed_verified_and_within_memory(folder: str, project: Project) -> No
     assert report["files"]["added"] > 0 and report["files"]["failed"] == 0
     assert report["chunks"]["truncated"] == 0
     assert usage.ru_maxrss < ONE_GIB
-    verified = subprocess.run(
-        [COMMAND, "verify"],
-        cwd=project.root,
-        env=project.variables(),
-        capture_output=True,
-        text=True,
-    )
+    verified = project.command("verify")
     assert verified.returncode == 0, verified.stdout[-2000:]
     again = project.run()
     assert (again["status"], again["files"]["read"]) == ("unchanged", 0)
