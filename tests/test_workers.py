@@ -94,13 +94,13 @@ def kill_a_worker(chance: random.Random) -> None:
         chance.choice(workers).kill()
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_deaths_while_processes_start(rounds: int) -> None:
+def test_deaths_while_processes_start() -> None:
     """CPython's executor fails in several ways then, its own thread with a traceback."""
     seed = random.SystemRandom().randrange(10**9)
     chance = random.Random(seed)
-    for _ in range(rounds):
+    for _ in range(40):
         pool = ProcessPool(chance.choice([2, 4, 8]), 0, initialize_process, (None,))
         numbers = range(chance.randrange(8, 30))
         fatal = {number for number in numbers if chance.random() < 0.2}
