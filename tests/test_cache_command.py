@@ -74,7 +74,11 @@ def assert_succeeds(
     project: Project, warnings: int = 1, prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """A run over every file ends well and says at most so much on stderr."""
-    done = project.launch(*prefix, COMMAND, "run", "--force", "--json")
+    command = ("run", "--force", "--json")
+    if prefix:
+        done = project.launch(*prefix, COMMAND, *command)
+    else:
+        done = project.command(*command)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == warnings, done.stderr
     assert all(line.startswith("codx-index: ") for line in done.stderr.splitlines())

@@ -68,8 +68,8 @@ def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
+def cache(model_cache: Path) -> str:
+    return str(model_cache)
 
 
 @pytest.fixture(scope="session")
@@ -363,6 +363,7 @@ def test_f32_where_only_bf16_differs(
         assert (backend.kind, backend.precision) == ("openvino", "f32")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     steps: list[str] = []

@@ -599,7 +599,7 @@ def test_nobody_answers(
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError) as caught:
         connect(uri, "sekret", "code")
-    assert 0.3 < time.monotonic() - started < 20
+    assert time.monotonic() - started > 0.3  # it was tried more than once
     assert uri in str(caught.value)
     assert "sekret" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -64,24 +64,33 @@ def main() -> None:
     _hide_token()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
+    ended.append(exit_code(sys.argv[1:]))
+    sys.exit(ended[0])
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Do what a command line says. Returns its exit code, or raises `SystemExit` with it.
+
+    What belongs to the process and not to the command is in `main`, so that a process can
+    call this any number of times.
+    """
     try:
-        code = cli.main(prog_name="codx-index", standalone_mode=False)
+        code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "codx-index"
         message = error.format_message().rstrip(".")
         click.echo(f"codx-index: {message} (see {where} --help)", err=True)
-        code = 2
+        return 2
     except click.ClickException as error:
         click.echo(f"codx-index: {error.format_message()}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except CodxIndexError as error:  # in a file of the project
         click.echo(f"codx-index: {printable(str(error))}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)
-        code = 128 + signal.SIGINT
-    ended.append(code if isinstance(code, int) else 0)
-    sys.exit(ended[0])
+        return 128 + signal.SIGINT
+    return code if isinstance(code, int) else 0
 
 
 def _hide_token() -> None:
