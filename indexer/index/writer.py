@@ -1,9 +1,9 @@
 """The write protocol, on one screen.
 
 For each group of files: (1) upsert all new rows, (2) delete their stale rows by id,
-(3) commit manifest and cache. Rows of files that are gone go last. One flush at the end.
-After any store error nothing more is written and nothing is flushed: the next run finds
-the manifest dirty, reads the rows and repairs.
+(3) commit manifest and cache. Rows of files that are gone are deleted last, and one flush ends
+it. After a store error nothing more is written and nothing is flushed: the next run finds the
+manifest dirty, reads the rows and repairs the index.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from indexer.types import (
     Outcome,
 )
 
-# A group is what a kill can cost. Small enough to lose little, large enough that the
-# manifest's fsync does not count.
+# A kill costs at most one group. It is small enough to lose little, and large enough for the
+# manifest's fsync not to matter.
 GROUP_ROWS = 512
 GROUP_SECONDS = 2.0
 
@@ -89,14 +89,14 @@ class Writer:
         return self._store
 
     def add(self, file: EmbeddedFile, outcome: Outcome) -> None:
-        """Take a file; written with its group."""
+        """Take a file, which is written together with its group."""
         self._group.append((file, outcome))
         self._rows += len(file.chunks)
         if self._rows >= GROUP_ROWS or time.monotonic() - self._since > GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Write the group that has gathered, then tell of it."""
+        """Write the group that has gathered, then tell about it."""
         gathered, self._group, self._rows = self._group, [], 0
         group = [file for file, _ in gathered]
         rows = [row for file in group for row in _rows(file)]
@@ -133,8 +133,8 @@ class Writer:
     def delete(
         self, records: Iterable[FileRecord], renamed: Set[str] = frozenset()
     ) -> None:
-        """Delete the rows and records of files that are gone from the index, then tell of
-        them, but for those that live on under another name."""
+        """Delete the rows and records of files that are gone, then tell about those that do not
+        live on under another name."""
         gone = list(records)
         told = [
             record.path
@@ -150,9 +150,9 @@ class Writer:
             self._report.tell("file-deleted", path=escape_path(path))
 
     def finish(self, *, complete: bool) -> None:
-        """Flush what was written and, when the index is complete, move the alias here.
+        """Flush what was written and, if the index is complete, move the alias to it.
 
-        Raises `StoreError` where the collection does not hold as many rows as it should:
+        Raises `StoreError` if the collection does not hold as many rows as it should: it is
         better to fail than to exit 0 over an index that is not right.
         """
         store = self.begin()
@@ -190,7 +190,7 @@ class Writer:
         self._report.chunks.deleted += len(stale)
 
     def _stale_ids(self, path: str, new_count: int) -> list[str]:
-        """Ids of the rows that this path had and, with `new_count` chunks, has no more."""
+        """Ids of the rows that the path had and no longer has with `new_count` chunks."""
         kept = {row_id(path, number) for number in range(new_count)}
         stale = self._known.stale.pop(path, set()) - kept
         if old := self._known.records.get(path):

@@ -1,4 +1,4 @@
-"""What a run would do, without doing it: `status` and `run --dry-run`."""
+"""What a run would do, for `status` and `run --dry-run`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from indexer.types import Change, FileRecord, Outcome
 
 @dataclass(slots=True)
 class Plan:
-    """The difference between tree and index, by path, in order.
+    """The difference between tree and index: sorted paths, by what a run would do to them.
 
-    `doubt` says why the manifest may not be believed, "" where it may: a run would first
+    `doubt` says why the manifest cannot be believed, "" if it can. In doubt a run would first
     read the rows of the collection, and might find more to do than is listed here.
     """
 
@@ -52,7 +52,7 @@ class Plan:
 
 
 def plan(settings: Settings, report: Report) -> Plan:
-    """Compare tree and index; opens only files whose stat fields differ, writes nothing.
+    """Compare tree and index. Opens only files whose stat fields differ, and writes nothing.
 
     Counts, and files that cannot be read, go to the report.
     """

@@ -1,4 +1,4 @@
-"""Is the collection equal to the tree? Compares every row with what chunking gives now."""
+"""Compares every row of the collection with what chunking the tree gives now."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file (or the path of a row) and what is wrong with its rows; "" is all of it."""
+    """The path of a file, or of a row, and what is wrong with its rows; "" means the whole index."""
 
     path: str
     problem: str
 
 
 def verify(settings: Settings, report: Report) -> list[Difference]:
-    """Every difference between tree and collection; [] when they are equal.
+    """Every difference between tree and collection, sorted by path; [] if they are equal.
 
-    Holds the lock, reads every file and every row, embeds nothing: of a vector it checks
-    that it is there and of unit length. Raises `NoIndexError` where there is no index.
+    Holds the lock and reads every file and every row. Nothing is embedded: a vector is only
+    checked to be there and to have unit length. Raises `NoIndexError` if there is no index.
     """
     require_state(settings)
     identity = identify(settings)
@@ -81,10 +81,10 @@ def _compare(
     left_out: Set[str],
     embeds: bool,
 ) -> Iterator[Difference]:
-    """`left_out` fills while the pairs are read: files that keep what rows they have."""
+    """Compare rows with files. `left_out` fills while pairs are read: those keep their rows."""
     rows = Counter[str]()
     paths: dict[str, str] = {}
-    wrong: set[str] = set()  # listed already; their surplus rows need no second line
+    wrong: set[str] = set()  # listed already: their surplus rows need no second line
     for key in store.keys():
         rows[key.id] += 1
         paths[key.id] = row_path(key)
@@ -131,7 +131,7 @@ def _first_problem(
 
 
 def _are_alike(one: Weights, other: Weights) -> bool:
-    """Are two sparse vectors the same, but for what float32 leaves of the weights?"""
+    """Whether two sparse vectors are equal up to what float32 leaves of their weights."""
     return one.keys() == other.keys() and all(
         math.isclose(weight, other[term], rel_tol=1e-6) for term, weight in one.items()
     )

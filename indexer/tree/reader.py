@@ -22,13 +22,16 @@ from indexer.types import (
     SourceFile,
 )
 
-STARTERS, STARTER_BYTES = 4, 8 * 1024  # files
+STARTERS, STARTER_BYTES = (
+    4,
+    8 * 1024,
+)  # files that are read first, and their largest size
 TRY_AGAIN = "; not tried again until it changes, or with --retry-failed"
 
 
 def _in_order(files: Iterable[SourceFile]) -> list[SourceFile]:
-    """Largest first, so that no worker ends alone with a large one; before them a few small
-    ones, so that the first is embedded soon."""
+    """The files, largest first so that no worker ends alone with a large one. A few small ones
+    come before them, so that the first chunk is embedded soon."""
     by_size = sorted(files, key=lambda file: -file.size)
     small = (file for file in by_size if file.size <= STARTER_BYTES)
     starters = list(islice(small, STARTERS))
@@ -94,7 +97,7 @@ class Reader:
                 yield change
 
     def read_again(self, change: ChangedFile) -> ChangedFile | None:
-        """Read a file that was yielded and may have been written since; None where it needs
+        """Read once more a file that was yielded and may have been written since. None if it needs
         nothing more."""
         self._uncounted.pop(change.path)
         self.is_settled = False
@@ -105,11 +108,11 @@ class Reader:
 
     @property
     def unfinished(self) -> int:
-        """How many files were not read, or yielded and not counted, but for failures."""
+        """How many files were not read, or were yielded but neither counted nor failed."""
         return self._unread + len(self._uncounted.keys() - self._report.failures.keys())
 
     def count(self, record: FileRecord) -> Outcome:
-        """Count a file that was yielded, now that it is known whether it has chunks."""
+        """Count a file that was yielded, once it is known whether it has chunks."""
         path, counts = record.path, self._report.files
         change = self._uncounted.pop(path)
         if record.reason:
@@ -131,10 +134,10 @@ class Reader:
         return Outcome(change)
 
     def gone(self) -> list[FileRecord]:
-        """Records of the files that are not in the tree any more, counted as deleted
+        """Records of the files that are no longer in the tree, which are counted as deleted
         unless they live on under another name. Call it after all files were counted.
 
-        What lies under a folder that could not be read is not known to be gone.
+        A file in a folder that could not be read is not known to be gone.
         """
         missing = [record for record in self._missing if not self._is_hidden(record)]
         self._report.files.deleted += sum(
@@ -212,11 +215,11 @@ class Reader:
             self.touched.append(record)
 
     def _is_hidden(self, record: FileRecord) -> bool:
-        """May the file still be there, in a folder that could not be read?"""
+        """Whether the file may still be there, in a folder that could not be read."""
         for path, error in self._changes.tree.failures:
             if f"{record.path}/".startswith(f"{path}/"):
                 return True
-            # git does not say in which repository below the project that folder is.
+            # git does not say which repository below the project that folder is in.
             if error.startswith("could not open directory"):
                 try:
                     os.lstat(record.path, dir_fd=self._roots.project)
