@@ -49,24 +49,27 @@ class Guard:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """To be held around each call; raises `StoreError` or `StoreUnavailableError`."""
+        """Enter this around each call of the client.
+
+        Raises `StoreError` or, where nobody answers, `StoreUnavailableError`.
+        """
         import grpc
         from pymilvus.exceptions import MilvusException, MilvusUnavailableException
 
         try:
             yield
         except (MilvusUnavailableException, grpc.RpcError) as error:
-            raise self.failure(one_line(error), StoreUnavailableError) from error
+            raise self.fail(one_line(error), StoreUnavailableError) from error
         except MilvusException as error:
             kind = StoreUnavailableError if is_unavailable(error) else StoreError
-            raise self.failure(one_line(error), kind) from error
+            raise self.fail(one_line(error), kind) from error
         except (OSError, ValueError) as error:
-            raise self.failure(one_line(error)) from error
+            raise self.fail(one_line(error)) from error
 
-    def failure(
+    def fail(
         self, message: str, kind: type[CodxIndexError] = StoreError
     ) -> CodxIndexError:
-        """The error to raise; from now on the guard is broken."""
+        """Break the guard; returns the error to raise."""
         self.is_broken = True
         is_full = os.strerror(errno.ENOSPC) in message
         return kind(f"Milvus at {self.uri}: {message}{'' if is_full else self._hint}")

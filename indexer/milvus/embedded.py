@@ -51,7 +51,7 @@ def serve(
     import_milvus_lite()
     folder, release_folder = _socket_folder(state_dir)
     inside, file = os.path.split(database)
-    # milvus-lite cannot take a path that is not UTF-8, but the folder's handle.
+    # milvus-lite rejects a path that is not UTF-8. One through the handle is always valid.
     path = os.path.join(folder, file) if inside == state_dir else database
     deadline = time.monotonic() + patience
     try:

@@ -30,7 +30,7 @@ from indexer.errors import (
 DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
-MAX_SLOW = 10  # times in a row that writing our name may take too long
+MAX_SLOW = 10  # writes of our name that may take too long
 POLL = 0.5  # seconds between two looks at a lease of another run
 
 

@@ -52,7 +52,7 @@ class Table:
             with self._guard():
                 answer = self._client.upsert(self.physical, batch, timeout=CALL_TIMEOUT)
             if answer["upsert_count"] != len(batch):
-                raise self._guard.failure(
+                raise self._guard.fail(
                     f"Milvus acknowledged {answer['upsert_count']} of {len(batch)} rows"
                 )
 
