@@ -49,13 +49,12 @@ HEAVY = set("""
 # Only these may import them, within their functions or without.
 KEPT_TO = {
     "pymilvus": {
-        "milvus.embedded",
+        "milvus.client",
+        "milvus.internals",
         "milvus.schema",
-        "milvus.server",
-        "milvus.store",
     },
-    "milvus_lite": {"milvus.embedded"},
-    "grpc": {"milvus.embedded", "milvus.store"},
+    "milvus_lite": {"milvus.internals"},
+    "grpc": {"milvus.client"},
     "click": {
         "cli.bars",
         *(

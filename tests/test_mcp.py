@@ -339,7 +339,7 @@ def test_no_index_yet(make_project: Callable[[str], Project]) -> None:
 
 
 def test_no_milvus(indexed: Project, tmp_path: Path) -> None:
-    impatient = "from indexer import store\nstore.CONNECT_PAUSE = 0.01\n"
+    impatient = "from indexer.milvus import remote\nremote.CONNECT_PAUSE = 0.01\n"
     (tmp_path / "sitecustomize.py").write_text(impatient)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -53,7 +53,10 @@ NOBODY = 65534
 READER = """
 import json, os, re, sys, time, traceback
 from indexer.config import Settings
-from indexer.search.query import QueryEmbedder, Searcher, Wanted, ask, search
+from indexer.search.answers import Wanted
+from indexer.search.connection import ask
+from indexer.search.query import QueryEmbedder
+from indexer.search.searcher import Searcher, search
 
 wanted = json.loads(sys.argv[1])
 settings = Settings(

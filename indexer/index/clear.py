@@ -40,7 +40,9 @@ def _drop(settings: Settings) -> bool:
         return False
     store = connect_to(settings)
     try:
-        lease = nullcontext() if settings.database else Lease(store).hold(deadline=0)
+        lease = (
+            nullcontext() if settings.database else Lease(store.board).hold(deadline=0)
+        )
         with lease:
             return store.drop()
     finally:

@@ -10,8 +10,9 @@ from indexer.config import Settings
 from indexer.index.identity import Identity
 from indexer.milvus.embedded import READER_PATIENCE, serve
 from indexer.milvus.lease import Lease
-from indexer.milvus.on_disk import physical_name, signature
-from indexer.milvus.server import connect
+from indexer.milvus.on_disk import signature
+from indexer.milvus.remote import connect
+from indexer.milvus.schema import physical_name
 from indexer.milvus.store import WRITER, Store
 
 
@@ -58,8 +59,8 @@ class Collection:
             yield
             return
         # Over a connection of its own: ours may be closed before the lease is given back.
-        with closing(connect_to(self.settings)) as board:
-            lease = Lease(board)
+        with closing(connect_to(self.settings)) as store:
+            lease = Lease(store.board)
             with lease.hold(deadline):
                 self._lease = lease
                 yield

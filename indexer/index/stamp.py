@@ -107,7 +107,8 @@ def is_as_stamped(settings: Settings) -> bool | None:
         return False
     try:
         with _agreement(settings, stamp) as agreement:
-            from indexer.milvus.on_disk import physical_name, signature
+            from indexer.milvus.on_disk import signature
+            from indexer.milvus.schema import physical_name
 
             basis = stamp.basis
             physical = physical_name(

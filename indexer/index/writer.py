@@ -17,7 +17,7 @@ from indexer.errors import StoreError
 from indexer.faults import reach
 from indexer.index.collection import Collection
 from indexer.index.manifest import DIRTY, Manifest
-from indexer.milvus.rows import Row, _rows, row_id
+from indexer.milvus.rows import Row, file_rows, row_id
 from indexer.milvus.store import Store
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -99,7 +99,7 @@ class Writer:
         """Write the group that has gathered, then tell about it."""
         gathered, self._group, self._rows = self._group, [], 0
         group = [file for file, _ in gathered]
-        rows = [row for file in group for row in _rows(file)]
+        rows = [row for file in group for row in file_rows(file)]
         stale = [
             stale_id
             for file in group

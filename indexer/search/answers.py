@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
-from indexer.milvus.store import MOST_HITS
+from indexer.milvus.table import MOST_HITS
 from indexer.search.scope import Scope
 
 T = TypeVar("T")

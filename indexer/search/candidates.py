@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from indexer.config import DENSE, SPARSE
 from indexer.errors import UsageError
 from indexer.milvus.rows import Row, row_id
-from indexer.milvus.store import HAS_VECTORS, MOST_HITS, Store
+from indexer.milvus.store import HAS_VECTORS, Store
+from indexer.milvus.table import MOST_HITS
 from indexer.paths import unescape_path
 from indexer.search.answers import Properties, Wanted
 from indexer.search.query import vectors

@@ -18,7 +18,7 @@ from indexer.errors import (
 )
 from indexer.milvus.embedded import read
 from indexer.milvus.on_disk import is_locked, peek
-from indexer.milvus.server import connect
+from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
 from indexer.search.answers import Properties, T
 
