@@ -1,9 +1,9 @@
 """Runs git without running any code of the repository.
 
 Every call is hardened: no shell, a scrubbed environment, no fsmonitor, no hooks, no lazy
-fetch from a remote. Callers ask only plumbing that reads the index and the folders,
-because `git status` and `git diff` would run the repository's filters. Needs git 2.31 or
-later (tried with 2.39).
+fetch from a remote. Callers use only plumbing commands that read the index and the folders,
+because `git status` and `git diff` would run the repository's filters. This needs git 2.31
+or later (tried with 2.39).
 """
 
 from __future__ import annotations
