@@ -146,15 +146,15 @@ def _parse(output: bytes) -> dict[bytes, IndexEntry]:
         if found.start() != end:
             return {}
         end = found.end()
-        mode, object_id, stage, path, *times, inode, size, flags = found.groups()
-        ctime, ctime_ns, mtime, mtime_ns = map(int, times)
+        mode, object_id, stage, path, *rest = found.groups()
+        ctime, ctime_ns, mtime, mtime_ns, inode, size, flags = rest
         entries[path] = IndexEntry(
             mode=int(mode, 8),
             object_id=object_id.decode("ascii"),
             stage=int(stage),
             size=int(size),
-            mtime_ns=mtime * _SECOND_NS + mtime_ns,
-            ctime_ns=ctime * _SECOND_NS + ctime_ns,
+            mtime_ns=int(mtime) * _SECOND_NS + int(mtime_ns),
+            ctime_ns=int(ctime) * _SECOND_NS + int(ctime_ns),
             inode=int(inode),
             flags=int(flags, 16),
         )
