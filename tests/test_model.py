@@ -152,7 +152,7 @@ def test_unchanged_model_is_not_read_again(
     folder: Path, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = resolve(folder, cache)
-    monkeypatch.setattr("indexer.vectors.model_files._hash_file", None)
+    monkeypatch.setattr("indexer.vectors.model.hash_file", None)
     assert resolve(folder, cache) == model
 
 

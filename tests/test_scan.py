@@ -136,7 +136,7 @@ def test_stat_fields(tree: Path) -> None:
     )
     result = scan(tree)
     assert result.files == [expected]
-    assert result.is_git == (tree / ".git").exists()
+    assert bool(result.listing) == (tree / ".git").exists()
     assert result.object_format == "sha1"
 
 

@@ -18,7 +18,8 @@ import json
 import os
 import time
 import zlib
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,9 @@ from indexer.config import Settings, check_state_dir
 from indexer.errors import GitError
 from indexer.index.lock import run_lock
 from indexer.report import Report
-from indexer.tree import git_index
-from indexer.tree.agreement import Agreement
-from indexer.tree.survey import Repository, Survey, Unsure, stat_fields
+from indexer.tree.agreement import compare_with_survey
+from indexer.tree.git_status import Answer
+from indexer.tree.survey import Repository, Survey, Unsure, stat_fields, survey_tree
 from indexer.types import PlanCounts, Stat
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
         deadline = time.monotonic() + settings.wait
         stack.enter_context(run_lock(settings.lock_path, deadline))
         try:
-            agreement = stack.enter_context(_agreement(settings, stamp))
+            agrees = stack.enter_context(_compare(settings, stamp))
             # Imported while git is at work.
             from indexer.index.collection import Collection
             from indexer.index.identity import identify
@@ -80,7 +81,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
             stack.callback(index.close)
             if stamp.basis != _basis(settings, index, index.mark()):
                 return False
-            if not agreement.holds():
+            if not agrees():
                 return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
@@ -106,7 +107,7 @@ def is_as_stamped(settings: Settings) -> bool | None:
     if stamp is None:
         return False
     try:
-        with _agreement(settings, stamp) as agreement:
+        with _compare(settings, stamp) as agrees:
             from indexer.milvus.on_disk import signature
             from indexer.milvus.schema import physical_name
 
@@ -118,7 +119,7 @@ def is_as_stamped(settings: Settings) -> bool | None:
                 settings.database, physical
             ):
                 return False
-            return agreement.holds()
+            return agrees()
     except (GitError, OSError):
         return None
 
@@ -133,7 +134,7 @@ def write(
     if not mark or settings.external_folders:
         return
     try:
-        survey = Survey(settings, tree)
+        survey = survey_tree(settings, tree)
     except (Unsure, GitError, OSError):
         return
     stamp = Stamp(
@@ -178,9 +179,7 @@ def _load(settings: Settings) -> Stamp | None:
         found = json.loads(text)
         repositories = []
         for one in found.pop("repositories"):
-            answer, index_stat = git_index.Answer(**one.pop("answer")), one.pop(
-                "index_stat"
-            )
+            answer, index_stat = Answer(**one.pop("answer")), one.pop("index_stat")
             if stat_fields(os.stat(one["index"])) != tuple(index_stat):
                 return None
             repositories.append(
@@ -196,10 +195,11 @@ def _load(settings: Settings) -> Stamp | None:
         return None  # damaged, or of another version
 
 
-def _agreement(settings: Settings, stamp: Stamp) -> Agreement:
-    return Agreement(
-        settings.project, stamp.repositories, stamp.watched, stamp.ignore_files
-    )
+def _compare(
+    settings: Settings, stamp: Stamp
+) -> AbstractContextManager[Callable[[], bool]]:
+    survey = Survey(stamp.repositories, stamp.watched, stamp.ignore_files)
+    return compare_with_survey(settings.project, survey)
 
 
 def _checksum(text: str) -> str:
