@@ -82,13 +82,9 @@ class Work:
         `again` as for `Reader`."""
         reader = self.reader(tree, known.files, comparison, again, embeds)
         mentions = Mentions(
-            self.settings.mentions,
-            self.settings.project,
-            self.hooks,
-            self.report,
-            reader.read_again,
-            self.is_closing,
+            self.settings.mentions, self.settings.project, self.hooks, self.report
         )
+        screened = mentions.screen(reader, reader.read_again, self.is_closing)
         writer = Writer(
             self.index.open,
             self.manifest,
@@ -99,7 +95,7 @@ class Work:
             embeds=embeds,
         )
         self.progress.start(len(comparison.suspects), comparison.suspected_bytes)
-        for file in self.embedded(mentions.screen(reader), embeds):
+        for file in self.embedded(screened, embeds):
             writer.add(file, reader.count(file.record))
             self.report.secrets.masked += file.masked
             self.report.count_time(file)

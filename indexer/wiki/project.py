@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.errors import TaskError, WorkerError
-from indexer.hooks.command import Command, ask_all
+from indexer.hooks.command import Command, CommandError
 from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
 from indexer.index.manifest import Manifest
@@ -138,15 +138,18 @@ class ProjectWiki:
         self, descriptions: Sequence[Description]
     ) -> Iterator[tuple[str, str]]:
         wiki = self.settings.wiki
-        command = Command(wiki.command, self.settings.project, wiki.timeout)
-        questions = [_question(description) for description in descriptions]
-        answers = self.loop.submit(ask_all(command, questions, wiki.concurrency))
-        for description, answer in zip(descriptions, answers.result(), strict=True):
-            if isinstance(answer, str):
-                yield description.path, answer.strip()
-            else:
+        command = Command(
+            wiki.command, self.settings.project, wiki.timeout, wiki.concurrency
+        )
+        answers = [
+            self.loop.submit(command.ask(_question(one))) for one in descriptions
+        ]
+        for description, answer in zip(descriptions, answers, strict=True):
+            try:
+                yield description.path, answer.result().strip()
+            except CommandError as error:
                 self.report.wiki.failed += 1
-                self.report.fail(description.path, f"the wiki command failed: {answer}")
+                self.report.fail(description.path, f"the wiki command failed: {error}")
 
 
 def _question(description: Description) -> dict[str, object]:
