@@ -195,17 +195,8 @@ class Work:
         """Bring the wiki up to date with the index."""
         from indexer.wiki.project import ProjectWiki
 
-        report = self.report
-        with report.spans.span("wiki"):
-            ProjectWiki(
-                self.settings,
-                self.index,
-                self.manifest,
-                self.roots,
-                report,
-                self.hooks,
-                self.workers,
-            ).update()
+        with self.report.spans.span("wiki"):
+            ProjectWiki(self).update()
 
     def is_closing(self) -> bool:
         """Is no more work to be begun?"""
