@@ -84,15 +84,7 @@ def update_wiki(session: Session) -> None:
     from indexer.wiki.project import ProjectWiki
 
     with session.report.spans.span("wiki"):
-        ProjectWiki(
-            session.settings,
-            session.collection,
-            session.manifest,
-            session.roots,
-            session.report,
-            session.hooks,
-            session.workers,
-        ).update()
+        ProjectWiki(session).update()
 
 
 def settle(session: Session, extent: Extent) -> None:

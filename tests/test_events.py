@@ -28,8 +28,10 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from indexer.errors import UsageError
 from indexer.hooks import sink, webhook
-from indexer.hooks.events import Events, check_stream, check_webhook
+from indexer.hooks.events import Events
 from indexer.hooks.loop import HookLoop
+from indexer.hooks.stream import check_stream
+from indexer.hooks.webhook import check_webhook
 from indexer.report import STAGES, Report
 
 SCHEMA = json.loads(files("indexer").joinpath("schema.json").read_text("utf-8"))
@@ -292,7 +294,7 @@ def test_stdout(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "from indexer.hooks.events import *\n"
-            "events = Events(check_stream('-'), '', '', HookLoop())\n"
+            "events = Events('-', '', '', HookLoop())\n"
             "for _ in range(3): events.emit('file-deleted', {'path': 'a'})\n"
             "events.close()\n",
         ],

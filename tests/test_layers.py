@@ -74,7 +74,7 @@ KEPT_TO = {
     "pydantic": {"cli.mcp_answers", "cli.mcp_server"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
-    "httpx2": {"hooks.events", "hooks.webhook"},
+    "httpx2": {"hooks.webhook"},
     "tenacity": {"hooks.webhook"},
     "prometheus_client": {"cli.summaries"},
     "setproctitle": {"cli.main"},

@@ -43,16 +43,12 @@ def load_changes(
         on_done=lambda size: progress.advance(Step(known=size, files=1)),
     )
     mentions = Mentions(
-        session.settings.mentions,
-        session.settings.project,
-        session.hooks,
-        report,
-        reader.read_again,
-        lambda: session.is_closing,
+        session.settings.mentions, session.settings.project, session.hooks, report
     )
+    screened = mentions.screen(reader, reader.read_again, lambda: session.is_closing)
     comparison = changes.comparison
     progress.start(len(comparison.suspects), comparison.suspected_bytes)
-    for file in embedded_files(session, mentions.screen(reader), embeds):
+    for file in embedded_files(session, screened, embeds):
         writer.add(file, reader.count(file.record))
         report.secrets.masked += file.masked
         report.count_time(file)
