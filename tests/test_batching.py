@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
 from indexer.config import DEFAULT_MODEL, MASK_SECRETS
 from indexer.text import languages
 from indexer.timeline import Spans
@@ -89,7 +90,8 @@ class Work:
         if isinstance(workers, Executor):
             workers = Workers.alike(workers, JOBS)
         self.spans = Spans()
-        self.cache = EmbeddingCache(str(folder), "i" * 64, backend.model.dimension)
+        source = Source("i" * 64, backend.model.dimension)
+        self.cache = EmbeddingCache(str(folder), source)
         self.counts = ChunkCounts()
         self.failures: dict[str, str] = {}
         self.stop = 0

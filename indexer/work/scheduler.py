@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from indexer.cache.cache import EmbeddingCache, key_of
-from indexer.cache.sqlite import Key
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Key, key_of
 from indexer.errors import TaskError
 from indexer.timeline import Spans
 from indexer.types import (
