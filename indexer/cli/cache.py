@@ -34,7 +34,8 @@ def cache_group() -> None:
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big, and what is in it."""
     with reporting(Report(), as_json, verbose):
-        from indexer.cache.admin import cache_bytes, describe
+        from indexer.cache.contents import describe
+        from indexer.cache.folder import cache_bytes
         from indexer.paths import escape_path
 
         folder = cache_folder(cache_dir)
@@ -66,7 +67,7 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     What was not used for the longest time goes first; with size 0, everything does.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache.admin import prune
+        from indexer.cache.pruning import prune
 
         pruned = prune(cache_folder(cache_dir), cache_size)
         click.echo(

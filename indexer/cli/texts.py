@@ -13,7 +13,7 @@ from indexer.cli.log import log, printable, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from indexer.cache.admin import CacheFile
+    from indexer.cache.contents import CacheFile
     from indexer.report import Report
     from indexer.run.plan import Plan
     from indexer.run.run_all import Result
