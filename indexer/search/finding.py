@@ -7,12 +7,11 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 
 from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.paths import escape_path
-from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.answers import Answer, Wanted
 from indexer.search.freshness import remark
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search, similar
@@ -63,15 +62,3 @@ def place(text: str, project: str) -> tuple[str, int]:
     if whole.startswith(start) and os.path.lexists(whole):
         return escape_path(whole.removeprefix(start)), line
     return os.path.normpath(path), line
-
-
-def hit_dict(hit: Hit, *, explain: bool) -> dict[str, object]:
-    """A hit as JSON-ready values."""
-    fields = asdict(hit)
-    fields["project"] = escape_path(hit.project)
-    if not explain:
-        del fields["explanation"]
-    for name in ("before", "after"):
-        if not fields[name]:
-            del fields[name]
-    return fields
