@@ -12,7 +12,7 @@ import click
 
 from indexer.cli.texts import count_text, printable
 from indexer.paths import escape_path
-from indexer.search.ranking import definition_line
+from indexer.search.question import definition_line
 from indexer.text.terms import idf, terms
 
 if TYPE_CHECKING:
