@@ -36,7 +36,7 @@ def cache_group() -> None:
 @json_option
 @verbose_option
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
-    """Say where the cache is, how big, and what is in it."""
+    """Say where the cache is, how big it is, and what is in it."""
     with reporting(Report(), as_json, verbose):
         from indexer.cache.admin import cache_bytes, describe
         from indexer.paths import escape_path
@@ -65,9 +65,9 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
 @cache_size_option
 @verbose_option
 def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
-    """Bring the cache under its size now, as each run does at its end.
+    """Shrink the cache to its size limit, as each run does at its end.
 
-    What was not used for the longest time goes first; with size 0, everything does.
+    The entries that were not used for the longest time go first; with size 0, all of them go.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.admin import prune
@@ -87,9 +87,9 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 @cache_dir_option
 @verbose_option
 def cache_export(file: str, cache_dir: str, verbose: int) -> int:
-    """Write all of the cache to FILE, for a CI job or a colleague.
+    """Write the whole cache to FILE, for a CI job or a colleague.
 
-    Only an earlier export is overwritten.
+    A FILE that exists is overwritten only if it is an earlier export.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import export_entries
@@ -104,9 +104,9 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 @cache_dir_option
 @verbose_option
 def cache_import(file: str, cache_dir: str, verbose: int) -> int:
-    """Add what FILE, written by export, has and the cache has not.
+    """Add the entries of FILE, written by export, that the cache lacks.
 
-    Checksums find damage, not forgery: import only what comes from people you trust.
+    Checksums reveal damage, not forgery: import only files from people you trust.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import import_entries

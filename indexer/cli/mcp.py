@@ -27,9 +27,9 @@ def mcp(
 ) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
-    PATH is the folder of a project, or one in it; the current one by default. The tools are
-    search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how clients
-    start it.
+    PATH is the folder of a project, or a folder in it; the current one by default. The tools
+    are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
+    clients start it.
     """
     with reporting(Report(), False, verbose):
         try:

@@ -105,7 +105,7 @@ def run_options(function: F) -> F:
     "--files-from",
     default="",
     type=click.Path(readable=False),
-    help="The same, for each path that stands in a line of this file; - is stdin.",
+    help="The same for each path in this file, one per line; - is stdin.",
 )
 @option(
     "--null",
@@ -144,7 +144,7 @@ def run(
 
     \b
     Exit codes:
-      0   the index equals the tree, but for what was left for later (said)
+      0   the index equals the tree, except for files left for later (reported)
       1   failed; the message says why
       2   wrong usage
       3   done, but some files could not be indexed, or a hook failed (listed)

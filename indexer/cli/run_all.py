@@ -42,9 +42,11 @@ _ABOUT_ONE_RUN = (
     default=1,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="How many projects are worked on at the same time.",
+    help="Number of projects to work on at the same time.",
 )
-@option("--no-backoff", is_flag=True, help="Try again those that failed a moment ago.")
+@option(
+    "--no-backoff", is_flag=True, help="Also try projects that failed a moment ago."
+)
 @click.pass_context
 def run_all(
     context: click.Context,
@@ -58,18 +60,18 @@ def run_all(
     log_format: str,
     **options: Any,
 ) -> int:
-    """Run for each project at or below the ROOTS that is watched.
+    """Run for each watched project at or below the ROOTS.
 
     A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json in
-    which watching is true. The options count for all of them. One that fails does not stop
-    the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or its
-    settings are changed.
+    which watching is true. The options apply to all of them. A project that fails does not
+    stop the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or
+    its settings change.
 
     \b
     Exit codes:
       0   every index equals its tree
-      1   projects failed; where all did so with the same code, such as 2 or 69, that one
-      3   a project could not be indexed in all, or is left alone for now
+      1   projects failed; if all failed with the same code, such as 2 or 69, that code
+      3   a project could not be indexed completely, or is left alone for now
       4   stopped by --max-seconds; run again to go on
       75  another run is at work on a project
       128+n  stopped by signal n

@@ -96,9 +96,9 @@ def search(
 ) -> int:
     """Find the files of the projects in the PATHS that answer QUERY.
 
-    PATH is the folder of a project, or one in it; the current one by default. With --like
-    FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines; where
-    a program reads, a line is path:line:text as grep writes it.
+    PATH is the folder of a project, or a folder in it; the current one by default. With
+    --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
+    elsewhere by a line path:line:text, as grep writes it.
     """
     with reporting(Report(), as_json, verbose):
         from indexer.cli.hits import (

@@ -39,7 +39,7 @@ SHOWN_DIFFERENCES = 50
 @option(
     "--repair",
     is_flag=True,
-    help="Rewrite the files that differ, and remove rows of no file.",
+    help="Rewrite the files that differ, and remove rows that belong to no file.",
 )
 @json_option
 @verbose_option
@@ -50,10 +50,10 @@ def verify(
     verbose: int,
     **options: Any,
 ) -> int:
-    """Compare every row of the collection with what its file gives now.
+    """Compare every row of the collection with its file as it is now.
 
-    Reads every file and every row; exits 1 and lists what differs, 0 when nothing does.
-    With --repair it exits like a run: 0 when, after it, nothing differs.
+    Reads every file and every row. Exits with 1 and lists what differs, or with 0 if nothing
+    does. With --repair it exits like a run: with 0 if nothing differs afterwards.
     """
     report = Report()
     with reporting(report, as_json, verbose):
