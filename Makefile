@@ -2,7 +2,7 @@
 # make test   set up, check, run every test but the slow ones
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# More than there are processors: a test waits for a fifth of its time.
+# More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 3
 
 .PHONY: run test test-slow check format bench bench-peers clean

@@ -16,6 +16,7 @@ from indexer.types import (
     FileCounts,
     Mention,
     MentionCounts,
+    PlanCounts,
     SecretCounts,
     WikiCounts,
 )
@@ -88,6 +89,25 @@ class Report:
         """Record a mention that waits for somebody to act on it."""
         self.mentions.pending.append(mention)
         self.tell("mention-pending", **_mention(mention))
+
+    def tell_plan(self, counts: PlanCounts) -> None:
+        """Tell the listeners how much there is to do; the scan has been counted."""
+        self.tell("plan", scanned=self.files.scanned, **asdict(counts))
+
+    def conclude(self, *, is_cut: bool, signal: int) -> None:
+        """Set the status of a run that ended in order: it `is_cut` if it did not do all that
+        was asked for, and `signal` is the one that stopped it, 0 if none did."""
+        self.signal = signal
+        if signal:
+            self.status = "interrupted"
+        elif is_cut:
+            self.status = "budget"
+        elif self.failures:
+            self.status = "partial"
+        elif self.chunks.upserted or self.chunks.deleted:
+            self.status = "updated"
+        else:
+            self.status = "unchanged"
 
     def count_time(self, file: EmbeddedFile) -> None:
         """Remember the time that a file took, if it is one of the slowest."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -662,31 +663,49 @@ def holding(path: Path, lock: str = "BEGIN EXCLUSIVE") -> Iterator[None]:
         yield
 
 
-def test_locked_by_a_writer(tmp_path: Path, impatient: None) -> None:
+def count_calls(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[object]:
+    """Has one entry for each call of this function, from now on."""
+    calls: list[object] = []
+    real = getattr(owner, name)
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return real(*arguments)
+
+    patch.setattr(owner, name, counted)
+    return calls
+
+
+def test_locked_by_a_writer(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is there can be read; the wait is not repeated."""
     vectors, warnings = some_vectors(), Warnings()
     path = fill(tmp_path, vectors)
+    waits = count_calls(monkeypatch, cache_file.File, "write")
     with holding(path), closing(open_cache(tmp_path, warnings)) as cache:
-        started = time.monotonic()
         for seed in range(1, 5):
             assert len(cache.get(vectors)) == 1000
             cache.put(some_vectors(seed=seed))
             cache.commit()
-        assert time.monotonic() - started < 1.5
+    assert len(waits) == 1
     assert len(warnings) == 1 and "nothing is added" in warnings[0]
 
 
-def test_locked_from_the_start(tmp_path: Path, impatient: None) -> None:
+def test_locked_from_the_start(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors, warnings = some_vectors(), Warnings()
     path = fill(tmp_path, vectors)
+    module = sys.modules[EmbeddingCache.__module__]
+    waits = count_calls(monkeypatch, module, "open_for_writing")
     with holding(path, "PRAGMA journal_mode = DELETE"), holding(path):
         with closing(open_cache(tmp_path, warnings)) as cache:
-            started = time.monotonic()
             for _ in range(4):
                 assert cache.get(vectors) == {}
                 cache.put(some_vectors(seed=1))
                 cache.commit()
-            assert time.monotonic() - started < 1.5
+        assert len(waits) == 1
     assert len(warnings) == 1 and "without the embedding cache" in warnings[0]
     assert len(read(tmp_path, vectors, pytest.fail)) == 1000
 
@@ -713,6 +732,7 @@ def test_the_folder_is_locked(
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import EmbeddingCache, Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -748,6 +768,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -774,6 +795,7 @@ def test_two_processes_write_at_once(tmp_path: Path, seeds: tuple[int, int]) -> 
 MAKER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -858,6 +880,7 @@ BREAKER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from typing import Any
 from test_cache import noise
 while True:
     for path in Path(sys.argv[2]).glob("embeddings-*.sqlite"):

@@ -26,7 +26,7 @@ from conftest import (
     wait_for,
 )
 
-from indexer.cli.main import cli
+from indexer.cli.cache import cache_group
 
 CHECKOUT = Path(__file__).parent.parent
 SERIAL = ("--executor", "serial")  # starts faster than a pool
@@ -74,7 +74,11 @@ def assert_succeeds(
     project: Project, warnings: int = 1, prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """A run over every file ends well and says at most so much on stderr."""
-    done = project.launch(*prefix, COMMAND, "run", "--force", "--json")
+    command = ("run", "--force", "--json")
+    if prefix:
+        done = project.launch(*prefix, COMMAND, *command)
+    else:
+        done = project.command(*command)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == warnings, done.stderr
     assert all(line.startswith("codx-index: ") for line in done.stderr.splitlines())
@@ -339,7 +343,7 @@ def test_size_0_is_no_cache(project: Project) -> None:
 
 # Commands
 
-COMMANDS: dict[str, click.Command] = cli.commands["cache"].commands  # type: ignore[attr-defined]
+COMMANDS = cache_group.commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)

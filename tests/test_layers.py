@@ -49,13 +49,12 @@ HEAVY = set("""
 # Only these may import them, within their functions or without.
 KEPT_TO = {
     "pymilvus": {
-        "milvus.embedded",
+        "milvus.client",
+        "milvus.internals",
         "milvus.schema",
-        "milvus.server",
-        "milvus.store",
     },
-    "milvus_lite": {"milvus.embedded"},
-    "grpc": {"milvus.embedded", "milvus.store"},
+    "milvus_lite": {"milvus.internals"},
+    "grpc": {"milvus.client"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
@@ -68,7 +67,7 @@ KEPT_TO = {
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
-    "httpx2": {"hooks.events", "hooks.webhook"},
+    "httpx2": {"hooks.webhook"},
     "tenacity": {"hooks.webhook"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},

@@ -24,7 +24,7 @@ from indexer.text.spans import MASK
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PLANTED = planted()
 KINDS = sorted({case.kind for case in PLANTED})
-GENEROUS = 5  # seconds of CPU; a pattern that explodes takes minutes
+GENEROUS = 30  # seconds of CPU; a pattern that explodes takes minutes
 MEBIBYTE = 1 << 20
 
 

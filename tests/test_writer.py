@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from indexer.cache.cache import EmbeddingCache
+from indexer.config import Settings
 from indexer.errors import StoreError
 from indexer.index import writer as writing
 from indexer.index.audit import audit
+from indexer.index.collection import Collection
 from indexer.index.manifest import COMPLETE, DIRTY, Manifest
 from indexer.index.writer import Writer
 from indexer.milvus.embedded import serve
@@ -75,6 +77,18 @@ def log_calls(store: Store, log: Log) -> None:
         setattr(store, name, logged(name))
 
 
+class BenchCollection(Collection):
+    """The collection of a bench, whose store is open and logged."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.settings = Settings(str(bench.folder), str(bench.folder), "")
+        self._lease = None
+        self._bench = bench
+
+    def open(self) -> Store:
+        return self._bench.open_store()
+
+
 class Bench:
     """A writer with a real store, manifest and cache, and a log of what it did."""
 
@@ -100,7 +114,8 @@ class Bench:
         self.log.clear()
         self.report = Report()
         known = known or Audit(self.manifest.records(), {})
-        return Writer(self.open_store, self.manifest, self.cache, known, self.report)
+        collection = BenchCollection(self)
+        return Writer(collection, self.manifest, self.cache, known, self.report)
 
     def calls(self) -> list[str]:
         return [name for name, _ in self.log]

@@ -28,12 +28,15 @@ class Outlets:
     def take(cls, options: dict[str, Any]) -> Outlets:
         """Take the outlets' own options out of `options`. Raises `UsageError`."""
         events, webhook = options.pop("events"), options.pop("webhook")
-        if events or webhook:
-            from indexer.hooks.events import check_stream, check_webhook
+        if events:
+            from indexer.hooks.stream import check_stream
 
-            events = check_stream(events) if events else ""
-            webhook = check_webhook(webhook) if webhook else ""
-        return cls(events, webhook, options.pop("metrics"))
+            check_stream(events)
+        if webhook:
+            from indexer.hooks.webhook import check_webhook
+
+            check_webhook(webhook)
+        return cls(events or "", webhook or "", options.pop("metrics"))
 
     @property
     def files(self) -> tuple[str, ...]:

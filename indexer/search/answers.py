@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
-from indexer.milvus.store import MOST_HITS
+from indexer.milvus.table import MOST_HITS
 from indexer.search.scope import Scope
 
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least

@@ -23,7 +23,7 @@ from indexer.errors import (
 )
 from indexer.milvus.embedded import read
 from indexer.milvus.on_disk import is_locked, peek
-from indexer.milvus.server import connect
+from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
 
 PATIENCE = 60.0  # seconds until a reader gives up on a database that others hold

@@ -10,7 +10,8 @@ from indexer.errors import ModelError, UsageError
 from indexer.index.identity import vectors_identity
 from indexer.search.connection import Properties
 from indexer.vectors.backend import Backend
-from indexer.vectors.choice import choose_backend, is_converted
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.conversion import is_ready
 from indexer.vectors.embedders import Embedder, load_embedder
 from indexer.vectors.model import resolve_model
 
@@ -41,7 +42,7 @@ class QueryEmbedder:
         if properties.get("codx.vectors") in self._loaded:
             return True
         try:
-            return is_converted(self._backend(properties, convert=False))
+            return is_ready(self._backend(properties, convert=False))
         except (ModelError, UsageError):
             return False
 

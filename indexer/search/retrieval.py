@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from indexer.config import DENSE, SPARSE
 from indexer.errors import UsageError
 from indexer.milvus.rows import Row
-from indexer.milvus.store import HAS_VECTORS, MOST_HITS, Store
+from indexer.milvus.store import HAS_VECTORS, Store
+from indexer.milvus.table import MOST_HITS
 from indexer.search.answers import Wanted
 from indexer.search.candidates import Candidate
 from indexer.search.connection import Properties
