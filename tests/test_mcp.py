@@ -474,8 +474,8 @@ def test_a_signal_ends_it(name: str, other: Project) -> None:
 
 SLOW_MODEL = """
 import os, time
-from indexer import search
-load = search.load_embedder
+from indexer.search import query
+load = query.load_embedder
 
 def slow(backend):
     open(os.environ["ASKED"], "w").close()
@@ -483,7 +483,7 @@ def slow(backend):
         time.sleep(0.01)
     return load(backend)
 
-search.load_embedder = slow
+query.load_embedder = slow
 """
 
 
@@ -507,7 +507,7 @@ def test_a_client_does_not_wait_for_the_model(indexed: Project, tmp_path: Path) 
 
 
 def test_a_mistake_of_ours_ends_no_server(indexed: Project, tmp_path: Path) -> None:
-    broken = "from indexer import ranking\nranking._Question.of = None\n"
+    broken = "from indexer.search import question\nquestion.Question.of = None\n"
     (tmp_path / "sitecustomize.py").write_text(broken)
     with client(indexed, PYTHONPATH=str(tmp_path)) as served:
         said = served.error("search", query="tax")

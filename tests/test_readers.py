@@ -39,7 +39,7 @@ from indexer.milvus.embedded import GIVE_WAY, serve
 from indexer.milvus.store import Store
 from indexer.search import connection
 from indexer.search.answers import Wanted
-from indexer.search.connection import ask
+from indexer.search.connection import Connection
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search
 
@@ -54,7 +54,7 @@ READER = """
 import json, os, re, sys, time, traceback
 from indexer.config import Settings
 from indexer.search.answers import Wanted
-from indexer.search.connection import ask
+from indexer.search.connection import Connection
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search
 
@@ -88,7 +88,7 @@ def find():
     assert len(hits) == 5, hits
 
 def count():
-    lost = ask(settings, absent)
+    lost = Connection(settings).ask(absent)
     assert not lost, f"without rows: {lost}"
 
 reads, longest, failures = 0, 0.0, []
@@ -371,7 +371,7 @@ def test_who_holds_the_database_leaves_while_it_is_asked(
                 holder.wait()
             return store.count()
 
-        assert ask(settings, count) == len(template.rows())
+        assert Connection(settings).ask(count) == len(template.rows())
         assert len(asked) == 2
     assert is_free(settings)
 
@@ -411,7 +411,7 @@ def test_a_collection_that_is_dropped_before_it_is_searched(
                 project.run("--uri", uri, "--model", tiny_model)
             return len(list(store.keys()))
 
-        assert ask(settings_of(project, uri), count) == 1
+        assert Connection(settings_of(project, uri)).ask(count) == 1
     assert asked == [DEFAULT_MODEL, tiny_model]
 
 
@@ -424,7 +424,7 @@ def test_a_reader_that_fails_lets_go_of_the_database(template: Project) -> None:
         return store.search("vector", np.zeros(7, np.float32), 1)
 
     with pytest.raises(StoreError, match="milvus.db"):
-        ask(settings, wrong)
+        Connection(settings).ask(wrong)
     assert len(asked) == connection.REFUSALS + 1
     assert is_free(settings)
 
@@ -434,7 +434,7 @@ def test_a_reader_gives_way_to_a_run(template: Project) -> None:
     settings = settings_of(template)
     with run_lock(settings.lock_path):
         started = time.monotonic()
-        ask(settings, Store.open)
+        Connection(settings).ask(Store.open)
         assert time.monotonic() - started >= GIVE_WAY
 
 

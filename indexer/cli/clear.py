@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.log import shown
+from indexer.cli.texts import shown
 from indexer.report import Report
 from indexer.settings.options import (
     option,
