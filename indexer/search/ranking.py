@@ -4,7 +4,7 @@ Two lists of chunks, nearest in meaning and best by terms, become one score a ch
 has the sum of its best three, as a share of the best file's. Then signals that can be told
 to a person: is the file named like the query, does it define what the query names, is it a
 test. The weights were chosen on the development set of `benchmarks/retrieval.py`, where a
-change of each by a third made no difference worth having (`docs/design.md`).
+change of each by a third made no difference worth having (`docs/design/search.md`).
 """
 
 from __future__ import annotations
