@@ -1,5 +1,6 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
-# make test   set up, check, run every test but the slow ones
+# make check  set up, check types, style and imports
+# make test   set up, run every test but the slow ones
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
@@ -11,7 +12,7 @@ run: .venv/installed
 	$(BIN)/codx-index run .
 	$(BIN)/codx-index search "how are stale rows removed" . -k 3
 
-test: check
+test: .venv/installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-slow: .venv/installed-dev
