@@ -310,13 +310,14 @@ def test_libraries_say_nothing(project: Project) -> None:
         "import logging, sys\n"
         "sys.argv = ['codx-index', 'run']\n"
         "import atexit\n"
-        "from indexer import commands, pipeline\n"
+        "from indexer import pipeline\n"
+        "from indexer.cli.main import main\n"
         "real = pipeline.run\n"
         "def noisy(*a):\n"
         "    logging.getLogger('a.library').error('noise')\n"
         "    real(*a)\n"
         "pipeline.run = noisy\n"
-        "commands.main()\n"
+        "main()\n"
     )
     done = project.launch(sys.executable, "-P", "-c", script)
     assert (done.returncode, done.stderr) == (0, "") and "1 added" in done.stdout
