@@ -22,12 +22,14 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.cache import file as cache_file
+from indexer.cache import folder as cache_folder
 from indexer.cache import sqlite
 from indexer.cache import transfer as cache_transfer
-from indexer.cache.admin import cache_bytes, describe, prune
-from indexer.cache.cache import EmbeddingCache, key_of
-from indexer.cache.file import checksum
-from indexer.cache.sqlite import Key, Source
+from indexer.cache.contents import describe
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Key, Source, checksum, key_of
+from indexer.cache.folder import cache_bytes
+from indexer.cache.pruning import prune
 from indexer.cache.transfer import export_entries, import_entries
 from indexer.errors import CacheError, UsageError
 from indexer.types import Chunk
@@ -66,7 +68,7 @@ class Warnings(list[str]):
 def open_cache(
     folder: Path, warn: Callable[[str], None], identity: str = IDENTITY
 ) -> EmbeddingCache:
-    return EmbeddingCache(str(folder), identity, DIMENSION, warn)
+    return EmbeddingCache(str(folder), Source(identity, DIMENSION), warn)
 
 
 def path_in(folder: Path, identity: str = IDENTITY) -> Path:
@@ -106,7 +108,8 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.3)
+    for module in (cache_folder, sqlite):
+        monkeypatch.setattr(module, "PATIENCE", 0.3)
 
 
 def test_vectors_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -173,7 +176,9 @@ def test_size_0_is_no_cache(tmp_path: Path) -> None:
     before = path.read_bytes()
     for folder in (tmp_path, tmp_path / "new"):
         warnings = Warnings()
-        cache = EmbeddingCache(str(folder), IDENTITY, DIMENSION, warnings, limit=0)
+        cache = EmbeddingCache(
+            str(folder), Source(IDENTITY, DIMENSION), warnings, limit=0
+        )
         with closing(cache):
             assert cache.get(some_vectors(10)) == {}
             cache.put(some_vectors(10, 1))
@@ -216,7 +221,9 @@ def test_a_hit_is_marked_once_a_day(tmp_path: Path, day: Callable[[int], None]) 
 
 
 def limited(folder: Path, limit: int, identity: str = IDENTITY) -> EmbeddingCache:
-    return EmbeddingCache(str(folder), identity, DIMENSION, pytest.fail, limit=limit)
+    return EmbeddingCache(
+        str(folder), Source(identity, DIMENSION), pytest.fail, limit=limit
+    )
 
 
 def test_what_was_used_last_stays(tmp_path: Path, day: Callable[[int], None]) -> None:
@@ -266,7 +273,7 @@ def test_scattered_entries_leave_no_room_behind(
     vectors = np.zeros((2000, dimension), np.float32)
     for number in (100, 101):
         day(number)
-        cache = EmbeddingCache(str(tmp_path), IDENTITY, dimension, pytest.fail)
+        cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, dimension), pytest.fail)
         with closing(cache):
             if number == 100:
                 cache.put(dict(zip(keys, vectors, strict=True)))
@@ -277,7 +284,7 @@ def test_scattered_entries_leave_no_room_behind(
     pruned = prune(str(tmp_path), int(size * 0.6))
     assert pruned.bytes_left < 0.54 * size
     assert 0.9 * 1000 < pruned.entries < 1000
-    cache = EmbeddingCache(str(tmp_path), IDENTITY, dimension, pytest.fail)
+    cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, dimension), pytest.fail)
     with closing(cache):
         assert len(cache.get(keys[::2])) == 1000
 
@@ -391,7 +398,7 @@ def test_a_bit_flip_loses_one_entry_until_the_next_put(tmp_path: Path) -> None:
 def test_another_dimension_counts_as_absent(tmp_path: Path) -> None:
     fill(tmp_path, some_vectors())
     warnings = Warnings()
-    cache = EmbeddingCache(str(tmp_path), IDENTITY, DIMENSION + 1, warnings)
+    cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, DIMENSION + 1), warnings)
     with closing(cache):
         assert cache.get(some_vectors()) == {}
     assert len(warnings) == 1
@@ -682,7 +689,7 @@ def test_locked_by_a_writer(
     """What is there can be read; the wait is not repeated."""
     vectors, warnings = some_vectors(), Warnings()
     path = fill(tmp_path, vectors)
-    waits = count_calls(monkeypatch, cache_file.File, "write")
+    waits = count_calls(monkeypatch, cache_file.VectorFile, "write")
     with holding(path), closing(open_cache(tmp_path, warnings)) as cache:
         for seed in range(1, 5):
             assert len(cache.get(vectors)) == 1000
@@ -853,7 +860,7 @@ def test_a_writer_is_killed(tmp_path: Path) -> None:
 PRUNER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from indexer.cache.admin import prune
+from indexer.cache.pruning import prune
 while True:
     pruned = prune(sys.argv[2], 50_000)
     assert pruned.error == "", pruned
@@ -911,9 +918,8 @@ def test_two_processes_while_a_third_breaks_the_file(tmp_path: Path) -> None:
 def test_describe(tmp_path: Path, day: Callable[[int], None]) -> None:
     assert describe(str(tmp_path / "none")) == []
     day(20_000)
-    cache = EmbeddingCache(
-        str(tmp_path), IDENTITY, DIMENSION, pytest.fail, model="m", precision="bf16"
-    )
+    source = Source(IDENTITY, DIMENSION, "m", "bf16")
+    cache = EmbeddingCache(str(tmp_path), source, pytest.fail)
     with closing(cache):
         cache.put(some_vectors(7))
         cache.commit()

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -288,7 +288,7 @@ def test_two_worktrees_at_once(project: Project, tmp_path: Path) -> None:
 
 PRUNER = """
 import sys
-from indexer.cache.admin import prune
+from indexer.cache.pruning import prune
 while True:
     pruned = prune(sys.argv[1], 40_000)
     assert pruned.error == "", pruned
@@ -343,7 +343,7 @@ def test_size_0_is_no_cache(project: Project) -> None:
 
 # Commands
 
-COMMANDS = cache_group.commands
+COMMANDS: Mapping[str, click.Command] = cache_group.commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)

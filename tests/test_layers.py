@@ -73,10 +73,11 @@ KEPT_TO = {
     "setproctitle": {"cli.main"},
     "detect_secrets": {"text.detectors"},
     "sqlite3": {
-        "cache.cache",
+        "cache.contents",
+        "cache.embeddings",
         "cache.file",
+        "cache.pruning",
         "cache.sqlite",
-        "cache.admin",
         "cache.transfer",
         "wiki.state",
         "wiki.update",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
 from indexer.config import Settings
 from indexer.errors import StoreError
 from indexer.index import writer as writing
@@ -97,7 +98,7 @@ class Bench:
         self.folder = folder
         self.manifest = LoggedManifest(str(folder / "manifest.sqlite"))
         self.manifest.log = self.log
-        self.cache = EmbeddingCache(str(folder), "i" * 64, DIMENSION)
+        self.cache = EmbeddingCache(str(folder), Source("i" * 64, DIMENSION))
         self.store: Store | None = None
         self.report = Report()
 
@@ -227,7 +228,7 @@ def test_vectors_reach_the_cache_with_their_group(bench: Bench) -> None:
     writer = bench.writer()
     writer.add(make_file("a", 1), Outcome(Change.ADDED))
     writer.commit()
-    other = EmbeddingCache(str(bench.folder), "i" * 64, DIMENSION)
+    other = EmbeddingCache(str(bench.folder), Source("i" * 64, DIMENSION))
     with closing(other):
         assert other.get([key])[key].tobytes() == vector.tobytes()
 

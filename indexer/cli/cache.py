@@ -22,7 +22,7 @@ from indexer.settings.options import (
 from indexer.settings.settings import cache_folder
 
 if TYPE_CHECKING:
-    from indexer.cache.admin import CacheFile
+    from indexer.cache.contents import CacheFile
 
 
 @click.group("cache")
@@ -38,7 +38,8 @@ def cache_group() -> None:
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big it is, and what is in it."""
     with reporting(Report(), as_json, verbose):
-        from indexer.cache.admin import cache_bytes, describe
+        from indexer.cache.contents import describe
+        from indexer.cache.folder import cache_bytes
         from indexer.paths import escape_path
 
         folder = cache_folder(cache_dir)
@@ -70,7 +71,7 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     The entries that were not used for the longest time go first; with size 0, all of them go.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache.admin import prune
+        from indexer.cache.pruning import prune
 
         pruned = prune(cache_folder(cache_dir), cache_size)
         click.echo(

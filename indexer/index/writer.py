@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Set
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.faults import reach
 from indexer.index.collection import Collection

@@ -19,7 +19,8 @@ from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, is_unembedded, without_embedding
 from indexer.tree.reader import Reader
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
-from indexer.work.scheduler import Scheduler
+from indexer.work.feedback import Feedback
+from indexer.work.scheduler import Limits, Scheduler
 
 SMALL_PLAN_BYTES = 96 * 1024  # a plan below this size is not worth a pool
 MENTIONS_FAILED = "the mentions command failed"
@@ -137,18 +138,11 @@ def embedded_files(
     size = sum(len(change.data) for change in first)
     is_small = are_all and size < SMALL_PLAN_BYTES
     with session.workers(is_small) as workers:
-        scheduler = Scheduler(
-            workers,
-            session.cache,
-            session.identity.backend.model.dimension,
-            counts=report.chunks,
-            spans=report.spans,
-            on_failure=session.fail,
-            embeds=embeds,
-            on_progress=session.progress.advance,
-            should_stop=lambda: session.is_over,
-            seconds_left=lambda: session.budget.seconds_left,
+        feedback = Feedback(
+            report.chunks, report.spans, session.fail, session.progress.advance
         )
+        limits = Limits(lambda: session.is_over, lambda: session.budget.seconds_left)
+        scheduler = Scheduler(workers, session.cache, feedback, limits, embeds=embeds)
         yield from scheduler.files(chain(first, changes))
 
 

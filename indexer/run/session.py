@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
 from indexer.config import Settings, make_state_dir
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
@@ -107,15 +108,10 @@ def open_session(
             )
         collection = stack.enter_context(closing(Collection(settings, identity)))
         stack.enter_context(collection.lease(deadline))
-        backend = identity.backend
+        model, precision = identity.backend.model, identity.backend.precision
+        source = Source(identity.vectors, model.dimension, model.name, precision)
         cache = EmbeddingCache(
-            settings.cache_dir,
-            identity.vectors,
-            backend.model.dimension,
-            progress.warn,
-            model=backend.model.name,
-            precision=backend.precision,
-            limit=settings.cache_size,
+            settings.cache_dir, source, progress.warn, limit=settings.cache_size
         )
         stack.enter_context(closing(cache))
         yield Session(
