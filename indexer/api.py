@@ -15,7 +15,7 @@ from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
 from indexer.search.scope import make_scope
 from indexer.search.searcher import Searcher, search, similar
-from indexer.settings.settings import reader_settings
+from indexer.settings.assembly import reader_settings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Any
 
 from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
@@ -31,12 +33,29 @@ WIKI_SETTINGS = "mkdocs.yml"
 WIKI_MARKER = "# Written by codx-index"  # its first line
 
 
+class Effect(Enum):
+    """What a changed setting does to an index that exists."""
+
+    NONE = "nothing"
+    RECHECK = "the next run looks at every file"
+    EMBED = "the next run embeds what has no vector yet"
+    REBUILD = "the next run builds another index"
+
+
+_RECHECK = {"effect": Effect.RECHECK}
+_EMBED = {"effect": Effect.EMBED}
+_REBUILD = {"effect": Effect.REBUILD}
+
+
 @dataclass(frozen=True, slots=True)
 class MentionSettings:
-    """What is done about mentions: `command` is asked about each file that has some, at most
-    `concurrency` at once, each `timeout` seconds (0: no limit)."""
+    """What a run does about mentions.
 
-    enabled: bool = True
+    `command` is asked about each file with mentions: at most `concurrency` of them run at a
+    time, and each has `timeout` seconds (0: no limit).
+    """
+
+    enabled: bool = field(default=True, metadata=_RECHECK)
     command: tuple[str, ...] = ()
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: float = DEFAULT_HOOK_TIMEOUT
@@ -44,13 +63,15 @@ class MentionSettings:
 
 @dataclass(frozen=True, slots=True)
 class WikiSettings:
-    """Whether a wiki is written, and where: `folder` is absolute, "" the one in the project's
-    `.codx`. `command` is asked for a
-    summary of each file; the rest as in `MentionSettings`."""
+    """Whether a run writes a wiki, and where.
 
-    enabled: bool = False
-    folder: str = ""
-    command: tuple[str, ...] = ()
+    `folder` is an absolute path, or "" for the one in the project's `.codx`. `command` is asked
+    for a summary of each file. The rest is as in `MentionSettings`.
+    """
+
+    enabled: bool = field(default=False, metadata=_RECHECK)
+    folder: str = field(default="", metadata=_RECHECK)
+    command: tuple[str, ...] = field(default=(), metadata=_RECHECK)
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: float = DEFAULT_HOOK_TIMEOUT
 
@@ -76,10 +97,10 @@ class Settings:
 
     project: str
     cache_dir: str
-    model: str
+    model: str = field(metadata=_REBUILD)
     model_from: str = ""
-    precision: str = AUTO
-    mode: str = HYBRID
+    precision: str = field(default=AUTO, metadata=_REBUILD)
+    mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = False
     uri: str = ""
     token: str = field(default="", repr=False)
@@ -90,16 +111,16 @@ class Settings:
     wait: float = 0
     force: bool = False
     retry_failed: bool = False
-    include_secrets: bool = False
-    secrets: str = MASK_SECRETS
-    recurse_submodules: bool = True
-    max_file_size: int = DEFAULT_MAX_FILE_SIZE
+    include_secrets: bool = field(default=False, metadata=_RECHECK)
+    secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
+    recurse_submodules: bool = field(default=True, metadata=_RECHECK)
+    max_file_size: int = field(default=DEFAULT_MAX_FILE_SIZE, metadata=_RECHECK)
     cache_size: int = DEFAULT_CACHE_SIZE
     name: str = ""
     own_files: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    ignore_containing: tuple[str, ...] = ()
-    external_folders: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = field(default=(), metadata=_RECHECK)
+    ignore_containing: tuple[str, ...] = field(default=(), metadata=_RECHECK)
+    external_folders: tuple[str, ...] = field(default=(), metadata=_RECHECK)
     only: frozenset[str] | None = None
     named: frozenset[str] = frozenset()
     changed_within: float = 0
@@ -171,6 +192,34 @@ class Settings:
         slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
         path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
         return f"codx_{slug[:64]}_{path[:8]}"
+
+
+def recheck_basis(settings: Settings) -> dict[str, Any]:
+    """The settings that must be as they were for an unchanged tree to mean an unchanged index.
+
+    The fingerprint holds those with `Effect.REBUILD`. The values are JSON-ready; a group has
+    its only value, or a list of all its values.
+    """
+    found: dict[str, Any] = {}
+    for name, value in _rechecked(settings):
+        found[name] = [*value] if isinstance(value, tuple) else value
+    ((_, found["mentions"]),) = _rechecked(settings.mentions)
+    wiki = replace(settings.wiki, folder=settings.wiki_dir)
+    found["wiki"] = [
+        one
+        for _, value in _rechecked(wiki)
+        for one in (value if isinstance(value, tuple) else (value,))
+    ]
+    return found
+
+
+def _rechecked(settings: Any) -> list[tuple[str, Any]]:
+    """Name and value of the fields with `Effect.RECHECK`."""
+    return [
+        (one.name, getattr(settings, one.name))
+        for one in fields(settings)
+        if one.metadata.get("effect") is Effect.RECHECK
+    ]
 
 
 def require_state(settings: Settings) -> None:

@@ -12,13 +12,11 @@ from indexer.cli.log import log, shown
 from indexer.cli.texts import cache_line, entries_text, print_json, size_text
 from indexer.errors import CacheError
 from indexer.report import Report
-from indexer.settings.options import (
-    cache_dir_option,
-    cache_size_option,
-    json_option,
-    verbose_option,
-)
-from indexer.settings.settings import cache_folder
+from indexer.settings.assembly import cache_folder
+from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import JSON, VERBOSE
 
 
 @click.group("cache")
@@ -27,10 +25,7 @@ def cache_group() -> None:
 
 
 @cache_group.command("info")
-@cache_dir_option
-@cache_size_option
-@json_option
-@verbose_option
+@options(CACHE_DIR, CACHE_SIZE, JSON, VERBOSE)
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big, and what is in it."""
     with reporting(Report(), as_json, verbose):
@@ -57,9 +52,7 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
 
 
 @cache_group.command("prune")
-@cache_dir_option
-@cache_size_option
-@verbose_option
+@options(CACHE_DIR, CACHE_SIZE, VERBOSE)
 def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     """Bring the cache under its size now, as each run does at its end.
 
@@ -79,9 +72,8 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 
 
 @cache_group.command("export")
-@click.argument("file", type=click.Path(readable=False))
-@cache_dir_option
-@verbose_option
+@click.argument("file", type=PATH)
+@options(CACHE_DIR, VERBOSE)
 def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     """Write all of the cache to FILE, for a CI job or a colleague.
 
@@ -96,9 +88,8 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 
 
 @cache_group.command("import")
-@click.argument("file", type=click.Path(readable=False))
-@cache_dir_option
-@verbose_option
+@click.argument("file", type=PATH)
+@options(CACHE_DIR, VERBOSE)
 def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     """Add what FILE, written by export, has and the cache has not.
 

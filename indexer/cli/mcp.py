@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
@@ -12,24 +11,19 @@ from indexer.cli.log import log
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import place_options, trust_option, verbose_option
-from indexer.settings.settings import (
-    SearchCommand,
-    given_arguments,
-    make_settings,
-    settings_for,
-)
+from indexer.settings.assembly import make_settings, settings_for
+from indexer.settings.command import SearchCommand
+from indexer.settings.declarations import PLACE
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import TRUST, VERBOSE
+from indexer.settings.values import Values
 
 
 @click.command(cls=SearchCommand)
-@click.argument("paths", nargs=-1, type=click.Path(readable=False))
-@trust_option
-@place_options
-@verbose_option
-@click.pass_context
-def mcp(
-    command: click.Context, /, paths: tuple[str, ...], verbose: int, **options: Any
-) -> int:
+@click.argument("paths", nargs=-1, type=PATH)
+@options(TRUST, *PLACE, VERBOSE)
+def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
     PATH is the folder of a project, or one in it; the current one by default. The tools are
@@ -49,9 +43,8 @@ def mcp(
         if not (sys.stdin and sys.stdout):
             raise UsageError("a client speaks to it on stdin and stdout: one is closed")
         folder = indexed_project(project_folder(paths[0] if paths else "."))
-        projects = [make_settings(folder, **options)]
-        arguments = given_arguments(command, but={"verbose"})
-        projects += [settings_for(arguments, path) for path in paths[1:]]
+        projects = [make_settings(folder, values)]
+        projects += [settings_for(path, values.given) for path in paths[1:]]
         if sys.stdin.isatty():
             log.warn("it waits for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from indexer import __version__
 from indexer.cli.boundary import recorded
@@ -14,6 +13,8 @@ from indexer.cli.log import log
 from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.report import Report
+from indexer.settings.declarations import EVENTS, METRICS, WEBHOOK
+from indexer.settings.values import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,15 @@ class Outlets:
     metrics: str
 
     @classmethod
-    def take(cls, options: dict[str, Any]) -> Outlets:
-        """The options about them, taken out. Raises `UsageError`."""
-        events, webhook = options.pop("events"), options.pop("webhook")
+    def of(cls, values: Values) -> Outlets:
+        """The places that the settings name. Raises `UsageError`."""
+        events, webhook = values[EVENTS], values[WEBHOOK]
         if events or webhook:
             from indexer.hooks.events import check_stream, check_webhook
 
             events = check_stream(events) if events else ""
             webhook = check_webhook(webhook) if webhook else ""
-        return cls(events, webhook, options.pop("metrics"))
+        return cls(events, webhook, values[METRICS])
 
     @property
     def files(self) -> tuple[str, ...]:

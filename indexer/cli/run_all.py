@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +13,28 @@ from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, place, recorded, reporting
 from indexer.cli.log import log, shown
 from indexer.cli.outlets import Outlets
-from indexer.cli.run import BOTH_WANT_STDOUT, run, run_options, run_with
+from indexer.cli.run import BOTH_WANT_STDOUT, RUN_OPTIONS, run_with
 from indexer.cli.signals import Signals
 from indexer.cli.texts import print_failures, print_json, result_line
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import option
-from indexer.settings.settings import cache_folder, given_arguments, make_settings
+from indexer.settings.assembly import cache_folder, make_settings
+from indexer.settings.command import given_values
+from indexer.settings.files import project_files
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import NO_BACKOFF, PARALLEL
+from indexer.settings.setting import Setting
+from indexer.settings.values import Value, resolve
 
 if TYPE_CHECKING:
     from indexer.work.workers import Workshop
 
 
 @click.command("run-all")
-@click.argument("roots", nargs=-1, required=True, type=click.Path(readable=False))
-@run_options
-@option(
-    "--parallel",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="How many projects are worked on at the same time.",
-)
-@option("--no-backoff", is_flag=True, help="Try again those that failed a moment ago.")
+@click.argument("roots", nargs=-1, required=True, type=PATH)
+@options(*RUN_OPTIONS, PARALLEL, NO_BACKOFF)
 @click.pass_context
 def run_all(
     context: click.Context,
@@ -47,7 +46,7 @@ def run_all(
     quiet: bool,
     verbose: int,
     log_format: str,
-    **options: Any,
+    **others: Any,
 ) -> int:
     """Run for each project at or below the ROOTS that is watched.
 
@@ -70,16 +69,16 @@ def run_all(
         from indexer.run.run_all import Result, combined, run_projects, watched_projects
 
         started = time.monotonic()
-        if as_json and options["events"] == "-":
+        if as_json and others["events"] == "-":
             raise UsageError(BOTH_WANT_STDOUT)
-        if options["metrics"]:
+        if others["metrics"]:
             raise UsageError(
                 "--metrics is a file for one project: set metrics in the settings of each"
             )
-        arguments = given_arguments(context, but={"parallel", "no_backoff", "as_json"})
+        given = given_values(context)
 
         def run_one(folder: str, workshop: Workshop) -> Report:
-            return _run_one(folder, arguments, signals, workshop)
+            return _run_one(folder, given, signals, workshop)
 
         def tell(result: Result) -> None:
             if not quiet and not as_json:
@@ -99,7 +98,7 @@ def run_all(
                 run_one,
                 tell,
                 parallel,
-                cache_folder(options["cache_dir"]),
+                cache_folder(others["cache_dir"]),
                 lambda: signals.received,
                 waits=not no_backoff,
             )
@@ -110,23 +109,17 @@ def run_all(
 
 
 def _run_one(
-    folder: str, arguments: list[str], signals: Signals, workshop: Workshop
+    folder: str,
+    given: Mapping[Setting, Value],
+    signals: Signals,
+    workshop: Workshop,
 ) -> Report:
     """One project of many; what becomes of it stands in the report."""
     report = Report(project=folder)
     with suppress(Ended), recorded(report):
-        try:
-            context = run.make_context("run", [*arguments, "--", folder])
-        except click.ClickException as error:
-            raise UsageError(error.format_message()) from error
-        options = context.params
-        for name in (
-            "path files files_from null dry_run profile trace as_json quiet verbose log_format"
-        ).split():
-            options.pop(name)
-        with context.scope():
-            outlets = Outlets.take(options)
-            settings = make_settings(folder, **options, own_files=outlets.files)
+        values = resolve(RUN_OPTIONS, given, project_files(folder))
+        outlets = Outlets.of(values)
+        settings = make_settings(folder, values, outlets.files)
         place(report, settings)
         with outlets.open(report, quiet=False), Bars(quiet=True) as bars:
             run_with(settings, report, bars, signals, workshop=workshop)

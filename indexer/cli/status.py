@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from indexer.cli.boundary import place, reporting
 from indexer.cli.texts import plan_dict, print_failures, print_json, print_status
 from indexer.report import Report
-from indexer.settings.options import (
-    json_option,
-    option,
-    path_argument,
-    place_options,
-    tree_options,
-    trust_option,
-    verbose_option,
-)
-from indexer.settings.settings import ProjectCommand, make_settings
+from indexer.settings.assembly import make_settings
+from indexer.settings.command import ProjectCommand
+from indexer.settings.declarations import PLACE, TREE
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import CHECK, JSON, TRUST, VERBOSE
+from indexer.settings.values import Values
 
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@trust_option
-@place_options
-@tree_options
-@option("--check", is_flag=True, help="Exit 1 when the index is not up to date.")
-@json_option
-@verbose_option
-def status(
-    path: str,
-    check: bool,
-    as_json: bool,
-    verbose: int,
-    **options: Any,
-) -> int:
+@options(TRUST, *PLACE, *TREE, CHECK, JSON, VERBOSE)
+def status(path: str, values: Values, check: bool, as_json: bool, verbose: int) -> int:
     """Say what a run would do, how big the index is, and which model it uses."""
     report = Report()
     with reporting(report, as_json, verbose):
         from indexer.run.plan import plan
 
-        settings = make_settings(path, **options)
+        settings = make_settings(path, values)
         place(report, settings)
         planned = plan(settings, report)
         current = planned.is_empty and not report.failures
