@@ -202,6 +202,9 @@ def test_a_value_that_cannot_be_is_named_with_file_and_key(project: Project) -> 
     assert "'many' is not a valid integer" in line
     # An option in its place makes it right.
     assert project.command("run", "--mentions-concurrency", "1").returncode == 0
+    project.write("codx-index.toml", "sparse-first = 3\n")
+    line = assert_one_line(project.command("run"), 2)
+    assert "sparse-first: '3' is not a valid boolean" in line
     project.write("codx-index.toml", 'precision = "f16"\n')
     line = assert_one_line(project.command("status"), 2)
     assert "precision: 'f16' is not one of 'auto', 'f32', 'bf16', 'int8'" in line

@@ -28,7 +28,7 @@ def init(path: str, force: bool) -> int:
         try:
             with open(name, "w" if force else "x", encoding="utf-8") as file:
                 file.write(template())
-                os.fchmod(file.fileno(), 0o644)  # nothing in it is a secret
+                os.fchmod(file.fileno(), 0o644)  # it holds no secrets
         except FileExistsError:
             raise UsageError(
                 f"{name} is there already (--force writes over it)"

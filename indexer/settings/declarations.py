@@ -28,6 +28,15 @@ SECTIONS = INDEX, FILES, RUN, TOLD = (
 
 # The project itself
 
+USE_KNOWLEDGE = Setting(
+    name="use_knowledge",
+    reach=Reach.INSIDE,
+    sources=Source.NOWHERE,
+    form=Form.FLAG,
+    help="With false, the project has no index, whatever `watching` says.",
+    default_text="true",
+    codx_junior="use_knowledge",
+)
 NAME = Setting(
     name="name",
     reach=Reach.INSIDE,
@@ -37,6 +46,13 @@ NAME = Setting(
     codx_junior="project_name",
     example="my project",
     remark="title of the wiki",
+)
+PROJECT_PATH = Setting(
+    name="project_path",
+    reach=Reach.BY_PATH,
+    sources=Source.NOWHERE,
+    help="The folder that is indexed in place of the one with the file.",
+    codx_junior="project_path",
 )
 WATCHING = Setting(
     name="watching",
@@ -49,23 +65,7 @@ WATCHING = Setting(
     example=True,
     remark="does `codx-index run-all` keep this project up to date?",
 )
-PROJECT_PATH = Setting(
-    name="project_path",
-    reach=Reach.BY_PATH,
-    sources=Source.NOWHERE,
-    help="The folder that is indexed in place of the one with the file.",
-    codx_junior="project_path",
-)
-USE_KNOWLEDGE = Setting(
-    name="use_knowledge",
-    reach=Reach.INSIDE,
-    sources=Source.NOWHERE,
-    form=Form.FLAG,
-    help="With false, the project has no index, whatever `watching` says.",
-    default_text="true",
-    codx_junior="use_knowledge",
-)
-PROJECT = (NAME, WATCHING, PROJECT_PATH, USE_KNOWLEDGE)
+PROJECT = (USE_KNOWLEDGE, NAME, PROJECT_PATH, WATCHING)
 
 # Which index is meant
 

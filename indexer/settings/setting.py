@@ -138,6 +138,8 @@ class Setting:
     def convert(self, value: Any) -> Any:
         """The value as its kind wants it. Raises `click.BadParameter`."""
         kind = _KINDS.get(self.form, self.kind)
+        if kind is click.BOOL:
+            value = str(value)  # click cannot read numbers as booleans
         if self.form is Form.LIST:
             return tuple(kind.convert(one, None, None) for one in value)
         return kind.convert(value, None, None)
