@@ -71,9 +71,9 @@ class Setting:
     The field gives the default and the effect on the index, unless `fallback` gives a default.
     `default_text` describes a default that the value alone does not tell.
 
-    `codx_junior` is the key in codx-junior's .codx/project.json, "" for none. `is_path` marks a path, which is relative to
-    the project when it stands in one of its files. `is_request` marks what is asked of one run
-    and is no setting of a project.
+    `codx_junior` is the key in codx-junior's .codx/project.json, "" for none. `is_path` marks
+    a path, which is relative to the project when it stands in one of its files. `is_request`
+    marks what is asked of one run and is no setting of a project.
 
     `section` is the heading in `init`'s template, `example` the value shown there instead of
     the default, and `remark` the comment behind it.
