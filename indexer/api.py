@@ -15,7 +15,7 @@ from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
 from indexer.search.scope import make_scope
 from indexer.search.searcher import Searcher, search, similar
-from indexer.settings.settings import reader_settings
+from indexer.settings.assembly import reader_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class Index:
     """An index, open for queries from any thread until it is closed.
 
-    Model and collection are loaded at the first query and kept. Whatever a run writes, the next
-    query sees; a run that wants the embedded database gets it at once. Every method raises
-    subclasses of `indexer.errors.CodxIndexError`, whose message is one line: `NoIndexError`
-    where there is no index, `StoreUnavailableError` where no Milvus answers.
+    The first query loads model and collection, which are then kept. A query sees everything
+    that runs wrote before it, and a run that wants the embedded database gets it at once. Every
+    method raises subclasses of `indexer.errors.CodxIndexError` with a message of one line:
+    `NoIndexError` if there is no index, `StoreUnavailableError` if no Milvus answers.
     """
 
     def __init__(self, searcher: Searcher) -> None:
@@ -44,12 +44,15 @@ class Index:
         cache_dir: str = "",
         trust: bool | None = None,
     ) -> Index:
-        """The index of a project, or one that a Milvus server has.
+        """The index of a project, or an index on a Milvus server.
 
-        `where` is a folder of the project, or anything in it; with the address of a server
-        (`http://…`) `collection` names the index. Settings come from where the command has them:
-        the arguments, the environment (`CODX_INDEX_…`), the files of the project. `trust` as
-        `--trust` and `--no-trust`. Opens nothing yet.
+        `where` is the folder of the project or a folder in it, or the address of a server
+        (`http://…`); then `collection` names the index. Settings come from the same places as
+        those of the command: the arguments, the environment (`CODX_INDEX_…`), the files of the
+        project. `trust` is like `--trust` and `--no-trust`. Nothing is opened yet.
+
+        Raises `UsageError` for a setting that cannot be or that needs trust, and `ProjectError`
+        if there is no such folder.
         """
         settings = reader_settings(
             os.fspath(where),
@@ -70,10 +73,10 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
     ) -> list[Hit]:
-        """The files that answer the query, best first, each by its best chunk.
+        """The files that answer the query, best first, each with its best chunk.
 
-        `mode` is "hybrid", "dense" (by meaning) or "sparse" (by words, no model). `paths` are
-        patterns as in a `.gitignore`. `context` is the number of lines around the chunk.
+        `mode` is "hybrid", "dense" (by meaning) or "sparse" (by words, without a model). `paths`
+        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk.
         """
         return self.answer(
             query,
@@ -94,7 +97,7 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
     ) -> Answer:
-        """The same, with notes on how the hits were found."""
+        """Like `search`, with notes on how the hits were found."""
         wanted = Wanted(limit, mode, make_scope(language, paths), context)
         return search([self._searcher], query, wanted)
 
@@ -108,19 +111,27 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
     ) -> list[Hit]:
-        """The files with code like that at a line (1-based) of a file, whose `path` is as in
-        hits."""
+        """The files with code like that at a line (1-based) of a file.
+
+        `path` is written as in hits.
+        """
         wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
         return similar(self._searcher, path, line, wanted).hits
 
     def embed(self, query: str) -> NDArray[np.float32]:
-        """The query's vector, of unit length, by the model that the collection names: for
-        whoever searches the collection by other means."""
+        """The query's vector: one dimension, unit length, from the collection's own model.
+
+        It is meant for anyone who searches the collection by other means.
+        """
         return self._searcher.embed(query)
 
     def status(self) -> dict[str, Any]:
-        """What the index is: `project`, `collection`, `model`, its `chunks`, how many of them
-        are `embedded`, and a `remark` on its age, "" where there is none."""
+        """What the index is.
+
+        `project`, `collection`, `uri`, `model` and `fingerprint` say which one, `chunks` and
+        `embedded` how many chunks it has and how many of them have a vector. `remark` says
+        whether it is out of date, "" if there is nothing to say.
+        """
         from indexer.search.freshness import remark
 
         settings, about = self._searcher.settings, self._searcher.about()

@@ -1,4 +1,4 @@
-"""Settings of a command, where things live, and the fingerprint of an index."""
+"""The settings of a command, and the places and names that follow from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Any
 
 from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
@@ -20,23 +22,40 @@ EXECUTORS = ("process", "thread", "serial")
 AUTO = "auto"
 PRECISIONS = (AUTO, "f32", "bf16", "int8")
 SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off")
-# Raise it when `secrets.py` finds more or less: the rows are others then. (It stands here
-# because a run with nothing to do imports no scanner.)
+# Raise it whenever the scanner for secrets finds more or less than before, because that changes
+# the rows. It stands here because a run with nothing to do does not import the scanner.
 SECRETS_VERSION = 1
 DEFAULT_TASK_TIMEOUT = 300.0
 DEFAULT_HOOK_TIMEOUT = 300.0
 DEFAULT_CONCURRENCY = 8
 WIKI_FOLDER = os.path.join(".codx", "wiki")
 WIKI_SETTINGS = "mkdocs.yml"
-WIKI_MARKER = "# Written by codx-index"  # its first line
+WIKI_MARKER = "# Written by codx-index"  # the first line of that file
+
+
+class Effect(Enum):
+    """What a changed setting does to an index that exists."""
+
+    NONE = "nothing"
+    RECHECK = "the next run looks at every file"
+    EMBED = "the next run embeds what has no vector yet"
+    REBUILD = "the next run builds another index"
+
+
+_RECHECK = {"effect": Effect.RECHECK}
+_EMBED = {"effect": Effect.EMBED}
+_REBUILD = {"effect": Effect.REBUILD}
 
 
 @dataclass(frozen=True, slots=True)
 class MentionSettings:
-    """What is done about mentions: `command` is asked about each file that has some, at most
-    `concurrency` at once, each `timeout` seconds (0: no limit)."""
+    """What a run does about mentions.
 
-    enabled: bool = True
+    `command` is asked about each file with mentions: at most `concurrency` of them run at a
+    time, and each has `timeout` seconds (0: no limit).
+    """
+
+    enabled: bool = field(default=True, metadata=_RECHECK)
     command: tuple[str, ...] = ()
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: float = DEFAULT_HOOK_TIMEOUT
@@ -44,42 +63,47 @@ class MentionSettings:
 
 @dataclass(frozen=True, slots=True)
 class WikiSettings:
-    """Whether a wiki is written, and where: `folder` is absolute, "" the one in the project's
-    `.codx`. `command` is asked for a
-    summary of each file; the rest as in `MentionSettings`."""
+    """Whether a run writes a wiki, and where.
 
-    enabled: bool = False
-    folder: str = ""
-    command: tuple[str, ...] = ()
+    `folder` is an absolute path, or "" for the one in the project's `.codx`. `command` is asked
+    for a summary of each file. The rest is as in `MentionSettings`.
+    """
+
+    enabled: bool = field(default=False, metadata=_RECHECK)
+    folder: str = field(default="", metadata=_RECHECK)
+    command: tuple[str, ...] = field(default=(), metadata=_RECHECK)
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: float = DEFAULT_HOOK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a command needs to know; paths are absolute.
+    """Everything that a command needs to know. Paths are absolute, sizes are bytes and times
+    are seconds.
 
-    `model_from` is the file and key that name the model, "" where no file does.
-    `uri` "" means the embedded database of the project. `token` is kept out of `repr`,
-    so that no log or traceback shows it. Sizes are bytes, times are seconds; `cache_size` 0
-    means no cache, `task_timeout` 0 no limit, and so is `max_seconds` 0.
+    `model_from` is the file and key that name the model, "" if no file does. `uri` "" means the
+    project's embedded database. `token` is kept out of `repr`, so that no log or traceback shows
+    it. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
-    `mode` is `HYBRID`, or `SPARSE` where nothing is embedded; `sparse_first` makes every file
-    searchable by its terms before any is embedded.
-    `own_files` are files that the command writes: they belong to no tree.
-    `ignore` has patterns as in a `.gitignore`, `ignore_containing` texts that no path with a
-    `/` before it may hold. `only` are the paths (files or folders, relative to the project)
-    that are looked at, None for all of them; of `named` something must be known.
-    `changed_within` and `settle` leave out files whose last change is longer, or less long,
-    ago; 0 leaves out none.
+    `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
+    searchable by its terms before the first one is embedded.
+
+    `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
+    patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
+    with a `/` before it. `only` has the paths (files or folders, relative to the project) that
+    are looked at; None means all. Each path in `named` must exist in the tree or in the index.
+    `changed_within` leaves out files that changed longer ago than that, and `settle` files that
+    changed more recently; 0 leaves out none.
+
+    The metadata of a field has its `Effect` on an index that exists.
     """
 
     project: str
     cache_dir: str
-    model: str
+    model: str = field(metadata=_REBUILD)
     model_from: str = ""
-    precision: str = AUTO
-    mode: str = HYBRID
+    precision: str = field(default=AUTO, metadata=_REBUILD)
+    mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = False
     uri: str = ""
     token: str = field(default="", repr=False)
@@ -90,16 +114,16 @@ class Settings:
     wait: float = 0
     force: bool = False
     retry_failed: bool = False
-    include_secrets: bool = False
-    secrets: str = MASK_SECRETS
-    recurse_submodules: bool = True
-    max_file_size: int = DEFAULT_MAX_FILE_SIZE
+    include_secrets: bool = field(default=False, metadata=_RECHECK)
+    secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
+    recurse_submodules: bool = field(default=True, metadata=_RECHECK)
+    max_file_size: int = field(default=DEFAULT_MAX_FILE_SIZE, metadata=_RECHECK)
     cache_size: int = DEFAULT_CACHE_SIZE
     name: str = ""
     own_files: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    ignore_containing: tuple[str, ...] = ()
-    external_folders: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = field(default=(), metadata=_RECHECK)
+    ignore_containing: tuple[str, ...] = field(default=(), metadata=_RECHECK)
+    external_folders: tuple[str, ...] = field(default=(), metadata=_RECHECK)
     only: frozenset[str] | None = None
     named: frozenset[str] = frozenset()
     changed_within: float = 0
@@ -110,12 +134,12 @@ class Settings:
 
     @property
     def embeds(self) -> bool:
-        """Are the chunks to have vectors?"""
+        """Whether the chunks get vectors."""
         return self.mode != SPARSE
 
     @property
     def embeds_at_once(self) -> bool:
-        """Is the model needed from the start?"""
+        """Whether the model is needed from the start."""
         return self.embeds and not self.sparse_first
 
     @property
@@ -144,26 +168,29 @@ class Settings:
 
     @property
     def has_state(self) -> bool:
-        """Did a run ever work on this project?"""
+        """Whether a run ever worked on this project."""
         return bool(self.project) and os.path.exists(self.manifest_path)
 
     @property
     def database(self) -> str:
-        """The folder of the embedded database, "" when a server holds the index."""
+        """The folder of the embedded database, "" if a server holds the index."""
         if not self.uri:
             return os.path.join(self.state_dir, "milvus.db")
         return os.path.abspath(self.uri) if _is_local(self.uri) else ""
 
     @property
     def address(self) -> str:
-        """What a person calls the place of the index."""
+        """The place of the index, as a person would name it."""
         return self.database or self.uri
 
     @property
     def collection_name(self) -> str:
-        """The alias. Where projects share a Milvus it carries a hash of the project's
-        path, so that two folders of one name do not meet; a project with its own
-        embedded database may move."""
+        """The name of the alias.
+
+        Projects that share a Milvus have a hash of their path in it, so that two folders with
+        the same name do not collide. A project with its own embedded database has none, so that
+        it may be moved.
+        """
         if self.collection:
             return self.collection
         if not self.uri:
@@ -173,8 +200,36 @@ class Settings:
         return f"codx_{slug[:64]}_{path[:8]}"
 
 
+def recheck_basis(settings: Settings) -> dict[str, Any]:
+    """The settings that must be as they were for an unchanged tree to mean an unchanged index.
+
+    The fingerprint holds those with `Effect.REBUILD`. The values are JSON-ready; a group has
+    its only value, or a list of all its values.
+    """
+    found: dict[str, Any] = {}
+    for name, value in _rechecked(settings):
+        found[name] = [*value] if isinstance(value, tuple) else value
+    ((_, found["mentions"]),) = _rechecked(settings.mentions)
+    wiki = replace(settings.wiki, folder=settings.wiki_dir)
+    found["wiki"] = [
+        one
+        for _, value in _rechecked(wiki)
+        for one in (value if isinstance(value, tuple) else (value,))
+    ]
+    return found
+
+
+def _rechecked(settings: Any) -> list[tuple[str, Any]]:
+    """Name and value of the fields with `Effect.RECHECK`."""
+    return [
+        (one.name, getattr(settings, one.name))
+        for one in fields(settings)
+        if one.metadata.get("effect") is Effect.RECHECK
+    ]
+
+
 def require_state(settings: Settings) -> None:
-    """Raise `NoIndexError` where no run ever worked on this project."""
+    """Raise `NoIndexError` if no run ever worked on this project."""
     if not settings.has_state:
         raise NoIndexError(
             f"no index in {settings.project}: build it with codx-index run"
@@ -184,7 +239,7 @@ def require_state(settings: Settings) -> None:
 def project_folder(path: str) -> str:
     """The absolute path of the project's folder.
 
-    Raises `ProjectError` where it is missing, not a folder, or closed to us.
+    Raises `ProjectError` if it is missing, is not a folder, or may not be read.
     """
     if not os.path.exists(path):
         raise ProjectError(f"no such folder: {path}")
@@ -196,7 +251,7 @@ def project_folder(path: str) -> str:
 
 
 def check_uri(uri: str) -> str:
-    """The address as given, or `UsageError` where no Milvus can be meant."""
+    """Return the address. Raises `UsageError` if it cannot be that of a Milvus."""
     if not uri or _is_local(uri):
         return uri
     if re.match(r"(https?|tcp)://[^/\s]|unix:.", uri):
@@ -212,7 +267,7 @@ def _is_local(uri: str) -> bool:
 
 
 def check_collection(name: str) -> str:
-    """The name as given, or `UsageError` where Milvus would refuse it."""
+    """Return the name. Raises `UsageError` if Milvus would refuse it."""
     if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,244}", name):
         raise UsageError(
             f"not a collection name: {name!r} (letters, digits and _, no digit first)"
@@ -234,8 +289,10 @@ _STATE_NAMES = (
 
 
 def check_state_dir(path: str) -> None:
-    """Raise `StateError` where the state folder, or anything in it, is a symlink: a
-    repository may bring one, and what it leads to would be written, or cleared."""
+    """Raise `StateError` if the state folder, or anything in it, is a symlink.
+
+    A repository may bring one, and what it points to would be written or cleared.
+    """
     files = [os.path.join(path, name) for name in _STATE_NAMES]
     for name in (os.path.dirname(path), path, *files):
         if os.path.islink(name):
@@ -243,7 +300,10 @@ def check_state_dir(path: str) -> None:
 
 
 def make_state_dir(path: str) -> None:
-    """Create the state folder, closed to others and unseen by git."""
+    """Create the state folder, closed to other users and invisible to git.
+
+    Raises `StateError` if it cannot be written, or holds a symlink.
+    """
     check_state_dir(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
@@ -259,6 +319,6 @@ def make_state_dir(path: str) -> None:
 
 
 def fingerprint(**parts: object) -> str:
-    """What makes two indexes incompatible, as hex sha256 of its named parts."""
+    """The hex sha256 of the named parts, which two indexes must share to be compatible."""
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

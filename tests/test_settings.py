@@ -10,13 +10,15 @@ import pytest
 from conftest import Project, assert_one_line
 
 from indexer.errors import UsageError
-from indexer.settings.files import KEYS, NEEDS_TRUST, find_projects, read_project_files
-from indexer.settings.template import TEMPLATE
+from indexer.settings.declarations import SETTINGS
+from indexer.settings.files import find_projects, read_project_files
+from indexer.settings.setting import Source
+from indexer.settings.template import template
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    found = read_project_files(str(folder)).settings
-    return {key: setting.value for key, setting in found.items()}
+    found = read_project_files(str(folder)).entries
+    return {name: entry.value for name, entry in found.items()}
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -64,7 +66,7 @@ def test_codx_juniors_file(tmp_path: Path) -> None:
         "use_knowledge": True,
         "wiki.enabled": True,
         "wiki.path": "wiki",
-        "ignore_containing": ["api/", ".codx", "assets"],
+        "ignore-containing": ["api/", ".codx", "assets"],
         "external-folders": ["/srv/lib", "../other"],
     }
 
@@ -141,13 +143,12 @@ def test_watched_projects(tmp_path: Path) -> None:
 def test_the_template_has_every_setting_and_can_be_uncommented(tmp_path: Path) -> None:
     lines = [
         line.removeprefix("# ") if " = " in line else line
-        for line in TEMPLATE.splitlines()
+        for line in template().splitlines()
     ]
     write(tmp_path, "codx-index.toml", "\n".join(lines))
-    assert set(settings_of(tmp_path)) == KEYS
+    keys = {one.name for one in SETTINGS if Source.FILE in one.sources}
+    assert set(settings_of(tmp_path)) == keys
     assert settings_of(tmp_path)["mentions.timeout"] == "5m"
-    # The defaults that it names are the defaults.
-    assert NEEDS_TRUST - KEYS == {"project_path"}
 
 
 # The commands
@@ -200,6 +201,9 @@ def test_a_value_that_cannot_be_is_named_with_file_and_key(project: Project) -> 
     assert "'many' is not a valid integer" in line
     # An option in its place makes it right.
     assert project.command("run", "--mentions-concurrency", "1").returncode == 0
+    project.write("codx-index.toml", "sparse-first = 3\n")
+    line = assert_one_line(project.command("run"), 2)
+    assert "sparse-first: '3' is not a valid boolean" in line
     project.write("codx-index.toml", 'precision = "f16"\n')
     line = assert_one_line(project.command("status"), 2)
     assert "precision: 'f16' is not one of 'auto', 'f32', 'bf16', 'int8'" in line
@@ -298,7 +302,7 @@ def test_external_folders(project: Project, tmp_path: Path) -> None:
 def test_init_writes_a_file_once(project: Project) -> None:
     done = project.command("init")
     assert done.stdout == f"wrote {project.root}/codx-index.toml\n"
-    assert (project.root / "codx-index.toml").read_text() == TEMPLATE
+    assert (project.root / "codx-index.toml").read_text() == template()
     assert "is there already" in assert_one_line(project.command("init"), 2)
     assert project.command("init", "--force").returncode == 0
     # With every setting as a comment it changes none.

@@ -13,13 +13,11 @@ from indexer.cli.log import log
 from indexer.cli.texts import print_json, printable, shown
 from indexer.errors import CacheError
 from indexer.report import Report
-from indexer.settings.options import (
-    cache_dir_option,
-    cache_size_option,
-    json_option,
-    verbose_option,
-)
-from indexer.settings.settings import cache_folder
+from indexer.settings.assembly import cache_folder
+from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import JSON, VERBOSE
 
 if TYPE_CHECKING:
     from indexer.cache.contents import CacheFile
@@ -31,10 +29,7 @@ def cache_group() -> None:
 
 
 @cache_group.command("info")
-@cache_dir_option
-@cache_size_option
-@json_option
-@verbose_option
+@options(CACHE_DIR, CACHE_SIZE, JSON, VERBOSE)
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
     """Say where the cache is, how big it is, and what is in it."""
     with reporting(Report(), as_json, verbose):
@@ -62,9 +57,7 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
 
 
 @cache_group.command("prune")
-@cache_dir_option
-@cache_size_option
-@verbose_option
+@options(CACHE_DIR, CACHE_SIZE, VERBOSE)
 def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     """Shrink the cache to its size limit, as each run does at its end.
 
@@ -84,9 +77,8 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 
 
 @cache_group.command("export")
-@click.argument("file", type=click.Path(readable=False))
-@cache_dir_option
-@verbose_option
+@click.argument("file", type=PATH)
+@options(CACHE_DIR, VERBOSE)
 def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     """Write the whole cache to FILE, for a CI job or a colleague.
 
@@ -101,9 +93,8 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 
 
 @cache_group.command("import")
-@click.argument("file", type=click.Path(readable=False))
-@cache_dir_option
-@verbose_option
+@click.argument("file", type=PATH)
+@options(CACHE_DIR, VERBOSE)
 def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     """Add the entries of FILE, written by export, that the cache lacks.
 

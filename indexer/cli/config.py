@@ -7,11 +7,11 @@ from dataclasses import asdict
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.run import run
 from indexer.cli.texts import print_json, printable, shown
 from indexer.config import project_folder
 from indexer.report import Report
-from indexer.settings.options import json_option, path_argument, verbose_option
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import JSON, VERBOSE
 from indexer.settings.show import Found, settings_of
 
 
@@ -22,12 +22,11 @@ def config_group() -> None:
 
 @config_group.command("show")
 @path_argument
-@json_option
-@verbose_option
+@options(JSON, VERBOSE)
 def config_show(path: str, as_json: bool, verbose: int) -> int:
     """Print each setting that a run in PATH would have, and where it comes from."""
     with reporting(Report(), as_json, verbose):
-        found = list(settings_of(run, project_folder(path)))
+        found = list(settings_of(project_folder(path)))
         if as_json:
             print_json({"settings": {one.name: asdict(one) for one in found}})
         else:

@@ -11,23 +11,24 @@ from indexer.cli.texts import shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import option
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import OVERWRITE
 
 
 @click.command()
-@click.argument("path", default=".", type=click.Path(readable=False))
-@option("--force", is_flag=True, help="Write over a file that is there.")
+@path_argument
+@options(OVERWRITE)
 def init(path: str, force: bool) -> int:
     """Write a codx-index.toml with every setting, commented out, to the folder PATH."""
     with reporting(Report(), False, 0):
         from indexer.settings.files import OWN_FILE
-        from indexer.settings.template import TEMPLATE
+        from indexer.settings.template import template
 
         name = os.path.join(project_folder(path), OWN_FILE)
         try:
             with open(name, "w" if force else "x", encoding="utf-8") as file:
-                file.write(TEMPLATE)
-                os.fchmod(file.fileno(), 0o644)  # nothing in it is a secret
+                file.write(template())
+                os.fchmod(file.fileno(), 0o644)  # it holds no secrets
         except FileExistsError:
             raise UsageError(
                 f"{name} is there already (--force writes over it)"

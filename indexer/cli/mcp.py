@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
@@ -12,19 +11,18 @@ from indexer.cli.log import log
 from indexer.cli.projects import settings_of_all
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import place_options, trust_option, verbose_option
-from indexer.settings.settings import SearchCommand
+from indexer.settings.command import SearchCommand
+from indexer.settings.declarations import PLACE
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import TRUST, VERBOSE
+from indexer.settings.values import Values
 
 
 @click.command(cls=SearchCommand)
-@click.argument("paths", nargs=-1, type=click.Path(readable=False))
-@trust_option
-@place_options
-@verbose_option
-@click.pass_context
-def mcp(
-    command: click.Context, /, paths: tuple[str, ...], verbose: int, **options: Any
-) -> int:
+@click.argument("paths", nargs=-1, type=PATH)
+@options(TRUST, *PLACE, VERBOSE)
+def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
     PATH is the folder of a project, or a folder in it; the current one by default. The tools
@@ -43,7 +41,7 @@ def mcp(
             raise UsageError(
                 "a client talks to it on stdin and stdout, but one of them is closed"
             )
-        projects = settings_of_all(command, paths, options, {"verbose"})
+        projects = settings_of_all(paths, values)
         if sys.stdin.isatty():
             log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)

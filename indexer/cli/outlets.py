@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from indexer import __version__
 from indexer.cli.boundary import recorded
@@ -14,6 +13,8 @@ from indexer.cli.log import log
 from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.report import Report
+from indexer.settings.declarations import EVENTS, METRICS, WEBHOOK
+from indexer.settings.values import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class Outlets:
     metrics: str
 
     @classmethod
-    def take(cls, options: dict[str, Any]) -> Outlets:
-        """Take the outlets' own options out of `options`. Raises `UsageError`."""
-        events, webhook = options.pop("events"), options.pop("webhook")
+    def of(cls, values: Values) -> Outlets:
+        """The places that the settings name. Raises `UsageError`."""
+        events, webhook = values[EVENTS], values[WEBHOOK]
         if events:
             from indexer.hooks.stream import check_stream
 
@@ -36,7 +37,7 @@ class Outlets:
             from indexer.hooks.webhook import check_webhook
 
             check_webhook(webhook)
-        return cls(events or "", webhook or "", options.pop("metrics"))
+        return cls(events or "", webhook or "", values[METRICS])
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -18,113 +17,68 @@ from indexer.cli.texts import print_json, shown
 from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import (
-    Duration,
-    F,
-    hook_options,
-    json_option,
-    log_format_option,
-    option,
-    path_argument,
-    place_options,
-    tree_options,
-    trust_option,
-    verbose_option,
-    work_options,
+from indexer.settings.assembly import make_settings
+from indexer.settings.command import ProjectCommand
+from indexer.settings.declarations import (
+    AROUND,
+    CHANGED_WITHIN,
+    LOG_FORMAT,
+    MAX_SECONDS,
+    PLACE,
+    SETTLE,
+    SPARSE_FIRST,
+    TREE,
+    WAIT,
+    WORK,
+)
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import (
+    DRY_RUN,
+    FILE,
+    FILES_FROM,
+    FORCE,
+    JSON,
+    NULL,
+    PROFILE,
+    QUIET,
+    RETRY_FAILED,
+    TRACE,
+    TRUST,
+    VERBOSE,
 )
 from indexer.settings.select import selected
-from indexer.settings.settings import ProjectCommand, make_settings
+from indexer.settings.values import Values
 
 SHOWN_FILES = 10  # the slowest ones, with --profile
 
 
-def run_options(function: F) -> F:
-    """Decorate a command with the options that `run` and `run-all` share."""
-    for decorate in (
-        log_format_option,
-        verbose_option,
-        option("--quiet", also=("-q",), is_flag=True, help="Print nothing but errors."),
-        json_option,
-        option(
-            "--max-seconds",
-            default=0,
-            type=Duration(),
-            help="Stop in time to end within about this time, and exit with 4 if work is "
-            "left; 0: no limit.",
-        ),
-        option(
-            "--settle",
-            default=0,
-            type=Duration(),
-            help="Leave for later the files that changed less than this time ago.",
-        ),
-        option(
-            "--changed-within",
-            default=0,
-            type=Duration(),
-            help="Leave for later the files that changed longer than this time ago.",
-        ),
-        option(
-            "--wait",
-            default=0,
-            type=Duration(),
-            help="Time to wait for another run on this index.  [default: exit 75 at once]",
-        ),
-        option(
-            "--retry-failed",
-            is_flag=True,
-            help="Try again the files that failed before and have not changed since.",
-        ),
-        option(
-            "--sparse-first",
-            is_flag=True,
-            help="Make every file searchable by its words before the first is embedded.",
-        ),
-        option("--force", is_flag=True, help="Index every file again, changed or not."),
-        hook_options,
-        work_options,
-        tree_options,
-        place_options,
-        trust_option,
-    ):
-        function = decorate(function)
-    return function
+RUN_OPTIONS = (
+    TRUST,
+    *PLACE,
+    *TREE,
+    *WORK,
+    *AROUND,
+    FORCE,
+    SPARSE_FIRST,
+    RETRY_FAILED,
+    WAIT,
+    CHANGED_WITHIN,
+    SETTLE,
+    MAX_SECONDS,
+    JSON,
+    QUIET,
+    VERBOSE,
+    LOG_FORMAT,
+)
+"""What `run` and `run-all` can be told."""
 
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@run_options
-@option(
-    "--file",
-    also=("files",),
-    multiple=True,
-    type=click.Path(readable=False),
-    help="Index this file or folder alone, and leave the rest as it is (repeatable).",
-)
-@option(
-    "--files-from",
-    default="",
-    type=click.Path(readable=False),
-    help="The same for each path in this file, one per line; - is stdin.",
-)
-@option(
-    "--null",
-    also=("-z",),
-    is_flag=True,
-    help="The paths of --files-from end with a NUL instead of a line break.",
-)
-@option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
-@option("--profile", is_flag=True, help="Print where the time went, file by file too.")
-@option(
-    "--trace",
-    default="",
-    metavar="FILE",
-    type=click.Path(readable=False),
-    help="Write a timeline of every stage and worker to FILE, in the Chrome trace format "
-    "(https://ui.perfetto.dev opens it).",
-)
+@options(*RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, PROFILE, TRACE)
 def run(
     path: str,
+    values: Values,
     files: tuple[str, ...],
     files_from: str,
     null: bool,
@@ -134,8 +88,6 @@ def run(
     as_json: bool,
     quiet: bool,
     verbose: int,
-    log_format: str,
-    **options: Any,
 ) -> int:
     """Make the index of the project in PATH equal to its files.
 
@@ -154,10 +106,10 @@ def run(
       128+n  stopped by signal n (130: ctrl-C); what was done is kept
     """
     report = Report()
-    with reporting(report, as_json, verbose, log_format):
-        outlets = Outlets.take(options)
+    with reporting(report, as_json, verbose, values[LOG_FORMAT]):
+        outlets = Outlets.of(values)
         check_stdout(outlets.events, as_json=as_json)
-        settings = make_settings(path, **options, own_files=outlets.files)
+        settings = make_settings(path, values, outlets.files)
         settings = _select(settings, files, files_from, null)
         locate(report, settings)
         if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,39 +15,30 @@ from indexer.cli.boundary import Ended, locate, recorded, reporting
 from indexer.cli.log import log
 from indexer.cli.outlets import Outlets, check_stdout
 from indexer.cli.refresh import refresh
-from indexer.cli.run import run, run_options
+from indexer.cli.run import RUN_OPTIONS
 from indexer.cli.signals import Signals, handled_signals
 from indexer.cli.summary import print_failures, summary
 from indexer.cli.texts import print_json, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import option
-from indexer.settings.settings import cache_folder, given_arguments, make_settings
+from indexer.settings.assembly import cache_folder, make_settings
+from indexer.settings.command import given_values
+from indexer.settings.files import project_files
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import NO_BACKOFF, PARALLEL
+from indexer.settings.setting import Setting
+from indexer.settings.values import Value, resolve
 
 if TYPE_CHECKING:
     from indexer.run.run_all import Result
     from indexer.work.workers import Workshop
 
-_ABOUT_ONE_RUN = (
-    "path files files_from null dry_run profile trace as_json quiet verbose log_format"
-).split()
-"""The parameters of `run` that make no settings."""
-
 
 @click.command("run-all")
-@click.argument("roots", nargs=-1, required=True, type=click.Path(readable=False))
-@run_options
-@option(
-    "--parallel",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="Number of projects to work on at the same time.",
-)
-@option(
-    "--no-backoff", is_flag=True, help="Also try projects that failed a moment ago."
-)
+@click.argument("roots", nargs=-1, required=True, type=PATH)
+@options(*RUN_OPTIONS, PARALLEL, NO_BACKOFF)
 @click.pass_context
 def run_all(
     context: click.Context,
@@ -58,7 +50,7 @@ def run_all(
     quiet: bool,
     verbose: int,
     log_format: str,
-    **options: Any,
+    **others: Any,
 ) -> int:
     """Run for each watched project at or below the ROOTS.
 
@@ -81,20 +73,20 @@ def run_all(
         from indexer.run.run_all import combined, run_projects, watched_projects
 
         started = time.monotonic()
-        check_stdout(options["events"], as_json=as_json)
-        if options["metrics"]:
+        check_stdout(others["events"], as_json=as_json)
+        if others["metrics"]:
             raise UsageError(
                 "--metrics is a file for one project: set metrics in the settings of each"
             )
-        arguments = given_arguments(context, but={"parallel", "no_backoff", "as_json"})
+        given = given_values(context)
         projects = watched_projects([project_folder(root) for root in roots])
         with handled_signals() as signals, signals.deferred():
             results = run_projects(
                 projects,
-                partial(_run_one, arguments=arguments, signals=signals),
+                partial(_run_one, given=given, signals=signals),
                 partial(_print_result, quiet=quiet or as_json),
                 parallel,
-                cache_folder(options["cache_dir"]),
+                cache_folder(others["cache_dir"]),
                 lambda: signals.received,
                 waits=not no_backoff,
             )
@@ -105,21 +97,18 @@ def run_all(
 
 
 def _run_one(
-    folder: str, workshop: Workshop, *, arguments: list[str], signals: Signals
+    folder: str,
+    workshop: Workshop,
+    *,
+    given: Mapping[Setting, Value],
+    signals: Signals,
 ) -> Report:
     """Run for one project of many. Never raises a failure: the report says how it ended."""
     report = Report(project=folder)
     with suppress(Ended), recorded(report):
-        try:
-            context = run.make_context("run", [*arguments, "--", folder])
-        except click.ClickException as error:
-            raise UsageError(error.format_message()) from error
-        options = context.params
-        for name in _ABOUT_ONE_RUN:
-            options.pop(name)
-        with context.scope():
-            outlets = Outlets.take(options)
-            settings = make_settings(folder, **options, own_files=outlets.files)
+        values = resolve(RUN_OPTIONS, given, project_files(folder))
+        outlets = Outlets.of(values)
+        settings = make_settings(folder, values, outlets.files)
         locate(report, settings)
         with outlets.open(report, quiet=False), closing(Bars(quiet=True)) as bars:
             refresh(settings, report, bars, signals, workshop=workshop)

@@ -2,87 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
 from indexer.cli.projects import settings_of_all
 from indexer.cli.texts import print_json, shown
-from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import (
-    json_option,
-    option,
-    place_options,
-    trust_option,
-    verbose_option,
+from indexer.settings.command import SearchCommand
+from indexer.settings.declarations import PLACE
+from indexer.settings.kinds import PATH
+from indexer.settings.options import options
+from indexer.settings.requests import (
+    CONTEXT,
+    EXPLAIN,
+    JSON,
+    LANGUAGE,
+    LIKE,
+    LIMIT,
+    PATTERN,
+    SEARCH_MODE,
+    TRUST,
+    VERBOSE,
 )
-from indexer.settings.settings import SearchCommand
+from indexer.settings.values import Values
 
 LINES_AROUND = 3  # the best line of a hit, at a terminal
-_OWN_OPTIONS = frozenset(
-    "as_json context explain language like limit mode patterns verbose".split()
-)
 
 
 @click.command(cls=SearchCommand)
 @click.argument("query", required=False)
-@click.argument("paths", nargs=-1, type=click.Path(readable=False))
-@trust_option
-@place_options
-@option(
-    "--limit",
-    also=("-k", "-n"),
-    default=10,
-    show_default=True,
-    type=click.IntRange(1, 1000),
-    help="Number of files.",
-)
-@option(
-    "--mode",
-    default=HYBRID,
-    show_default=True,
-    type=click.Choice((HYBRID, DENSE, SPARSE)),
-    help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
-)
-@option(
-    "--language",
-    also=("-l",),
-    default="",
-    help="Only files in this language: its name, or the ending of its files.",
-)
-@option(
-    "--path",
-    also=("patterns",),
-    multiple=True,
-    metavar="GLOB",
-    help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
-)
-@option(
-    "--like",
-    default="",
-    metavar="FILE:LINE",
-    help="Find code like that at this place, instead of a QUERY.",
-)
-@option(
-    "--context",
-    also=("-C",),
-    default=None,
-    type=click.IntRange(0, 100),
-    help="Lines shown around the best line.  [default: 3 at a terminal, else 0]",
-)
-@option("--explain", is_flag=True, help="Show where each score comes from.")
-@json_option
-@verbose_option
-@click.pass_context
+@click.argument("paths", nargs=-1, type=PATH)
+@options(TRUST, *PLACE)
+@options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, EXPLAIN, JSON, VERBOSE)
 def search(
-    command: click.Context,
-    /,
     query: str | None,
     paths: tuple[str, ...],
+    values: Values,
     limit: int,
     mode: str,
     language: str,
@@ -92,7 +49,6 @@ def search(
     explain: bool,
     as_json: bool,
     verbose: int,
-    **options: Any,
 ) -> int:
     """Find the files of the projects in the PATHS that answer QUERY.
 
@@ -118,7 +74,7 @@ def search(
         query = clean(query or "")
         if not like and not query.strip():
             raise UsageError("the query is empty: say what to look for")
-        projects = settings_of_all(command, paths, options, _OWN_OPTIONS)
+        projects = settings_of_all(paths, values)
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
         scope = make_scope(language, patterns)

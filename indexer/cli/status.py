@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,16 +11,12 @@ from indexer.cli.plans import plan_dict, plan_text
 from indexer.cli.summary import print_failures
 from indexer.cli.texts import count_text, print_json, shown
 from indexer.report import Report
-from indexer.settings.options import (
-    json_option,
-    option,
-    path_argument,
-    place_options,
-    tree_options,
-    trust_option,
-    verbose_option,
-)
-from indexer.settings.settings import ProjectCommand, make_settings
+from indexer.settings.assembly import make_settings
+from indexer.settings.command import ProjectCommand
+from indexer.settings.declarations import PLACE, TREE
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import CHECK, JSON, TRUST, VERBOSE
+from indexer.settings.values import Values
 
 if TYPE_CHECKING:
     from indexer.run.plan import Plan
@@ -28,25 +24,14 @@ if TYPE_CHECKING:
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@trust_option
-@place_options
-@tree_options
-@option("--check", is_flag=True, help="Exit 1 when the index is not up to date.")
-@json_option
-@verbose_option
-def status(
-    path: str,
-    check: bool,
-    as_json: bool,
-    verbose: int,
-    **options: Any,
-) -> int:
+@options(TRUST, *PLACE, *TREE, CHECK, JSON, VERBOSE)
+def status(path: str, values: Values, check: bool, as_json: bool, verbose: int) -> int:
     """Say what a run would do, how big the index is, and which model it uses."""
     report = Report()
     with reporting(report, as_json, verbose):
         from indexer.run.plan import plan
 
-        settings = make_settings(path, **options)
+        settings = make_settings(path, values)
         locate(report, settings)
         planned = plan(settings, report)
         is_current = planned.is_empty and not report.failures

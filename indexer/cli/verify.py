@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,17 +12,12 @@ from indexer.cli.summary import print_failures, summary
 from indexer.cli.texts import count_text, print_json, shown
 from indexer.config import Settings
 from indexer.report import Report
-from indexer.settings.options import (
-    json_option,
-    option,
-    path_argument,
-    place_options,
-    tree_options,
-    trust_option,
-    verbose_option,
-    work_options,
-)
-from indexer.settings.settings import ProjectCommand, make_settings
+from indexer.settings.assembly import make_settings
+from indexer.settings.command import ProjectCommand
+from indexer.settings.declarations import PLACE, TREE, WORK
+from indexer.settings.options import options, path_argument
+from indexer.settings.requests import JSON, REPAIR, TRUST, VERBOSE
+from indexer.settings.values import Values
 
 if TYPE_CHECKING:
     from indexer.run.verify import Difference
@@ -32,24 +27,8 @@ SHOWN_DIFFERENCES = 50
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@trust_option
-@place_options
-@tree_options
-@work_options
-@option(
-    "--repair",
-    is_flag=True,
-    help="Rewrite the files that differ, and remove rows that belong to no file.",
-)
-@json_option
-@verbose_option
-def verify(
-    path: str,
-    repair: bool,
-    as_json: bool,
-    verbose: int,
-    **options: Any,
-) -> int:
+@options(TRUST, *PLACE, *TREE, *WORK, REPAIR, JSON, VERBOSE)
+def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int) -> int:
     """Compare every row of the collection with its file as it is now.
 
     Reads every file and every row. Exits with 1 and lists what differs, or with 0 if nothing
@@ -59,7 +38,7 @@ def verify(
     with reporting(report, as_json, verbose):
         from indexer.run.verify import verify as find_differences
 
-        settings = make_settings(path, **options)
+        settings = make_settings(path, values)
         locate(report, settings)
         differences = find_differences(settings, report)
         if repair and differences:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from indexer import __version__
-from indexer.config import Settings, check_state_dir
+from indexer.config import Settings, check_state_dir, recheck_basis
 from indexer.errors import GitError
 from indexer.index.lock import run_lock
 from indexer.report import Report
@@ -218,12 +218,5 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
         "fingerprint": index.identity.fingerprint,
         "mark": mark,
         "manifest": manifest,
-        "max_file_size": settings.max_file_size,
-        "recurse_submodules": settings.recurse_submodules,
-        "include_secrets": settings.include_secrets,
-        "ignore": [*settings.ignore],
-        "ignore_containing": [*settings.ignore_containing],
-        "external_folders": [*settings.external_folders],
-        "mentions": settings.mentions.enabled,
-        "wiki": [settings.wiki.enabled, settings.wiki_dir, *settings.wiki.command],
+        **recheck_basis(settings),
     }

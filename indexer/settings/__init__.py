@@ -1,1 +1,1 @@
-"""Options, a project's files, and the settings made of them."""
+"""Settings: how they are declared, where their values come from, and what is made of them."""

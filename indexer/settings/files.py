@@ -1,8 +1,8 @@
-"""What a project says of itself: its files of settings, and the projects below a folder.
+"""The files in which a project keeps its settings, and the projects below a folder.
 
-Three files may hold settings; where several have the same one, the first of these counts:
-`codx-index.toml`, `[tool.codx-index]` in `pyproject.toml`, and `.codx/project.json`, which
-codx-junior writes and of which we take what we know.
+Three files may hold settings: `codx-index.toml`, `[tool.codx-index]` in `pyproject.toml`, and
+`.codx/project.json`. codx-junior writes the last one; we take from it the keys that we know.
+If several files have the same setting, the first of them in this order counts.
 """
 
 from __future__ import annotations
@@ -12,54 +12,37 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from indexer.config import STATE_FOLDER
 from indexer.errors import UsageError
+from indexer.settings.declarations import (
+    PROJECT_PATH,
+    SETTINGS,
+    TOKEN,
+    USE_KNOWLEDGE,
+    WATCHING,
+)
+from indexer.settings.kinds import CommandLine
+from indexer.settings.setting import Form, Setting, Source
 
 OWN_FILE = "codx-index.toml"
 PYPROJECT = "pyproject.toml"
 CODX_JUNIOR = os.path.join(".codx", "project.json")
 MAX_FILE_BYTES = 1 << 20
 
-WATCHING = "watching"  # no option of the command line: it is of the project itself
+_NOT_ENTERED = frozenset(
+    ".git .hg .svn .codx node_modules .venv venv .tox .nox __pycache__".split()
+)
 
-KEYS = frozenset("""
-    cache-dir cache-size changed-within collection events executor external-folders ignore
-    include-secrets jobs log-format max-file-size max-seconds mode mentions.command
-    mentions.concurrency mentions.enabled mentions.timeout metrics model name precision
-    recurse-submodules secrets settle sparse-first task-timeout uri wait watching webhook wiki.command
-    wiki.concurrency wiki.enabled wiki.path wiki.timeout
-    """.split())
-"""What may stand in `codx-index.toml` and below `[tool.codx-index]`."""
-
-NEEDS_TRUST = frozenset("""
-    cache-dir events external-folders mentions.command metrics project_path uri webhook
-    wiki.command wiki.path
-    """.split())
-"""Those with which a project could have a program of its choice run, files outside of it read
-or written, or its user's data sent elsewhere."""
-
-# codx-junior's key: ours. Lists are texts with commas there.
-_CODX_JUNIOR = {
-    "project_name": "name",
-    "project_path": "project_path",
-    "watching": "watching",
-    "project_wiki": "wiki.enabled",
-    "project_wiki_path": "wiki.path",
-    "knowledge_file_ignore": "ignore_containing",
-    "knowledge_external_folders": "external-folders",
-    "embeddings_model": "model",
-}
-_LISTS = frozenset({"ignore", "ignore_containing", "external-folders"})
-_COMMANDS = frozenset({"mentions.command", "wiki.command"})
-_FLAGS = frozenset({"watching", "use_knowledge"})
+_KEYS = {one.name: one for one in SETTINGS if Source.FILE in one.sources}
+_CODX_JUNIOR = [one for one in SETTINGS if one.codx_junior]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """A value and where it stands; `key` is the name in that `file`."""
+class Entry:
+    """A value in a file: `key` is its name in that `file`."""
 
     value: Any
     file: str
@@ -73,38 +56,48 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ProjectFiles:
-    """The settings of the project in `folder`, by our key (see `KEYS`)."""
+    """The settings in the files of the project in `folder`, by the name of the setting."""
 
     folder: str
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
-    def text(self, key: str) -> str:
-        """A setting that is a text, "" where there is none."""
-        return str(self.settings[key].value) if key in self.settings else ""
+    def text(self, setting: Setting) -> str:
+        """The value of a setting that is a text, "" if the files do not have it."""
+        entry = self.entries.get(setting.name)
+        return str(entry.value) if entry else ""
 
     @property
     def is_watched(self) -> bool:
-        """Is the project one of those that `run-all` keeps up to date?
+        """Whether `run-all` keeps the project up to date.
 
-        A file of ours says so by being there, codx-junior's by `watching`; `use_knowledge`
-        false means no index at all.
+        Our own file says so by being there, codx-junior's by `watching`. `use_knowledge` false
+        means that there shall be no index at all.
         """
-        if (
-            "use_knowledge" in self.settings
-            and not self.settings["use_knowledge"].value
-        ):
+        knowledge = self.entries.get(USE_KNOWLEDGE.name)
+        if knowledge and not knowledge.value:
             return False
-        if WATCHING in self.settings:
-            return bool(self.settings[WATCHING].value)
+        if watching := self.entries.get(WATCHING.name):
+            return bool(watching.value)
         return os.path.isfile(os.path.join(self.folder, OWN_FILE))
 
 
+def project_files(path: str) -> ProjectFiles:
+    """The settings of the project at `path`.
+
+    There are none if the folder does not exist: saying so is up to `project_folder`. Raises
+    `UsageError` as `read_project_files` does.
+    """
+    if not os.path.isdir(path):
+        return ProjectFiles(path)
+    return read_project_files(os.path.realpath(path))
+
+
 def read_project_files(folder: str) -> ProjectFiles:
-    """The settings that stand in the files of a folder.
+    """The settings in the files of a folder.
 
     Raises `UsageError`, with file and key, for what cannot be read or is not known.
     """
-    found: dict[str, Setting] = {}
+    found: dict[str, Entry] = {}
     for read, name in (
         (_own, OWN_FILE),
         (_pyproject, PYPROJECT),
@@ -113,13 +106,13 @@ def read_project_files(folder: str) -> ProjectFiles:
         path = os.path.join(folder, name)
         text = _text(path)
         if text is not None:
-            for key, setting in read(path, text):
-                found.setdefault(key, setting)
+            for setting, entry in read(path, text):
+                found.setdefault(setting.name, entry)
     return ProjectFiles(folder, found)
 
 
 def _text(path: str) -> str | None:
-    """None where there is no such file. What is no regular file is not opened."""
+    """The text of a file, None if there is none. Opens regular files only."""
     if not os.path.isfile(path):
         return None
     try:
@@ -133,12 +126,12 @@ def _text(path: str) -> str | None:
     return text
 
 
-def _own(path: str, text: str) -> Iterator[tuple[str, Setting]]:
+def _own(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
     return _known(path, _toml(path, text), "")
 
 
-def _pyproject(path: str, text: str) -> Iterator[tuple[str, Setting]]:
-    if "codx-index" not in text:  # most are somebody else's
+def _pyproject(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
+    if "codx-index" not in text:  # most of these files are not about us
         return iter(())
     table = _toml(path, text).get("tool", {})
     table = table.get("codx-index", {}) if isinstance(table, dict) else {}
@@ -158,21 +151,22 @@ def _toml(path: str, text: str) -> dict[str, Any]:
 
 def _known(
     path: str, table: Mapping[str, Any], prefix: str
-) -> Iterator[tuple[str, Setting]]:
-    for shown, value in _flat(table):
-        key = shown.replace("_", "-")
-        key = key + ".enabled" if key in ("mentions", "wiki") else key
-        setting = Setting(value, path, prefix + shown)
-        if key == "token":
+) -> Iterator[tuple[Setting, Entry]]:
+    for written, value in _flat(table):
+        entry = Entry(value, path, prefix + written)
+        key = written.replace("_", "-")
+        if key == TOKEN.name:
             raise UsageError(
-                f"{setting.place}: a token does not belong in a file of the project: "
-                "give it as CODX_INDEX_TOKEN"
+                f"{entry.place}: a token does not belong in a file of the project: "
+                f"give it as {TOKEN.variable}"
             )
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
+        # `wiki = true` stands for `wiki.enabled = true`.
+        setting = _KEYS.get(key) or _KEYS.get(f"{key}.enabled")
+        if not setting:
+            near = difflib.get_close_matches(key, _KEYS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UsageError(f"{setting.place}: there is no such setting{hint}")
-        yield key, _checked(key, setting)
+            raise UsageError(f"{entry.place}: there is no such setting{hint}")
+        yield setting, _checked(setting, entry)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -183,49 +177,55 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + name, value
 
 
-def _checked(key: str, setting: Setting) -> Setting:
-    """The setting with a value of the right kind; what it may be is for the option to say."""
-    value = setting.value
-    if key in _LISTS or key in _COMMANDS:
-        is_list = isinstance(value, list) and all(isinstance(x, str) for x in value)
-        if not (is_list or isinstance(value, str)):
-            raise UsageError(f"{setting.place}: not a text, nor a list of texts")
-        if key in _LISTS and isinstance(value, str):
-            return Setting([value], setting.file, setting.key)
-    elif key in _FLAGS and not isinstance(value, bool):
-        raise UsageError(f"{setting.place}: {value!r} is neither true nor false")
+def _checked(setting: Setting, entry: Entry) -> Entry:
+    """The entry with a value of the right type.
+
+    Which values an option accepts, its kind says later.
+    """
+    value = entry.value
+    is_list = setting.form is Form.LIST
+    if is_list or isinstance(setting.kind, CommandLine):
+        is_texts = isinstance(value, list) and all(isinstance(x, str) for x in value)
+        if not (is_texts or isinstance(value, str)):
+            raise UsageError(f"{entry.place}: not a text, nor a list of texts")
+        if is_list and isinstance(value, str):
+            return replace(entry, value=[value])
+    elif setting.form is Form.FLAG and not setting.has_option:
+        if not isinstance(value, bool):
+            raise UsageError(f"{entry.place}: {value!r} is neither true nor false")
     elif not isinstance(value, str | int | float):
-        raise UsageError(f"{setting.place}: {value!r} is not one text or number")
-    return setting
+        raise UsageError(f"{entry.place}: {value!r} is not one text or number")
+    return entry
 
 
-def _codx_junior(path: str, text: str) -> Iterator[tuple[str, Setting]]:
-    """Empty values are as good as none there."""
+def _codx_junior(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
+    """The entries with keys that we know. An empty value counts as a missing one."""
     try:
         table = json.loads(text)
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict):
         raise UsageError(f"{path} is not an object of settings")
-    if isinstance(table.get("use_knowledge"), bool):
-        yield "use_knowledge", Setting(table["use_knowledge"], path, "use_knowledge")
-    for name, key in _CODX_JUNIOR.items():
-        value = table.get(name)
+    for setting in _CODX_JUNIOR:
+        value = table.get(setting.codx_junior)
         if value is None or value == "":
             continue
-        setting = Setting(value, path, name)
-        if key in _LISTS and isinstance(value, str):
+        if setting is USE_KNOWLEDGE and not isinstance(value, bool):
+            continue
+        if setting.form is Form.LIST and isinstance(value, str):  # "a, b"
             parts = [part.strip() for part in value.split(",")]
-            setting = Setting([part for part in parts if part], path, name)
-        setting = _checked(key, setting)
-        # There, a relative one is not looked at either.
-        if key != "project_path" or os.path.isabs(str(value)):
-            yield key, setting
+            value = [part for part in parts if part]
+        entry = _checked(setting, Entry(value, path, setting.codx_junior))
+        # codx-junior does not look at a relative path either.
+        if setting is not PROJECT_PATH or os.path.isabs(str(value)):
+            yield setting, entry
 
 
 def last_change(folder: str) -> float:
-    """When a file of settings in the folder was last written, in seconds since 1970; 0
-    where there is none."""
+    """When a file of settings in the folder was last written, in seconds since 1970.
+
+    0 if there is none.
+    """
     times = [0.0]
     for name in (OWN_FILE, PYPROJECT, CODX_JUNIOR):
         with suppress(OSError):
@@ -234,10 +234,10 @@ def last_change(folder: str) -> float:
 
 
 def find_projects(roots: Iterable[str]) -> list[str]:
-    """The folders at and below the roots that have a settings file of ours or codx-junior's.
+    """The folders at and below the roots with a settings file of ours or of codx-junior's.
 
-    Sorted, each once. Symlinks are not followed; version control's folders, and those of
-    packages that were installed, are not entered.
+    They are sorted, and each is there once. Symlinks are not followed. The folders of version
+    control and of installed packages are not entered.
     """
     found: set[str] = set()
     for root in roots:
@@ -248,13 +248,8 @@ def find_projects(roots: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-_NOT_ENTERED = frozenset(
-    ".git .hg .svn .codx node_modules .venv venv .tox .nox __pycache__".split()
-)
-
-
 def indexed_project(path: str) -> str:
-    """The folder at or above `path` that holds an index, else `path` itself."""
+    """The nearest folder at or above `path` that holds an index, or `path` if none does."""
     folder = path
     while not os.path.isdir(os.path.join(folder, STATE_FOLDER)):
         parent = os.path.dirname(folder)

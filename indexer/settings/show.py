@@ -1,4 +1,4 @@
-"""Each setting with where it comes from."""
+"""What `config show` shows: each setting, and where its value comes from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import click
-from click.core import ParameterSource
-
-from indexer.settings.settings import _needs_trust, _parameter, project_files
+from indexer.settings.declarations import SETTINGS, TOKEN
+from indexer.settings.files import project_files
+from indexer.settings.requests import TRUST
+from indexer.settings.values import Origin, needs_trust, option_values, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A setting and where it comes from: `source` is "environment", "file" or "default",
-    `place` the variable, or the file and key. With `needs_trust` a run asks for --trust.
+    """A setting, its value, and where that comes from.
+
+    `source` is "environment", "file" or "default"; `place` is the variable, or the file and
+    key. With `needs_trust`, a run asks for --trust.
     """
 
     name: str
@@ -25,40 +27,28 @@ class Found:
     needs_trust: bool
 
 
-def settings_of(command: click.Command, folder: str) -> Iterator[Found]:
+def settings_of(folder: str) -> Iterator[Found]:
     """The settings that a run in this folder has without any options.
 
-    Raises `UsageError` for one that cannot be.
+    Raises `UsageError` for a value that cannot be.
     """
     files = project_files(folder)
-    # Only looked at: what needs trust is shown, and marked.
-    context = command.make_context("run", ["--trust", "--", folder])
-    keys = {_parameter(key): key for key in files.settings}
-    for parameter in command.params:
-        name = parameter.name or ""
-        key = keys.pop(name, "")
-        if not isinstance(parameter, click.Option) or name in _NO_SETTINGS:
-            continue
-        source = context.get_parameter_source(name)
-        value = context.params[name]
-        needs_trust = False
-        if name == "token" and value:
-            value = "***"
-        if source is ParameterSource.ENVIRONMENT:
-            found, place = "environment", str(parameter.envvar)
-        elif source is ParameterSource.DEFAULT_MAP:
-            found, place = "file", files.settings[key].place
-            needs_trust = _needs_trust(files, key)
-        else:
-            found, place = "default", ""
-        shown_name = parameter.opts[0].removeprefix("--")
-        yield Found(shown_name, value, found, place, needs_trust)
-    for key in keys.values():  # of the project itself, no options
-        setting = files.settings[key]
-        yield Found(key, setting.value, "file", setting.place, _needs_trust(files, key))
-
-
-# What is asked of one run, and no setting.
-_NO_SETTINGS = frozenset(
-    "dry_run files files_from force null profile quiet retry_failed trace trust verbose as_json".split()
-)
+    settings = [one for one in SETTINGS if one.has_option]
+    # Nothing is followed here: what needs trust is shown, and marked.
+    values = resolve((TRUST, *settings), option_values({TRUST: True}), files)
+    for setting in settings:
+        found = values.found[setting]
+        is_from_file = found.origin is Origin.FILE
+        yield Found(
+            setting.option,
+            "***" if setting is TOKEN and found.value else found.value,
+            found.origin.value,
+            found.place,
+            is_from_file and needs_trust(files, setting.name),
+        )
+    shown = {setting.name for setting in settings}
+    for name, entry in files.entries.items():
+        if name not in shown:  # of the project itself
+            source = Origin.FILE.value
+            trust = needs_trust(files, name)
+            yield Found(name, entry.value, source, entry.place, trust)

@@ -1,0 +1,147 @@
+"""The `Settings` of a command, made of the values of its settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from indexer.config import (
+    DEFAULT_MODEL,
+    MentionSettings,
+    Settings,
+    WikiSettings,
+    check_collection,
+    check_uri,
+    project_folder,
+)
+from indexer.errors import UsageError
+from indexer.settings.declarations import (
+    CACHE_DIR,
+    COLLECTION,
+    MODEL,
+    NAME,
+    PLACE,
+    PROJECT_PATH,
+    TOKEN,
+    WIKI_PATH,
+)
+from indexer.settings.files import indexed_project, project_files
+from indexer.settings.requests import TRUST
+from indexer.settings.setting import Setting
+from indexer.settings.values import (
+    Origin,
+    Value,
+    Values,
+    in_folder,
+    option_values,
+    resolve,
+)
+
+
+def make_settings(
+    path: str, values: Values, own_files: tuple[str, ...] = ()
+) -> Settings:
+    """The settings of a command on the project at `path`.
+
+    `own_files` are the files that the command writes. Raises `UsageError` and `ProjectError`.
+    """
+    files = values.files
+    project = project_folder(files.text(PROJECT_PATH) or path)
+    groups = _by_group(values)
+    fields, wiki = groups.pop(""), groups.pop("wiki", {})
+    if "external_folders" in fields:
+        fields["external_folders"] = _external(project, fields["external_folders"])
+    if folder := wiki.get("folder"):
+        wiki["folder"] = os.path.abspath(os.path.expanduser(folder))
+    elif folder := files.text(WIKI_PATH):  # the command itself writes no wiki
+        wiki["folder"] = in_folder(files.folder, WIKI_PATH, folder)
+    if values.found[MODEL].origin is Origin.FILE:
+        fields["model_from"] = values.found[MODEL].place
+    fields["cache_dir"] = cache_folder(fields["cache_dir"])
+    check_uri(fields["uri"])
+    check_collection(fields["collection"])
+    return Settings(
+        project=project,
+        name=files.text(NAME),
+        own_files=own_files,
+        mentions=MentionSettings(**groups.pop("mentions", {})),
+        wiki=WikiSettings(**wiki),
+        **fields,
+    )
+
+
+def _by_group(values: Values) -> dict[str, dict[str, Any]]:
+    """The values for the fields of `Settings`, and of each group in it."""
+    groups: dict[str, dict[str, Any]] = {}
+    for setting, found in values.found.items():
+        if setting.field:
+            group, _, name = setting.field.rpartition(".")
+            groups.setdefault(group, {})[name] = found.value
+    return groups
+
+
+def settings_for(where: str, given: Mapping[Setting, Value]) -> Settings:
+    """The settings of a reader, for the project at or above the folder `where`.
+
+    Of what is `given`, only the settings that say which index is meant count. Raises
+    `UsageError` and `ProjectError`.
+    """
+    folder = indexed_project(project_folder(where))
+    values = resolve((TRUST, *PLACE), given, project_files(folder))
+    return make_settings(folder, values)
+
+
+def reader_settings(
+    where: str, *, collection: str, token: str, cache_dir: str, trust: bool | None
+) -> Settings:
+    """The settings of a reader, as a command would have them.
+
+    `where` is a folder in a project, or the address of a server that has the collection.
+    Raises `UsageError` and `ProjectError`.
+    """
+    if re.match(r"\w+://|unix:", where):
+        if not collection:
+            raise UsageError(f"which collection of {where}? Give its name")
+        return Settings(
+            project="",
+            cache_dir=cache_folder(cache_dir),
+            model=DEFAULT_MODEL,
+            uri=check_uri(where),
+            token=token or os.environ.get(TOKEN.variable, ""),
+            collection=check_collection(collection),
+        )
+    given = {COLLECTION: collection, TOKEN: token, CACHE_DIR: cache_dir}
+    options: dict[Setting, Any] = {k: value for k, value in given.items() if value}
+    if trust is not None:
+        options[TRUST] = trust
+    return settings_for(where, option_values(options))
+
+
+def cache_folder(cache_dir: str) -> str:
+    """The absolute path of the cache, by default the one that the platform has for caches."""
+    if not cache_dir:
+        import platformdirs
+
+        cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
+    return os.path.abspath(os.path.expanduser(cache_dir))
+
+
+def _external(project: str, folders: Iterable[str]) -> tuple[str, ...]:
+    """The absolute paths of external folders, without those that lie in the project anyway.
+
+    Raises `UsageError` for a folder that holds the project, whose files would be there twice.
+    """
+    found: list[str] = []
+    for folder in folders:
+        path = os.path.realpath(os.path.expanduser(folder))
+        if project.startswith(os.path.join(path, "")):
+            raise UsageError(f"the external folder {path} holds the project itself")
+        if path != project and not path.startswith(os.path.join(project, "")):
+            found.append(path)
+    return tuple(
+        path
+        for path in dict.fromkeys(found)
+        if not any(path.startswith(os.path.join(other, "")) for other in found)
+    )

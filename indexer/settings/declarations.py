@@ -1,0 +1,442 @@
+"""Every setting of a project, declared once.
+
+The order is that of the help. Options, variables, file keys, `init`'s template, `config show`,
+the question of trust and the table in docs/settings.md follow from these declarations.
+"""
+
+from __future__ import annotations
+
+import click
+
+from indexer.config import (
+    DEFAULT_MODEL,
+    EXECUTORS,
+    HYBRID,
+    PRECISIONS,
+    SECRETS,
+    SPARSE,
+)
+from indexer.settings.kinds import PATH, CommandLine, Duration, Size
+from indexer.settings.setting import Form, Reach, Setting, Source
+
+SECTIONS = INDEX, FILES, RUN, TOLD = (
+    "The index",
+    "The files",
+    "The run",
+    "What others are told",
+)
+
+# The project itself
+
+USE_KNOWLEDGE = Setting(
+    name="use_knowledge",
+    reach=Reach.INSIDE,
+    sources=Source.NOWHERE,
+    form=Form.FLAG,
+    help="With false, the project has no index, whatever `watching` says.",
+    default_text="true",
+    codx_junior="use_knowledge",
+)
+NAME = Setting(
+    name="name",
+    reach=Reach.INSIDE,
+    sources=Source.FILE,
+    field="name",
+    help="Title of the wiki.",
+    codx_junior="project_name",
+    example="my project",
+    remark="title of the wiki",
+)
+PROJECT_PATH = Setting(
+    name="project_path",
+    reach=Reach.BY_PATH,
+    sources=Source.NOWHERE,
+    help="The folder that is indexed in place of the one with the file.",
+    codx_junior="project_path",
+)
+WATCHING = Setting(
+    name="watching",
+    reach=Reach.INSIDE,
+    sources=Source.FILE,
+    form=Form.FLAG,
+    help="Whether `codx-index run-all` keeps the project up to date.",
+    default_text="true where there is a codx-index.toml",
+    codx_junior="watching",
+    example=True,
+    remark="does `codx-index run-all` keep this project up to date?",
+)
+PROJECT = (USE_KNOWLEDGE, NAME, PROJECT_PATH, WATCHING)
+
+# Which index is meant
+
+URI = Setting(
+    name="uri",
+    reach=Reach.OUTSIDE,
+    field="uri",
+    is_path=True,
+    help="Milvus to write to: http(s)://host:port, or a local path ending in .db.",
+    default_text="the embedded database in PATH/.codx/index",
+    section=INDEX,
+    example="http://localhost:19530",
+    remark="a Milvus server, or a file ending in .db",
+)
+TOKEN = Setting(
+    name="token",
+    reach=Reach.OUTSIDE,
+    sources=Source.OPTION,
+    field="token",
+    help="Token of the Milvus server; safer in the variable than here.",
+)
+COLLECTION = Setting(
+    name="collection",
+    reach=Reach.INSIDE,
+    field="collection",
+    help="Name of the collection.",
+    default_text="from the project's folder",
+    section=INDEX,
+    example="my_project",
+)
+PRECISION = Setting(
+    name="precision",
+    reach=Reach.INSIDE,
+    kind=click.Choice(PRECISIONS),
+    field="precision",
+    help="How the model computes: auto is bf16 where the CPU has it, else f32; int8 "
+    "is faster and less exact, and needs the extra codx-index[int8].",
+    section=INDEX,
+    remark="auto, f32, bf16 or int8",
+)
+MODEL = Setting(
+    name="model",
+    reach=Reach.INSIDE,
+    field="model",
+    fallback=DEFAULT_MODEL,
+    help="Any sentence-transformers model, or the path of a local one (./folder).",
+    codx_junior="embeddings_model",
+    section=INDEX,
+)
+CACHE_DIR = Setting(
+    name="cache-dir",
+    reach=Reach.OUTSIDE,
+    kind=PATH,
+    field="cache_dir",
+    fallback="",
+    is_path=True,
+    help="Folder of the embedding cache and of converted models, shared by all projects.",
+    default_text="the platform's user cache folder",
+    section=RUN,
+    example="/var/cache/codx-index",
+)
+PLACE = (URI, TOKEN, COLLECTION, PRECISION, MODEL, CACHE_DIR)
+"""Which index is meant."""
+
+# What of the tree belongs to the index
+
+MAX_FILE_SIZE = Setting(
+    name="max-file-size",
+    reach=Reach.INSIDE,
+    kind=Size(),
+    field="max_file_size",
+    help="Skip larger files; 500k, 2MiB.",
+    section=FILES,
+)
+RECURSE_SUBMODULES = Setting(
+    name="recurse-submodules",
+    reach=Reach.INSIDE,
+    form=Form.SWITCH,
+    field="recurse_submodules",
+    help="Index the files of git submodules that are checked out.",
+    section=FILES,
+)
+IGNORE = Setting(
+    name="ignore",
+    reach=Reach.INSIDE,
+    form=Form.LIST,
+    field="ignore",
+    metavar="PATTERN",
+    help="Leave out what this pattern, as in a .gitignore, matches (repeatable).",
+    section=FILES,
+    example=["docs/generated/", "*.csv"],
+    remark="as in a .gitignore",
+)
+IGNORE_CONTAINING = Setting(
+    name="ignore-containing",
+    reach=Reach.INSIDE,
+    sources=Source.OPTION,
+    form=Form.LIST,
+    field="ignore_containing",
+    metavar="TEXT",
+    help="Leave out files with this text in their path (repeatable).",
+    codx_junior="knowledge_file_ignore",
+)
+EXTERNAL_FOLDERS = Setting(
+    name="external-folders",
+    reach=Reach.OUTSIDE,
+    kind=PATH,
+    form=Form.LIST,
+    field="external_folders",
+    is_path=True,
+    help="Index the files of this folder too, which lies elsewhere (repeatable).",
+    codx_junior="knowledge_external_folders",
+    section=FILES,
+    example=["../shared-library"],
+    remark="files that lie elsewhere",
+)
+INCLUDE_SECRETS = Setting(
+    name="include-secrets",
+    reach=Reach.INSIDE,
+    form=Form.FLAG,
+    field="include_secrets",
+    help="Index files that are left out for their name, such as .env or id_rsa.",
+    section=FILES,
+)
+SECRETS_IN_TEXT = Setting(
+    name="secrets",
+    reach=Reach.INSIDE,
+    kind=click.Choice(SECRETS),
+    field="secrets",
+    help="What to do about credentials in the text of a file: mask each, leave out "
+    "the file, or nothing.",
+    section=FILES,
+    remark="mask, skip-file or off",
+)
+MENTIONS = Setting(
+    name="mentions.enabled",
+    reach=Reach.INSIDE,
+    form=Form.SWITCH,
+    field="mentions.enabled",
+    help="Look for mentions, texts for an assistant, in changed files, and leave alone those "
+    "that are being worked on.",
+)
+MODE = Setting(
+    name="mode",
+    reach=Reach.INSIDE,
+    kind=click.Choice((HYBRID, SPARSE)),
+    field="mode",
+    help="What every chunk is to have: hybrid is terms and a vector; with sparse, "
+    "nothing is embedded and no model is loaded.",
+    section=INDEX,
+    remark="sparse: by words alone, nothing is embedded",
+)
+TREE = (
+    MAX_FILE_SIZE,
+    RECURSE_SUBMODULES,
+    IGNORE,
+    IGNORE_CONTAINING,
+    EXTERNAL_FOLDERS,
+    INCLUDE_SECRETS,
+    SECRETS_IN_TEXT,
+    MENTIONS,
+    MODE,
+)
+"""What of the tree belongs to the index."""
+
+# How the CPU-bound work is done
+
+JOBS = Setting(
+    name="jobs",
+    reach=Reach.INSIDE,
+    kind=click.IntRange(0, 1024),
+    field="jobs",
+    also=("-j",),
+    help="Number of workers.",
+    default_text="the CPUs this process may use",
+    section=RUN,
+    remark="workers; 0: as many as there are CPUs",
+)
+EXECUTOR = Setting(
+    name="executor",
+    reach=Reach.INSIDE,
+    kind=click.Choice(EXECUTORS),
+    field="executor",
+    help="What runs chunking and embedding.",
+    section=RUN,
+    remark="process, thread or serial",
+)
+TASK_TIMEOUT = Setting(
+    name="task-timeout",
+    reach=Reach.INSIDE,
+    kind=click.FloatRange(min=0),
+    field="task_timeout",
+    help="Seconds that a worker has for one task before it is stopped and the file "
+    "to blame fails; 0: no limit.",
+    section=RUN,
+)
+CACHE_SIZE = Setting(
+    name="cache-size",
+    reach=Reach.INSIDE,
+    kind=Size(),
+    field="cache_size",
+    help="Bound of the embedding cache; what was not used for the longest time goes "
+    "first. 0: no cache.",
+    section=RUN,
+)
+WORK = (JOBS, EXECUTOR, TASK_TIMEOUT, CACHE_SIZE)
+"""How the CPU-bound work is done."""
+
+# What goes on around a run
+
+METRICS = Setting(
+    name="metrics",
+    reach=Reach.OUTSIDE,
+    kind=PATH,
+    is_path=True,
+    metavar="FILE",
+    help="Write the figures of the run to FILE, for Prometheus' textfile collector.",
+    section=TOLD,
+    example="/var/lib/node_exporter/codx.prom",
+    remark="for Prometheus",
+)
+EVENTS = Setting(
+    name="events",
+    reach=Reach.OUTSIDE,
+    is_path=True,
+    metavar="FILE",
+    help="Write what happens to FILE, one JSON object a line; - is stdout, fd:N an "
+    "open descriptor.",
+    section=TOLD,
+    example="events.jsonl",
+    remark="one JSON object a line",
+)
+WEBHOOK = Setting(
+    name="webhook",
+    reach=Reach.OUTSIDE,
+    metavar="URL",
+    help="Send what happens to this address. With CODX_INDEX_WEBHOOK_SECRET set, "
+    "requests are signed.",
+    section=TOLD,
+    example="https://example.org/hook",
+)
+WIKI = Setting(
+    name="wiki.enabled",
+    reach=Reach.INSIDE,
+    form=Form.SWITCH,
+    field="wiki.enabled",
+    help="Keep a wiki of the project in Markdown, which MkDocs can build.",
+    codx_junior="project_wiki",
+)
+WIKI_PATH = Setting(
+    name="wiki.path",
+    reach=Reach.BY_PATH,
+    kind=PATH,
+    field="wiki.folder",
+    is_path=True,
+    help="Folder of the wiki.",
+    default_text="PATH/.codx/wiki",
+    codx_junior="project_wiki_path",
+    example=".codx/wiki",
+)
+
+
+def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, Setting]:
+    """The program that a group of settings runs for each file: which, how many, how long."""
+    return (
+        Setting(
+            name=f"{group}.command",
+            reach=Reach.OUTSIDE,
+            kind=CommandLine(),
+            field=f"{group}.command",
+            help=f"Program that is {purpose}: JSON on its stdin, no shell.",
+            example=["my-assistant", "--fix" if group == "mentions" else "--summarize"],
+            remark=remark,
+        ),
+        Setting(
+            name=f"{group}.concurrency",
+            reach=Reach.INSIDE,
+            kind=click.IntRange(1, 256),
+            field=f"{group}.concurrency",
+            help=f"How many of the {group} commands run at the same time.",
+        ),
+        Setting(
+            name=f"{group}.timeout",
+            reach=Reach.INSIDE,
+            kind=Duration(),
+            field=f"{group}.timeout",
+            help=f"Time that the {group} command has for a file; 0: no limit.",
+        ),
+    )
+
+
+AROUND = (
+    METRICS,
+    EVENTS,
+    WEBHOOK,
+    *_program(
+        "mentions",
+        "asked about each file with mentions, before it is indexed",
+        "asked about each file with mentions",
+    ),
+    WIKI,
+    WIKI_PATH,
+    *_program(
+        "wiki",
+        "asked for a summary of each file of the wiki",
+        "asked for a summary of each file",
+    ),
+)
+"""What goes on around a run."""
+
+# How much a run does, and how it says so
+
+SPARSE_FIRST = Setting(
+    name="sparse-first",
+    reach=Reach.INSIDE,
+    form=Form.FLAG,
+    field="sparse_first",
+    help="Make every file searchable by its words before the first is embedded.",
+    section=RUN,
+    remark="searchable by words before anything is embedded",
+)
+WAIT = Setting(
+    name="wait",
+    reach=Reach.INSIDE,
+    kind=Duration(),
+    field="wait",
+    help="Time to wait for another run on this index.",
+    default_text="exit 75 at once",
+    section=RUN,
+    remark="for another run on this index",
+)
+CHANGED_WITHIN = Setting(
+    name="changed-within",
+    reach=Reach.INSIDE,
+    kind=Duration(),
+    field="changed_within",
+    help="Leave for later the files that changed longer than this time ago.",
+    section=RUN,
+    remark="only what changed within this time; 0s: all",
+)
+SETTLE = Setting(
+    name="settle",
+    reach=Reach.INSIDE,
+    kind=Duration(),
+    field="settle",
+    help="Leave for later the files that changed less than this time ago.",
+    section=RUN,
+    remark="leave files alone that changed less than this ago",
+)
+MAX_SECONDS = Setting(
+    name="max-seconds",
+    reach=Reach.INSIDE,
+    kind=Duration(),
+    field="max_seconds",
+    help="Stop in time to end within about this time, and exit with 4 if work is "
+    "left; 0: no limit.",
+    section=RUN,
+    example=0,
+    remark="stop in time, exit with 4 if work is left; 0: no limit",
+)
+LOG_FORMAT = Setting(
+    name="log-format",
+    reach=Reach.INSIDE,
+    kind=click.Choice(("text", "json")),
+    fallback="text",
+    help="How the lines on stderr are written.",
+    section=RUN,
+    remark="text or json",
+)
+PACE = (SPARSE_FIRST, WAIT, CHANGED_WITHIN, SETTLE, MAX_SECONDS)
+"""How much a run does, and when."""
+
+SETTINGS = (*PROJECT, *PLACE, *TREE, *WORK, *AROUND, *PACE, LOG_FORMAT)
+"""All of them."""

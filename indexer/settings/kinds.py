@@ -1,0 +1,85 @@
+"""What the value of a setting may look like: sizes, times, commands."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import click
+
+PATH = click.Path(readable=False)
+"""A path. `project_folder` and whoever opens a file say what is wrong with one."""
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, with an optional unit: 500k, 2MiB."""
+
+    name = "size"
+    _units = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        number = str(value).lower().removesuffix("b").removesuffix("i")
+        unit = number[-1:] if number[-1:].isalpha() else ""
+        try:
+            size = int(float(number.removesuffix(unit)) * self._units[unit])
+        except (KeyError, ValueError, OverflowError):
+            size = -1
+        if size < 0:
+            self.fail(f"{value!r} is not a size like 500k or 2MiB", param, ctx)
+        return size
+
+    def text(self, size: int) -> str:
+        """The size as a person would write it: 2MiB."""
+        for unit, factor in reversed(self._units.items()):
+            if size and size % factor == 0:
+                return f"{size // factor}{unit.upper()}{'iB' if unit else ''}"
+        return "0"
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with a unit: 90, 30s, 10m, 1h, 2d."""
+
+    name = "duration"
+    _units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value).strip().lower()
+        unit = text[-1:] if text[-1:].isalpha() else ""
+        try:
+            seconds = float(text.removesuffix(unit)) * self._units[unit]
+        except (KeyError, ValueError):
+            seconds = -1
+        if not 0 <= seconds < float("inf"):
+            self.fail(
+                f"{value!r} is not a time like 90, 30s, 10m, 1h or 2d", param, ctx
+            )
+        return seconds
+
+    def text(self, seconds: float) -> str:
+        """The time as a person would write it: 5m."""
+        for unit, factor in reversed(self._units.items()):
+            if unit and seconds and seconds % factor == 0:
+                return f"{seconds / factor:g}{unit}"
+        return f"{seconds:g}s"
+
+
+class CommandLine(click.ParamType[tuple[str, ...]]):
+    """A program and its arguments, split as a shell would split them. No shell runs it."""
+
+    name = "command"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is no command: {error}", param, ctx)

@@ -1,0 +1,141 @@
+"""What can be asked of one run of a command: options that are no settings of a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from indexer.config import DENSE, HYBRID, SPARSE
+from indexer.settings.kinds import PATH
+from indexer.settings.setting import Form, Reach, Setting, Source
+
+
+def _request(name: str, **attributes: Any) -> Setting:
+    attributes = {"sources": Source.OPTION, "form": Form.VALUE, **attributes}
+    return Setting(name=name, reach=Reach.INSIDE, is_request=True, **attributes)
+
+
+def _flag(name: str, help_: str, **attributes: Any) -> Setting:
+    return _request(name, form=Form.FLAG, help=help_, **attributes)
+
+
+# Of several commands
+
+TRUST = _request(
+    "trust",
+    form=Form.SWITCH,
+    fallback=None,
+    help="Follow settings in the files of the project that run programs or reach outside of "
+    "it, or leave these out.",
+    default_text="exit 2 where there are some",
+)
+JSON = _flag("json", "Print one JSON object.", also=("as_json",))
+VERBOSE = _request(
+    "verbose",
+    form=Form.COUNT,
+    also=("-v",),
+    help="Say more, on stderr; twice: each file and step.",
+)
+QUIET = _flag("quiet", "Print nothing but errors.", also=("-q",))
+
+# Of `run` and `run-all`
+
+FORCE = _flag("force", "Index every file again, changed or not.", field="force")
+RETRY_FAILED = _flag(
+    "retry-failed",
+    "Try again the files that failed before and have not changed since.",
+    field="retry_failed",
+)
+
+# Of `run`
+
+FILE = _request(
+    "file",
+    form=Form.LIST,
+    kind=PATH,
+    also=("files",),
+    help="Index this file or folder alone, and leave the rest as it is (repeatable).",
+)
+FILES_FROM = _request(
+    "files-from",
+    kind=PATH,
+    help="The same for each path in this file, one per line; - is stdin.",
+)
+NULL = _flag(
+    "null",
+    "The paths of --files-from end with a NUL instead of a line break.",
+    also=("-z",),
+)
+DRY_RUN = _flag("dry-run", "Print what would be done; touch nothing.")
+PROFILE = _flag("profile", "Print where the time went, file by file too.")
+TRACE = _request(
+    "trace",
+    kind=PATH,
+    metavar="FILE",
+    help="Write a timeline of every stage and worker to FILE, in the Chrome trace format "
+    "(https://ui.perfetto.dev opens it).",
+)
+
+# Of `run-all`
+
+PARALLEL = _request(
+    "parallel",
+    kind=click.IntRange(1, 64),
+    fallback=1,
+    help="Number of projects to work on at the same time.",
+)
+NO_BACKOFF = _flag("no-backoff", "Also try projects that failed a moment ago.")
+
+# Of `search`
+
+LIMIT = _request(
+    "limit",
+    kind=click.IntRange(1, 1000),
+    fallback=10,
+    also=("-k", "-n"),
+    help="Number of files.",
+)
+SEARCH_MODE = _request(
+    "mode",
+    # A project in which nothing is embedded is searched by its words.
+    sources=Source.ANYWHERE,
+    kind=click.Choice((HYBRID, DENSE, SPARSE)),
+    fallback=HYBRID,
+    help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
+)
+LANGUAGE = _request(
+    "language",
+    also=("-l",),
+    help="Only files in this language: its name, or the ending of its files.",
+)
+PATTERN = _request(
+    "path",
+    form=Form.LIST,
+    also=("patterns",),
+    metavar="GLOB",
+    help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+)
+LIKE = _request(
+    "like",
+    metavar="FILE:LINE",
+    help="Find code like that at this place, instead of a QUERY.",
+)
+CONTEXT = _request(
+    "context",
+    kind=click.IntRange(0, 100),
+    fallback=None,
+    also=("-C",),
+    help="Lines shown around the best line.",
+    default_text="3 at a terminal, else 0",
+)
+EXPLAIN = _flag("explain", "Show where each score comes from.")
+
+# Of other commands
+
+CHECK = _flag("check", "Exit 1 when the index is not up to date.")
+REPAIR = _flag(
+    "repair", "Rewrite the files that differ, and remove rows that belong to no file."
+)
+YES = _flag("yes", "Do not ask.", also=("-y",))
+OVERWRITE = _flag("force", "Write over a file that is there.")

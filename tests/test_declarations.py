@@ -1,0 +1,242 @@
+"""Every setting is declared once, and what follows from the declarations agrees with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from indexer.cli.main import cli
+from indexer.config import (
+    Effect,
+    MentionSettings,
+    Settings,
+    WikiSettings,
+    recheck_basis,
+)
+from indexer.errors import UsageError
+from indexer.settings import declarations, requests
+from indexer.settings.assembly import make_settings
+from indexer.settings.declarations import CACHE_SIZE, IGNORE, JOBS, SETTINGS, TOKEN
+from indexer.settings.files import ProjectFiles
+from indexer.settings.kinds import PATH, CommandLine, Duration, Size
+from indexer.settings.options import SettingOption
+from indexer.settings.requests import TRUST
+from indexer.settings.setting import Form, Reach, Setting, Source
+from indexer.settings.values import Origin, option_values, resolve
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
+# What a command computes, or what stands in the project's files alone.
+COMPUTED = {"project", "model_from", "name", "own_files", "only", "named"}
+
+
+def commands(
+    group: click.Group = cli, prefix: str = ""
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command with its name, those of the groups in the group included."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} ")
+        else:
+            yield prefix + name, command
+
+
+COMMANDS = dict(commands())
+
+
+def declared_by(command: click.Command) -> list[Setting]:
+    return [one.setting for one in command.params if isinstance(one, SettingOption)]
+
+
+def test_every_declaration_is_in_the_list() -> None:
+    named = {one for one in vars(declarations).values() if isinstance(one, Setting)}
+    assert named <= set(SETTINGS)
+    assert len({one.name for one in SETTINGS}) == len(SETTINGS)
+    assert len({one.option for one in SETTINGS}) == len(SETTINGS)
+    for setting in SETTINGS:
+        table = "." in setting.name
+        in_template = Source.FILE in setting.sources and setting.name not in (
+            "name",
+            "watching",
+        )
+        assert bool(setting.section) == (in_template and not table), setting.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_declared(name: str) -> None:
+    found = [one for one in COMMANDS[name].params if isinstance(one, click.Option)]
+    assert all(isinstance(one, SettingOption) for one in found)
+    declared = declared_by(COMMANDS[name])
+    assert set(declared) <= {*SETTINGS, *REQUESTS}
+    assert all(one.has_option and one.help for one in declared)
+
+
+def test_every_option_of_a_declaration_is_some_commands() -> None:
+    found = {one for command in COMMANDS.values() for one in declared_by(command)}
+    assert {one for one in (*SETTINGS, *REQUESTS) if one.has_option} == found
+
+
+def test_a_run_has_every_setting() -> None:
+    run = [one for one in declared_by(COMMANDS["run"]) if not one.is_request]
+    assert run == [one for one in SETTINGS if one.has_option]
+
+
+def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
+    """Whoever adds one that a stranger could use says so here as well."""
+    classes: dict[Reach, set[str]] = {reach: set() for reach in Reach}
+    for setting in SETTINGS:
+        if Source.FILE in setting.sources or setting.codx_junior:
+            classes[setting.reach].add(setting.name)
+            names_a_place = setting.is_path or setting.kind is PATH
+            if names_a_place or isinstance(setting.kind, CommandLine):
+                assert setting.reach is not Reach.INSIDE
+    assert classes[Reach.BY_PATH] == {"wiki.path", "project_path"}
+    assert classes[Reach.OUTSIDE] == {
+        "cache-dir",
+        "events",
+        "external-folders",
+        "mentions.command",
+        "metrics",
+        "uri",
+        "webhook",
+        "wiki.command",
+    }
+    assert TOKEN.sources == Source.OPTION
+
+
+def test_every_field_of_the_settings_is_declared() -> None:
+    declared = {one.field for one in (*SETTINGS, *REQUESTS) if one.field}
+    groups = {"mentions": MentionSettings, "wiki": WikiSettings}
+    expected = {one.name for one in fields(Settings)} - COMPUTED - set(groups)
+    for group, kind in groups.items():
+        expected |= {f"{group}.{one.name}" for one in fields(kind)}
+    assert declared - {"name"} == expected
+
+
+def test_the_defaults_of_a_command_are_those_of_the_settings(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    run = declared_by(COMMANDS["run"])
+    made = make_settings(folder, resolve(run, {}, ProjectFiles(folder)))
+    assert made == Settings(
+        project=made.project, cache_dir=made.cache_dir, model=made.model
+    )
+
+
+def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
+    settings = Settings(
+        "/p", "/c", "m", ignore=("a",), wiki=WikiSettings(command=("w",))
+    )
+    assert recheck_basis(settings) == {
+        "max_file_size": 1 << 20,
+        "recurse_submodules": True,
+        "include_secrets": False,
+        "ignore": ["a"],
+        "ignore_containing": [],
+        "external_folders": [],
+        "mentions": True,
+        "wiki": [False, "/p/.codx/wiki", "w"],
+    }
+
+
+def test_values_come_from_the_first_place_that_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = ProjectFiles("/p")
+    given = option_values({JOBS: 3})
+    monkeypatch.setenv("CODX_INDEX_JOBS", "2")
+    monkeypatch.setenv("CODX_INDEX_IGNORE", "a b")
+    values = resolve((TRUST, JOBS, IGNORE, CACHE_SIZE), given, files)
+    assert values[JOBS] == 3 and values.given.keys() == {JOBS}
+    assert values[IGNORE] == ("a", "b")
+    assert values.found[IGNORE].place == "CODX_INDEX_IGNORE"
+    assert values.found[CACHE_SIZE].origin is Origin.DEFAULT
+    assert resolve((TRUST, JOBS), {}, files)[JOBS] == 2
+    monkeypatch.setenv("CODX_INDEX_JOBS", "many")
+    wrong = "Invalid value for '--jobs' / '-j' (env var: 'CODX_INDEX_JOBS'): 'many'"
+    with pytest.raises(UsageError, match=re.escape(wrong)):
+        resolve((TRUST, JOBS), {}, files)
+
+
+@pytest.mark.parametrize("size", ["0", "1K", "3MiB", "2GiB", "1025"])
+def test_a_size_is_written_as_it_is_read(size: str) -> None:
+    read = Size().convert(size, None, None)
+    assert Size().convert(Size().text(read), None, None) == read
+
+
+@pytest.mark.parametrize("time", ["0s", "90s", "5m", "2d", "1w", "0.5s"])
+def test_a_time_is_written_as_it_is_read(time: str) -> None:
+    read = Duration().convert(time, None, None)
+    assert Duration().text(read) == time
+
+
+# The page
+
+
+def table(heads: str, rows: Iterator[str]) -> str:
+    return "\n".join([heads, re.sub("[^|]+", "---", heads), *rows])
+
+
+def option_names(setting: Setting) -> str:
+    names = [f"--{setting.option}", *(one for one in setting.also if one[0] == "-")]
+    if setting.form is Form.SWITCH:
+        names.append(f"--no-{setting.option}")
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def default_of(setting: Setting) -> str:
+    value = setting.default
+    if setting.is_request and setting.form in (Form.FLAG, Form.COUNT):
+        return ""
+    if setting.default_text:
+        return setting.default_text
+    if isinstance(setting.kind, Size | Duration):
+        return f"`{setting.kind.text(value)}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if value or value == 0 else ""
+
+
+def settings_rows() -> Iterator[str]:
+    trust = {Reach.INSIDE: "", Reach.OUTSIDE: "yes", Reach.BY_PATH: "outside"}
+    for one in SETTINGS:
+        key = f"`{one.name}`" if Source.FILE in one.sources else ""
+        if one.codx_junior:
+            key += f" (`{one.codx_junior}`)" if key else f"(`{one.codx_junior}`)"
+        option = option_names(one) if one.has_option else ""
+        effect = "" if one.effect is Effect.NONE else one.effect.value
+        needs = trust[one.reach] if one is not TOKEN else ""
+        cells = key, option, default_of(one), needs, effect, one.help
+        yield "| " + " | ".join(cells) + " |"
+
+
+def request_rows() -> Iterator[str]:
+    for one in REQUESTS:
+        having = [f"`{k}`" for k, v in COMMANDS.items() if one in declared_by(v)]
+        of = "all but " + ", ".join(
+            f"`{k}`" for k, v in COMMANDS.items() if one not in declared_by(v)
+        )
+        where = of if len(having) > len(COMMANDS) / 2 else ", ".join(having)
+        yield f"| {option_names(one)} | {where} | {default_of(one)} | {one.help} |"
+
+
+TABLES = [
+    table(
+        "| key (codx-junior's) | option | default | needs trust | when it changes | meaning |",
+        settings_rows(),
+    ),
+    table("| option | commands | default | meaning |", request_rows()),
+]
+
+
+@pytest.mark.parametrize("expected", TABLES, ids=["settings", "requests"])
+def test_the_page_has_the_table_of_the_declarations(expected: str) -> None:
+    assert expected in PAGE.read_text(
+        encoding="utf-8"
+    ), f"docs/settings.md should have this table:\n\n{expected}\n"
