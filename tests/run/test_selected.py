@@ -17,7 +17,7 @@ from indexer.run.budget import Budget
 from indexer.timeline import process_age
 
 FILES = 16
-LOG = Path(__file__).parent / "data" / "progress.json"
+LOG = Path(__file__).parents[1] / "data" / "progress.json"
 
 
 def paths(project: Project) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, assert_one_line, python_text, start, wait_for
-from test_store import served
+from milvus_server import served
 
 from indexer.errors import LeaseLostError, LockedError, StoreUnavailableError
 from indexer.milvus import lease as module

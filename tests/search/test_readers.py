@@ -30,7 +30,7 @@ from conftest import (
     wait_for,
     without_remarks,
 )
-from test_store import served
+from milvus_server import served
 
 from indexer.config import DEFAULT_MODEL, Settings
 from indexer.errors import StoreError

@@ -11,30 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from git_calls import run_git
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.errors import GitError
 from indexer.tree import git, git_index, git_process, git_status
 from indexer.types import SourceFile
-
-IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-
-
-def run_git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    done = subprocess.run(
-        ["git", *IDENTITY, "-c", "protocol.file.allow=always", *arguments],
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
-            "GIT_CONFIG_NOSYSTEM": "1",
-        },
-        input=stdin,
-        capture_output=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def make_repository(folder: Path, *files: str, options: tuple[str, ...] = ()) -> Path:

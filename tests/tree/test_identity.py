@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, make_cache
-from test_stamp import TEXTS, WRITTEN, Silence, Tree, rewrite
+from stamped_tree import TEXTS, WRITTEN, Silence, Tree, rewrite
 
 from indexer import pipeline
 from indexer.config import make_state_dir

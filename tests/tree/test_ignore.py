@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from git_calls import run_git
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_git import run_git
 
 from indexer.tree.ignore import IgnoreRules
 

@@ -29,7 +29,7 @@ from indexer.settings.requests import TRUST
 from indexer.settings.setting import Form, Reach, Setting, Source
 from indexer.settings.values import Origin, option_values, resolve
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
 # What a command computes, or what stands in the project's files alone.
 COMPUTED = {"project", "model_from", "name", "own_files", "only", "named"}

@@ -6,22 +6,22 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import store_rows
 from hypothesis import given
 from hypothesis import strategies as st
+from milvus_server import free_port, served
 from pymilvus import DataType, MilvusClient
+from store_rows import DIMENSION, PHYSICAL, PRINT, make_row, make_rows, prepare, serve
 
 from indexer.errors import (
     ForeignCollectionError,
@@ -43,53 +43,6 @@ from indexer.milvus.schema import physical_name
 from indexer.milvus.sparse_index import SparseIndex
 from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, WRITER, Store
 
-DIMENSION = 8
-PRINT = "a1" * 32
-OTHER_PRINT = "b2" * 32
-PHYSICAL = physical_name("code", PRINT)
-
-
-def serve(folder: Path, name: str = "code", patience: float = 1.0) -> Store:
-    return embedded.serve(
-        str(folder / "milvus.db"), str(folder), name, patience=patience
-    )
-
-
-def read(folder: Path, name: str = "code") -> Store:
-    return embedded.read(str(folder / "milvus.db"), str(folder), name)
-
-
-def prepare(store: Store, fingerprint: str = PRINT) -> Store:
-    store.prepare(fingerprint, DIMENSION, {"codx.model": "m"})
-    return store
-
-
-def make_row(number: int, path: str = "a.py", text: str = "x = 1", of: int = 1) -> Row:
-    vector = np.random.default_rng(number).standard_normal(DIMENSION)
-    return {
-        "id": row_id(path, number),
-        "path": path,
-        "file_hash": "h" * 40,
-        "chunk_no": number,
-        "chunk_count": of,
-        "start_line": number + 1,
-        "end_line": number + 2,
-        "language": "python",
-        "symbol": "A.f",
-        "text": text,
-        "embedded": True,
-        "sparse": {number + 1: 1.0, 7: 0.5},
-        "vector": (vector / np.linalg.norm(vector)).astype(np.float32),
-    }
-
-
-def make_rows(count: int) -> list[Row]:
-    return [make_row(n, of=count) for n in range(count)]
-
-
-def flush(store: Store) -> None:
-    store._client.flush(store.physical)
-
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
@@ -109,6 +62,17 @@ def open_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
 @pytest.fixture
 def store(open_store: Callable[..., Store]) -> Store:
     return prepare(open_store())
+
+
+OTHER_PRINT = "b2" * 32
+
+
+def read(folder: Path, name: str = "code") -> Store:
+    return embedded.read(str(folder / "milvus.db"), str(folder), name)
+
+
+def flush(store: Store) -> None:
+    store._client.flush(store.physical)
 
 
 # The collection
@@ -333,7 +297,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 os.umask(0o077)
-from test_store import *
+from store_rows import *
 store = prepare(serve(Path(sys.argv[2])))
 store.upsert(make_rows(4))
 print("ready", flush=True)
@@ -345,7 +309,7 @@ store.close()
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that has the database open, with four rows in it."""
-    with python(HOLDER, os.path.dirname(__file__), tmp_path) as process:
+    with python(HOLDER, Path(store_rows.__file__).parent, tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield process
@@ -419,7 +383,7 @@ def test_a_folder_with_a_very_long_path(tmp_path: Path) -> None:
     store = prepare(serve(folder))
     store.upsert(make_rows(2))
     assert (folder / "s:0").is_socket()
-    with python(HOLDER, os.path.dirname(__file__), folder) as other:
+    with python(HOLDER, Path(store_rows.__file__).parent, folder) as other:
         assert other.wait() != 0  # locked out
     reader = read(folder)
     reader.open()
@@ -526,35 +490,6 @@ def test_signature_is_changed_by_damage(tmp_path: Path) -> None:
 
 
 # A server
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A milvus-lite in a process of its own, behind an address."""
-    port = free_port()
-    command = os.path.join(sysconfig.get_path("scripts"), "milvus-lite")
-    with subprocess.Popen(
-        [command, "server", "--data-dir", str(folder)]
-        + ["--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline and process.poll() is None
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", process
-        process.kill()
 
 
 @pytest.fixture

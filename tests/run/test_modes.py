@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparisons import comparable
 from conftest import COMMAND, Project, project_in, python_text, wait_for
-from test_sequences import comparable
 
 from indexer.config import DEFAULT_MODEL, Settings
 from indexer.search.answers import Wanted

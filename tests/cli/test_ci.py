@@ -18,7 +18,7 @@ import yaml
 from conftest import COMMAND, GIT_ENVIRONMENT, Project
 from prometheus_client.parser import text_string_to_metric_families
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(
     r"^```(\w+)\n(.*?)^```", (ROOT / "docs" / "ci.md").read_text(), re.M | re.S
 )

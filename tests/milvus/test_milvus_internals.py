@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
-from test_store import PHYSICAL, make_rows, prepare, serve
+from store_rows import PHYSICAL, make_rows, prepare, serve
 
 from indexer.errors import StateError
 from indexer.milvus import internals
@@ -30,7 +30,7 @@ from indexer.milvus.on_disk import is_locked
 from indexer.milvus.sparse_index import SparseIndex
 from indexer.milvus.store import FINGERPRINT, Store
 
-CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 
 @pytest.mark.parametrize("package", internals.READ_IN)
@@ -67,14 +67,14 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "TESTS")
 from indexer.milvus.embedded import serve
-from test_store import make_rows, prepare
+from store_rows import make_rows, prepare
 store = prepare(serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0))
 store.upsert(make_rows(1))
 store.search("sparse", {1: 1.0}, 1)
 print("scipy.sparse" in sys.modules)
 store.close()
 """
-    code = code.replace("TESTS", os.path.dirname(__file__))
+    code = code.replace("TESTS", os.path.dirname(os.path.dirname(__file__)))
     assert python(code, tmp_path) == "False\n"
 
 

@@ -28,7 +28,7 @@ from conftest import (
 
 from indexer.cli.cache import cache_group
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 SERIAL = ("--executor", "serial")  # starts faster than a pool
 # Root may read and write everything; without these capabilities it may not.
 UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]

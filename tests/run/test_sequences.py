@@ -16,6 +16,7 @@ from stat import S_ISREG
 from typing import Any
 
 import pytest
+from comparisons import comparable
 from conftest import Project, make_cache
 
 from indexer.tree.git import blob_id
@@ -244,10 +245,6 @@ class Life:
 
     def status(self) -> None:
         self.project.git("status")
-
-
-def comparable(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {id_: {**row, "vector": tuple(row["vector"])} for id_, row in rows.items()}
 
 
 def assert_fresh(project: Project) -> None:

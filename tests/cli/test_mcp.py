@@ -21,7 +21,7 @@ from anyio.from_thread import start_blocking_portal
 from conftest import COMMAND, TIMEOUT, Project, project_in, start, wait_for
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, InitializeResult, TextContent, Tool
-from test_search import TEXTS as SEARCHED_TEXTS
+from searched import TEXTS as SEARCHED_TEXTS
 
 from indexer.cli.mcp import mcp as command
 from indexer.search.freshness import BEHIND
@@ -553,7 +553,7 @@ def test_settings_of_each_project(
 
 # --- the page --------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parent.parent / "docs" / "mcp.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
 
 

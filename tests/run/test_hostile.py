@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from conftest import COMMAND, Project, assert_one_line, python_text
-from test_failures import unprivileged
+from permissions import unprivileged
 
 from indexer.text.languages import language_of
 from indexer.tree.names import skip_reason_by_name

@@ -17,7 +17,7 @@ from conftest import COMMAND, Project, python_text
 from indexer import __version__
 from indexer.cli.main import COMMANDS, cli
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 LAUNCHERS = {
     "codx-index": [COMMAND],
     "cli.py": [sys.executable, str(CHECKOUT / "cli.py")],

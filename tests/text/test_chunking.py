@@ -20,7 +20,7 @@ from indexer.text.decode import decode
 from indexer.text.languages import grammar_of, language_of
 from indexer.types import ID_BYTES, Chunk
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 class _Tokenizer:

@@ -13,34 +13,11 @@ from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Project, assert_one_line, open_store, project_in
+from searched import TEXTS
 
 from indexer import Index
 from indexer.milvus.store import HAS_VECTORS
 from indexer.text.terms import query_weights
-
-TEXTS = {
-    "billing/tax.py": (
-        "def vat(net, rate):\n"
-        '    """The value added tax on a net price."""\n'
-        "    return net * rate / 100\n"
-    ),
-    "net/retry.py": (
-        "import time\n\n\ndef fetch_with_retry(fetch, attempts=3):\n"
-        '    """Repeat a failed HTTP request with exponential backoff."""\n'
-        "    for attempt in range(attempts):\n"
-        "        try:\n            return fetch()\n"
-        "        except ConnectionError:\n            time.sleep(2**attempt)\n"
-    ),
-    "auth/passwords.go": (
-        "package auth\n\n// CheckPassword compares a password with its bcrypt hash.\n"
-        "func CheckPassword(hash, password string) bool {\n"
-        "\treturn bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil\n"
-        "}\n"
-    ),
-    "docs/release.md": (
-        "# Making a release\n\nTag the commit, build the wheel and upload it to PyPI.\n"
-    ),
-}
 
 
 @pytest.fixture(scope="module")

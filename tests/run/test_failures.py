@@ -21,20 +21,10 @@ from conftest import (
     start,
     wait_for,
 )
+from permissions import unprivileged
 
 from indexer.index.lock import run_lock
 from indexer.milvus.embedded import serve
-
-# Root may read and write everything; without these capabilities it may not.
-UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
-
-
-def unprivileged(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that file permissions bite, whoever runs the tests."""
-    prefix = UNPRIVILEGED if os.geteuid() == 0 else []
-    if prefix and not shutil.which(prefix[0]):
-        pytest.skip("root without setpriv")
-    return project.launch(*prefix, COMMAND, *arguments)
 
 
 @pytest.fixture
