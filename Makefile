@@ -1,8 +1,9 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
-# make test   set up, check, run every test but the slow ones
+# make check  set up, check types, style and imports
+# make test   set up, run every test but the slow ones
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# More than there are processors: a test waits for a fifth of its time.
+# More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 3
 
 .PHONY: run test test-slow check format bench bench-peers clean
@@ -11,7 +12,7 @@ run: .venv/installed
 	$(BIN)/codx-index run .
 	$(BIN)/codx-index search "how are stale rows removed" . -k 3
 
-test: check
+test: .venv/installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-slow: .venv/installed-dev

@@ -1,7 +1,7 @@
 """Launcher for a checkout: `python cli.py run` does what `codx-index run` does.
 
-Not installed: a top-level `cli` module in site-packages would be replaced, in silence, by
-that of any other package.
+It is not installed, because any other package's top-level `cli` module would silently replace
+it in site-packages.
 """
 
 from indexer.cli.main import main

@@ -62,7 +62,7 @@ from common import (
 )
 
 from indexer.pool.process import spawn_context
-from indexer.text import outline, source
+from indexer.text import source, syntax
 from indexer.types import ID_BYTES
 from indexer.work import worker
 
@@ -771,7 +771,7 @@ def gil(job: Job) -> dict[str, Any]:
             lambda: [secrets.mask_secrets(text, path) for path, text in texts]
         ),
         "parsing (tree-sitter)": in_two_threads(
-            lambda: [outline.parse(text.encode(), "python") for _, text in texts]
+            lambda: [syntax.parse(text.encode(), "python") for _, text in texts]
         ),
         "tokenizing (tokenizers)": in_two_threads(tokenize),
         "embed_texts (OpenVINO)": in_two_threads(lambda: embed(samples)),

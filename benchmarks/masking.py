@@ -191,11 +191,11 @@ def alarms(modules: dict[Path, str]) -> list[dict[str, str]]:
 
 def kind_of(line: str) -> str:
     """The names of the detectors that see something in a line."""
-    whole = spans.Text(line)
+    whole = spans.SearchedText(line)
     names = [
         kind.names
-        for kind in secret_kinds._KINDS
-        if list(secret_kinds._detected(kind, whole, 0, len(line)))
+        for kind in secret_kinds.KINDS
+        if list(secret_kinds.detected(kind, whole, 0, len(line)))
     ]
     return ", ".join(names) or "telling name"
 

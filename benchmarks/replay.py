@@ -45,8 +45,7 @@ from common import (
     write_json,
 )
 
-from indexer.cache.cache import key_of
-from indexer.cache.sqlite import Key
+from indexer.cache.entry import Key, key_of
 from indexer.config import DEFAULT_MAX_FILE_SIZE, DEFAULT_MODEL, EMBEDDED_COLLECTION
 from indexer.milvus.embedded import serve
 from indexer.tree.scan import scan

@@ -1,6 +1,6 @@
 """codx-index: make a Milvus collection equal to a source tree."""
 
-# As `typing` has it, whose import counts in that of a command that does next to nothing.
+# As in `typing`, which would take a good part of the time of a command that does next to nothing.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # A worker, and the command, import this package without what it takes to search.
+    # Workers and the command import this package without what a search needs.
     if name == "Index":
         from indexer.api import Index
 

@@ -1,4 +1,4 @@
-"""`python -m indexer`."""
+"""`python -m indexer` does what `codx-index` does."""
 
 from indexer.cli.main import main
 

@@ -1,7 +1,7 @@
 """One class per failure that a user can act on.
 
-Each carries its exit code (README, "Exit codes") and the `status` word of the report.
-The message is one line: what is wrong and what to do about it.
+Each carries its exit code (README, "Exit codes") and the `status` word of the report. The
+message is one line that says what is wrong and what to do about it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import ClassVar
 
 
 class CodxIndexError(Exception):
-    """Base of every failure with a message for the user."""
+    """Base of all failures that have a message for the user."""
 
     exit_code: ClassVar[int] = 1
     status: ClassVar[str] = "failed"
 
 
-class Stopped(BaseException):  # noqa: N818  (no error: somebody asked for it)
-    """A signal came while there was nothing to commit."""
+class Stopped(BaseException):  # noqa: N818  (not an error: somebody asked for it)
+    """A signal came while there was nothing to commit; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -25,7 +25,7 @@ class Stopped(BaseException):  # noqa: N818  (no error: somebody asked for it)
 
 
 class UsageError(CodxIndexError):
-    """The command line or a setting cannot be acted on."""
+    """The command line or a setting makes no sense."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class ProjectError(CodxIndexError):
 
 
 class GitError(CodxIndexError):
-    """git refused to list the work tree."""
+    """git cannot list the work tree."""
 
 
 class StateError(CodxIndexError):
@@ -45,23 +45,25 @@ class StateError(CodxIndexError):
 
 
 class CacheError(CodxIndexError):
-    """The embedding cache, or an export of it, cannot be read or written. Only what works
-    on the cache itself raises it: a run goes on without."""
+    """The embedding cache, or an export of it, cannot be read or written.
+
+    Only commands on the cache itself raise it. A run continues without a cache.
+    """
 
 
 class ModelError(CodxIndexError):
-    """The embedding model is unknown, damaged or not usable here."""
+    """The embedding model is unknown, damaged or cannot be used here."""
 
 
 class LockedError(CodxIndexError):
-    """Another run holds this index."""
+    """Another run holds the lock of this index."""
 
     exit_code = 75
     status = "locked"
 
 
 class LeaseLostError(CodxIndexError):
-    """Another host may have begun to write our collection. No write may follow."""
+    """Another host may have begun to write to our collection. No write may follow."""
 
 
 class StoreUnavailableError(CodxIndexError):
@@ -72,15 +74,15 @@ class StoreUnavailableError(CodxIndexError):
 
 
 class StoreError(CodxIndexError):
-    """Milvus answered, but refused or broke. No write may follow."""
+    """Milvus answered, but refused or failed. No write may follow."""
 
 
 class ForeignCollectionError(StoreError):
-    """A collection under our name was made by something else."""
+    """The collection with our name was made by something else."""
 
 
 class NoIndexError(CodxIndexError):
-    """A command needs an index, and there is none yet."""
+    """A command needs an index, but there is none yet."""
 
 
 class WorkerError(CodxIndexError):
@@ -88,7 +90,7 @@ class WorkerError(CodxIndexError):
 
 
 class TaskError(CodxIndexError):
-    """A task cost its worker; only ever the failure of the files in it."""
+    """A task cost its worker. It is reported only as the failure of the files in the task."""
 
 
 class WorkerDiedError(TaskError):

@@ -1,12 +1,13 @@
 """Fault points: the places where a test makes a run die, hang or fail.
 
-Off, as always outside tests, a fault point is a call that returns at once. On, the variable
-`CODX_INDEX_FAULT` holds "<action> <step> [<which>]": the action happens the n-th time that
-the process reaches the step, or when the step is about the file, or the text, `which`.
+Outside tests a fault point is a call that returns at once. In tests the variable
+`CODX_INDEX_FAULT` holds "<action> <step> [<which>]". If `which` is a number n, which is 1 by
+default, the action happens the n-th time that the process reaches the step. Otherwise it happens
+when the step concerns the file or the text `which`.
 
-    CODX_INDEX_FAULT="kill upserted 3"      die without a word after the third upsert
-    CODX_INDEX_FAULT="hang chunking bad.py" whoever is given bad.py never ends
-    CODX_INDEX_FAULT="full flushed"         as if the disk were full after the flush
+    CODX_INDEX_FAULT="kill upserted 3"       die without a word after the third upsert
+    CODX_INDEX_FAULT="hang chunking bad.py"  the worker that gets bad.py hangs forever
+    CODX_INDEX_FAULT="full flushed"          fail as if the disk were full after the flush
 """
 
 from __future__ import annotations
@@ -18,29 +19,29 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-# In the order in which a run reaches them. What each follows is in place when it fires.
+# In the order in which a run reaches them. Each comes after what its comment describes.
 STEPS = (
     "locked",  # the lock is held
     "audited",  # the manifest says what the rows say
     "dirty",  # the manifest is dirty, on disk
-    "created",  # the physical collection is there, its alias is not
-    "prepared",  # the collection can be written
-    "claimed",  # it has the mark of this run
-    "upserted",  # new rows of a group are acknowledged
-    "deleted",  # so are deletions of its stale rows
+    "created",  # the physical collection exists, but not its alias
+    "prepared",  # the collection is ready to be written
+    "claimed",  # it bears the mark of this run
+    "upserted",  # the new rows of a group are acknowledged
+    "deleted",  # the deletions of its stale rows are acknowledged
     "recorded",  # the manifest has the group
     "cached",  # the cache has its vectors
     "gone",  # rows and records of files that are gone are deleted
     "flushed",  # the collection is on disk
-    "moved",  # the alias leads to it
+    "moved",  # the alias points to it
     "dropped",  # its predecessor is dropped
     "closed",  # the database is closed
-    "settled",  # the manifest says that all is well
+    "settled",  # the manifest says that the index is complete
     "stamped",  # the stamp is written
 )
 WORKER_STEPS = (
-    "chunking",  # a worker has a file and begins with it
-    "embedding",  # a worker has texts and begins with them
+    "chunking",  # a worker is about to chunk a file
+    "embedding",  # a worker is about to embed texts
 )
 
 _fault = os.environ.get("CODX_INDEX_FAULT", "")
@@ -48,7 +49,7 @@ _reached: Counter[str] = Counter()
 
 
 def reach(step: str, about: Sequence[str] = ()) -> None:
-    """A step is reached; `about` are the files or texts that it is about, if it is."""
+    """Say that a step is reached; `about` holds the files or texts that it concerns, if any."""
     if _fault:
         _reach(step, about)
 

@@ -1,4 +1,4 @@
-"""Paths as the collection and the reports have them: valid UTF-8, whatever the bytes."""
+"""Paths as rows and reports have them: valid UTF-8, whatever bytes the path consists of."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ _ESCAPE = re.compile(r"\\(?:\\|x[89a-f][0-9a-f])")
 
 
 def escape_path(path: str) -> str:
-    """A path in valid UTF-8: `\\` is doubled, and a byte that is not UTF-8 (a lone
-    surrogate, as `os.fsdecode` leaves it) becomes `\\xNN`. `unescape_path` reverts it.
+    """A path in valid UTF-8, which `unescape_path` turns back.
+
+    `\\` is doubled. A byte that is not UTF-8, which `os.fsdecode` turns into a lone surrogate,
+    becomes `\\xNN`.
     """
     return _NEEDS_ESCAPE.sub(
         lambda found: (
@@ -21,7 +23,7 @@ def escape_path(path: str) -> str:
 
 
 def unescape_path(text: str) -> str:
-    """The path that `escape_path` made `text` of."""
+    """The path from which `escape_path` made `text`."""
     return _ESCAPE.sub(
         lambda found: (
             "\\" if found[0] == "\\\\" else chr(0xDC00 + int(found[0][2:], 16))

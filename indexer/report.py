@@ -1,4 +1,4 @@
-"""What a run did, for people and machines; the exit code is a property of it."""
+"""The report: what a run did, for people and for machines, and its exit code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from indexer.types import (
     FileCounts,
     Mention,
     MentionCounts,
+    PlanCounts,
     SecretCounts,
     WikiCounts,
 )
 
-RUN = "run"  # the span of all of it
+RUN = "run"  # the span of the whole run
 STAGES = (
     "start lock model scan diff read open load chunk embed upsert commit finish wiki close"
     " stamp"
 ).split()
-"""In the order in which they begin. The workers' own, load, chunk and embed, are summed
-over them, and so is start, of all processes."""
+"""The stages in the order in which they begin. Load, chunk and embed are stages of the workers,
+summed over all of them; start is summed over all processes."""
 
 _SLOWEST = 50
 _EXIT_CODES: Mapping[str, int] = {
@@ -37,14 +38,14 @@ _EXIT_CODES: Mapping[str, int] = {
 }
 
 Listener = Callable[[str, Mapping[str, object]], None]
-"""Called with the name of an event (see `schema.json`) and what there is to say of it."""
+"""Called with the name of an event and its fields, as in `schema.json`."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Counts and timings (seconds) of a run; `as_dict` is the object of `--json`.
+    """Counts and timings (seconds) of a run; `as_dict` is the object that `--json` prints.
 
-    What is counted is told the `listeners` at the same place, so both say the same.
+    Whatever is counted here is told to the `listeners` here as well, so that both agree.
     """
 
     project: str = ""
@@ -63,8 +64,8 @@ class Report:
     events: EventCounts = field(default_factory=EventCounts)
     listeners: list[Listener] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
-    _times: list[FileTime] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    _times: list[FileTime] = field(default_factory=list)
 
     def tell(self, event: str, **about: object) -> None:
         """Tell the listeners that something happened."""
@@ -80,7 +81,7 @@ class Report:
         self.tell("file-failed", path=escape_path(path), error=escape_path(error))
 
     def skip(self, path: str, reason: str) -> None:
-        """Count a file that was looked at and left out."""
+        """Count a file that was looked at, but left out."""
         self.files.skipped[reason] = self.files.skipped.get(reason, 0) + 1
         self.tell("file-skipped", path=escape_path(path), reason=reason)
 
@@ -89,8 +90,27 @@ class Report:
         self.mentions.pending.append(mention)
         self.tell("mention-pending", **_mention(mention))
 
+    def tell_plan(self, counts: PlanCounts) -> None:
+        """Tell the listeners how much there is to do; the scan has been counted."""
+        self.tell("plan", scanned=self.files.scanned, **asdict(counts))
+
+    def conclude(self, *, is_cut: bool, signal: int) -> None:
+        """Set the status of a run that ended in order: it `is_cut` if it did not do all that
+        was asked for, and `signal` is the one that stopped it, 0 if none did."""
+        self.signal = signal
+        if signal:
+            self.status = "interrupted"
+        elif is_cut:
+            self.status = "budget"
+        elif self.failures:
+            self.status = "partial"
+        elif self.chunks.upserted or self.chunks.deleted:
+            self.status = "updated"
+        else:
+            self.status = "unchanged"
+
     def count_time(self, file: EmbeddedFile) -> None:
-        """Remember what a file took, if it is one of the slowest."""
+        """Remember the time that a file took, if it is one of the slowest."""
         self._times.append(
             FileTime(
                 escape_path(file.record.path),
@@ -104,12 +124,12 @@ class Report:
             self._times = self.slowest()
 
     def slowest(self) -> list[FileTime]:
-        """The files that took most of the workers, the slowest first."""
+        """The files that took the workers longest, the slowest first."""
         return heapq.nlargest(_SLOWEST, self._times, operator.attrgetter("seconds"))
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Of the whole run ("total"), and of each of `STAGES`."""
+        """The seconds of the whole run ("total") and of each of the `STAGES`."""
         seconds = dict.fromkeys([RUN, *STAGES], 0.0)
         for span in self.spans.found:
             seconds[span.name] += span.seconds
@@ -117,8 +137,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 the index equals the tree, 3 all but the failures, 4 stopped by a budget,
-        128 + n by signal n, else what the error says (`indexer.errors`)."""
+        """The exit code that the report calls for.
+
+        0: the index equals the tree. 3: it does, except for the failures. 4: a budget stopped
+        the run. 128 + n: signal n did. Otherwise the code of the error (`indexer.errors`).
+        """
         if self.status == "interrupted":
             return 128 + self.signal
         return _EXIT_CODES.get(self.status, self.error_code)

@@ -1,6 +1,6 @@
-"""Where the time of a run goes: a span for each stage, and for each task of a worker.
+"""Where the time of a run goes: a span for each stage and for each task of a worker.
 
-All times are seconds of the monotonic clock, which the processes of a machine share.
+All times are seconds on the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import IO
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a thread did from `started` to `ended`. `about` holds counts and paths, as
-    they are shown."""
+    """What a thread did from `started` to `ended`; `about` holds counts and escaped paths."""
 
     name: str
     started: float
@@ -29,14 +28,16 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """How long it took, in seconds."""
         return self.ended - self.started
 
 
 @dataclass(frozen=True, slots=True)
 class FileTime:
-    """What a file took of the workers, in seconds. Of a batch in which it was embedded with
-    others, it has its share by tokens."""
+    """The seconds that workers spent on a file of `size` bytes: `chunk` and `embed`.
+
+    If it was embedded in a batch with others, its share of the time is that of its tokens.
+    """
 
     path: str
     size: int
@@ -46,19 +47,19 @@ class FileTime:
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """The seconds of both."""
         return self.chunk + self.embed
 
 
 @dataclass(slots=True)
 class Spans:
-    """Spans of one process, in the order in which they ended."""
+    """The spans of one process, in the order in which they ended."""
 
     found: list[Span] = field(default_factory=list)
 
     @contextmanager
     def span(self, name: str, **about: object) -> Iterator[dict[str, object]]:
-        """A block that is one span; what it puts into the yielded dict is said of it."""
+        """A block that is one span; what it puts into the yielded dict becomes `about`."""
         started = time.monotonic()
         try:
             yield about
@@ -69,22 +70,22 @@ class Spans:
             )
 
     def begin(self, name: str) -> None:
-        """One that began with this process, and ends now."""
+        """Add a span that began with this process and ends now."""
         now = time.monotonic()
         self.found.append(
             Span(name, now - process_age(), now, os.getpid(), threading.get_ident(), {})
         )
 
     def take(self) -> list[Span]:
-        """The spans so far, which are forgotten here."""
+        """Remove the spans so far and return them."""
         found, self.found = self.found, []
         return found
 
 
 def process_age() -> float:
-    """Seconds since this process was started, to some 10 ms; 0 where that is not known.
+    """Seconds since this process was started, to about 10 ms; 0 if that is unknown.
 
-    Linux, proc(5): field 22 of /proc/self/stat, in clock ticks since the boot.
+    On Linux the start is field 22 of /proc/self/stat, in clock ticks since the boot: proc(5).
     """
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
@@ -99,8 +100,8 @@ def process_age() -> float:
 def write_trace(file: IO[str], spans: Iterable[Span], workers: str) -> None:
     """Write spans in the Chrome trace format, which Perfetto opens.
 
-    Each process has a row; all but this one are called `workers`. The format:
-    "Trace Event Format" of the Chromium project, complete events ("X"), times in µs.
+    Each process has a row. All but this one are called `workers` and numbered. Source: "Trace
+    Event Format" of the Chromium project, complete events ("X"), times in µs.
     """
     found = sorted(spans, key=lambda span: span.started)
     zero = found[0].started if found else 0.0

@@ -1,4 +1,4 @@
-"""The data that passes between the modules: frozen, slotted, without behaviour."""
+"""The data that passes between rooms: frozen, slotted, without behaviour."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class SourceFile:
     inode: int
 
 
-ID_BYTES = 4  # of a token, a native uint32
+ID_BYTES = 4  # a token id is a native uint32
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of whole lines of one file, small enough for the model.
 
-    Lines are 1-based and inclusive. `text` is exactly these lines, without the line
-    break that ends the last one; where a single line is too long for the model, several
-    chunks share its number and their texts joined give the line. `ids` are the `tokens` of
-    the `embedded_text`, special ones included, as native uint32.
+    Lines are 1-based and inclusive. `text` is exactly these lines, without the line break
+    that ends the last one. If a single line is too long for the model, several chunks share
+    its number, and their texts joined give the line. `tokens` is the number of tokens of
+    `embedded_text`, special ones included, and `ids` are those tokens as native uint32.
     """
 
     start_line: int
@@ -48,27 +48,27 @@ class Chunk:
 
     @property
     def embedded_text(self) -> str:
-        """What the model sees: the dotted symbol, then the text. Never the path, so
-        that a renamed file keeps its vectors."""
+        """What the model sees: the dotted symbol, then the text. The path is left out, so that a
+        renamed file keeps its vectors."""
         return f"{self.symbol}\n{self.text}" if self.symbol else self.text
 
 
 Weights = dict[int, float]
-"""A sparse vector: the weight of each term, by its index (see `sparse.py`)."""
+"""A sparse vector: the weight of each term, by its index (see `text/terms.py`)."""
 
 Stat = tuple[int, int, int, int]
-"""(size, mtime_ns, ctime_ns, inode): what tells, without opening it, that a file is as it was."""
+"""(size, mtime_ns, ctime_ns, inode): equal fields mean that a file was not touched."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
     """What the manifest knows of one file.
 
-    `stat` is None where the fields may not be trusted: the file was touched within the
-    clock's granularity of being read, or the record comes from an audit of the rows.
-    `file_hash` is the blob id of the indexed bytes, "" where the rows are not right.
-    `reason` says why a file has no rows ("binary", "empty", …), "" where it has some.
-    So many of its rows are `unembedded`: found by their terms, but not by meaning yet.
+    `stat` is None if the fields cannot be trusted: the file was touched within the clock's
+    granularity of being read, or the record comes from an audit of the rows. `file_hash` is
+    the blob id of the indexed bytes, "" if the rows are not right. `reason` says why the file
+    has no rows ("binary", "empty", …), "" if it has some. `unembedded` is the number of rows
+    without a vector, which a search finds by their words only.
     """
 
     path: str
@@ -84,8 +84,11 @@ ANY_BYTES = ""  # in place of a blob id
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The bytes (their blob id) of a file that could not be indexed, and why. With
-    `ANY_BYTES` it was indexed, but a hook failed: all of it is to be done again."""
+    """Why a file could not be indexed, and the blob id of the bytes that it had.
+
+    If `file_hash` is `ANY_BYTES`, the file was indexed but a hook on it failed, so that the
+    next run does all of it again.
+    """
 
     file_hash: str
     error: str
@@ -93,9 +96,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A file that must be indexed: the bytes that were hashed are the bytes that are
-    chunked. `stat` as in `FileRecord`. Of a file that `is_indexed` these very bytes are in the
-    index, and it only lacks vectors."""
+    """A file that must be indexed: the bytes that were hashed are the bytes that are chunked.
+
+    `stat` is as in `FileRecord`. If it `is_indexed`, the index has these very bytes already
+    and lacks only vectors.
+    """
 
     path: str
     data: bytes
@@ -106,8 +111,8 @@ class ChangedFile:
 
 @dataclass(frozen=True, slots=True)
 class ChunkedFile:
-    """One file as a worker returns it: its chunks, each with its sparse vector, or the reason
-    why it has none, and how many secrets were masked in it."""
+    """One file as a worker returns it: its chunks, each with its sparse vector in `weights`, or
+    the reason why it has none. `masked` counts the secrets that were masked in it."""
 
     path: str
     language: str
@@ -120,12 +125,12 @@ class ChunkedFile:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedFile:
-    """One file of `size` bytes, ready to be written, with so many secrets `masked`.
+    """One file of `size` bytes, ready to be written; `masked` secrets were masked in it.
 
-    `vectors` has one float32 row of unit length a chunk: shape (len(chunks), dimension);
-    those of the `unembedded` chunks (their numbers) say nothing. `weights` are the sparse ones.
-    `record` is what the manifest will say once Milvus has acknowledged the rows. The
-    seconds are those of the workers; of a batch, a file has its share by tokens.
+    `vectors` is float32 of shape (len(chunks), dimension), each row of unit length. Rows of
+    the chunks whose numbers are in `unembedded` have no meaning. `weights` are the sparse
+    vectors. `record` is what the manifest will say once Milvus has acknowledged the rows. The
+    seconds were spent by workers; a file's share of a batch goes by its tokens.
     """
 
     record: FileRecord
@@ -142,8 +147,11 @@ class EmbeddedFile:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a run has come: bytes of source that are `known` to need no embedding, that were
-    `found` to need it, and that were `embedded`; chunks and files that are done."""
+    """How much further a run has come.
+
+    `known`, `found` and `embedded` are bytes of source: those known to need no embedding,
+    those found to need it, and those embedded. `chunks` and `files` are done.
+    """
 
     known: float = 0
     found: float = 0
@@ -154,9 +162,11 @@ class Step:
 
 @dataclass(slots=True)
 class FileCounts:
-    """Files of a run or of a plan, by what happened (or would happen) to them; `embedded` are
-    those that were indexed before and only got their vectors, `deferred` those that may have
-    changed and were left to a later run."""
+    """Files of a run or a plan, by what happened, or would happen, to them.
+
+    `embedded` files were indexed before and only got their vectors. `deferred` files may have
+    changed and were left to a later run.
+    """
 
     scanned: int = 0
     unchanged: int = 0
@@ -171,11 +181,25 @@ class FileCounts:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """What lies before a run: files that are `unchanged`, files that may have `changed`, the
+    `bytes` of these in all, and files that are `gone`."""
+
+    unchanged: int
+    changed: int = 0
+    bytes: int = 0
+    gone: int = 0
+
+
 @dataclass(slots=True)
 class ChunkCounts:
-    """Chunks of a run. `total` is what the collection holds at its end, `unembedded` those of
-    them that have no vector yet; `tokens` is what the model computed, special ones included,
-    without the `padding` beside them."""
+    """Chunks of a run.
+
+    `total` is what the collection holds at its end, and `unembedded` is how many of these have
+    no vector yet. `tokens` were computed by the model, special ones included; `padding` was
+    computed beside them.
+    """
 
     total: int = 0
     unembedded: int = 0
@@ -190,14 +214,14 @@ class ChunkCounts:
 
 @dataclass(slots=True)
 class SecretCounts:
-    """Secrets in the files of a run, apart from those that were not read for their name."""
+    """Secrets in the files of a run. Files that are skipped for their names are not counted."""
 
     masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A text in a file that is meant for an assistant; `line` is 1-based."""
+    """A text in a file that addresses an assistant; `line` is 1-based."""
 
     path: str
     line: int
@@ -206,8 +230,8 @@ class Mention:
 
 @dataclass(slots=True)
 class MentionCounts:
-    """Mentions found in the changed files of a run, and how the command that was asked about
-    these files ended, by file."""
+    """Mentions found in the changed files of a run, and for how many of these files the command
+    `succeeded` or `failed`."""
 
     pending: list[Mention] = field(default_factory=list)
     succeeded: int = 0
@@ -216,7 +240,7 @@ class MentionCounts:
 
 @dataclass(slots=True)
 class EventCounts:
-    """Events of a run; `undelivered` is summed over the places that should have had them."""
+    """Events of a run; `undelivered` is summed over the places they were meant for."""
 
     emitted: int = 0
     undelivered: int = 0
@@ -224,7 +248,7 @@ class EventCounts:
 
 @dataclass(slots=True)
 class WikiCounts:
-    """Pages of the wiki: all of them, and what this run did to them."""
+    """Pages of the wiki: how many there are, and what this run did to them."""
 
     pages: int = 0
     written: int = 0
@@ -234,14 +258,18 @@ class WikiCounts:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`records` of the files that have rows; one whose rows are not right has no
-    `file_hash`, and `stale` holds its rows' ids, to be deleted once it is rewritten."""
+    """What the rows of a collection say about its files.
+
+    `records` are those of the files that have rows, by path. A file whose rows are not right
+    has no `file_hash`, and `stale` holds the ids of its rows, which are deleted once it has
+    been written again.
+    """
 
     records: dict[str, FileRecord]
     stale: dict[str, set[str]]
 
     def has_rows(self, path: str) -> bool:
-        """Are there any rows of this file, right or wrong?"""
+        """Whether the file has any rows, right or wrong."""
         record = self.records.get(path)
         return bool(record and record.chunk_count) or path in self.stale
 
@@ -254,13 +282,13 @@ class Change(Enum):
     MODIFIED = "modified"
     RENAMED = "renamed"
     DELETED = "deleted"
-    EMBEDDED = "embedded"  # the bytes are as they were, and get their vectors now
+    EMBEDDED = "embedded"  # the bytes are unchanged, and now get their vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a changed file, None where it has no rows and had none; of a renamed
-    one `origin` is the old path."""
+    """What became of a changed file. `change` is None if it has no rows and had none before;
+    `origin` is the old path of a renamed file."""
 
     change: Change | None
     origin: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import in_process
 import pytest
 
 if TYPE_CHECKING:
     from indexer.milvus.store import Store
 
 COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
-TIMEOUT = 240  # seconds; only ever reached by a command that hangs
+TIMEOUT = in_process.TIMEOUT
 
 GIT_ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -39,21 +41,52 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Shared by the workers of a parallel test run, of which the first converts the model.
     """
-    import fcntl
-
     from indexer.config import DEFAULT_MODEL
     from indexer.vectors.choice import choose_backend
     from indexer.vectors.model import resolve_model
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = shared / "model-cache"
-    folder.mkdir(exist_ok=True)
-    model = resolve_model(DEFAULT_MODEL, str(folder))
-    with open(shared / "model-cache.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with shared_folder(tmp_path_factory, "model-cache") as folder:
+        model = resolve_model(DEFAULT_MODEL, str(folder))
         choose_backend(model, str(folder), convert=True)
     return folder
+
+
+@contextmanager
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder of all workers of a test run, one of which at a time has the block."""
+    import fcntl
+
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (shared / name).mkdir(exist_ok=True)
+        yield shared / name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Each test has a cache folder of its own, and the same model in it: to compile it anew
+    for each of them would take as long as most of the tests."""
+    import openvino
+
+    real = openvino.Core.compile_model
+
+    @functools.lru_cache(maxsize=8)
+    def compiled(path: str, about: object, device: str, config: object) -> Any:
+        return real(openvino.Core(), path, device, dict(json.loads(str(config))))
+
+    def compile_model(core: object, path: Any, device: str, config: Any) -> Any:
+        if not isinstance(path, str):  # what is being converted
+            return real(core, path, device, config)
+        path = os.path.realpath(path)
+        files = (os.stat(path), os.stat(os.path.splitext(path)[0] + ".bin"))
+        about = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in files)
+        return compiled(path, about, device, json.dumps(config, sort_keys=True))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino.Core, "compile_model", compile_model)
+        yield
 
 
 @pytest.fixture
@@ -101,12 +134,24 @@ class Project:
             **self.environment,
         }
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `codx-index …` in the project and return how it ended."""
-        return self.launch(COMMAND, *arguments)
+    def command(
+        self, *arguments: str, given: bytes = b"", folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Do in this process what `codx-index …` does, and return how it ended.
+
+        It reads `given` on stdin, and does it in the project or in another `folder`.
+        """
+        done = in_process.call(arguments, folder or self.root, self.variables(), given)
+        done.stderr = without_times(done.stderr)
+        return done
+
+    @property
+    def installed(self) -> Project:
+        """This project, with the installed command started: where the process is the point."""
+        return _InstalledCommand(self.root, self.cache_dir, self.environment)
 
     def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run any program in the project, as `command` does."""
+        """Run any program in the project and return how it ended."""
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -132,6 +177,17 @@ class Project:
     def rows(self, collection: str = "codx_index") -> dict[str, dict[str, Any]]:
         """Every row of the embedded database, by id, all fields."""
         return read_rows(self.root / ".codx" / "index", collection)
+
+
+class _InstalledCommand(Project):
+    """A project whose commands are processes of their own."""
+
+    def command(
+        self, *arguments: str, given: bytes = b"", folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Start `codx-index …` in the project and return how it ended."""
+        assert not given and folder is None, "no test needs it yet"
+        return self.launch(COMMAND, *arguments)
 
 
 def without_times(text: str) -> str:
@@ -241,13 +297,22 @@ def open_store(project: Project, collection: str = "codx_index") -> Iterator[Sto
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT of 2 layers and 32 dimensions, as transformers saves it."""
+    """A random BERT of 2 layers and 32 dimensions, as transformers saves it.
+
+    Shared by the workers of a parallel test run, of which the first makes it.
+    """
+    with shared_folder(tmp_path_factory, "tiny-model") as folder:
+        if not any(folder.iterdir()):
+            _make_tiny_model(str(folder), str(tmp_path_factory.mktemp("memo")))
+    return str(folder)
+
+
+def _make_tiny_model(folder: str, cache_dir: str) -> None:
     from indexer.config import DEFAULT_MODEL
     from indexer.vectors.library import quiet
     from indexer.vectors.model import resolve_model
 
-    folder = str(tmp_path_factory.mktemp("tiny-model"))
-    default = resolve_model(DEFAULT_MODEL, str(tmp_path_factory.mktemp("memo")))
+    default = resolve_model(DEFAULT_MODEL, cache_dir)
     with quiet():
         import torch
         from transformers import AutoTokenizer, BertConfig, BertModel
@@ -263,7 +328,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
         )
         BertModel(config).save_pretrained(folder)
         AutoTokenizer.from_pretrained(default.folder).save_pretrained(folder)
-    return folder
 
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[str]:

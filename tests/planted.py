@@ -14,7 +14,8 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexer.text import secret_kinds, secret_values, spans
+from indexer.text import secret_kinds, secret_names, spans
+from indexer.text.secret_values import is_credential
 
 _LETTERS = string.ascii_letters
 _ALNUM = string.ascii_letters + string.digits
@@ -322,18 +323,18 @@ def _key_places(make: Maker, kind: str) -> Iterator[tuple[str, str, list[str]]]:
 
 def found_without_gates(text: str, path: str) -> Iterator[str]:
     """What the detectors find on all lines, as the library would run them."""
-    is_program = path.rpartition(".")[2] in secret_values._QUOTED_ONLY
+    is_program = path.rpartition(".")[2] in secret_names._QUOTED_ONLY
     for line in text.splitlines():
-        for kind in secret_kinds._KINDS:
-            whole = spans.Text(line)
-            for start, end in secret_kinds._detected(kind, whole, 0, len(line)):
+        for kind in secret_kinds.KINDS:
+            whole = spans.SearchedText(line)
+            for start, end in secret_kinds.detected(kind, whole, 0, len(line)):
                 yield line[start:end]
-        for pattern, quote, group in secret_values._keyword_patterns():
+        for pattern, quote, group in secret_names.keyword_patterns():
             for match in pattern.finditer(line):
                 name = re.match(r"\w*", line[match.start() :])
-                other = name and secret_values._OTHER_SUFFIX.search(name[0].lower())
+                other = name and secret_names._OTHER_SUFFIX.search(name[0].lower())
                 if match[quote] and not other and not is_program:
-                    if secret_values.is_credential(match[group], is_quoted=True):
+                    if is_credential(match[group], is_quoted=True):
                         yield match[group]
 
 

@@ -298,6 +298,7 @@ def test_the_second_example(indexed: Project, project: Project) -> None:
     assert example(project, EXAMPLES[1]) == "run `codx-index run` first\n"
 
 
+@pytest.mark.slow
 def test_langchain_reads_the_collection(
     on_server: Project, server: str, project: Project
 ) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
 from indexer.config import DEFAULT_MODEL, MASK_SECRETS
 from indexer.text import languages
 from indexer.timeline import Spans
@@ -27,10 +28,10 @@ from indexer.vectors.choice import choose_backend
 from indexer.vectors.embedders import load_embedder
 from indexer.vectors.model import resolve_model
 from indexer.vectors.tokenizer import load_tokenizer
-from indexer.work import scheduler as batching
-from indexer.work import tasks
+from indexer.work import backlog, tasks
 from indexer.work import workers as pool
-from indexer.work.scheduler import Scheduler
+from indexer.work.feedback import Feedback
+from indexer.work.scheduler import Limits, Scheduler
 from indexer.work.tasks import chunk_tasks, chunked_files
 from indexer.work.workers import (
     CPU_TASK,
@@ -77,7 +78,7 @@ def some_changes(count: int = 12) -> list[ChangedFile]:
 
 
 class Work:
-    """One use of `Embedding`, and what it told."""
+    """One use of a `Scheduler`, and what it told."""
 
     def __init__(
         self,
@@ -89,22 +90,22 @@ class Work:
         if isinstance(workers, Executor):
             workers = Workers.alike(workers, JOBS)
         self.spans = Spans()
-        self.cache = EmbeddingCache(str(folder), "i" * 64, backend.model.dimension)
+        source = Source("i" * 64, backend.model.dimension)
+        self.cache = EmbeddingCache(str(folder), source)
         self.counts = ChunkCounts()
         self.failures: dict[str, str] = {}
         self.stop = 0
         self.seconds_left = math.inf
+        feedback = Feedback(
+            self.counts,
+            self.spans,
+            lambda path, file_hash, error: self.failures.update({path: error}),
+        )
         self.embedding = Scheduler(
             replace(workers, embed_task=task),
             self.cache,
-            backend.model.dimension,
-            counts=self.counts,
-            spans=self.spans,
-            on_failure=lambda path, file_hash, error: self.failures.update(
-                {path: error}
-            ),
-            should_stop=lambda: self.stop,
-            seconds_left=lambda: self.seconds_left,
+            feedback,
+            Limits(lambda: self.stop, lambda: self.seconds_left),
         )
 
     def files(self, changes: list[ChangedFile]) -> dict[str, EmbeddedFile]:
@@ -260,7 +261,7 @@ def test_a_signal_ends_it_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
-    monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 4)
+    monkeypatch.setattr(backlog, "BACKLOG_CHUNKS", 4)
     work = Work(tmp_path, backend, executor, task=1)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
     taken: list[ChangedFile] = []
@@ -338,13 +339,13 @@ def test_the_backlog_is_bounded(
 ) -> None:
     """No chunk task is sent out while enough texts wait, however many workers idle."""
     monkeypatch.setattr(tasks, "CHUNK_TASK_BYTES", 1)
-    monkeypatch.setattr(batching, "BACKLOG_CHUNKS", 6)
+    monkeypatch.setattr(backlog, "BACKLOG_CHUNKS", 6)
     changes = [change(f"{n}.py", function(f"f{n}")) for n in range(40)]
     with open_executor("serial", 1, backend) as executor:
         work = Work(tmp_path, backend, executor, task=1)
         most = 0
         for _ in work.embedding.files(iter(changes)):
-            most = max(most, len(work.embedding._unsent))
+            most = max(most, len(work.embedding._backlog))
         assert most <= JOBS * (6 + 2)
         assert work.counts.embedded == 40
     work.cache.close()

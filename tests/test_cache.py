@@ -15,18 +15,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from indexer.cache import file as cache_file
+from indexer.cache import folder as cache_folder
 from indexer.cache import sqlite
 from indexer.cache import transfer as cache_transfer
-from indexer.cache.admin import cache_bytes, describe, prune
-from indexer.cache.cache import EmbeddingCache, key_of
-from indexer.cache.file import checksum
-from indexer.cache.sqlite import Key, Source
+from indexer.cache.contents import describe
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Key, Source, checksum, key_of
+from indexer.cache.folder import cache_bytes
+from indexer.cache.pruning import prune
 from indexer.cache.transfer import export_entries, import_entries
 from indexer.errors import CacheError, UsageError
 from indexer.types import Chunk
@@ -65,7 +68,7 @@ class Warnings(list[str]):
 def open_cache(
     folder: Path, warn: Callable[[str], None], identity: str = IDENTITY
 ) -> EmbeddingCache:
-    return EmbeddingCache(str(folder), identity, DIMENSION, warn)
+    return EmbeddingCache(str(folder), Source(identity, DIMENSION), warn)
 
 
 def path_in(folder: Path, identity: str = IDENTITY) -> Path:
@@ -105,7 +108,8 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.3)
+    for module in (cache_folder, sqlite):
+        monkeypatch.setattr(module, "PATIENCE", 0.3)
 
 
 def test_vectors_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -172,7 +176,9 @@ def test_size_0_is_no_cache(tmp_path: Path) -> None:
     before = path.read_bytes()
     for folder in (tmp_path, tmp_path / "new"):
         warnings = Warnings()
-        cache = EmbeddingCache(str(folder), IDENTITY, DIMENSION, warnings, limit=0)
+        cache = EmbeddingCache(
+            str(folder), Source(IDENTITY, DIMENSION), warnings, limit=0
+        )
         with closing(cache):
             assert cache.get(some_vectors(10)) == {}
             cache.put(some_vectors(10, 1))
@@ -215,7 +221,9 @@ def test_a_hit_is_marked_once_a_day(tmp_path: Path, day: Callable[[int], None]) 
 
 
 def limited(folder: Path, limit: int, identity: str = IDENTITY) -> EmbeddingCache:
-    return EmbeddingCache(str(folder), identity, DIMENSION, pytest.fail, limit=limit)
+    return EmbeddingCache(
+        str(folder), Source(identity, DIMENSION), pytest.fail, limit=limit
+    )
 
 
 def test_what_was_used_last_stays(tmp_path: Path, day: Callable[[int], None]) -> None:
@@ -265,7 +273,7 @@ def test_scattered_entries_leave_no_room_behind(
     vectors = np.zeros((2000, dimension), np.float32)
     for number in (100, 101):
         day(number)
-        cache = EmbeddingCache(str(tmp_path), IDENTITY, dimension, pytest.fail)
+        cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, dimension), pytest.fail)
         with closing(cache):
             if number == 100:
                 cache.put(dict(zip(keys, vectors, strict=True)))
@@ -276,7 +284,7 @@ def test_scattered_entries_leave_no_room_behind(
     pruned = prune(str(tmp_path), int(size * 0.6))
     assert pruned.bytes_left < 0.54 * size
     assert 0.9 * 1000 < pruned.entries < 1000
-    cache = EmbeddingCache(str(tmp_path), IDENTITY, dimension, pytest.fail)
+    cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, dimension), pytest.fail)
     with closing(cache):
         assert len(cache.get(keys[::2])) == 1000
 
@@ -390,7 +398,7 @@ def test_a_bit_flip_loses_one_entry_until_the_next_put(tmp_path: Path) -> None:
 def test_another_dimension_counts_as_absent(tmp_path: Path) -> None:
     fill(tmp_path, some_vectors())
     warnings = Warnings()
-    cache = EmbeddingCache(str(tmp_path), IDENTITY, DIMENSION + 1, warnings)
+    cache = EmbeddingCache(str(tmp_path), Source(IDENTITY, DIMENSION + 1), warnings)
     with closing(cache):
         assert cache.get(some_vectors()) == {}
     assert len(warnings) == 1
@@ -662,31 +670,49 @@ def holding(path: Path, lock: str = "BEGIN EXCLUSIVE") -> Iterator[None]:
         yield
 
 
-def test_locked_by_a_writer(tmp_path: Path, impatient: None) -> None:
+def count_calls(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[object]:
+    """Has one entry for each call of this function, from now on."""
+    calls: list[object] = []
+    real = getattr(owner, name)
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return real(*arguments)
+
+    patch.setattr(owner, name, counted)
+    return calls
+
+
+def test_locked_by_a_writer(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is there can be read; the wait is not repeated."""
     vectors, warnings = some_vectors(), Warnings()
     path = fill(tmp_path, vectors)
+    waits = count_calls(monkeypatch, cache_file.VectorFile, "write")
     with holding(path), closing(open_cache(tmp_path, warnings)) as cache:
-        started = time.monotonic()
         for seed in range(1, 5):
             assert len(cache.get(vectors)) == 1000
             cache.put(some_vectors(seed=seed))
             cache.commit()
-        assert time.monotonic() - started < 1.5
+    assert len(waits) == 1
     assert len(warnings) == 1 and "nothing is added" in warnings[0]
 
 
-def test_locked_from_the_start(tmp_path: Path, impatient: None) -> None:
+def test_locked_from_the_start(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors, warnings = some_vectors(), Warnings()
     path = fill(tmp_path, vectors)
+    module = sys.modules[EmbeddingCache.__module__]
+    waits = count_calls(monkeypatch, module, "open_for_writing")
     with holding(path, "PRAGMA journal_mode = DELETE"), holding(path):
         with closing(open_cache(tmp_path, warnings)) as cache:
-            started = time.monotonic()
             for _ in range(4):
                 assert cache.get(vectors) == {}
                 cache.put(some_vectors(seed=1))
                 cache.commit()
-            assert time.monotonic() - started < 1.5
+        assert len(waits) == 1
     assert len(warnings) == 1 and "without the embedding cache" in warnings[0]
     assert len(read(tmp_path, vectors, pytest.fail)) == 1000
 
@@ -713,6 +739,7 @@ def test_the_folder_is_locked(
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import EmbeddingCache, Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -748,6 +775,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -774,6 +802,7 @@ def test_two_processes_write_at_once(tmp_path: Path, seeds: tuple[int, int]) -> 
 MAKER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[1])
 from test_cache import Warnings, open_cache, some_vectors
 warnings = Warnings()
@@ -831,7 +860,7 @@ def test_a_writer_is_killed(tmp_path: Path) -> None:
 PRUNER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from indexer.cache.admin import prune
+from indexer.cache.pruning import prune
 while True:
     pruned = prune(sys.argv[2], 50_000)
     assert pruned.error == "", pruned
@@ -858,6 +887,7 @@ BREAKER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from typing import Any
 from test_cache import noise
 while True:
     for path in Path(sys.argv[2]).glob("embeddings-*.sqlite"):
@@ -888,9 +918,8 @@ def test_two_processes_while_a_third_breaks_the_file(tmp_path: Path) -> None:
 def test_describe(tmp_path: Path, day: Callable[[int], None]) -> None:
     assert describe(str(tmp_path / "none")) == []
     day(20_000)
-    cache = EmbeddingCache(
-        str(tmp_path), IDENTITY, DIMENSION, pytest.fail, model="m", precision="bf16"
-    )
+    source = Source(IDENTITY, DIMENSION, "m", "bf16")
+    cache = EmbeddingCache(str(tmp_path), source, pytest.fail)
     with closing(cache):
         cache.put(some_vectors(7))
         cache.commit()

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from conftest import (
     wait_for,
 )
 
-from indexer.cli.main import cli
+from indexer.cli.cache import cache_group
 
 CHECKOUT = Path(__file__).parent.parent
 SERIAL = ("--executor", "serial")  # starts faster than a pool
@@ -74,7 +74,11 @@ def assert_succeeds(
     project: Project, warnings: int = 1, prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """A run over every file ends well and says at most so much on stderr."""
-    done = project.launch(*prefix, COMMAND, "run", "--force", "--json")
+    command = ("run", "--force", "--json")
+    if prefix:
+        done = project.launch(*prefix, COMMAND, *command)
+    else:
+        done = project.command(*command)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == warnings, done.stderr
     assert all(line.startswith("codx-index: ") for line in done.stderr.splitlines())
@@ -284,7 +288,7 @@ def test_two_worktrees_at_once(project: Project, tmp_path: Path) -> None:
 
 PRUNER = """
 import sys
-from indexer.cache.admin import prune
+from indexer.cache.pruning import prune
 while True:
     pruned = prune(sys.argv[1], 40_000)
     assert pruned.error == "", pruned
@@ -339,7 +343,7 @@ def test_size_0_is_no_cache(project: Project) -> None:
 
 # Commands
 
-COMMANDS: dict[str, click.Command] = cli.commands["cache"].commands  # type: ignore[attr-defined]
+COMMANDS: Mapping[str, click.Command] = cache_group.commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -946,7 +946,23 @@ NASTY = {
 }
 
 
-@pytest.mark.parametrize("name", NASTY)
+# What takes longest; the quick rounds have a long line, a long word and nesting as well.
+LARGE = {
+    "megabyte line",
+    "megabyte word",
+    "many lines",
+    "nested brackets",
+    "nested tags",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+        for name in NASTY
+    ],
+)
 def test_nasty_texts(name: str) -> None:
     text, blank_pieces = NASTY[name], name == "spaces"
     languages = ("python", None, "markdown", "yaml", "javascript", "c", "html", "perl")
@@ -972,9 +988,17 @@ FILES = sorted(
 STDLIB = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
 
 
-@pytest.mark.parametrize("max_tokens", [16, 256])
-def test_own_files_and_the_standard_library(max_tokens: int) -> None:
-    for path in FILES + random.Random(0).sample(STDLIB, 30):
+@pytest.mark.parametrize(
+    "max_tokens, share",
+    [
+        (16, 8),
+        (256, 4),
+        *(pytest.param(n, 1, marks=pytest.mark.slow) for n in (16, 256)),
+    ],
+)
+def test_own_files_and_the_standard_library(max_tokens: int, share: int) -> None:
+    """Every file or, as quickly, one of so many."""
+    for path in (FILES + random.Random(0).sample(STDLIB, 30))[::share]:
         text = decode(path.read_bytes())
         assert text is not None
         language = language_of(path.name, text.partition("\n")[0])

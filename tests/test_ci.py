@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import in_process
 import pytest
 import yaml
 from conftest import COMMAND, GIT_ENVIRONMENT, Project
@@ -258,15 +259,7 @@ def test_a_summary_holds_any_text(project: Project, tmp_path: Path) -> None:
 
 def raw(project: Project, *arguments: str) -> str:
     """What a command says on stderr, times and all."""
-    done = subprocess.run(
-        [COMMAND, *arguments],
-        cwd=project.root,
-        env=project.variables(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    return done.stderr
+    return in_process.call(arguments, project.root, project.variables()).stderr
 
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -317,13 +310,14 @@ def test_libraries_say_nothing(project: Project) -> None:
         "import logging, sys\n"
         "sys.argv = ['codx-index', 'run']\n"
         "import atexit\n"
-        "from indexer import commands, pipeline\n"
+        "from indexer import pipeline\n"
+        "from indexer.cli.main import main\n"
         "real = pipeline.run\n"
         "def noisy(*a):\n"
         "    logging.getLogger('a.library').error('noise')\n"
         "    real(*a)\n"
         "pipeline.run = noisy\n"
-        "commands.main()\n"
+        "main()\n"
     )
     done = project.launch(sys.executable, "-P", "-c", script)
     assert (done.returncode, done.stderr) == (0, "") and "1 added" in done.stdout

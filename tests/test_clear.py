@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import COMMAND, Project
+from conftest import Project
 
 from indexer.index.lock import run_lock
 
@@ -18,15 +18,7 @@ def indexed(project: Project) -> Project:
 
 
 def answer(project: Project, text: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "clear"],
-        cwd=project.root,
-        env=project.variables(),
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return project.command("clear", given=text.encode())
 
 
 def test_it_asks(indexed: Project) -> None:

@@ -155,7 +155,7 @@ def test_no_purpose_takes_long(language: str) -> None:
     for part in PARTS:
         purpose_of("a", part * (60_000 // len(part)), language)
         purpose_of("a", f"# {part * (60_000 // len(part))}x", language)
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 15
 
 
 @settings(max_examples=300, deadline=None)

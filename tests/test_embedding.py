@@ -28,11 +28,11 @@ from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError, StateError, UsageError
 from indexer.types import ID_BYTES
 from indexer.vectors import backend as backends
-from indexer.vectors import choice as embedding
-from indexer.vectors import conversion, converted, embedders
-from indexer.vectors.backend import Backend, ModelInfo, converted_folder
+from indexer.vectors import batches, choice, conversion, graph, graph_folder
+from indexer.vectors.backend import Backend, ModelInfo
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.embedders import Embedder, load_embedder
+from indexer.vectors.graph_folder import converted_folder
 from indexer.vectors.library import load_sentence_transformer, quiet
 from indexer.vectors.model import resolve_model
 from indexer.vectors.quantization import calibration_texts
@@ -68,8 +68,8 @@ def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
+def cache(model_cache: Path) -> str:
+    return str(model_cache)
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +163,7 @@ def test_bf16_only_where_the_processor_has_it(
         (tmp_path / "cpuinfo").write_text(f"model name : x\nflags : {flags}\n")
         return open(tmp_path / "cpuinfo")
 
-    monkeypatch.setattr(embedding, "open", fake_open, raising=False)
+    monkeypatch.setattr(backends, "open", fake_open, raising=False)
     backend = choose_backend(model, str(tmp_path), convert=False)
     assert backend.precision == ("bf16" if "bf16" in (flags or "") else "f32")
 
@@ -225,7 +225,7 @@ def test_a_model_converted_elsewhere_needs_no_extra(
 def test_int8_is_never_replaced(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converted, "unsupported", lambda backend: "no such thing")
+    monkeypatch.setattr(choice, "unsupported", lambda backend: "no such thing")
     model = resolve_model(tiny_folder, str(tmp_path))
     with pytest.raises(ModelError, match="cannot run on OpenVINO: no such thing"):
         choose_backend(model, str(tmp_path), "int8", convert=False)
@@ -278,7 +278,7 @@ def test_a_gpu_that_is_not_there(
 def test_without_openvino(
     model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "openvino_version", lambda: "")
+    monkeypatch.setattr(conversion, "openvino_version", lambda: "")
     backend = choose_backend(model, str(tmp_path), convert=True)
     assert backend.kind == "sentence-transformers"
     monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
@@ -306,7 +306,7 @@ def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     checker: Any = importlib.import_module("openvino_telemetry.utils.opt_in_checker")
     for name in ("CI", "TF_BUILD", "JENKINS_URL"):
         monkeypatch.delenv(name, raising=False)
-    with conversion._no_telemetry():
+    with graph._no_telemetry():
         assert checker.OptInChecker._run_in_ci()
     assert not checker.OptInChecker._run_in_ci()
 
@@ -315,7 +315,7 @@ def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converts where a test can make it fail."""
     monkeypatch.setattr(
-        converted,
+        conversion,
         "_in_own_process",
         lambda build, backend, folder: build(backend, folder),
     )
@@ -333,9 +333,9 @@ def test_a_model_that_does_not_fit_is_remembered(
     steps: list[str] = []
     with monkeypatch.context() as patch:
         if fault == "not the original's":
-            patch.setattr(converted, "_least_cosine", lambda *a: float("nan"))
+            patch.setattr(conversion, "_least_cosine", lambda *a: float("nan"))
         else:
-            patch.setattr(conversion, "_trace", fail)
+            patch.setattr(graph, "_trace", fail)
         for _ in range(2):
             backend = choose_backend(
                 model, str(tmp_path), "f32", convert=True, on_step=steps.append
@@ -355,14 +355,15 @@ def test_f32_where_only_bf16_differs(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cosine = iter([0.5, 1.0])
-    monkeypatch.setattr(converted, "_least_cosine", lambda *a: next(cosine))
-    monkeypatch.setattr(backends, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(conversion, "_least_cosine", lambda *a: next(cosine))
+    monkeypatch.setattr(choice, "cpu_has_bf16", lambda: True)
     model = resolve_model(tiny_folder, str(tmp_path))
     for convert in (True, False):
         backend = choose_backend(model, str(tmp_path), convert=convert)
         assert (backend.kind, backend.precision) == ("openvino", "f32")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     steps: list[str] = []
@@ -395,14 +396,14 @@ def test_full_disk_is_no_verdict_on_the_model(
 def test_the_loser_of_a_race_keeps_what_the_winner_made(tmp_path: Path) -> None:
     for name in ("first", "second", "damaged"):
         (tmp_path / name).mkdir()
-        conversion.write_about(str(tmp_path / name), {"pad_id": name})
+        graph_folder.write_about(str(tmp_path / name), {"pad_id": name})
     target = str(tmp_path / "target")
-    conversion.publish(str(tmp_path / "first"), target)
-    conversion.publish(str(tmp_path / "second"), target)
-    assert conversion.read_about(target) == {"pad_id": "first"}
+    graph_folder.publish(str(tmp_path / "first"), target)
+    graph_folder.publish(str(tmp_path / "second"), target)
+    assert graph_folder.read_about(target) == {"pad_id": "first"}
     (tmp_path / "target" / "about.json").write_text("{")
-    conversion.publish(str(tmp_path / "second"), target)
-    assert conversion.read_about(target) == {"pad_id": "second"}
+    graph_folder.publish(str(tmp_path / "second"), target)
+    assert graph_folder.read_about(target) == {"pad_id": "second"}
 
 
 def test_what_a_killed_conversion_left_is_swept(tmp_path: Path) -> None:
@@ -410,7 +411,7 @@ def test_what_a_killed_conversion_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     os.utime(tmp_path / ".tmp-old", (1, 1))
     os.utime(tmp_path / "kept", (1, 1))
-    conversion.sweep(str(tmp_path))
+    graph_folder.sweep(str(tmp_path))
     assert sorted(os.listdir(tmp_path)) == [".tmp-new", "kept"]
 
 
@@ -432,11 +433,11 @@ def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
         original = load_sentence_transformer(tiny_folder, "cpu", "f32")
         original.prompts = {"document": "passage: "}
         with pytest.raises(ModelError, match="prompts"):
-            conversion.convert(original, "nowhere", "f32")
+            graph.write_graph(original, "nowhere", "f32")
         original.prompts = {}
         with pytest.raises(ModelError, match="its first module is Pooling"):
             original.pop(0)
-            conversion.convert(original, "nowhere", "f32")
+            graph.write_graph(original, "nowhere", "f32")
 
 
 # Embedding
@@ -640,12 +641,12 @@ def test_unusable_vectors_are_refused(bad: float) -> None:
     vectors = np.ones((3, 4), np.float32)
     vectors[1] = bad
     with pytest.raises(ModelError, match="not a number"):
-        embedders._unit(vectors)
+        batches.scale_to_unit(vectors)
 
 
 def test_widths_follow_from_the_length_alone() -> None:
-    batches = list(embedders._batches([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
-    assert batches == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
+    found = list(batches.group_by_width([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
+    assert found == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
 
 
 START = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -208,9 +208,10 @@ def test_an_unknown_model(variable: str, value: str, small: Project) -> None:
     small.environment[variable] = value
     # A folder of that name in the project is not what is meant.
     small.write("no-such-model/config.json", "{}")
-    started = time.monotonic()
-    line = assert_one_line(small.command("run", "--model", "no-such-model"), 1)
-    assert time.monotonic() - started < 15
+    # Its libraries read the variable when they are imported.
+    line = assert_one_line(
+        small.installed.command("run", "--model", "no-such-model"), 1
+    )
     assert "no-such-model is not on this machine" in line
 
 
@@ -243,13 +244,13 @@ def test_a_second_run_at_the_same_time(project: Project) -> None:
     first = start(project, "run", "--executor", "serial", "--json")
     lock = project.root / ".codx/index/lock"
     wait_for(lambda: lock.exists() and lock.read_text().startswith("{"))
+    first.send_signal(signal.SIGSTOP)  # so that nobody can have waited for its end
     for command in ("run", "verify"):
-        started = time.monotonic()
         line = assert_one_line(project.command(command), 75)
-        assert time.monotonic() - started < 1
         assert f"another run holds this index (pid {first.pid} on " in line
     locked = project.run(code=75)
     assert (locked["status"], locked["exit_code"]) == ("locked", 75)
+    first.send_signal(signal.SIGCONT)
     output, errors = first.communicate(timeout=TIMEOUT)
     assert (first.returncode, errors) == (0, "")
     assert json.loads(output)["files"]["added"] == 12
@@ -333,8 +334,9 @@ def test_a_damaged_database(small: Project) -> None:
     for folder, _, names in os.walk(database):
         for name in names:
             Path(folder, name).write_bytes(b"\0noise")
-    for command in ("run", "search"):
-        done = small.command(command, *(["x"] if command == "search" else []))
+    for command in (["run"], ["search", "x"]):
+        # After an error of the store only the end of the process closes it.
+        done = small.installed.command(*command)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert done.stderr.splitlines()[-1].startswith("codx-index: ")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("fuzzing.py")
+pytestmark = pytest.mark.slow  # test_chunking.py and test_text.py have nasty texts
 ROOM = 300  # seconds, for its start, a last long input, and a busy machine
 
 
@@ -47,7 +48,6 @@ def test_fuzzing(tmp_path: Path) -> None:
     fuzz(tmp_path, budget(5), int(os.environ.get("CODX_INDEX_FUZZ_SEED", 0)))
 
 
-@pytest.mark.slow
 def test_fuzzing_for_long(tmp_path: Path) -> None:
     number = random.SystemRandom().getrandbits(32)
     fuzz(tmp_path, budget(600), int(os.environ.get("CODX_INDEX_FUZZ_SEED", number)))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.errors import GitError
-from indexer.tree import git, git_index
+from indexer.tree import git, git_index, git_process, git_status
 from indexer.types import SourceFile
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -434,7 +434,7 @@ def test_index_entries_by_name(
 ) -> None:
     names = [b"src/b.py", b"nothing.py", b"*", b":(top)a.py"]
     assert list(git_index.read_index(str(repository), names).entries) == [b"src/b.py"]
-    monkeypatch.setattr(git, "MAX_ARGUMENTS", 3)
+    monkeypatch.setattr(git_index, "MAX_ARGUMENTS", 3)
     found = git_index.read_index(str(repository), names).entries
     assert b"src/b.py" in found  # and perhaps more
 
@@ -532,7 +532,7 @@ def test_racy_entries(repository: Path) -> None:
 def test_an_index_that_changes_meanwhile(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = git._run
+    run = git_process.run_git
 
     def slow(*arguments: Any, **named: Any) -> Any:
         done = run(*arguments, **named)
@@ -540,7 +540,7 @@ def test_an_index_that_changes_meanwhile(
             os.utime(repository / ".git/index")
         return done
 
-    monkeypatch.setattr(git, "_run", slow)
+    monkeypatch.setattr(git_index, "run_git", slow)
     assert git_index.read_index(str(repository)).entries == {}
 
 
@@ -560,7 +560,7 @@ def test_a_listing_that_looks_otherwise(
     damage: Callable[[bytes], bytes], repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another version of git may print something else: then nothing is known."""
-    run = git._run
+    run = git_process.run_git
 
     def other(*arguments: Any, **named: Any) -> Any:
         done = run(*arguments, **named)
@@ -568,7 +568,7 @@ def test_a_listing_that_looks_otherwise(
             done.stdout = damage(done.stdout)
         return done
 
-    monkeypatch.setattr(git, "_run", other)
+    monkeypatch.setattr(git_index, "run_git", other)
     assert git_index.read_index(str(repository)).entries == {}
 
 
@@ -601,9 +601,9 @@ def test_converted_paths(repository: Path) -> None:
 # What a check compares
 
 
-def check(folder: Path, *, stat_tracked: bool = True) -> git_index.Answer:
-    with git_index.Check(str(folder), stat_tracked=stat_tracked) as started:
-        return started.answer()
+def check(folder: Path, *, stat_tracked: bool = True) -> git_status.Answer:
+    with git_status.check(str(folder), stat_tracked=stat_tracked) as answer:
+        return answer()
 
 
 def test_a_check_is_the_same_while_nothing_changes(repository: Path) -> None:
@@ -657,10 +657,10 @@ def test_a_check_of_what_git_refuses(repository: Path, stat_tracked: bool) -> No
 
 
 def test_nobody_wants_the_answer(repository: Path) -> None:
-    with git_index.Check(str(repository), stat_tracked=True):
+    with git_status.check(str(repository), stat_tracked=True):
         pass
     with pytest.raises(RuntimeError):
-        with git_index.Check(str(repository), stat_tracked=True):
+        with git_status.check(str(repository), stat_tracked=True):
             raise RuntimeError
 
 
@@ -682,9 +682,9 @@ def test_ignore_files_outside_of_the_tree(
 # What is untracked
 
 
-def untracked(folder: Path) -> git_index.Untracked:
-    with git_index.UntrackedListing(str(folder)) as started:
-        return started.answer()
+def untracked(folder: Path) -> git_status.Untracked:
+    with git_status.list_untracked(str(folder)) as answer:
+        return answer()
 
 
 def test_untracked(repository: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,9 +90,15 @@ def test_everything_at_once(
         if number < mentioned:
             head = f"# {BUSY if number < busy else AT} number {number}\n"
         project.write(f"d{number % 7}/f{number}.py", head + python_text(number, 2))
-    command = f"{sys.executable} -S -c 'import time; time.sleep(1)'"
+    # A command waits for another one: they are asked several at a time.
+    asked_at = tmp_path / "asked"
+    asked_at.mkdir()
+    script = (
+        f"touch {asked_at}/$$; for _ in $(seq 600); do "
+        f"[ $(ls {asked_at} | wc -l) -lt 2 ] || exit 0; sleep 0.1; done; exit 1"
+    )
+    command = shlex.join(["sh", "-c", script])
     events_file = tmp_path / "events.jsonl"
-    started = time.monotonic()
     with receiver(failing=0.5) as (url, sent):
         report = project.run(
             "--mentions-command",
@@ -102,15 +108,12 @@ def test_everything_at_once(
             "--webhook",
             url,
         )
-    took = time.monotonic() - started
     asked = mentioned - busy
     assert report["files"]["added"] == count - busy
     assert report["files"]["skipped"] == {"processing": busy}
     assert report["mentions"]["succeeded"] == asked
     assert report["events"]["undelivered"] == 0
     validate(report, "report")
-    # One after the other, the commands alone take a second each.
-    assert took < asked + report["seconds"]["embed"]
     events = lines(events_file)
     assert events == sent
     kinds = Counter(event["event"] for event in events)
@@ -205,10 +208,8 @@ def test_the_file_of_the_events_is_no_file_of_the_project(project: Project) -> N
 def test_a_webhook_that_hangs(project: Project) -> None:
     project.write("a.py", "x = 1\n")
     with receiver(hangs=True) as (url, _):
-        started = time.monotonic()
         done = project.command("run", "--webhook", url.replace("//", "//user:pw@"))
-        took = time.monotonic() - started
-    assert done.returncode == 0 and took < 15
+    assert done.returncode == 0  # without an answer, which there never is
     assert "undelivered event" in done.stdout
     assert done.stderr.count("\n") == 1 and "pw" not in done.stderr
     assert len(project.rows()) == 1

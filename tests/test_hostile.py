@@ -317,9 +317,7 @@ def test_everything_odd_at_once(kind: str, plain: Project, tmp_path: Path) -> No
     (root / "swapped").rmdir()
     (root / "swapped").symlink_to(outside)
 
-    started = time.monotonic()
     done = unprivileged(plain, "run", *SERIAL, "--json")
-    assert time.monotonic() - started < 60  # it takes 2
     server.close()
     report = json.loads(done.stdout)
     assert (done.returncode, report["status"]) == (3, "partial")
@@ -478,8 +476,9 @@ def run_everything(project: Project) -> None:
     """Every command that looks at a project, in the project's folder."""
     # The current folder on PATH, as some have it.
     project.environment["PATH"] = f":.:{os.environ['PATH']}:"
-    for _ in range(2):
-        done = project.command("run", "-j", "2", "--max-file-size", "1MiB")
+    # A process that starts here looks for its modules, and for those of its workers.
+    for command in (["run", "-j", "2"], ["run", "-j", "2"], ["search", "x"]):
+        done = project.installed.command(*command, *PLACE_OPTIONS.get(command[0], []))
         assert (done.returncode, done.stderr) == (0, "")
         time.sleep(0.03)
     for command in (
@@ -623,8 +622,9 @@ def test_settings_of_the_project_are_not_ours(plain: Project, trap: Trap) -> Non
     for name in ("codx.toml", ".codx/config.toml", ".codx/config.json", "milvus.yaml"):
         plain.write(name, '{"uri": "http://127.0.0.1:9"}\n')
     plain.write("sitecustomize.py", trap.module("sitecustomize"))
-    assert plain.run(*SERIAL)["uri"] == f"{plain.root}/.codx/index/milvus.db"
-    assert plain.command("verify").returncode == 0
+    done = plain.installed.command("run", *SERIAL, "--json")
+    assert json.loads(done.stdout)["uri"] == f"{plain.root}/.codx/index/milvus.db"
+    assert plain.installed.command("verify").returncode == 0
     assert not trap.fired.exists()
 
 

@@ -24,10 +24,10 @@ from indexer.index.manifest import COMPLETE, Manifest
 from indexer.report import Report
 from indexer.run.plan import plan
 from indexer.run.verify import verify
-from indexer.tree import git, git_index
+from indexer.tree import git_index
+from indexer.tree.changes import known_to_git
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
-from indexer.tree.reader import known_to_git
 from indexer.types import FileRecord
 
 NAMES = ["a.py", "b.py", "src/c.py", "src/deep/d.py", "lib/e.py", "lib/f.py"]
@@ -195,14 +195,14 @@ def test_many_files(origin: Tree, tmp_path: Path) -> None:
     tree = Tree(tmp_path / "tree", origin.cache_dir)
     tree.root.mkdir()
     tree.git("init", "-q")
-    for number in range(git.MAX_ARGUMENTS + 50):
+    for number in range(git_index.MAX_ARGUMENTS + 50):
         tree.write(f"d{number % 9}/{number}.py", f"x = {1000 + number}\n")
     tree.git("add", "-A")
     known = remember(tree)
     refresh(tree)
     scan = scan_project(tree.settings(), Report())
     found = known_to_git(str(tree.root), scan, scan.files, known)
-    assert len(found) == git.MAX_ARGUMENTS + 50
+    assert len(found) == git_index.MAX_ARGUMENTS + 50
     rewrite(tree.root / "d3/3.py", "x = 2003\n")
     scan = scan_project(tree.settings(), Report())
     assert found - known_to_git(str(tree.root), scan, scan.files, known) == {"d3/3.py"}

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.text.languages import language_of
-from indexer.wiki.imports import MAX_IMPORTS, imports_of, module_of
+from indexer.wiki.imports import MAX_IMPORTS, imports_of
+from indexer.wiki.modules import module_of
 from indexer.wiki.resolver import Resolver
 
 LANGUAGES = "bash c cpp go java javascript kotlin php python ruby rust tsx vue".split()

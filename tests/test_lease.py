@@ -19,7 +19,7 @@ from test_store import served
 from indexer.errors import LeaseLostError, LockedError, StoreUnavailableError
 from indexer.milvus import lease as module
 from indexer.milvus.lease import Lease
-from indexer.milvus.server import connect
+from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
 
 
@@ -32,12 +32,12 @@ class Board:
     is_dead: bool = False
     written: list[str] = field(default_factory=list)
 
-    def read_lease(self) -> str:
+    def read(self) -> str:
         if self.is_dead:
             raise StoreUnavailableError("nobody answers")
         return self.text
 
-    def write_lease(self, text: str) -> None:
+    def write(self, text: str) -> None:
         if self.is_dead:
             raise StoreUnavailableError("nobody answers")
         time.sleep(self.delay)
@@ -205,7 +205,7 @@ def two(
         yield projects
 
 
-def board_of(project: Project) -> Store:
+def store_of(project: Project) -> Store:
     return connect(project.environment["CODX_INDEX_URI"], "", "shared")
 
 
@@ -214,8 +214,9 @@ def test_two_hosts_write_one_after_the_other(two: tuple[Project, Project]) -> No
     here, there = two
     here.environment["CODX_INDEX_FAULT"] = "hang upserted"
     first = start(here, "run", "--executor", "serial")
-    with closing(board_of(here)) as board:
-        wait_for(lambda: f'"pid": {first.pid}' in board.read_lease())
+    with closing(store_of(here)) as store:
+        board = store.board
+        wait_for(lambda: f'"pid": {first.pid}' in board.read())
         line = assert_one_line(there.command("run"), 75)
         assert f"another run writes this collection (pid {first.pid} on " in line
         waiting = start(there, "run", "--wait", "60", "--json")
@@ -226,7 +227,7 @@ def test_two_hosts_write_one_after_the_other(two: tuple[Project, Project]) -> No
         assert (waiting.returncode, errors) == (0, "")
         files = json.loads(output)["files"]
         assert files["added"] + files["unchanged"] == 3
-        assert board.read_lease() == ""
+        assert board.read() == ""
     first.communicate()
     assert there.command("verify", "--executor", "serial").returncode == 0
     del here.environment["CODX_INDEX_FAULT"]
@@ -238,10 +239,10 @@ def test_an_abandoned_lease_means_an_audit(two: tuple[Project, Project]) -> None
     here, _ = two
     here.run()
     lease = held_by(**ELSEWHERE, expires=time.time() - 1).text
-    with closing(board_of(here)) as board:
-        board.open()
-        board.write_lease(lease)
-        board.delete([key.id for key in board.keys()][:1])  # what its holder did
+    with closing(store_of(here)) as store:
+        store.open()
+        store.board.write(lease)
+        store.delete([key.id for key in store.keys()][:1])  # what its holder did
     here.write("3.py", "another = 1\n")
     report = here.run()
     assert report["chunks"]["upserted"] > 1  # not only the new file
@@ -252,5 +253,5 @@ def test_clear_leaves_nothing(two: tuple[Project, Project]) -> None:
     here, _ = two
     here.run()
     assert here.command("clear", "--yes").returncode == 0
-    with closing(board_of(here)) as board:
-        assert board._client.list_collections() == []
+    with closing(store_of(here)) as store:
+        assert store._client.list_collections() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -151,7 +152,7 @@ def test_unchanged_model_is_not_read_again(
     folder: Path, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = resolve(folder, cache)
-    monkeypatch.setattr("indexer.vectors.model_files._hash_file", None)
+    monkeypatch.setattr("indexer.vectors.model.hash_file", None)
     assert resolve(folder, cache) == model
 
 
@@ -279,12 +280,10 @@ def test_hub_cache_is_used_without_the_network(
     assert answer.startswith("refused:") and answer.endswith("safetensors is missing")
 
 
-def test_unreachable_hub_is_one_line_and_soon(cache: str, tmp_path: Path) -> None:
+def test_unreachable_hub_is_one_line(cache: str, tmp_path: Path) -> None:
     hub = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    started = time.monotonic()
     (answer,) = run_resolve("org/model", cache, HF_HUB_OFFLINE="0", **hub)
     assert "cannot be downloaded" in answer
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b/c", "..x", "https://x.y/z"])
@@ -296,11 +295,12 @@ def test_names_that_cannot_be(
         resolve_model(name, cache)
 
 
-def test_unchanged_default_model_costs_next_to_nothing(cache: str) -> None:
-    resolve_model(DEFAULT_MODEL, cache)
-    started = time.perf_counter()
-    resolve_model(DEFAULT_MODEL, cache)
-    assert time.perf_counter() - started < 0.05
+def test_an_unchanged_model_is_not_read_again(
+    cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = resolve_model(DEFAULT_MODEL, cache)
+    monkeypatch.setattr(hashlib, "file_digest", pytest.fail)
+    assert resolve_model(DEFAULT_MODEL, cache) == found
 
 
 def test_tokenizer_spans_are_the_characters_of_the_text(cache: str) -> None:

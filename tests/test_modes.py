@@ -167,25 +167,28 @@ def is_found(project: Project) -> bool:
 @pytest.mark.parametrize(
     "after",
     [
-        1.0,
-        2.0,
+        "upserted 2",  # the first rows with a vector
         *(pytest.param(0.3 + n / 10, marks=pytest.mark.slow) for n in range(30)),
     ],
 )
 def test_a_kill_of_sparse_first(
-    after: float, project: Project, expected: dict[str, dict[str, Any]]
+    after: float | str, project: Project, expected: dict[str, dict[str, Any]]
 ) -> None:
+    """After a step, or after so many seconds."""
     fill(project)
+    fault = {"CODX_INDEX_FAULT": f"kill {after}"} if isinstance(after, str) else {}
     process = subprocess.Popen(
         [COMMAND, "run", "--quiet", "--sparse-first"],
         cwd=project.root,
-        env=project.variables(),
+        env=project.variables() | fault,
         start_new_session=True,
     )
-    time.sleep(after)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    if isinstance(after, float):
+        time.sleep(after)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    ended = process.wait()
+    assert ended == -signal.SIGKILL or isinstance(after, float)
     project.run()
     assert comparable(project.rows()) == expected
     assert project.command("verify").returncode == 0

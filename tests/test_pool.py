@@ -146,5 +146,5 @@ def test_a_worker_ignores_ctrl_c_and_dies_with_its_parent(
         time.sleep(0.3)
         assert child.is_running() and child.status() != psutil.STATUS_ZOMBIE
         parent.kill()
-    _, alive = psutil.wait_procs(children, timeout=3)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.search.ranking import (
+from indexer.search.candidates import Candidate
+from indexer.search.question import defines
+from indexer.search.ranking import Ranked, explanation, fuse, rank, rank_alike
+from indexer.search.signals import (
     ASIDE,
     BARREL,
     DEFINES,
@@ -17,13 +20,6 @@ from indexer.search.ranking import (
     NAME_WEIGHT,
     NAMED_SO,
     PROSE,
-    Candidate,
-    Ranked,
-    defines,
-    explanation,
-    fuse,
-    rank,
-    rank_alike,
 )
 
 

@@ -15,11 +15,12 @@ import pytest
 from indexer.config import Settings
 from indexer.report import Report
 from indexer.tree import diff
+from indexer.tree.changes import Changes, known_to_git
 from indexer.tree.diff import compare
 from indexer.tree.files import open_roots
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
-from indexer.tree.reader import Reader, known_to_git
+from indexer.tree.reader import Reader
 from indexer.tree.scan import Scan
 from indexer.types import Audit, Change, ChangedFile, FileRecord
 
@@ -84,27 +85,22 @@ class Tree:
         """Scan, let `between` happen, read."""
         time.sleep(2 * diff.TICK_NS / 1e9)
         report = Report()
-        settings = Settings(str(self.root), "", "", max_file_size=LIMIT)
+        settings = Settings(str(self.root), "", "", max_file_size=LIMIT, force=force)
         tree = changed(scan_project(settings, report))
         records = {record.path: record for record in known}
-        comparison = compare(tree.files, records, force=force)
+        changes = Changes(
+            tree,
+            Audit(records, stale or {}),
+            compare(tree.files, records, force=force),
+            known_to_git=known_to_git,
+        )
         done: list[int] = []
         with open_roots(settings) as roots:
             between()
-            reader = Reader(
-                roots,
-                tree,
-                Audit(records, stale or {}),
-                comparison,
-                report,
-                max_file_size=LIMIT,
-                force=force,
-                known_to_git=known_to_git,
-                on_done=done.append,
-            )
+            reader = Reader(changes, roots, settings, report, on_done=done.append)
             with as_nobody():
-                changes = list(reader)
-        return Outcome(reader, changes, report, done)
+                read = list(reader)
+        return Outcome(reader, read, report, done)
 
 
 @pytest.fixture
@@ -240,7 +236,6 @@ def test_renames(tree: Tree) -> None:
     counted = dict(zip(found.paths(), found.count(), strict=True))
     assert counted.pop("other") is Change.ADDED
     assert sorted(c.value for c in counted.values() if c) == ["added", "renamed"]
-    assert list(found.reader.renamed_from.values()) == ["old"]
     assert found.reader.origins == {"old"}
     assert sorted(found.gone()) == ["left", "old"]
     counts = found.report.files

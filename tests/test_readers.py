@@ -39,7 +39,7 @@ from indexer.milvus.embedded import GIVE_WAY, serve
 from indexer.milvus.store import Store
 from indexer.search import connection
 from indexer.search.answers import Wanted
-from indexer.search.connection import ask
+from indexer.search.connection import Connection
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search
 
@@ -53,7 +53,10 @@ NOBODY = 65534
 READER = """
 import json, os, re, sys, time, traceback
 from indexer.config import Settings
-from indexer.search.query import QueryEmbedder, Searcher, Wanted, ask, search
+from indexer.search.answers import Wanted
+from indexer.search.connection import Connection
+from indexer.search.query import QueryEmbedder
+from indexer.search.searcher import Searcher, search
 
 wanted = json.loads(sys.argv[1])
 settings = Settings(
@@ -85,7 +88,7 @@ def find():
     assert len(hits) == 5, hits
 
 def count():
-    lost = ask(settings, absent)
+    lost = Connection(settings).ask(absent)
     assert not lost, f"without rows: {lost}"
 
 reads, longest, failures = 0, 0.0, []
@@ -172,15 +175,16 @@ def reading(
 
     def search() -> None:
         place = ["--uri", uri] if uri else []
+        command = project.installed.command
         while not stop.exists():
-            done = project.command("search", QUERY, "-k", "3", "--json", *place)
+            done = command("search", QUERY, "-k", "3", "--json", *place)
             if (
                 done.returncode
                 or without_remarks(done.stderr)
                 or len(json.loads(done.stdout)["hits"]) != 3
             ):
                 seen.failures.append(f"search: {done}")
-            done = project.command("status", *place)
+            done = command("status", *place)
             if (
                 done.returncode
                 or without_remarks(done.stderr)
@@ -253,7 +257,7 @@ class Storm:
         step = self.rng.choice(["claimed", "upserted", "deleted", "recorded"])
         self.project.environment["CODX_INDEX_FAULT"] = f"kill {step}"
         arguments = ["run", "--model", self.models[0], "-j", "1", *self.place]
-        done = self.project.command(*arguments)
+        done = self.project.installed.command(*arguments)
         del self.project.environment["CODX_INDEX_FAULT"]
         assert done.returncode == -9, done
 
@@ -298,11 +302,8 @@ def read_through(
     assert verify.returncode == 0, verify.stdout
 
 
-@pytest.mark.parametrize(
-    "storm",
-    ["embedded", pytest.param("served", marks=pytest.mark.slow)],
-    indirect=True,
-)
+@pytest.mark.slow  # below is one race at a time
+@PLACES
 def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None:
     read_through(*storm, processes=2, reads=8, commands=1, pause=0.2)
 
@@ -370,10 +371,8 @@ def test_who_holds_the_database_leaves_while_it_is_asked(
                 holder.wait()
             return store.count()
 
-        started = time.monotonic()
-        assert ask(settings, count) == len(template.rows())
+        assert Connection(settings).ask(count) == len(template.rows())
         assert len(asked) == 2
-        assert time.monotonic() - started < 30
     assert is_free(settings)
 
 
@@ -412,7 +411,7 @@ def test_a_collection_that_is_dropped_before_it_is_searched(
                 project.run("--uri", uri, "--model", tiny_model)
             return len(list(store.keys()))
 
-        assert ask(settings_of(project, uri), count) == 1
+        assert Connection(settings_of(project, uri)).ask(count) == 1
     assert asked == [DEFAULT_MODEL, tiny_model]
 
 
@@ -425,7 +424,7 @@ def test_a_reader_that_fails_lets_go_of_the_database(template: Project) -> None:
         return store.search("vector", np.zeros(7, np.float32), 1)
 
     with pytest.raises(StoreError, match="milvus.db"):
-        ask(settings, wrong)
+        Connection(settings).ask(wrong)
     assert len(asked) == connection.REFUSALS + 1
     assert is_free(settings)
 
@@ -435,7 +434,7 @@ def test_a_reader_gives_way_to_a_run(template: Project) -> None:
     settings = settings_of(template)
     with run_lock(settings.lock_path):
         started = time.monotonic()
-        ask(settings, Store.open)
+        Connection(settings).ask(Store.open)
         assert time.monotonic() - started >= GIVE_WAY
 
 
@@ -533,6 +532,7 @@ def sockets(pid: int) -> set[str]:
     return found
 
 
+@pytest.mark.slow  # test_store.py looks at the process that holds the database
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs Linux")
 def test_nothing_listens_on_a_port(project: Project) -> None:
     for number in range(FILES):

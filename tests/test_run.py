@@ -753,6 +753,6 @@ def test_no_module_of_the_project_is_imported(project: Project) -> None:
         project.write(f"{name}.py", f"open({canary!r}, 'w').close()\n")
     for number in range(2):
         project.write(f"big{number}.py", python_text(number, 150))
-    report = project.run("-j", "2", "--max-file-size", "1MiB")
+    report = project.installed.run("-j", "2", "--max-file-size", "1MiB")
     assert report["files"]["added"] == len(names) + 2
     assert not list(fired.iterdir())

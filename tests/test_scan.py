@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,7 +136,7 @@ def test_stat_fields(tree: Path) -> None:
     )
     result = scan(tree)
     assert result.files == [expected]
-    assert result.is_git == (tree / ".git").exists()
+    assert bool(result.listing) == (tree / ".git").exists()
     assert result.object_format == "sha1"
 
 
@@ -383,12 +384,21 @@ def test_special_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     read_file(root, SourceFile(name, 0, 0, 0, 0), LIMIT)
 
 
-def test_huge_sparse_file_costs_nothing(tree: Path) -> None:
+def test_huge_sparse_file_costs_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (tree / "huge.txt").open("wb") as file:
         file.truncate(1 << 30)
-    started = time.perf_counter()
+    opened: list[str] = []
+
+    def spied(path: Any, *arguments: Any, **named: Any) -> int:
+        opened.append(os.path.basename(os.fsdecode(path)))
+        return real(path, *arguments, **named)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", spied)
     assert scan(tree).skipped == {"too_large": 1}
-    assert time.perf_counter() - started < 1
+    assert opened and "huge.txt" not in opened
 
 
 @pytest.mark.parametrize(
@@ -656,9 +666,7 @@ def test_file_swapped_between_scan_and_read(
     with pytest.raises(Vanished):
         read(plain, file)
     os.mkfifo(path)
-    started = time.perf_counter()
-    assert reason() == "special"
-    assert time.perf_counter() - started < 1
+    assert reason() == "special"  # who opened it would wait for ever
     path.unlink()
     write(tmp_path, "outside")
     path.symlink_to(tmp_path / "outside")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Project, assert_one_line
+from conftest import Project, assert_one_line
 
 from indexer.errors import UsageError
 from indexer.settings.declarations import SETTINGS
@@ -332,20 +331,9 @@ def test_a_run_elsewhere_reads_the_files_of_its_project(project: Project) -> Non
     project.write(
         "codx-index.toml", 'ignore = ["*.py", "*.toml"]\ncollection = "named"\n'
     )
-    done = subprocess.run(
-        [COMMAND, "run", str(project.root), "--json"],
-        cwd="/",
-        env=project.variables(),
-        capture_output=True,
-        text=True,
-    )
+    done = project.command("run", str(project.root), "--json", folder=Path("/"))
     assert json.loads(done.stdout)["collection"] == "named"
     (project.root / "sub").mkdir()
-    done = subprocess.run(
-        [COMMAND, "search", "wagons", str(project.root / "sub"), "--json"],
-        cwd="/",
-        env=project.variables(),
-        capture_output=True,
-        text=True,
-    )
+    arguments = ("search", "wagons", str(project.root / "sub"), "--json")
+    done = project.command(*arguments, folder=Path("/"))
     assert [hit["path"] for hit in json.loads(done.stdout)["hits"]] == ["a.md"]

@@ -4,6 +4,7 @@ run, which knows nothing of stamps; real repositories, and what people do to the
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -906,31 +907,38 @@ CASES = [
     for mode in (VOUCHED, WATCHED)
     if mode == VOUCHED or function not in MISSING
 ]
-# What differs between the modes; the slow rounds have them all in both.
-TRACKED = """
-    tracked deep becomes git_ worktree conflict empty sparse assume hard_link large
-    stat_settings bare edit_ deleted
-    """.split()
-
-
-def cases(is_quick: Callable[[str, str], bool]) -> list[Any]:
-    return [
-        pytest.param(
-            *(mode, function),
-            id=f"{named(function)}-{mode}",
-            marks=[] if is_quick(mode, named(function)) else pytest.mark.slow,
-        )
-        for mode, function in CASES
-    ]
+# One of each kind; the slow rounds have them all, in both modes.
+KINDS = set("""
+    edit_tracked rewrite_in_place_tracked delete_tracked move_tracked
+    edit_untracked delete_untracked rewrite_in_place_dirty
+    new_file_in_root_ new_file_in_vacant_deep_ new_file_in_extra_
+    codxignore_in_src_ new_symlink mv_folder
+    grows_too_large becomes_binary gitignore_leaves_out
+    gitignore_removed ignored_gitignore exclude_edited
+    excludes_file_set target_of_excludes_file_edited gitconfig_of_the_user
+    core_ignorecase folder_becomes_a_symlink file_becomes_a_folder
+    deleted_file_comes_back git_rm_cached_of_an_ignored_file git_checkout_of_a_branch
+    edit_and_add assume_unchanged sparse_checkout
+    stat_settings_of_the_repository split_index hard_link conflict_begins edit_in_a_submodule
+    checkout_of_a_vacant_submodule edit_in_a_nested_repository
+    nested_repository_loses_its_git odd_names
+    """.split())
+WATCHED_KINDS = set("""
+    edit_tracked rewrite_in_place_tracked new_file_in_src_ git_checkout_of_a_branch
+    """.split())
 
 
 @pytest.mark.parametrize(
     "mode, function",
-    cases(
-        lambda mode, name: mode == VOUCHED
-        or "untracked" not in name
-        and any(part in name for part in TRACKED)
-    ),
+    [
+        pytest.param(
+            *(mode, function),
+            id=f"{named(function)}-{mode}",
+            marks=[] if named(function) in kinds else pytest.mark.slow,
+        )
+        for mode, function in CASES
+        for kinds in [KINDS if mode == VOUCHED else WATCHED_KINDS]
+    ],
 )
 def test_a_change_is_seen(function: Change, mode: str, tree: Tree) -> None:
     steps = function(tree)
@@ -969,18 +977,28 @@ def called_before(function: Any, act: Callable[[], object]) -> Callable[..., Any
 
 
 MOMENTS = ["after the scan", "before the survey", "within it"]
-# One of each kind; the slow rounds have them all.
-DURING = set("""
+# One of each kind, at one of the moments; the slow rounds have them all.
+DURING = """
     edit_tracked edit_and_add new_file_in_src_ new_file_in_vacant_deep_ delete_untracked
     codxignore_in_src_ gitignore_leaves_out ignored_gitignore excludes_file_set
     excludes_file_leads_elsewhere gitconfig_of_the_user core_ignorecase checkout_of_a_vacant_submodule
     nested_repository_loses_its_git deleted_file_comes_back git_checkout_of_a_branch
-    """.split())
+    """.split()
+IN_TURN = set(zip(DURING, itertools.cycle(MOMENTS), strict=False))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(
-    "mode, function", cases(lambda mode, name: mode == VOUCHED and name in DURING)
+    "mode, function, moment",
+    [
+        pytest.param(
+            *(mode, function, moment),
+            id=f"{named(function)}-{mode}-{moment}",
+            marks=[] if is_quick else pytest.mark.slow,
+        )
+        for mode, function in CASES
+        for moment in MOMENTS
+        for is_quick in [mode == VOUCHED and (named(function), moment) in IN_TURN]
+    ],
 )
 def test_a_change_during_a_run(
     function: Change,
@@ -1374,7 +1392,13 @@ def test_no_stamp_while_a_file_cannot_be_believed(tree: Tree) -> None:
     assert not tree.is_fooled()
 
 
-@pytest.mark.parametrize("place", ["a.py", "loose.py", "src", "extra"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("a.py", "extra"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("loose.py", "src")),
+    ],
+)
 def test_rewrites_right_after_the_run(place: str, tree: Tree) -> None:
     """As fast as can be: none is missed."""
     tree.use(VOUCHED)
@@ -1867,7 +1891,7 @@ class Life:
 @pytest.mark.parametrize(
     "seed, steps",
     [
-        (1, 60),
+        (1, 25),
         pytest.param(2, 500, marks=pytest.mark.slow),
     ],
 )

@@ -31,13 +31,15 @@ from indexer.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from indexer.milvus import embedded, schema
-from indexer.milvus import server as connecting
+from indexer.milvus import embedded, remote
+from indexer.milvus import rows as rowing
+from indexer.milvus import schema
 from indexer.milvus import store as storing
 from indexer.milvus import table
-from indexer.milvus.on_disk import physical_name, signature
+from indexer.milvus.on_disk import signature
+from indexer.milvus.remote import connect
 from indexer.milvus.rows import FIELDS, SHOWN_FIELDS, Row, RowKey, row_id
-from indexer.milvus.server import connect
+from indexer.milvus.schema import physical_name
 from indexer.milvus.sparse_index import SparseIndex
 from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, WRITER, Store
 
@@ -100,7 +102,7 @@ def open_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
 
     yield open_
     for store in opened:
-        store._broken = False
+        store._guard.is_broken = False
         store.close()
 
 
@@ -229,13 +231,13 @@ def test_large_calls_are_split(store: Store) -> None:
 def test_batches_by_size() -> None:
     big = "é" * 500_000  # a megabyte
     rows = [make_row(n, text=big if n % 2 else "x") for n in range(40)]
-    batches = list(table.batches(iter(rows)))
+    batches = list(rowing.batches(iter(rows)))
     assert [row for batch in batches for row in batch] == rows
     sizes = [sum(len(r["text"].encode()) for r in batch) for batch in batches]
-    assert len(batches) == 2 and max(sizes) <= table.UPSERT_BYTES
-    alone = [make_row(n, text="x" * (table.UPSERT_BYTES + 1)) for n in range(2)]
-    assert list(table.batches(alone)) == [[alone[0]], [alone[1]]]
-    assert list(table.batches([])) == []
+    assert len(batches) == 2 and max(sizes) <= rowing.UPSERT_BYTES
+    alone = [make_row(n, text="x" * (rowing.UPSERT_BYTES + 1)) for n in range(2)]
+    assert list(rowing.batches(alone)) == [[alone[0]], [alone[1]]]
+    assert list(rowing.batches([])) == []
 
 
 # The alias, and collections of others
@@ -243,7 +245,9 @@ def test_batches_by_size() -> None:
 
 def plain(store: Store, name: str, **properties: str) -> None:
     store._client.create_collection(
-        name, schema=schema._schema(DIMENSION, sparse=True), properties=properties
+        name,
+        schema=schema.collection_schema(DIMENSION, sparse=True),
+        properties=properties,
     )
 
 
@@ -560,7 +564,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def test_server_round_trip(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "READ_ROWS", 100)
+    monkeypatch.setattr(table, "READ_ROWS", 100)
     store = connect(server, "", "code")
     assert not store.embedded
     prepare(store)
@@ -594,12 +598,12 @@ def test_nobody_answers(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(connecting, "CONNECT_PAUSE", 0.05)
+    monkeypatch.setattr(remote, "CONNECT_PAUSE", 0.05)
     uri = f"{scheme}://127.0.0.1:{free_port()}"
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError) as caught:
         connect(uri, "sekret", "code")
-    assert 0.3 < time.monotonic() - started < 20
+    assert time.monotonic() - started > 0.3  # it was tried more than once
     assert uri in str(caught.value)
     assert "sekret" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -607,10 +611,10 @@ def test_nobody_answers(
 
 SILENT = """
 import sys
-from indexer import store
 from indexer.errors import StoreError
+from indexer.milvus.embedded import serve
 try:
-    store.serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0).count()
+    serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0).count()
 except StoreError:
     print("refused")
 """
@@ -624,7 +628,8 @@ def test_the_first_error_of_a_process_is_silent_too(tmp_path: Path) -> None:
 
 
 def test_the_server_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "CALL_TIMEOUT", 2)
+    for module in (storing, table):
+        monkeypatch.setattr(module, "CALL_TIMEOUT", 2)
     with served(tmp_path) as (uri, process):
         store = connect(uri, "sekret", "code")
         prepare(store)
@@ -634,7 +639,7 @@ def test_the_server_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             with pytest.raises(StoreUnavailableError, match=uri) as caught:
                 use()
             assert "sekret" not in str(caught.value)
-        assert store._broken
+        assert store._guard.is_broken
         store._client.close()
 
 
@@ -672,7 +677,7 @@ def test_an_acknowledgement_of_fewer_rows_is_an_error(
     monkeypatch.setattr(store._client, "upsert", lambda *_, **__: {"upsert_count": 1})
     with pytest.raises(StoreError, match="1 of 2 rows"):
         store.upsert(make_rows(2))
-    assert store._broken
+    assert store._guard.is_broken
 
 
 def test_a_plain_client_reads_what_we_write(tmp_path: Path) -> None:

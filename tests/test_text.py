@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.text.decode import decode, is_blank, looks_minified
+from indexer.text.decode import decode, looks_minified, read_text
 
 RUSSIAN = "// Привет, мир! Это комментарий на русском языке.\n"
 JAPANESE = "// これは日本語のコメントです。関数を呼び出す。\n"
@@ -119,8 +119,9 @@ def test_large_inputs_take_no_longer_than_reading_them() -> None:
 
 
 def test_blank() -> None:
-    assert is_blank("") and is_blank(" \r\n\t\f\u2028\u3000")
-    assert not is_blank("\n x")
+    for blank in ("", " \r\n\t\f\u2028\u3000"):
+        assert read_text("a.py", blank.encode()) == ("", "empty")
+    assert read_text("a.py", b"\n x") == ("\n x", "")
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexer.config import WIKI_MARKER
 from indexer.tree.git import blob_id
 from indexer.types import FileRecord, WikiCounts
-from indexer.wiki import markdown, navigation, pages
+from indexer.wiki import file_page, navigation
 from indexer.wiki.describe import Definition, Description, describe_files
+from indexer.wiki.folders import folders_of
+from indexer.wiki.markdown import PAGE_MARKER
+from indexer.wiki.names import folder_page_of, page_of
 from indexer.wiki.related import Place, Related, cosine, packed_mean, update_related
-from indexer.wiki.sources import Sources, WikiError
-from indexer.wiki.update import update_wiki
+from indexer.wiki.sources import Sources
+from indexer.wiki.update import Wiki, WikiError, update_wiki
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,15 +92,13 @@ class Project:
         self.described.clear()
         self.failures.clear()
         return update_wiki(
-            str(self.wiki),
-            str(self.state),
-            "A project",
+            Wiki(str(self.wiki), str(self.state), "A project"),
             sources or self.sources(),
             lambda *failure: self.failures.append(failure),
         )
 
     def text(self, path: str) -> str:
-        return (self.docs / markdown.page_of(path)).read_text()
+        return (self.docs / page_of(path)).read_text()
 
     def written(self) -> dict[str, bytes]:
         return {
@@ -125,7 +127,7 @@ def small(project: Project) -> Project:
 def test_a_page_says_what_a_file_is(project: Project) -> None:
     small(project)
     page = project.text("a/one.py")
-    assert page.startswith(pages.PAGE_MARKER)
+    assert page.startswith(PAGE_MARKER)
     assert "# one.py" in page and "The first." in page and "python, 6 lines" in page
     assert "[home](../index.md) / [a](index.md) / one.py" in page
     assert "- [f](#L5) 5–6" in page
@@ -148,7 +150,7 @@ def test_folders_and_home(project: Project) -> None:
     assert "- [a/two.py](a/two.py.md) (1 file)" in home
     assert "- python (3 files)\n- bash (1 file)" in home
     config = (project.wiki / "mkdocs.yml").read_text()
-    assert config.startswith(pages.MARKER + "\n")
+    assert config.startswith(WIKI_MARKER + "\n")
     assert "two.py.md" in config
 
 
@@ -201,7 +203,7 @@ def test_a_page_that_was_edited_or_removed_is_restored(project: Project) -> None
     old = small(project).written()
     (project.docs / "c.sh.md").write_text("vandalized")
     (project.docs / "a/index.md").unlink()
-    (project.wiki / "mkdocs.yml").write_text(f"{pages.MARKER}\nnav: none\n")
+    (project.wiki / "mkdocs.yml").write_text(f"{WIKI_MARKER}\nnav: none\n")
     assert project.update() == WikiCounts(pages=6, written=2)
     assert project.written() == old
     assert project.described == ["c.sh"]
@@ -391,7 +393,7 @@ def test_a_folder_that_cannot_be_made_is_one_failure(project: Project) -> None:
 
 def test_a_page_that_cannot_be_written_does_not_stop_others(project: Project) -> None:
     (project.docs / "c.sh.md/in the way").mkdir(parents=True)
-    (project.wiki / "mkdocs.yml").write_text(pages.MARKER)
+    (project.wiki / "mkdocs.yml").write_text(WIKI_MARKER)
     counts = small(project).update()
     assert counts.failed == 1 and counts.pages == 5
     assert [name for name, _ in project.failures] == ["docs/c.sh.md"]
@@ -592,9 +594,7 @@ def test_mkdocs_builds_it_strictly_and_hostile_text_is_inert(project: Project) -
         project.files[name] = f"{HOSTILE}\n===\n\n{HOSTILE} # x\n".encode()
     project.files["page.md"] = f"# {HOSTILE}\n\n{HOSTILE}\n".encode()
     counts = update_wiki(
-        str(project.wiki),
-        str(project.state),
-        HOSTILE,
+        Wiki(str(project.wiki), str(project.state), HOSTILE),
         project.sources(),
         lambda *failure: project.failures.append(failure),
     )
@@ -614,7 +614,7 @@ def test_mkdocs_builds_it_strictly_and_hostile_text_is_inert(project: Project) -
     theirs = read(site / "404.html")
     seen = set()
     for name in project.files:
-        built = site / (markdown.page_of(name).removesuffix(".md") + ".html")
+        built = site / (page_of(name).removesuffix(".md") + ".html")
         seen.add(built)
         tags = read(built)
         assert tags.scripts == theirs.scripts + 1  # one more names the page
@@ -664,9 +664,9 @@ def is_path(path: str) -> bool:
 @settings(max_examples=300, deadline=None)
 @given(st.sets(PARTS.filter(is_path), max_size=8))
 def test_no_two_files_share_a_page(paths: set[str]) -> None:
-    folders = pages.folders_of(paths)
-    found = [markdown.page_of(path) for path in paths]
-    found += [markdown.folder_page_of(folder) for folder in folders]
+    folders = folders_of(paths)
+    found = [page_of(path) for path in paths]
+    found += [folder_page_of(folder) for folder in folders]
     assert len(set(found)) == len(found)
     # Nor is any page a folder of another, whatever MkDocs puts behind its name.
     around = {part for page in found for part in parents(page)}
@@ -699,12 +699,12 @@ def parents(page: str) -> Iterator[str]:
     ],
 )
 def test_page_names(name: str, page: str) -> None:
-    assert markdown.page_of(name) == page
+    assert page_of(name) == page
 
 
 def test_long_names_are_cut() -> None:
     names = ["\xe9" * 100 + end for end in "ab"] + ["d/" * 800 + end for end in "ab"]
-    found = [markdown.page_of(name) for name in names]
+    found = [page_of(name) for name in names]
     assert len(set(found)) == 4
     assert all(len(part) < 200 for page in found for part in page.split("/"))
     assert all(len(page) < 1_100 for page in found)
@@ -713,10 +713,10 @@ def test_long_names_are_cut() -> None:
 # ---- Size ----
 
 
-def file_page(definitions: Sequence[Definition], importers: Sequence[str]) -> str:
+def page_with(definitions: Sequence[Definition], importers: Sequence[str]) -> str:
     empty: tuple[str, ...] = ()
-    return pages.file_page(
-        pages.FilePage(
+    return file_page.file_page(
+        file_page.FilePage(
             "a", "json", 1, "", "", definitions, empty, importers, (), "text"
         )
     )
@@ -730,29 +730,29 @@ def test_outlines_are_bounded() -> None:
     ]
     outer = [Definition(f"a{n}", 10 * n + 1, 10 * n + 8) for n in range(100)]
     both = sorted(inner + outer, key=lambda one: one.line)
-    page = file_page(both, ())
+    page = page_with(both, ())
     assert page.count("](#L") == 100 and "- and 500 more" in page
     flat = [Definition(f"a{n}", n, n) for n in range(1, 1_000)]
-    page = file_page(flat, ())
-    assert page.count("](#L") == pages.MAX_OUTLINE and "- and 699 more" in page
+    page = page_with(flat, ())
+    assert page.count("](#L") == file_page.MAX_OUTLINE and "- and 699 more" in page
 
 
 def test_importers_are_bounded() -> None:
-    page = file_page((), [f"f{n:03}" for n in range(60)])
-    assert page.count("- [f") == pages.MAX_IMPORTERS and "- and 10 more" in page
+    page = page_with((), [f"f{n:03}" for n in range(60)])
+    assert page.count("- [f") == file_page.MAX_IMPORTERS and "- and 10 more" in page
 
 
 @pytest.mark.parametrize("count, is_listed", [(500, True), (501, False)])
 def test_large_projects_have_folders_only_in_the_navigation(
     count: int, is_listed: bool
 ) -> None:
-    folders = pages.folders_of(f"d{n % 7}/f{n}.py" for n in range(count))
+    folders = folders_of(f"d{n % 7}/f{n}.py" for n in range(count))
     config = navigation.mkdocs_settings("x", folders)
     assert ("f3.py.md" in config) is is_listed
     assert "d3/index.md" in config
 
 
 def test_the_navigation_has_a_bound() -> None:
-    folders = pages.folders_of(f"d{n % 9}/e{n}/f.py" for n in range(5_000))
+    folders = folders_of(f"d{n % 9}/e{n}/f.py" for n in range(5_000))
     config = navigation.mkdocs_settings("x", folders)
     assert config.count("index.md") == 10

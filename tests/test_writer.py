@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
+from indexer.config import Settings
 from indexer.errors import StoreError
 from indexer.index import writer as writing
 from indexer.index.audit import audit
+from indexer.index.collection import Collection
 from indexer.index.manifest import COMPLETE, DIRTY, Manifest
 from indexer.index.writer import Writer
 from indexer.milvus.embedded import serve
@@ -75,6 +78,18 @@ def log_calls(store: Store, log: Log) -> None:
         setattr(store, name, logged(name))
 
 
+class BenchCollection(Collection):
+    """The collection of a bench, whose store is open and logged."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.settings = Settings(str(bench.folder), str(bench.folder), "")
+        self._lease = None
+        self._bench = bench
+
+    def open(self) -> Store:
+        return self._bench.open_store()
+
+
 class Bench:
     """A writer with a real store, manifest and cache, and a log of what it did."""
 
@@ -83,7 +98,7 @@ class Bench:
         self.folder = folder
         self.manifest = LoggedManifest(str(folder / "manifest.sqlite"))
         self.manifest.log = self.log
-        self.cache = EmbeddingCache(str(folder), "i" * 64, DIMENSION)
+        self.cache = EmbeddingCache(str(folder), Source("i" * 64, DIMENSION))
         self.store: Store | None = None
         self.report = Report()
 
@@ -100,7 +115,8 @@ class Bench:
         self.log.clear()
         self.report = Report()
         known = known or Audit(self.manifest.records(), {})
-        return Writer(self.open_store, self.manifest, self.cache, known, self.report)
+        collection = BenchCollection(self)
+        return Writer(collection, self.manifest, self.cache, known, self.report)
 
     def calls(self) -> list[str]:
         return [name for name, _ in self.log]
@@ -212,7 +228,7 @@ def test_vectors_reach_the_cache_with_their_group(bench: Bench) -> None:
     writer = bench.writer()
     writer.add(make_file("a", 1), Outcome(Change.ADDED))
     writer.commit()
-    other = EmbeddingCache(str(bench.folder), "i" * 64, DIMENSION)
+    other = EmbeddingCache(str(bench.folder), Source("i" * 64, DIMENSION))
     with closing(other):
         assert other.get([key])[key].tobytes() == vector.tobytes()
 

@@ -1,51 +1,41 @@
-"""One sqlite file of the embedding cache: opened, made or rebuilt, read and written.
+"""One SQLite file of the embedding cache: opened, made or rebuilt, read and written.
 
 A folder has one for each combination of model and precision. Several processes may use,
-rebuild and remove the same one at once.
+rebuild and remove the same file at once.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
+from indexer.cache.entry import Entry, Key, Source, checksum, is_sound
+from indexer.cache.folder import folder_lock, inode, make_private, unlink
 from indexer.cache.sqlite import (
     CHECKPOINT_PAGES,
     ENTRY_BYTES,
     PAGE_BYTES,
-    Key,
-    Source,
     Unreadable,
     connect,
     create,
     current_day,
-    folder_lock,
-    inode,
     is_damage,
-    make_private,
-    rebuilt,
+    rebuilt_warning,
     sane_day,
     source_of,
     transaction,
-    unlink,
     whole_size,
 )
 
-_PRUNE_STEP = 2000  # entries a transaction, so that no run waits long
+_PRUNE_STEP = 2000  # entries a transaction, so that no other process waits long
 
 
-Entry = tuple[Key, bytes, int, int]
-"""(key, vector, checksum, day of the last use)."""
+class VectorFile:
+    """One open file of the cache. Its methods raise `sqlite3.Error`.
 
-
-class File:
-    """One file of the cache, open. Its methods raise `sqlite3.Error`.
-
-    `source`, where given, makes a file that is missing or blank; else it must be there.
+    With a `source`, a file that is missing or blank is made. Without one, it must be there.
     """
 
     def __init__(self, path: str, source: Source | None = None) -> None:
@@ -69,11 +59,11 @@ class File:
             raise
 
     def close(self) -> None:
-        """Close it; which entries were used is forgotten unless written."""
+        """Close the file. Which entries were used is forgotten unless it was written."""
         self._db.close()
 
     def find(self, keys: Collection[Key]) -> dict[Key, bytes]:
-        """Those of the keys that have a sound entry, with their vectors."""
+        """The vectors of those keys that have a sound entry."""
         marks = ",".join("?" * len(keys))
         rows = self._db.execute(
             "SELECT key, vector, crc, vectors.id, day FROM vectors"
@@ -92,9 +82,10 @@ class File:
         return found
 
     def write(self, vectors: Mapping[Key, bytes], day: int | None = None) -> int:
-        """Add the entries that are not there; how many were they?
+        """Add the entries that are missing, and return how many those were.
 
-        Replaces those that `find` found unsound. Sets the days of those that it found.
+        Replaces the entries that `find` found unsound, and sets the day of those that it
+        returned.
         """
         if not vectors and not self._used:
             return 0
@@ -103,20 +94,20 @@ class File:
             (key, blob, checksum(self.source, key, blob), key in self._unsound)
             for key, blob in vectors.items()
         )
-        with self.transaction() as db:
-            (last,) = db.execute("SELECT max(id) FROM vectors").fetchone()
-            db.executemany(
+        with transaction(self._db):
+            (last,) = self._db.execute("SELECT max(id) FROM vectors").fetchone()
+            self._db.executemany(
                 "INSERT INTO vectors (key, vector, crc) VALUES (?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE"
                 " SET vector = excluded.vector, crc = excluded.crc WHERE ?",
                 rows,
             )
-            added = db.execute(
+            added = self._db.execute(
                 "INSERT OR REPLACE INTO uses SELECT id, ? FROM vectors WHERE id > ?",
                 (today if day is None else day, last or 0),
             ).rowcount
-            # Another process may have pruned some: UPDATE does not bring them back.
-            db.executemany(
+            # UPDATE does not bring back those that another process has pruned meanwhile.
+            self._db.executemany(
                 "UPDATE uses SET day = ? WHERE id = ?",
                 ((today, number) for number in self._used),
             )
@@ -125,7 +116,7 @@ class File:
         return added
 
     def entries(self) -> Iterator[Entry]:
-        """Every sound entry."""
+        """Yield every sound entry."""
         today = current_day()
         for key, blob, crc, day in self._db.execute(
             "SELECT key, vector, crc, day FROM vectors"
@@ -135,24 +126,25 @@ class File:
                 yield key, blob, crc, sane_day(day, today)
 
     def count(self) -> tuple[int, int]:
-        """The number of entries, and the last day that one was used."""
+        """The number of entries, and the last day on which one was used."""
         row = self._db.execute("SELECT count(*), max(day) FROM uses").fetchone()
         return row[0], sane_day(row[1], current_day())
 
     def oldest_day(self) -> int | None:
-        """The day since which some entry was not used, None without entries."""
+        """The day on which the entry unused for longest was last used, None without entries."""
         (day,) = self._db.execute("SELECT min(day) FROM uses").fetchone()
         return None if day is None else sane_day(day, current_day())
 
     def bytes_in_use(self) -> int:
-        """The size of the file, when it has been shrunk."""
+        """The size that the file would have after `shrink`."""
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return whole_size(self._db) - int(free) * PAGE_BYTES
 
     def remove_oldest(self, size: int) -> int:
-        """Remove some of the entries of the oldest day, of about `size` bytes at most.
+        """Remove entries of the oldest day, about `size` bytes of them at most.
 
-        At least one, and so many that no other process has to wait; how many?
+        Removes at least one entry, and so few that no other process waits long. Returns how
+        many.
         """
         entry = 4 * self.source.dimension + ENTRY_BYTES
         count = min(max(size // entry, 1), _PRUNE_STEP)
@@ -160,33 +152,33 @@ class File:
             "(SELECT id FROM uses WHERE day = (SELECT min(day) FROM uses)"
             " ORDER BY id LIMIT ?)"
         )
-        with self.transaction() as db:
-            db.execute(f"DELETE FROM vectors WHERE id IN {some}", (count,))
-            removed = db.execute(f"DELETE FROM uses WHERE id IN {some}", (count,))
+        with transaction(self._db):
+            self._db.execute(f"DELETE FROM vectors WHERE id IN {some}", (count,))
+            removed = self._db.execute(f"DELETE FROM uses WHERE id IN {some}", (count,))
         self._give_back_pages()
         return removed.rowcount
 
     def set_back_days(self) -> None:
-        """No day is one to come: a clock that went ahead would make entries immortal."""
+        """Set days in the future to today: a clock that went ahead would make entries immortal."""
         today = current_day()
         self._db.execute("UPDATE uses SET day = ? WHERE day > ?", (today, today))
 
     def shrink(self) -> None:
-        """Give the free pages back, and what the log holds to the file."""
+        """Give the free pages back, and move what the log holds into the file."""
         self._give_back_pages()
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def is_removed(self) -> bool:
-        """Is the file no longer what its path leads to?"""
+        """Whether the path no longer leads to this file."""
         try:
             return inode(self.path) != self.inode
         except OSError:
             return True
 
     def discard(self) -> None:
-        """Close the file and remove it, unless another has taken its place.
+        """Close the file and remove it, unless another file has taken its place.
 
-        A run that has it open writes on into what nobody sees, until it looks.
+        A run that has it open writes on into a file that nobody sees, until it looks.
         """
         with suppress(OSError), folder_lock(self.path, exclusive=True):
             if not self.is_removed():
@@ -194,14 +186,14 @@ class File:
         self.close()
 
     def remove_unless_used(self) -> None:
-        """Close the file and remove it, if it is empty and no other process has it open."""
+        """Close and remove the file if it is empty and no other process has it open."""
         with folder_lock(self.path, exclusive=True):
             if not self.is_removed() and self._is_ours_alone() and not self.count()[0]:
                 self.close()
                 unlink(self.path)
 
     def _is_ours_alone(self) -> bool:
-        """Only then can the journal mode be changed."""
+        """Whether no other process has the file open: only then can the journal mode change."""
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
             (mode,) = self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -213,40 +205,37 @@ class File:
         # `execute` would stop after the first page.
         self._db.executescript("PRAGMA incremental_vacuum")
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        with transaction(self._db):
-            yield self._db
 
+def open_for_writing(
+    path: str, source: Source, warn: Callable[[str], None]
+) -> VectorFile:
+    """Open a file, which is made where it is missing and rebuilt where it is damaged.
 
-def open_for_writing(path: str, source: Source, warn: Callable[[str], None]) -> File:
-    """The file, made where it is missing and rebuilt where it is damaged.
-
-    Raises `sqlite3.Error` or `OSError` where neither can be done.
+    Raises `sqlite3.Error` or `OSError` where neither is possible.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     try:
         with folder_lock(path, exclusive=False):
-            return File(path, source)
+            return VectorFile(path, source)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
-        warn(rebuilt(error))
+        warn(rebuilt_warning(error))
     with folder_lock(path, exclusive=True):
-        # Another process may have rebuilt it meanwhile.
-        return _unless_damaged(path, source) or File(path, source)
+        # Another process may have rebuilt it in the meantime.
+        return _unless_damaged(path, source) or VectorFile(path, source)
 
 
-def open_existing(path: str) -> File:
-    """The file as it is. Raises `sqlite3.Error`, for damage too, or `OSError`."""
+def open_existing(path: str) -> VectorFile:
+    """Open a file as it is. Raises `sqlite3.Error`, for damage too, or `OSError`."""
     with folder_lock(path, exclusive=False):
-        return File(path)
+        return VectorFile(path)
 
 
-def open_or_remove(path: str) -> File | None:
-    """The file, or None where it was damaged and was removed.
+def open_or_remove(path: str) -> VectorFile | None:
+    """Open a file, or remove it and return None where it is damaged.
 
-    Raises `sqlite3.Error` or `OSError` where neither can be done.
+    Raises `sqlite3.Error` or `OSError` where neither is possible.
     """
     try:
         return open_existing(path)
@@ -257,10 +246,13 @@ def open_or_remove(path: str) -> File | None:
         return _unless_damaged(path)
 
 
-def _unless_damaged(path: str, source: Source | None = None) -> File | None:
-    """The file, removed where it is damaged. The folder must be locked exclusively."""
+def _unless_damaged(path: str, source: Source | None = None) -> VectorFile | None:
+    """Open a file, or remove it and return None where it is damaged.
+
+    The folder must be locked exclusively.
+    """
     try:
-        return File(path, source)
+        return VectorFile(path, source)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
@@ -270,18 +262,3 @@ def _unless_damaged(path: str, source: Source | None = None) -> File | None:
 
 def _same_vectors(a: Source, b: Source) -> bool:
     return (a.identity, a.dimension) == (b.identity, b.dimension)
-
-
-def checksum(source: Source, key: Key, blob: bytes) -> int:
-    """The checksum of an entry; it is another one for another source."""
-    return zlib.crc32(blob, zlib.crc32(key, zlib.crc32(source.identity.encode())))
-
-
-def is_sound(source: Source, key: Any, blob: Any, crc: Any) -> bool:
-    """Is this an entry as it was written? From a damaged file comes anything."""
-    return (
-        isinstance(key, bytes)
-        and isinstance(blob, bytes)
-        and len(blob) == 4 * source.dimension
-        and bool(checksum(source, key, blob) == crc)
-    )

@@ -1,4 +1,4 @@
-"""Carrying the embedding cache elsewhere: all entries in one file, sqlite's as well."""
+"""Export and import of the embedding cache: all of its entries in one SQLite file."""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from indexer.cache.file import Entry, File, is_sound, open_existing, open_for_writing
-from indexer.cache.sqlite import (
-    Key,
-    Source,
-    checked_source,
-    connect,
-    current_day,
-    path_of,
-    paths_in,
-    sane_day,
-    whole_size,
-)
+from indexer.cache.entry import Entry, Key, Source, checked_source, is_sound
+from indexer.cache.file import VectorFile, open_existing, open_for_writing
+from indexer.cache.folder import path_of, paths_in
+from indexer.cache.sqlite import connect, current_day, sane_day, whole_size
 from indexer.errors import CacheError, UsageError
 
 _EXPORT_ID = 0x434F4458  # "CODX", in the header of an export
 _EXPORT_FORMAT = 1
-_HEADER_BYTES = 100
-_IMPORT_STEP = 2000
 
 _EXPORT_SCHEMA = (
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL,"
@@ -39,8 +29,8 @@ _EXPORT_SCHEMA = (
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The entries of an export, how many of them were new, and how many were damaged and
-    left out."""
+    """The number of entries in an export, of the new ones among them, and of the damaged ones,
+    which were left out."""
 
     entries: int
     new: int
@@ -50,10 +40,10 @@ class Imported:
 def export_entries(
     folder: str, target: str, warn: Callable[[str], None] = lambda message: None
 ) -> int:
-    """Write every entry of the cache to one file, for `import_entries`; how many?
+    """Write every entry of the cache to one file, for `import_entries`, and return how many.
 
     `target` appears complete or not at all. `warn` is told of what cannot be read. Raises
-    `UsageError` where something else has that name, `CacheError` where it cannot be
+    `UsageError` where something else has that name, and `CacheError` where the file cannot be
     written.
     """
     target = os.path.abspath(target)
@@ -67,7 +57,7 @@ def export_entries(
 
 
 def _export(folder: str, db: sqlite3.Connection, warn: Callable[[str], None]) -> int:
-    # Nobody sees the draft before it is complete.
+    # No journal is needed, because nobody sees the draft before it is complete.
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
     db.execute(f"PRAGMA application_id = {_EXPORT_ID}")
@@ -82,16 +72,9 @@ def _export(folder: str, db: sqlite3.Connection, warn: Callable[[str], None]) ->
             warn(f"{path} is left out: {error}")
             continue
         with closing(file):
-            source = file.source
             db.execute(
                 "INSERT INTO sources VALUES (?, ?, ?, ?, ?)",
-                (
-                    number,
-                    source.identity,
-                    source.dimension,
-                    source.model,
-                    source.precision,
-                ),
+                (number, *astuple(file.source)),
             )
             db.executemany(
                 "INSERT INTO vectors VALUES (?, ?, ?, ?, ?)",
@@ -102,7 +85,7 @@ def _export(folder: str, db: sqlite3.Connection, warn: Callable[[str], None]) ->
     return int(count)
 
 
-def _readable(file: File, warn: Callable[[str], None]) -> Iterator[Entry]:
+def _readable(file: VectorFile, warn: Callable[[str], None]) -> Iterator[Entry]:
     try:
         yield from file.entries()
     except sqlite3.Error as error:
@@ -112,13 +95,13 @@ def _readable(file: File, warn: Callable[[str], None]) -> Iterator[Entry]:
 def import_entries(
     folder: str, origin: str, warn: Callable[[str], None] = lambda message: None
 ) -> Imported:
-    """Add the entries of an export that are not there yet, each checked.
+    """Check the entries of an export, and add those that the cache does not have yet.
 
-    `warn` is told of a damaged file of the cache, which is rebuilt. Raises `CacheError`
-    where `origin` is no export, or a damaged one, or the cache cannot be written.
+    `warn` is told of a damaged file of the cache, which is rebuilt. Raises `CacheError` where
+    `origin` is no export or a damaged one, or where the cache cannot be written.
     """
     with closing(_open_export(origin)) as db, ExitStack() as stack:
-        files: dict[Source, File] = {}
+        files: dict[Source, VectorFile] = {}
         total = new = damaged = 0
         for groups, count in _exported(db, origin):
             total += count
@@ -139,11 +122,11 @@ def import_entries(
 
 
 def _open_export(path: str) -> sqlite3.Connection:
-    """A database that is an export and undamaged as such; `CacheError` for any other."""
+    """Open a database that is an undamaged export. Raises `CacheError` for any other."""
     try:
         if not _is_export(path):
             raise CacheError(f"{path} is no exported cache")
-        # Nobody writes to an export, so it may lie where we cannot even lock it.
+        # Nobody writes to an export, so it may be where it cannot even be locked.
         db = connect(path, "mode=ro&immutable=1")
     except (sqlite3.Error, OSError) as error:
         raise CacheError(f"cannot read {path}: {_reason(error)}") from error
@@ -166,10 +149,14 @@ def _open_export(path: str) -> sqlite3.Connection:
     return db
 
 
+_SELECT_SOURCES = "SELECT id, identity, dimension, model, precision FROM sources"
+_IMPORT_STEP = 2000  # entries a transaction
+
+
 def _exported(
     db: sqlite3.Connection, path: str
 ) -> Iterator[tuple[dict[tuple[Source, int], dict[Key, bytes]], int]]:
-    """The sound entries by source and day, and how many were read, some at a time."""
+    """Yield some entries at a time: the sound ones by source and day, and how many were read."""
     with _damage_of(path):
         sources = {
             row[0]: checked_source(*row[1:]) for row in db.execute(_SELECT_SOURCES)
@@ -186,9 +173,6 @@ def _exported(
             yield groups, len(found)
 
 
-_SELECT_SOURCES = "SELECT id, identity, dimension, model, precision FROM sources"
-
-
 def _may_be_replaced(target: str) -> bool:
     try:
         return not os.path.lexists(target) or _is_export(target)
@@ -196,19 +180,23 @@ def _may_be_replaced(target: str) -> bool:
         return False
 
 
+_HEADER_BYTES = 100
+
+
 def _is_export(path: str) -> bool:
     if not stat.S_ISREG(os.stat(path).st_mode):
         return False
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
-    # The fields of a database's header: https://www.sqlite.org/fileformat.html
+    # A database's header: https://www.sqlite.org/fileformat.html
     is_database = header.startswith(b"SQLite format 3\0")
     return is_database and header[68:72] == _EXPORT_ID.to_bytes(4, "big")
 
 
 @contextmanager
 def _draft(target: str) -> Iterator[str]:
-    """A new file beside the target, closed to others, that takes its place at the end."""
+    """Make a file beside the target that only its owner can read. It takes the target's place if
+    the block ends well."""
     import tempfile
 
     folder, name = os.path.split(target)

@@ -1,10 +1,9 @@
-"""The progress bars of a run."""
+"""The progress bar of a run."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """A tqdm bar on a terminal's stderr; elsewhere silence, or lines with --verbose."""
+    """The `Progress` of a run: a tqdm bar if stderr is a terminal, else only log lines."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._is_shown = not quiet and log.format == "text" and sys.stderr.isatty()
@@ -31,15 +30,8 @@ class Bars:
         self._chunks = 0
         self._since = 0.0
 
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove the bar from the terminal."""
         if self._bar is not None:
             self._bar.close()
 
@@ -58,7 +50,7 @@ class Bars:
             from tqdm import tqdm
 
             self._since = time.monotonic()
-            # Bytes tell the time left better than files: the largest come first.
+            # Bytes predict the remaining time better than files: the largest come first.
             self._estimate = Estimate(size, self._since)
             self._bar = tqdm(
                 total=size,

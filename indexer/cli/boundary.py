@@ -1,4 +1,4 @@
-"""The one error boundary: whatever ends a command becomes its report, a line, an exit code."""
+"""The error boundary: whatever ends a command becomes its report, a line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,12 +19,41 @@ from indexer.report import Report
 
 
 class Ended(Exception):
-    """A command cannot go on; its report says why."""
+    """A command cannot continue; its report says why."""
+
+
+@contextmanager
+def reporting(
+    report: Report, as_json: bool, verbose: int, log_format: str = "text"
+) -> Iterator[None]:
+    """Open the log for a command, and exit the process if an error ends the block.
+
+    The error goes to stderr as a line, and with `as_json` to stdout as the report. A block
+    that ends by itself has to print its result itself.
+    """
+    log.open(log_format, verbose)
+    try:
+        with recorded(report):
+            yield
+        return
+    except Ended:
+        pass
+    except BrokenPipeError:
+        # `codx-index search … | head` has all it wanted; click would exit with 1.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
+    if as_json:
+        print_json(report.as_dict())
+    log.error(report.error)
+    sys.exit(report.exit_code)
 
 
 @contextmanager
 def recorded(report: Report) -> Iterator[None]:
-    """What ends the block is put into the report, and `Ended` raised."""
+    """Record in the report what ends the block, and raise `Ended` in its place.
+
+    Errors of click and a broken pipe pass through: they are not the result of the command.
+    """
     try:
         yield
         return
@@ -47,31 +76,8 @@ def recorded(report: Report) -> Iterator[None]:
     raise Ended
 
 
-@contextmanager
-def reporting(
-    report: Report, as_json: bool, verbose: int, log_format: str = "text"
-) -> Iterator[None]:
-    """Say what ends the block, where it does not end by itself: a line for a person, an
-    object for a program."""
-    log.open(log_format, verbose)
-    try:
-        with recorded(report):
-            yield
-        return
-    except Ended:
-        pass
-    except BrokenPipeError:
-        # `codx-index search … | head` has what it wanted; click would exit 1.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(128 + signal.SIGPIPE)
-    if as_json:
-        print_json(report.as_dict())
-    log.error(report.error)
-    sys.exit(report.exit_code)
-
-
-def place(report: Report, settings: Settings) -> None:
-    """Put into the report which index it is about."""
+def locate(report: Report, settings: Settings) -> None:
+    """Record in the report which index it is about."""
     report.project = settings.project
     report.collection = settings.collection_name
     report.uri = settings.address

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.log import log, shown
-from indexer.cli.texts import cache_line, entries_text, print_json, size_text
+from indexer.cli.log import log
+from indexer.cli.texts import print_json, printable, shown
 from indexer.errors import CacheError
 from indexer.report import Report
 from indexer.settings.assembly import cache_folder
@@ -17,6 +18,9 @@ from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.requests import JSON, VERBOSE
+
+if TYPE_CHECKING:
+    from indexer.cache.contents import CacheFile
 
 
 @click.group("cache")
@@ -27,9 +31,10 @@ def cache_group() -> None:
 @cache_group.command("info")
 @options(CACHE_DIR, CACHE_SIZE, JSON, VERBOSE)
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
-    """Say where the cache is, how big, and what is in it."""
+    """Say where the cache is, how big it is, and what is in it."""
     with reporting(Report(), as_json, verbose):
-        from indexer.cache.admin import cache_bytes, describe
+        from indexer.cache.contents import describe
+        from indexer.cache.folder import cache_bytes
         from indexer.paths import escape_path
 
         folder = cache_folder(cache_dir)
@@ -45,26 +50,26 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
             )
         else:
             click.echo(f"{'folder':<8}{shown(folder)}")
-            click.echo(f"{'size':<8}{size_text(size)} of {size_text(cache_size)}")
+            click.echo(f"{'size':<8}{_size_text(size)} of {_size_text(cache_size)}")
             for file in files:
-                click.echo(cache_line(file))
+                click.echo(_cache_line(file))
     return 0
 
 
 @cache_group.command("prune")
 @options(CACHE_DIR, CACHE_SIZE, VERBOSE)
 def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
-    """Bring the cache under its size now, as each run does at its end.
+    """Shrink the cache to its size limit, as each run does at its end.
 
-    What was not used for the longest time goes first; with size 0, everything does.
+    The entries that were not used for the longest time go first; with size 0, all of them go.
     """
     with reporting(Report(), False, verbose):
-        from indexer.cache.admin import prune
+        from indexer.cache.pruning import prune
 
         pruned = prune(cache_folder(cache_dir), cache_size)
         click.echo(
-            f"removed {entries_text(pruned.entries)}, {size_text(pruned.bytes)}; "
-            f"now {size_text(pruned.bytes_left)} of {size_text(cache_size)}"
+            f"removed {_entries_text(pruned.entries)}, {_size_text(pruned.bytes)}; "
+            f"now {_size_text(pruned.bytes_left)} of {_size_text(cache_size)}"
         )
         if pruned.error:
             raise CacheError(f"could not prune all of it: {pruned.error}")
@@ -75,15 +80,15 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 @click.argument("file", type=PATH)
 @options(CACHE_DIR, VERBOSE)
 def cache_export(file: str, cache_dir: str, verbose: int) -> int:
-    """Write all of the cache to FILE, for a CI job or a colleague.
+    """Write the whole cache to FILE, for a CI job or a colleague.
 
-    Only an earlier export is overwritten.
+    A FILE that exists is overwritten only if it is an earlier export.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import export_entries
 
         count = export_entries(cache_folder(cache_dir), file, log.warn)
-        click.echo(f"exported {entries_text(count)}")
+        click.echo(f"exported {_entries_text(count)}")
     return 0
 
 
@@ -91,16 +96,40 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 @click.argument("file", type=PATH)
 @options(CACHE_DIR, VERBOSE)
 def cache_import(file: str, cache_dir: str, verbose: int) -> int:
-    """Add what FILE, written by export, has and the cache has not.
+    """Add the entries of FILE, written by export, that the cache lacks.
 
-    Checksums find damage, not forgery: import only what comes from people you trust.
+    Checksums reveal damage, not forgery: import only files from people you trust.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import import_entries
 
         done = import_entries(cache_folder(cache_dir), os.path.abspath(file), log.warn)
-        line = f"imported {done.new:,} new of {entries_text(done.entries)}"
+        line = f"imported {done.new:,} new of {_entries_text(done.entries)}"
         if done.damaged:
             line += f"; {done.damaged:,} damaged and left out"
         click.echo(line)
     return 0
+
+
+def _cache_line(file: CacheFile) -> str:
+    """One file of the cache, in a line."""
+    if file.error:
+        return f"{shown(file.name)}: {_size_text(file.bytes)}, unreadable: {file.error}"
+    model = f"{printable(file.model)} ({printable(file.precision)}, {file.dimension})"
+    line = f"{model}: {_entries_text(file.entries)}, {_size_text(file.bytes)}"
+    return f"{line}, last used {file.last_used}" if file.last_used else line
+
+
+def _entries_text(number: int) -> str:
+    """A number of cache entries as a person reads it."""
+    return f"{number:,} " + ("entry" if number == 1 else "entries")
+
+
+def _size_text(size: int) -> str:
+    """A number of bytes as a person reads it: 118.2 MiB."""
+    number, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if number < 1024:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"

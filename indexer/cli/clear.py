@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.log import shown
+from indexer.cli.texts import shown
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand

@@ -7,12 +7,12 @@ from dataclasses import asdict
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.texts import print_json, print_settings
+from indexer.cli.texts import print_json, printable, shown
 from indexer.config import project_folder
 from indexer.report import Report
 from indexer.settings.options import options, path_argument
 from indexer.settings.requests import JSON, VERBOSE
-from indexer.settings.show import settings_of
+from indexer.settings.show import Found, settings_of
 
 
 @click.group("config")
@@ -30,5 +30,16 @@ def config_show(path: str, as_json: bool, verbose: int) -> int:
         if as_json:
             print_json({"settings": {one.name: asdict(one) for one in found}})
         else:
-            print_settings(found)
+            _print_settings(found)
     return 0
+
+
+def _print_settings(settings: list[Found]) -> None:
+    """Print a table: name, value, and where it comes from."""
+    for one in settings:
+        value = (
+            " ".join(one.value) if isinstance(one.value, tuple | list) else one.value
+        )
+        place = f"{one.source}: {shown(one.place)}" if one.place else one.source
+        trust = " (needs --trust)" if one.needs_trust else ""
+        click.echo(f"{one.name:<24}{printable(str(value)):<24}  {place}{trust}")

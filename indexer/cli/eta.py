@@ -1,19 +1,18 @@
-"""The time that a run will still take, told from what it has done so far."""
+"""The time that a run will still take, estimated from what it has done so far."""
 
 from __future__ import annotations
 
 from collections import deque
 
-FORGOTTEN = 0.5  # of the work done: the start is slow, until all workers are there
+FORGOTTEN = 0.5  # of the work done: the start is slow until all workers have started
 
 
 class Estimate:
-    """`total` is the source that may have to be embedded, in bytes; times are seconds of any
-    clock that goes forward.
+    """Estimates the seconds that are left of `total` bytes of source.
 
-    Of what was looked at, some is *known* (unchanged, or all in the cache) and takes next to
-    nothing, and some was *found* to be embedded. What was not looked at yet is taken to be
-    of the same mixture.
+    Source that was looked at is either *known* (unchanged, or all of it in the cache), which
+    takes next to no time, or *found* to need embedding. Source that was not looked at yet is
+    assumed to have the same mixture. `now` is the time of any clock that only goes forward.
     """
 
     def __init__(self, total: float, now: float) -> None:
@@ -25,7 +24,7 @@ class Estimate:
     def advance(
         self, now: float, *, known: float = 0, found: float = 0, embedded: float = 0
     ) -> None:
-        """So many more bytes are known, found, or embedded of those that were found."""
+        """Add bytes that are known, that were found, and that were embedded of those found."""
         self._known += known
         self._found += found
         before, done = self._points[-1]
@@ -38,11 +37,11 @@ class Estimate:
 
     @property
     def done(self) -> float:
-        """The bytes that need nothing more."""
+        """The bytes that need no more work."""
         return self._known + self._points[-1][1]
 
     def remaining(self, now: float) -> float | None:
-        """Seconds to the end; None while nothing is known."""
+        """Seconds to the end; None while there is nothing to estimate from."""
         seen = self._known + self._found
         unseen = max(self._total - seen, 0)
         since, before = self._points[0]

@@ -1,17 +1,18 @@
-"""How hits are shown: highlighted for a person, as `grep` writes them for a program."""
+"""How hits are shown: highlighted for a person; for a program as grep lines, or as JSON."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli.log import printable, shown_row
-from indexer.cli.texts import count_text
-from indexer.search.ranking import definition_line
+from indexer.cli.texts import count_text, printable
+from indexer.paths import escape_path
+from indexer.search.question import definition_line
 from indexer.text.terms import idf, terms
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ MAX_WIDTH = 400  # characters of a line that a person is shown
 
 
 def best_line(hit: Hit, query: str) -> int:
-    """The line (1-based) of the chunk that a person should look at: where the definition begins
-    that the query names, else the one with most of its rare terms, and of these the first.
+    """The line (1-based) of the chunk that a person should look at.
+
+    This is the line where the definition that the query names begins. If there is none, it is
+    the first of those with the most rare terms of the query.
     """
     defined = definition_line(query, hit.text)
     if defined is not None:
@@ -35,31 +38,31 @@ def best_line(hit: Hit, query: str) -> int:
 
 
 def grep_lines(hit: Hit, query: str, context: int, prefix: str = "") -> Iterator[str]:
-    """`path:line:text`, and `path-line-text` for the lines around it."""
+    """The best line as `path:line:text`, and those around it as `path-line-text`."""
     line = best_line(hit, query)
-    path = prefix + shown_row(hit.path)
+    path = prefix + printable(hit.path)
     for number, text in _window(hit, line, context):
         mark = ":" if number == line else "-"
         yield f"{path}{mark}{number}{mark}{printable(text)}"
 
 
 def page(hit: Hit, query: str, context: int, prefix: str = "") -> Iterator[str]:
-    """A head line and the code around the best line, in colours."""
+    """A heading and the code around the best line, in colour."""
     line = best_line(hit, query)
     place = click.style(
-        f"{prefix}{shown_row(hit.path)}:{line}", fg="magenta", bold=True
+        f"{prefix}{printable(hit.path)}:{line}", fg="magenta", bold=True
     )
     symbol = click.style(printable(hit.symbol), bold=True)
     yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
-    colours = _highlighted(hit)
+    coloured = _highlighted(hit)
     for number, text in _window(hit, line, context):
-        shown = colours.get(number) or printable(text)[:MAX_WIDTH]
+        code = coloured.get(number) or printable(text)[:MAX_WIDTH]
         gutter = click.style(f"{number:>5} ", dim=number != line, bold=number == line)
-        yield f"{gutter}{shown}".rstrip()
+        yield f"{gutter}{code}".rstrip()
 
 
 def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
-    """Where a score comes from, a line each."""
+    """Where a score comes from, one reason per line."""
     for kind in ("dense", "sparse"):
         if place := explanation[kind]:
             yield f"{kind} rank {place['rank']} ({place['score']:.3f})"
@@ -69,13 +72,25 @@ def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
         yield f"{signal['operator']} {signal['amount']:.2f} {signal['reason']}"
 
 
+def hit_dict(hit: Hit, *, explain: bool) -> dict[str, object]:
+    """A hit as JSON-ready values."""
+    fields = asdict(hit)
+    fields["project"] = escape_path(hit.project)
+    if not explain:
+        del fields["explanation"]
+    for name in ("before", "after"):
+        if not fields[name]:
+            del fields[name]
+    return fields
+
+
 def is_for_person() -> bool:
-    """Does somebody look at stdout, at a terminal that knows colours?"""
+    """Whether stdout is a terminal that can show colours."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _window(hit: Hit, line: int, context: int) -> list[tuple[int, str]]:
-    """The lines with their numbers, out of the chunk and what is around it."""
+    """The lines at most `context` lines away from `line`, with their numbers."""
     before = hit.before.split("\n") if hit.before or hit.start_line > 1 else []
     first = hit.start_line - len(before)
     after = hit.after.split("\n") if hit.after else []
@@ -84,7 +99,7 @@ def _window(hit: Hit, line: int, context: int) -> list[tuple[int, str]]:
 
 
 def _highlighted(hit: Hit) -> dict[int, str]:
-    """The lines of the chunk in colours, by number; {} where no lexer knows the language."""
+    """The lines of the chunk in colour, by number; {} if no lexer knows the language."""
     if os.environ.get("NO_COLOR"):
         return {}
     from pygments import highlight

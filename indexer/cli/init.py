@@ -7,7 +7,7 @@ import os
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.log import shown
+from indexer.cli.texts import shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report

@@ -1,4 +1,4 @@
-"""Lines on stderr, as text or as JSON."""
+"""The log: lines on stderr, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from indexer.cli.texts import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class Log:
-    """Lines on stderr: text, with the time where no terminal shows it, or JSON.
+    """Writes lines to stderr: JSON, or text that bears the time unless a terminal shows it.
 
-    Nothing of other libraries is among them: `open` silences their loggers.
+    Other libraries add nothing to it, because `open` silences their loggers.
     """
 
     def __init__(self) -> None:
@@ -24,7 +26,7 @@ class Log:
         self.verbosity = 0
 
     def open(self, kind: str, verbosity: int) -> None:
-        """Begin to write "text" or "json"; verbosity 1 is for steps too, 2 for all."""
+        """Start to log as "text" or "json"; verbosity 1 adds steps, 2 adds every event."""
         import logging
 
         self.format, self.verbosity = kind, verbosity
@@ -33,20 +35,20 @@ class Log:
             root.addHandler(logging.NullHandler())
 
     def error(self, message: str, **about: object) -> None:
-        """Something could not be done."""
+        """Say that something could not be done."""
         self._write("error", message, about)
 
     def warn(self, message: str, **about: object) -> None:
-        """Something did not go as it should, and the command goes on."""
+        """Say that something went wrong, although the command continues."""
         self._write("warning", message, about)
 
     def info(self, message: str, **about: object) -> None:
-        """A step that a person may want to know of; with --verbose."""
+        """Say that a step was taken; only with --verbose."""
         if self.verbosity:
             self._write("info", message, about)
 
     def debug(self, event: str, about: Mapping[str, object]) -> None:
-        """All that happens; with --verbose twice."""
+        """Say that an event happened; only with --verbose given twice."""
         if self.verbosity > 1:
             self._write("debug", event, about)
 
@@ -72,23 +74,3 @@ def _field(value: object) -> str:
 
 
 log = Log()
-
-
-def shown(path: str) -> str:
-    """A path fit for a terminal: bytes that are not UTF-8, and controls, escaped."""
-    from indexer.paths import escape_path
-
-    return shown_row(escape_path(path))
-
-
-def shown_row(path: str) -> str:
-    """The same, for a path as rows have it."""
-    return printable(path)
-
-
-def printable(text: str) -> str:
-    """Without the characters that move a cursor or turn text around."""
-    return "".join(
-        char if char.isprintable() or char in "\t" else f"\\u{ord(char):04x}"
-        for char in text
-    )

@@ -1,4 +1,4 @@
-"""The command `codx-index`: finds the command that was asked for, and how it ends."""
+"""The entry point `codx-index`: finds the command that was asked for, and exits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from indexer import __version__
-from indexer.cli.log import printable
+from indexer.cli.texts import printable
 from indexer.errors import CodxIndexError
 
 COMMANDS = {
@@ -27,18 +27,18 @@ COMMANDS = {
     "status": "status:status",
     "verify": "verify:verify",
 }
-"""Each command's module in this package, and its name there."""
+"""For each command, the module in this package and the name of the click command in it."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, in the order of the help."""
+        """The names of all commands, in the order in which the help lists them."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, None where there is none."""
+        """The command with this name, or None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
@@ -59,33 +59,43 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of the console script, `python -m indexer` and `cli.py`."""
+    """Entry point of the console script, of `python -m indexer` and of `cli.py`."""
     os.umask(0o077)  # the index holds the project's source
     _hide_token()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
+    ended.append(exit_code(sys.argv[1:]))
+    sys.exit(ended[0])
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Run the command line `arguments`. Returns its exit code, or raises `SystemExit` with it.
+
+    What concerns the whole process is left to `main`, so a process can call this any number
+    of times. The errors caught here are those that come before a command has a report;
+    `boundary.reporting` handles the rest.
+    """
     try:
-        code = cli.main(prog_name="codx-index", standalone_mode=False)
+        code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "codx-index"
         message = error.format_message().rstrip(".")
         click.echo(f"codx-index: {message} (see {where} --help)", err=True)
-        code = 2
+        return 2
     except click.ClickException as error:
         click.echo(f"codx-index: {error.format_message()}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except CodxIndexError as error:  # in a file of the project
         click.echo(f"codx-index: {printable(str(error))}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)
-        code = 128 + signal.SIGINT
-    ended.append(code if isinstance(code, int) else 0)
-    sys.exit(ended[0])
+        return 128 + signal.SIGINT
+    return code if isinstance(code, int) else 0
 
 
 def _hide_token() -> None:
-    """Keep a `--token` of the command line out of the list of processes."""
+    """Keep a `--token` on the command line out of the list of processes."""
     shown = [
         (
             "--token=***"
@@ -101,8 +111,10 @@ def _hide_token() -> None:
 
 
 def _skip_teardown(ended: list[int]) -> None:
-    """Leave at once, as the last thing at exit: unloading Milvus and the model, which the
-    system does as well, takes 0.3 s."""
+    """End the process at once, as the last exit handler.
+
+    Unloading Milvus and the model takes 0.3 s, and the operating system does it anyway.
+    """
     if ended:
         with suppress(OSError, ValueError):
             sys.stdout.flush()

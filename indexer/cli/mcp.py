@@ -8,10 +8,9 @@ import click
 
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
-from indexer.config import project_folder
+from indexer.cli.projects import settings_of_all
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.assembly import make_settings, settings_for
 from indexer.settings.command import SearchCommand
 from indexer.settings.declarations import PLACE
 from indexer.settings.kinds import PATH
@@ -26,13 +25,11 @@ from indexer.settings.values import Values
 def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
-    PATH is the folder of a project, or one in it; the current one by default. The tools are
-    search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how clients
-    start it.
+    PATH is the folder of a project, or a folder in it; the current one by default. The tools
+    are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
+    clients start it.
     """
     with reporting(Report(), False, verbose):
-        from indexer.settings.files import indexed_project
-
         try:
             from indexer.cli.mcp_server import serve
         except ImportError as error:
@@ -41,11 +38,11 @@ def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
             ) from error
 
         if not (sys.stdin and sys.stdout):
-            raise UsageError("a client speaks to it on stdin and stdout: one is closed")
-        folder = indexed_project(project_folder(paths[0] if paths else "."))
-        projects = [make_settings(folder, values)]
-        projects += [settings_for(path, values.given) for path in paths[1:]]
+            raise UsageError(
+                "a client talks to it on stdin and stdout, but one of them is closed"
+            )
+        projects = settings_of_all(paths, values)
         if sys.stdin.isatty():
-            log.warn("it waits for a client on stdin; ctrl-C ends it (docs/mcp.md)")
+            log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)
     return 0

@@ -1,9 +1,9 @@
-"""What the tools of the MCP server answer."""
+"""What the tools of the MCP server answer: text for a model, and the same as an object."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp.types import CallToolResult, TextContent
@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 from indexer.api import Index
 from indexer.cli.boundary import Ended, recorded
 from indexer.errors import CodxIndexError
-from indexer.paths import escape_path, unescape_path
+from indexer.paths import escape_path
 from indexer.report import Report
+from indexer.search import answers
 from indexer.search.searcher import Searcher
 
 
@@ -58,7 +59,7 @@ class Statuses(BaseModel):
 
 
 def outcome(answer: Callable[[], CallToolResult]) -> CallToolResult:
-    """The answer, or in a line why there is none."""
+    """What `answer` returns, or one line about the error that it raises."""
     report = Report()
     try:
         with recorded(report):
@@ -68,45 +69,45 @@ def outcome(answer: Callable[[], CallToolResult]) -> CallToolResult:
 
 
 def failed(message: str) -> CallToolResult:
-    """The answer of a tool that failed."""
-    return CallToolResult(content=[TextContent(text=one_line(message))], is_error=True)
+    """The result of a tool that failed."""
+    return CallToolResult(content=[TextContent(text=_one_line(message))], is_error=True)
 
 
-def said(text: str, structure: BaseModel) -> CallToolResult:
-    """The answer of a tool, as text and as structured content."""
-    return CallToolResult(
-        content=[TextContent(text=text)],
-        structured_content=structure.model_dump(mode="json"),
-    )
+def answer_result(
+    answer: answers.Answer, remarks: Sequence[tuple[str, str]]
+) -> CallToolResult:
+    """The result of a tool that finds code.
+
+    `remarks` has the folder of each project and what to know about the age of its index, ""
+    if nothing.
+    """
+    several = len(remarks) > 1
+    notes = [_one_line(note) for note in answer.notes]
+    for project, text in remarks:
+        if text:
+            notes.append(f"{escape_path(project)}: {text}" if several else text)
+    hits = [_hit(hit) for hit in answer.hits]
+    blocks = [_block(hit, several) for hit in hits] or ["no hits"]
+    if notes:
+        blocks.insert(0, "\n".join(f"note: {note}" for note in notes))
+    return _result("\n\n".join(blocks), Hits(hits=hits, notes=notes))
 
 
-def one_line(message: str) -> str:
-    """The message in one line, with undecodable bytes escaped."""
-    return escape_path(" ".join(message.split()))
+def statuses_result(statuses: list[Status]) -> CallToolResult:
+    """The result of the tool `status`."""
+    text = "\n".join(map(_status_line, statuses))
+    return _result(text, Statuses(projects=statuses))
 
 
-def block(hit: Hit, several: bool) -> str:
-    """A head line, and the lines that it names."""
-    lines = [*_lines(hit.before), *hit.text.split("\n"), *_lines(hit.after)]
-    first = hit.start_line - len(_lines(hit.before))
-    last = hit.end_line + len(_lines(hit.after))
-    path = os.path.join(hit.project, hit.path) if several else hit.path
-    head = f"{path}:{first}-{last}"
-    return "\n".join(["  ".join(filter(None, (head, hit.symbol))), *lines])
-
-
-def _lines(text: str) -> list[str]:
-    return text.split("\n") if text else []
-
-
-def _status(searcher: Searcher) -> Status:
+def status_of(searcher: Searcher) -> Status:
+    """The status of the index that is searched. Never raises a failure: `error` holds it."""
     settings = searcher.settings
     found: dict[str, Any] = {"project": settings.project}
     error = ""
     try:
         found = Index(searcher).status()
     except CodxIndexError as failure:
-        error = one_line(str(failure))
+        error = _one_line(str(failure))
     return Status(
         project=escape_path(found["project"]),
         collection=settings.collection_name,
@@ -118,8 +119,44 @@ def _status(searcher: Searcher) -> Status:
     )
 
 
-def status_line(status: Status) -> str:
-    """The status of one project in one line."""
+def _result(text: str, structure: BaseModel) -> CallToolResult:
+    """The same answer as text and as structured content."""
+    return CallToolResult(
+        content=[TextContent(text=text)],
+        structured_content=structure.model_dump(mode="json"),
+    )
+
+
+def _hit(hit: answers.Hit) -> Hit:
+    return Hit(
+        project=escape_path(hit.project),
+        path=hit.path,
+        start_line=hit.start_line,
+        end_line=hit.end_line,
+        score=round(hit.score, 4),
+        symbol=hit.symbol,
+        language=hit.language,
+        text=hit.text,
+        before=hit.before,
+        after=hit.after,
+    )
+
+
+def _block(hit: Hit, several: bool) -> str:
+    """A heading and the lines that it names; `several` projects need theirs in the heading."""
+    before, after = _lines(hit.before), _lines(hit.after)
+    first, last = hit.start_line - len(before), hit.end_line + len(after)
+    path = os.path.join(hit.project, hit.path) if several else hit.path
+    head = "  ".join(filter(None, (f"{path}:{first}-{last}", hit.symbol)))
+    return "\n".join([head, *before, *hit.text.split("\n"), *after])
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n") if text else []
+
+
+def _status_line(status: Status) -> str:
+    """The status of one project, in one line."""
     if status.error:
         return f"{status.project}: {status.error}"
     lacking = status.chunks - status.embedded
@@ -130,12 +167,6 @@ def status_line(status: Status) -> str:
     )
 
 
-def name_in(project: str, path: str) -> str:
-    """The file as rows of this project name it, from its path in hits or an absolute one."""
-    if not os.path.isabs(path):
-        return os.path.normpath(path)
-    folder, name = os.path.split(unescape_path(path))
-    whole = os.path.join(os.path.realpath(folder), name)
-    start = os.path.join(project, "")
-    # A file of an external folder has an absolute path in rows too.
-    return escape_path(whole.removeprefix(start))
+def _one_line(message: str) -> str:
+    """The message in one line, with undecodable bytes escaped."""
+    return escape_path(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""Where a run is told of, besides the terminal: events, metrics, summaries, traces."""
+"""Where a run is reported besides the terminal: events, metrics, a job's page, a trace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from indexer.settings.values import Values
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """The places that were asked for; "" is nowhere."""
+    """Where to write events and metrics, and where to send events; "" is nowhere."""
 
     events: str
     webhook: str
@@ -27,25 +27,31 @@ class Outlets:
 
     @classmethod
     def of(cls, values: Values) -> Outlets:
-        """The places that the settings name. Raises `UsageError`."""
+        """The outlets that the settings name. Raises `UsageError`."""
         events, webhook = values[EVENTS], values[WEBHOOK]
-        if events or webhook:
-            from indexer.hooks.events import check_stream, check_webhook
+        if events:
+            from indexer.hooks.stream import check_stream
 
-            events = check_stream(events) if events else ""
-            webhook = check_webhook(webhook) if webhook else ""
+            check_stream(events)
+        if webhook:
+            from indexer.hooks.webhook import check_webhook
+
+            check_webhook(webhook)
         return cls(events, webhook, values[METRICS])
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that are written."""
+        """The absolute paths of the files that are written."""
         is_file = self.events not in ("", "-") and not self.events.startswith("fd:")
         names = (self.events if is_file else "", self.metrics)
         return tuple(os.path.abspath(name) for name in names if name)
 
     @contextmanager
     def open(self, report: Report, quiet: bool) -> Iterator[None]:
-        """Tell of the block, and of its end, whatever it is. None of this fails a run."""
+        """Report the block and its end, however it ends. No outlet can fail a run.
+
+        Raises `Ended` if an error ends the block.
+        """
         with ExitStack() as stack:
             if log.verbosity > 1:
                 report.listeners.append(log.debug)
@@ -83,7 +89,8 @@ class Outlets:
 
     @contextmanager
     def _summing_up(self, report: Report) -> Iterator[None]:
-        from indexer.cli.summaries import append_markdown, write_metrics
+        from indexer.cli.job_summary import append_markdown
+        from indexer.cli.metrics import write_metrics
 
         try:
             yield
@@ -99,10 +106,18 @@ class Outlets:
                     log.warn(f"cannot write {path}: {error.strerror}")
 
 
+def check_stdout(events: str, *, as_json: bool) -> None:
+    """Raise `UsageError` if the report and the events were both to go to stdout."""
+    if as_json and events == "-":
+        raise UsageError("--json and --events - both want stdout: give one a file")
+
+
 @contextmanager
 def traced(path: str, report: Report) -> Iterator[None]:
-    """Write the timeline of the block to the file at `path`, if there is one to write,
-    however the block ends."""
+    """Write the timeline of the block to the file at `path`, however the block ends.
+
+    With an empty `path` nothing is written. Raises `UsageError` if the file cannot be opened.
+    """
     if not path:
         yield
         return

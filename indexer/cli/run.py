@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli.bars import Bars
-from indexer.cli.boundary import place, reporting
-from indexer.cli.outlets import Outlets, traced
-from indexer.cli.signals import Signals
-from indexer.cli.texts import (
-    behind,
-    plan_dict,
-    print_failures,
-    print_json,
-    print_plan,
-    profile_table,
-    summary,
-)
+from indexer.cli.boundary import locate, reporting
+from indexer.cli.outlets import Outlets, check_stdout, traced
+from indexer.cli.plans import plan_dict, plan_text, print_plan
+from indexer.cli.refresh import refresh_alone
+from indexer.cli.summary import print_failures, summary
+from indexer.cli.texts import print_json, shown
 from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.report import Report
@@ -57,13 +49,7 @@ from indexer.settings.requests import (
 from indexer.settings.select import selected
 from indexer.settings.values import Values
 
-if TYPE_CHECKING:
-    from collections.abc import Set
-
-    from indexer.work.workers import Workshop
-
-
-BOTH_WANT_STDOUT = "--json and --events - both want stdout: give one a file"
+SHOWN_FILES = 10  # the slowest ones, with --profile
 
 
 RUN_OPTIONS = (
@@ -110,7 +96,7 @@ def run(
 
     \b
     Exit codes:
-      0   the index equals the tree, but for what was left for later (said)
+      0   the index equals the tree, except for files left for later (reported)
       1   failed; the message says why
       2   wrong usage
       3   done, but some files could not be indexed, or a hook failed (listed)
@@ -122,24 +108,23 @@ def run(
     report = Report()
     with reporting(report, as_json, verbose, values[LOG_FORMAT]):
         outlets = Outlets.of(values)
-        if as_json and outlets.events == "-":
-            raise UsageError(BOTH_WANT_STDOUT)
+        check_stdout(outlets.events, as_json=as_json)
         settings = make_settings(path, values, outlets.files)
         settings = _select(settings, files, files_from, null)
-        place(report, settings)
+        locate(report, settings)
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
         is_quiet = quiet or as_json
         with outlets.open(report, is_quiet), traced(trace, report):
-            _run(settings, report, quiet=is_quiet)
+            refresh_alone(settings, report, quiet=is_quiet)
         if as_json:
             about = {"profile": report.profile()} if profile else {}
             print_json({**report.as_dict(), **about})
         elif not quiet:
-            # Where stdout has the events, nothing else belongs there.
+            # If the events go to stdout, nothing else may.
             click.echo(summary(report), err=outlets.events == "-")
             if profile:
-                click.echo(profile_table(report), err=outlets.events == "-")
+                click.echo(_profile_table(report), err=outlets.events == "-")
         print_failures(report)
     return report.exit_code
 
@@ -147,7 +132,10 @@ def run(
 def _select(
     settings: Settings, files: tuple[str, ...], files_from: str, null: bool
 ) -> Settings:
-    """The settings for the files that were named, or for all."""
+    """The settings, limited to the files that were named, if any were.
+
+    Raises `UsageError`.
+    """
     if not files and not files_from:
         if null:
             raise UsageError(
@@ -160,7 +148,7 @@ def _select(
 
 
 def _listed(source: str, null: bool) -> list[str]:
-    """The paths in a file, or on stdin, one a line or each with a NUL behind it."""
+    """The paths in a file, or on stdin, that each end with a line break, or with a NUL."""
     try:
         if source == "-":
             data = sys.stdin.buffer.read() if sys.stdin else b""
@@ -183,38 +171,27 @@ def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) 
         print_json({**report.as_dict(), "dry_run": True, **plan_dict(planned)})
     elif not quiet:
         print_plan(planned)
-        click.echo(behind(planned) or "nothing to do")
+        click.echo(plan_text(planned) or "nothing to do")
     print_failures(report)
     return report.exit_code
 
 
-def _run(
-    settings: Settings,
-    report: Report,
-    *,
-    quiet: bool,
-    doubted: Set[str] = frozenset(),
-) -> None:
-    report.spans.begin("start")
-    with Bars(quiet=quiet) as bars, Signals() as signals:
-        run_with(settings, report, bars, signals, doubted)
+def _profile_table(report: Report) -> str:
+    """Two tables: the stages, and the slowest files."""
+    from collections import Counter
 
-
-def run_with(
-    settings: Settings,
-    report: Report,
-    bars: Bars,
-    signals: Signals,
-    doubted: Set[str] = frozenset(),
-    workshop: Workshop | None = None,
-) -> None:
-    """Run the pipeline, unless the stamp tells that nothing has changed."""
-    from indexer.index.stamp import is_unchanged
-    from indexer.report import RUN
-
-    with report.spans.span(RUN):
-        has_all = not (settings.force or doubted) and settings.only is None
-        if not has_all or not is_unchanged(settings, report):
-            from indexer.pipeline import run as run_pipeline
-
-            run_pipeline(settings, report, bars, signals, doubted, workshop)
+    seconds = report.seconds
+    total = max(seconds.pop("total"), 1e-9)
+    counts = Counter(span.name for span in report.spans.found)
+    lines = [f"{'stage':8}{'seconds':>9}{'of run':>8}{'times':>8}"]
+    for stage, spent in seconds.items():
+        if counts[stage]:
+            lines.append(f"{stage:8}{spent:9.3f}{spent / total:8.0%}{counts[stage]:8,}")
+    slowest = report.slowest()[:SHOWN_FILES]
+    if slowest:
+        lines.append(f"{'chunk s':>9}{'embed s':>9}{'chunks':>8}  slowest files")
+    for file in slowest:
+        lines.append(
+            f"{file.chunk:9.3f}{file.embed:9.3f}{file.chunks:8,}  {shown(file.path)}"
+        )
+    return "\n".join(lines)

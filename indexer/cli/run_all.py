@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from indexer.cli.bars import Bars
-from indexer.cli.boundary import Ended, place, recorded, reporting
-from indexer.cli.log import log, shown
-from indexer.cli.outlets import Outlets
-from indexer.cli.run import BOTH_WANT_STDOUT, RUN_OPTIONS, run_with
-from indexer.cli.signals import Signals
-from indexer.cli.texts import print_failures, print_json, result_line
+from indexer.cli.boundary import Ended, locate, recorded, reporting
+from indexer.cli.log import log
+from indexer.cli.outlets import Outlets, check_stdout
+from indexer.cli.refresh import refresh
+from indexer.cli.run import RUN_OPTIONS
+from indexer.cli.signals import Signals, handled_signals
+from indexer.cli.summary import print_failures, summary
+from indexer.cli.texts import print_json, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
@@ -29,6 +32,7 @@ from indexer.settings.setting import Setting
 from indexer.settings.values import Value, resolve
 
 if TYPE_CHECKING:
+    from indexer.run.run_all import Result
     from indexer.work.workers import Workshop
 
 
@@ -48,55 +52,39 @@ def run_all(
     log_format: str,
     **others: Any,
 ) -> int:
-    """Run for each project at or below the ROOTS that is watched.
+    """Run for each watched project at or below the ROOTS.
 
     A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json in
-    which watching is true. The options count for all of them. One that fails does not stop
-    the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or its
-    settings are changed.
+    which watching is true. The options apply to all of them. A project that fails does not
+    stop the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or
+    its settings change.
 
     \b
     Exit codes:
       0   every index equals its tree
-      1   projects failed; where all did so with the same code, such as 2 or 69, that one
-      3   a project could not be indexed in all, or is left alone for now
+      1   projects failed; if all failed with the same code, such as 2 or 69, that code
+      3   a project could not be indexed completely, or is left alone for now
       4   stopped by --max-seconds; run again to go on
       75  another run is at work on a project
       128+n  stopped by signal n
     """
     report = Report()
     with reporting(report, as_json, verbose, log_format):
-        from indexer.run.run_all import Result, combined, run_projects, watched_projects
+        from indexer.run.run_all import combined, run_projects, watched_projects
 
         started = time.monotonic()
-        if as_json and others["events"] == "-":
-            raise UsageError(BOTH_WANT_STDOUT)
+        check_stdout(others["events"], as_json=as_json)
         if others["metrics"]:
             raise UsageError(
                 "--metrics is a file for one project: set metrics in the settings of each"
             )
         given = given_values(context)
-
-        def run_one(folder: str, workshop: Workshop) -> Report:
-            return _run_one(folder, given, signals, workshop)
-
-        def tell(result: Result) -> None:
-            if not quiet and not as_json:
-                click.echo(f"{shown(result.project)}: {result_line(result)}")
-            if result.report:
-                print_failures(result.report, result.project)
-            if result.until:
-                log.error(
-                    f"{shown(result.project)}: left alone until {result.until} "
-                    f"(--no-backoff tries at once), for it failed: {result.reason}"
-                )
-
         projects = watched_projects([project_folder(root) for root in roots])
-        with Signals() as signals, signals.deferred():
+        with handled_signals() as signals, signals.deferred():
             results = run_projects(
                 projects,
-                run_one,
-                tell,
+                partial(_run_one, given=given, signals=signals),
+                partial(_print_result, quiet=quiet or as_json),
                 parallel,
                 cache_folder(others["cache_dir"]),
                 lambda: signals.received,
@@ -110,17 +98,39 @@ def run_all(
 
 def _run_one(
     folder: str,
+    workshop: Workshop,
+    *,
     given: Mapping[Setting, Value],
     signals: Signals,
-    workshop: Workshop,
 ) -> Report:
-    """One project of many; what becomes of it stands in the report."""
+    """Run for one project of many. Never raises a failure: the report says how it ended."""
     report = Report(project=folder)
     with suppress(Ended), recorded(report):
         values = resolve(RUN_OPTIONS, given, project_files(folder))
         outlets = Outlets.of(values)
         settings = make_settings(folder, values, outlets.files)
-        place(report, settings)
-        with outlets.open(report, quiet=False), Bars(quiet=True) as bars:
-            run_with(settings, report, bars, signals, workshop=workshop)
+        locate(report, settings)
+        with outlets.open(report, quiet=False), closing(Bars(quiet=True)) as bars:
+            refresh(settings, report, bars, signals, workshop=workshop)
     return report
+
+
+def _print_result(result: Result, *, quiet: bool) -> None:
+    """Print what became of one project; with `quiet` only what went wrong."""
+    if not quiet:
+        click.echo(f"{shown(result.project)}: {_result_line(result)}")
+    if result.report:
+        print_failures(result.report, result.project)
+    if result.until:
+        log.error(
+            f"{shown(result.project)}: left alone until {result.until} "
+            f"(--no-backoff tries at once), because it failed: {result.reason}"
+        )
+
+
+def _result_line(result: Result) -> str:
+    if result.report is None:
+        return f"left alone until {result.until}" if result.until else "not watched"
+    if result.report.error:
+        return f"{result.report.status} (exit code {result.report.exit_code})"
+    return summary(result.report).partition("\n")[0]

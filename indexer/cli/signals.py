@@ -7,29 +7,31 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from indexer.errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+_HANDLED = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Signals:
-    """The `Interrupts` of a run at a terminal: the first signal is a polite request to
-    stop, the second an end."""
+    """The `Interrupts` of a run: the first signal asks it to stop, the second ends it at once.
 
-    _handled = ("SIGINT", "SIGTERM", "SIGHUP")
+    `received` is the number of the first signal, 0 until one comes.
+    """
 
     def __init__(self) -> None:
         self.received = 0
-        self._deferrals = 0  # of several runs at once
+        self._deferrals = 0  # several runs may defer at the same time
         self._lock = threading.Lock()
-        self._old: dict[int, Any] = {}
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
+        """A block in which the first signal only sets `received`."""
         with self._lock:
             self._deferrals += 1
         try:
@@ -38,30 +40,30 @@ class Signals:
             with self._lock:
                 self._deferrals -= 1
 
-    def __enter__(self) -> Signals:
-        for name in self._handled:
-            if number := getattr(signal, name, None):
-                self._old[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Receive a signal. Raises `Stopped` for the first one outside of `deferred`."""
         if self.received:
-            # The manifest is dirty, so the next run reads the rows and repairs. Workers
-            # end with this process.
+            # The manifest is dirty, so the next run reads the rows and repairs them.
+            # Workers end with this process.
             os._exit(128 + number)
         self.received = number
         if not self._deferrals:
             raise Stopped(number)
-        with suppress(OSError, RuntimeError):  # the terminal is gone, or was in a print
+        # The terminal may be gone, or the signal may have come in the middle of a print.
+        with suppress(OSError, RuntimeError):
             sys.stderr.write(
                 "codx-index: stopping; what is done is kept (once more: stop at once)\n"
             )
+
+
+@contextmanager
+def handled_signals() -> Iterator[Signals]:
+    """A block in which signals are handled; afterwards the earlier handlers are restored."""
+    signals = Signals()
+    numbers = [getattr(signal, name) for name in _HANDLED if hasattr(signal, name)]
+    old = {number: signal.signal(number, signals.handle) for number in numbers}
+    try:
+        yield signals
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

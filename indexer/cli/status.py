@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from indexer.cli.boundary import place, reporting
-from indexer.cli.texts import plan_dict, print_failures, print_json, print_status
+from indexer.cli.boundary import locate, reporting
+from indexer.cli.plans import plan_dict, plan_text
+from indexer.cli.summary import print_failures
+from indexer.cli.texts import count_text, print_json, shown
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
@@ -13,6 +17,9 @@ from indexer.settings.declarations import PLACE, TREE
 from indexer.settings.options import options, path_argument
 from indexer.settings.requests import CHECK, JSON, TRUST, VERBOSE
 from indexer.settings.values import Values
+
+if TYPE_CHECKING:
+    from indexer.run.plan import Plan
 
 
 @click.command(cls=ProjectCommand)
@@ -25,22 +32,44 @@ def status(path: str, values: Values, check: bool, as_json: bool, verbose: int) 
         from indexer.run.plan import plan
 
         settings = make_settings(path, values)
-        place(report, settings)
+        locate(report, settings)
         planned = plan(settings, report)
-        current = planned.is_empty and not report.failures
-        report.status = "unchanged" if current else "updated"
+        is_current = planned.is_empty and not report.failures
+        report.status = "unchanged" if is_current else "updated"
         if as_json:
             print_json(
                 {
                     **report.as_dict(),
-                    "exit_code": int(check and not current),
-                    "up_to_date": current,
+                    "exit_code": int(check and not is_current),
+                    "up_to_date": is_current,
                     "model": planned.identity.backend.model.name,
                     "indexed_files": planned.indexed_files,
                     **plan_dict(planned),
                 }
             )
         else:
-            print_status(report, planned)
+            _print_status(report, planned)
         print_failures(report)
-    return int(check and not current)
+    return int(check and not is_current)
+
+
+def _print_status(report: Report, planned: Plan) -> None:
+    """Print a table: project, collection, model, size and state of the index."""
+    backend = planned.identity.backend
+    model = (
+        f"{backend.model.name} ({backend.kind}, {backend.precision}, {backend.device})"
+    )
+    files = count_text(planned.indexed_files, "file")
+    chunks = count_text(report.chunks.total, "chunk")
+    embedded = ""
+    if lacking := report.chunks.unembedded:
+        embedded = f", {report.chunks.total - lacking:,} of them embedded"
+    late = plan_text(planned)
+    for name, text in (
+        ("project", shown(report.project)),
+        ("collection", f"{report.collection} at {shown(report.uri)}"),
+        ("model", model),
+        ("index", f"{files}, {chunks}{embedded}"),
+        ("state", f"behind: {late}" if late else "up to date"),
+    ):
+        click.echo(f"{name:<11}{text}")

@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli.boundary import place, reporting
-from indexer.cli.log import shown
-from indexer.cli.run import _run
-from indexer.cli.texts import (
-    count_text,
-    differences_dict,
-    print_differences,
-    print_failures,
-    print_json,
-    summary,
-)
+from indexer.cli.boundary import locate, reporting
+from indexer.cli.refresh import refresh_alone
+from indexer.cli.summary import print_failures, summary
+from indexer.cli.texts import count_text, print_json, shown
 from indexer.config import Settings
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
@@ -29,31 +22,33 @@ from indexer.settings.values import Values
 if TYPE_CHECKING:
     from indexer.run.verify import Difference
 
+SHOWN_DIFFERENCES = 50
+
 
 @click.command(cls=ProjectCommand)
 @path_argument
 @options(TRUST, *PLACE, *TREE, *WORK, REPAIR, JSON, VERBOSE)
 def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int) -> int:
-    """Compare every row of the collection with what its file gives now.
+    """Compare every row of the collection with its file as it is now.
 
-    Reads every file and every row; exits 1 and lists what differs, 0 when nothing does.
-    With --repair it exits like a run: 0 when, after it, nothing differs.
+    Reads every file and every row. Exits with 1 and lists what differs, or with 0 if nothing
+    does. With --repair it exits like a run: with 0 if nothing differs afterwards.
     """
     report = Report()
     with reporting(report, as_json, verbose):
         from indexer.run.verify import verify as find_differences
 
         settings = make_settings(path, values)
-        place(report, settings)
+        locate(report, settings)
         differences = find_differences(settings, report)
         if repair and differences:
             return _repair(settings, differences, as_json=as_json, verbose=verbose)
         report.status = "failed" if differences else "unchanged"
         if as_json:
-            found = differences_dict(differences)
+            found = _differences_list(differences)
             print_json({**report.as_dict(), "differences": found})
         elif differences:
-            print_differences(differences)
+            _print_differences(differences)
             click.echo(
                 f"the index differs from the tree in {count_text(len(differences), 'place')}: "
                 "codx-index verify --repair rewrites what does",
@@ -70,23 +65,41 @@ def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int)
 def _repair(
     settings: Settings, differences: list[Difference], *, as_json: bool, verbose: int
 ) -> int:
-    """Run with the differing files in doubt, then look again."""
+    """Run with the files that differ in doubt, then compare again."""
     from indexer.run.verify import verify as find_differences
 
     report = Report()
-    place(report, settings)
+    locate(report, settings)
     with reporting(report, as_json, verbose):
         doubted = {difference.path for difference in differences}
-        _run(settings, report, quiet=as_json, doubted=doubted)
+        refresh_alone(settings, report, quiet=as_json, doubted=doubted)
         left = [] if report.exit_code else find_differences(settings, Report())
         if left:
             report.status = "failed"
             report.error = f"{shown(left[0].path)}: {left[0].problem}, still"
         if as_json:
-            found = differences_dict(differences)
+            found = _differences_list(differences)
             print_json({**report.as_dict(), "differences": found})
         else:
-            print_differences(differences)
+            _print_differences(differences)
             click.echo(f"repaired; {summary(report)}" if not left else report.error)
         print_failures(report)
     return report.exit_code
+
+
+def _print_differences(differences: list[Difference]) -> None:
+    """Print the first of the differences, one per line."""
+    for difference in differences[:SHOWN_DIFFERENCES]:
+        click.echo(f"{shown(difference.path) or 'index'}: {difference.problem}")
+    if len(differences) > SHOWN_DIFFERENCES:
+        click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
+
+
+def _differences_list(differences: list[Difference]) -> list[dict[str, str]]:
+    """All of the differences, as JSON-ready values."""
+    from indexer.paths import escape_path
+
+    return [
+        {"path": escape_path(difference.path), "problem": difference.problem}
+        for difference in differences
+    ]

@@ -1,1 +1,1 @@
-"""What goes on around a run: mentions, events, the wiki. I/O-bound, in asyncio."""
+"""Telling and asking others: events, the webhook, commands and mentions."""

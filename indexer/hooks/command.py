@@ -1,4 +1,4 @@
-"""A program of the user's, asked about a file: JSON on its stdin, no shell, a time limit."""
+"""A program of the user's that is asked about a file, with JSON on its stdin and no shell."""
 
 from __future__ import annotations
 
@@ -6,38 +6,56 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
-# What a program may print: more is not read.
-MAX_OUTPUT = 1 << 20
-# Ours alone.
-_SECRET_VARIABLES = frozenset({"CODX_INDEX_TOKEN", "CODX_INDEX_WEBHOOK_SECRET"})
+MAX_OUTPUT = 1 << 20  # bytes of a program's output that are kept
 
 
 class CommandError(Exception):
-    """The program did not do its work; the message is one line that says why."""
+    """The program failed; the message says why in one line."""
 
 
-@dataclass(frozen=True, slots=True)
 class Command:
-    """`argv` is run in `folder`, at most `timeout` seconds (0: no limit)."""
+    """A program that answers questions, several at once.
 
-    argv: tuple[str, ...]
-    folder: str
-    timeout: float
+    `argv` runs in `folder` for at most `timeout` seconds (0: no limit), in at most
+    `concurrency` processes at a time.
+    """
+
+    def __init__(
+        self, argv: tuple[str, ...], folder: str, timeout: float, concurrency: int
+    ) -> None:
+        self._argv = argv
+        self._folder = folder
+        self._timeout = timeout
+        self._room = asyncio.Semaphore(concurrency)
 
     async def ask(self, question: Mapping[str, object]) -> str:
-        """Run it with the question as JSON on stdin; returns what it printed, as text.
+        """Run the program with the question as JSON on its stdin; returns its stdout as text.
 
-        Raises `CommandError` where it cannot be started, takes too long, or does not exit
-        with 0. It is ended with all that it has started.
+        Raises `CommandError` if the program cannot be started, takes too long, or exits with
+        anything but 0. In every case it is killed with everything that it started.
         """
+        async with self._room:
+            process = await self._start()
+            try:
+                async with asyncio.timeout(self._timeout or None):
+                    text = json.dumps(question).encode()
+                    return await _talk(process, text, self._argv[0])
+            except TimeoutError as error:
+                raise CommandError(
+                    f"{self._argv[0]} took longer than {self._timeout:g} s"
+                ) from error
+            finally:
+                _kill(process)
+                await process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.argv,
-                cwd=self.folder,
+            return await asyncio.create_subprocess_exec(
+                *self._argv,
+                cwd=self._folder,
                 env=_environment(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -46,17 +64,20 @@ class Command:
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise CommandError(f"{self.argv[0]} cannot be run: {reason}") from error
-        try:
-            async with asyncio.timeout(self.timeout or None):
-                return await _talk(process, json.dumps(question).encode(), self.argv[0])
-        except TimeoutError as error:
-            raise CommandError(
-                f"{self.argv[0]} took longer than {self.timeout:g} s"
-            ) from error
-        finally:
-            _end(process)
-            await process.wait()
+            raise CommandError(f"{self._argv[0]} cannot be run: {reason}") from error
+
+
+# Secrets of this program, which no other program needs.
+_SECRET_VARIABLES = frozenset({"CODX_INDEX_TOKEN", "CODX_INDEX_WEBHOOK_SECRET"})
+
+
+def _environment() -> dict[str, str]:
+    """Our environment without our secrets."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _SECRET_VARIABLES
+    }
 
 
 async def _talk(process: asyncio.subprocess.Process, text: bytes, name: str) -> str:
@@ -73,7 +94,7 @@ async def _talk(process: asyncio.subprocess.Process, text: bytes, name: str) -> 
 
 
 async def _write(pipe: asyncio.StreamWriter, text: bytes) -> None:
-    with suppress(OSError):  # it may not care for the question
+    with suppress(OSError):  # the program may not read the question
         pipe.write(text)
         await pipe.drain()
         pipe.close()
@@ -81,38 +102,14 @@ async def _write(pipe: asyncio.StreamWriter, text: bytes) -> None:
 
 
 async def _read(pipe: asyncio.StreamReader) -> bytes:
-    """The first `MAX_OUTPUT` bytes; the rest is let go by, or the program would block."""
+    """The first `MAX_OUTPUT` bytes. The rest is read and dropped: otherwise the program blocks."""
     kept = bytearray()
     while part := await pipe.read(1 << 16):
         kept += part[: MAX_OUTPUT - len(kept)]
     return bytes(kept)
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
-    """End the program, and all of its session that is left."""
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the program and whatever is left of its session."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _SECRET_VARIABLES
-    }
-
-
-async def ask_all(
-    command: Command, questions: Sequence[Mapping[str, object]], concurrency: int
-) -> list[str | CommandError]:
-    """Ask every question, at most `concurrency` at once; answers in their order."""
-    room = asyncio.Semaphore(concurrency)
-
-    async def one(question: Mapping[str, object]) -> str | CommandError:
-        async with room:
-            try:
-                return await command.ask(question)
-            except CommandError as error:
-                return error
-
-    return await asyncio.gather(*(one(question) for question in questions))

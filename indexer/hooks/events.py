@@ -1,34 +1,31 @@
-"""What a run does, told to others while it does it: events, as `schema.json` has them."""
+"""Events: what a run does, told to others as it happens. `schema.json` describes them."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from indexer.errors import UsageError
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
-from indexer.hooks.stream import StreamSink, descriptor_of
-from indexer.hooks.webhook import WebhookSink, public_part
+from indexer.hooks.stream import StreamSink
+from indexer.hooks.webhook import WebhookSink
 from indexer.types import EventCounts
 
-VERSION = 1  # of the events
-PATIENCE = 5.0  # seconds that a run waits at its end for what is queued
+VERSION = 1  # of the event format
+PATIENCE = 5.0  # seconds that `close` waits for queued events
 
 
 class Events:
-    """Tells what a run does to a stream of JSON Lines and to a webhook.
+    """Reports what a run does to a stream of JSON Lines and to a webhook.
 
-    `stream` and `webhook` are as `check_stream` and `check_webhook` let them pass, or ""
-    for none. Whatever happens to them, the run neither fails nor waits: what cannot be
-    delivered is dropped, and counted in `counts`. `problems` has, after `close`, a line for
-    each of them that has missed some; no user, password, path or query of a URL is in it.
+    `stream` and `webhook` have passed `check_stream` and `check_webhook`, or are "" for none.
+    Whatever happens to them, the run neither fails nor waits: an event that cannot be
+    delivered is dropped and counted in `counts`. After `close`, `problems` holds one line for
+    each of the two that missed events; it shows no user, password, path or query of a URL.
     """
 
     def __init__(
@@ -52,10 +49,10 @@ class Events:
             self._sinks.append(WebhookSink(webhook, secret, self._run, loop))
 
     def emit(self, event: str, about: Mapping[str, object]) -> None:
-        """Queue an event with what there is to say of it, as JSON-ready values.
+        """Queue an event; `about` holds its fields as JSON-ready values.
 
-        Never waits for a delivery, never fails, and may be called by any thread; the events
-        of a stream are in the order of their `seq`. Without a place to tell it does nothing.
+        Never waits for a delivery, never fails, and may be called from any thread. A stream
+        gets its events in the order of their `seq`. Does nothing if nobody is listening.
         """
         if not self._sinks:
             return
@@ -74,7 +71,7 @@ class Events:
             self._count()
 
     def close(self) -> None:
-        """Wait, `patience` seconds at most, for what is queued; the rest is undelivered."""
+        """Wait at most `patience` seconds for queued events; the rest stays undelivered."""
         deadline = time.monotonic() + self._patience
         for sink in self._sinks:
             sink.stop()
@@ -91,44 +88,3 @@ class Events:
 def _now() -> str:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return now.replace("+00:00", "Z")
-
-
-def check_stream(stream: str) -> str:
-    """`-` (stdout), `fd:N` for a descriptor that is open for writing, else a path: returned
-    as given. Whether the path can be written shows when it is. Raises `UsageError`."""
-    descriptor = descriptor_of(stream)
-    if descriptor is not None:
-        _check_descriptor(stream, descriptor)
-    elif not stream or "\0" in stream:
-        raise UsageError("events go to a file, to - or to fd:N")
-    elif stream.startswith("fd:"):
-        raise UsageError(f"{stream!r} is no fd:N; a file of that name is ./{stream}")
-    return stream
-
-
-def _check_descriptor(stream: str, descriptor: int) -> None:
-    if descriptor == 0:
-        raise UsageError("events cannot go to fd:0, which is the standard input")
-    try:
-        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
-    except OSError as error:
-        raise UsageError(f"events cannot go to {stream}: it is not open") from error
-    if mode == os.O_RDONLY:
-        raise UsageError(f"events cannot go to {stream}: it is open for reading only")
-
-
-def check_webhook(url: str) -> str:
-    """An http or https URL with a host, returned as given. Raises `UsageError`, which
-    repeats nothing of it."""
-    import httpx2
-
-    try:
-        parts = httpx2.URL(url)
-        public_part(url)
-    except (httpx2.InvalidURL, ValueError):
-        raise UsageError("the webhook is no valid URL") from None
-    if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
-        raise UsageError("the webhook must be an http or https URL with a host")
-    if parts.port is not None and not 0 < parts.port < 1 << 16:
-        raise UsageError("the webhook has a port that does not exist")
-    return url

@@ -1,4 +1,4 @@
-"""One asyncio event loop beside the run, in a thread of its own."""
+"""An asyncio event loop in its own thread beside the run."""
 
 from __future__ import annotations
 
@@ -6,33 +6,30 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# asyncio takes longer to import than a run with nothing to do: only once it is needed.
+# Importing asyncio takes longer than a run with nothing to do, so it waits until it is needed.
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
 T = TypeVar("T")
 
-PATIENCE = 2.0  # seconds for what is cancelled to end
+PATIENCE = 2.0  # seconds that cancelled coroutines have to end
 
 
 class HookLoop:
-    """Runs coroutines while the run does its work; the thread starts with the first one.
-
-    Once it is closed, whatever still runs is cancelled.
-    """
+    """Runs coroutines beside the run. The first one starts the thread; `close` ends it."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine; the future is its result, or what it raised."""
+        """Start a coroutine; the future gets its result or the exception that it raised."""
         import asyncio
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            # A daemon: nothing that hangs here may keep the process from its end.
+            # A daemon, because a coroutine that hangs must not keep the process alive.
             self._thread = threading.Thread(
                 target=self._loop.run_forever, name="codx-index hooks", daemon=True
             )
@@ -40,7 +37,7 @@ class HookLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel the coroutines that still run and end the thread."""
         if self._loop is None or self._thread is None:
             return
         import asyncio
@@ -49,7 +46,7 @@ class HookLoop:
         try:
             ending.result(PATIENCE)
         except TimeoutError:
-            return  # left to the end of the process
+            return  # the end of the process takes care of it
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         if not self._thread.is_alive():

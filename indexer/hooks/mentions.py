@@ -1,8 +1,8 @@
-"""Mentions: texts in a file that are meant for an assistant, as codx-junior has them.
+"""Mentions: texts in a file that address an assistant, in the form that codx-junior defined.
 
-The rest of a line after `@codx` and a colon, or all between the tags `codx`. Such a mention
-is *pending*. Who works on it puts `-ok, please-wait...` behind the word meanwhile: then the
-file is *processing*, and not to be touched.
+A mention is the rest of a line after `@codx` and a colon, or everything between two `codx` tags.
+It is *pending* until somebody works on it, and marks that by putting `-ok, please-wait...` behind
+the word: then the file is *processing* and must not be touched.
 """
 
 from __future__ import annotations
@@ -19,70 +19,70 @@ from indexer.text.mentions import find_mentions
 from indexer.types import ChangedFile, Mention
 
 if TYPE_CHECKING:
-    from asyncio import Semaphore
     from concurrent.futures import Future
+
+    from indexer.hooks.command import Command
 
 POLL = 0.02  # seconds between two looks at the commands
 
 
 class Mentions:
-    """Looks for mentions in changed files, and has the command asked about their files.
+    """Looks for mentions in changed files and asks the command about the files that have some.
 
-    The commands run beside everything else; once it `should_stop`, none is waited for.
-    `read_again` reads a file as it is after its command, None where it needs no indexing any
-    more. `failed` are the paths of those whose command did not succeed.
+    The commands run in `folder`, beside everything else. `failed` holds the paths of the files
+    whose command failed.
     """
 
     def __init__(
-        self,
-        settings: MentionSettings,
-        folder: str,
-        loop: HookLoop,
-        report: Report,
-        read_again: Callable[[ChangedFile], ChangedFile | None],
-        should_stop: Callable[[], object] = lambda: False,
+        self, settings: MentionSettings, folder: str, loop: HookLoop, report: Report
     ) -> None:
         self._settings = settings
         self._folder = folder
-        self._room: Semaphore | None = None
         self._loop = loop
         self._report = report
-        self._read_again = read_again
-        self._should_stop = should_stop
+        self._command: Command | None = None
         self._asked: list[tuple[ChangedFile, Future[str]]] = []
         self.failed: list[str] = []
 
-    def screen(self, changes: Iterable[ChangedFile]) -> Iterator[ChangedFile | None]:
-        """The changes, last those whose command is at work; None as long as all wait."""
+    def screen(
+        self,
+        changes: Iterable[ChangedFile],
+        read_again: Callable[[ChangedFile], ChangedFile | None],
+        should_stop: Callable[[], object],
+    ) -> Iterator[ChangedFile | None]:
+        """The changes, each after its command if it has one; None while all of them wait.
+
+        `read_again` reads a file as its command left it, and returns None if it needs no
+        indexing any more. Once `should_stop`, no command is waited for.
+        """
         for change in changes:
             is_wanted = self._settings.enabled and not change.is_indexed
             found = find_mentions(change.path, change.data) if is_wanted else []
             for mention in found:
                 self._report.mention(mention)
             if found and self._settings.command:
-                work = self._ask(_question(change.path, found))
-                self._asked.append((change, self._loop.submit(work)))
+                self._asked.append((change, self._ask(_question(change.path, found))))
             else:
                 yield change
-            yield from self._answered()
-        while self._asked and not self._should_stop():
+            yield from self._answered(read_again)
+        while self._asked and not should_stop():
             time.sleep(POLL)
             yield None
-            yield from self._answered()
+            yield from self._answered(read_again)
 
-    async def _ask(self, question: dict[str, object]) -> str:
-        import asyncio
-
+    def _ask(self, question: dict[str, object]) -> Future[str]:
         from indexer.hooks.command import Command
 
-        settings = self._settings
-        if self._room is None:
-            self._room = asyncio.Semaphore(settings.concurrency)
-        async with self._room:
-            command = Command(settings.command, self._folder, settings.timeout)
-            return await command.ask(question)
+        if self._command is None:
+            settings = self._settings
+            self._command = Command(
+                settings.command, self._folder, settings.timeout, settings.concurrency
+            )
+        return self._loop.submit(self._command.ask(question))
 
-    def _answered(self) -> Iterator[ChangedFile]:
+    def _answered(
+        self, read_again: Callable[[ChangedFile], ChangedFile | None]
+    ) -> Iterator[ChangedFile]:
         if not self._asked:
             return
         from indexer.hooks.command import CommandError
@@ -97,7 +97,7 @@ class Mentions:
                 self._report.mentions.failed += 1
                 self._report.fail(change.path, f"the mentions command failed: {error}")
                 self.failed.append(change.path)
-            if again := self._read_again(change):
+            if again := read_again(change):
                 yield again
 
 

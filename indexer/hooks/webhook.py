@@ -1,4 +1,4 @@
-"""Events to an HTTP server of the user's: in batches, in order, signed, tried again."""
+"""Events posted to an HTTP server of the user's: batched, in order, signed, with retries."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import indexer
+from indexer.errors import UsageError
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
 
@@ -25,21 +26,44 @@ if TYPE_CHECKING:
 
 BATCH = 100  # events in a request
 DELAY = 0.5  # seconds that an event waits for others
-TIMEOUT = 5.0  # seconds for a request, all of it
-TRIES = 10  # of a batch: of a server that fails every second one, 1 in 1,000 is lost
-FIRST_PAUSE = 0.05  # seconds before the second try; doubled for each that follows
-LONGEST_PAUSE = 1.0
-LAST_PAUSE = 0.2  # the longest, once the run has ended
-LONGEST_ADVICE = 10.0  # seconds; of a Retry-After
-MAX_LOST = 3  # batches in a row, then nothing more is sent
+TIMEOUT = 5.0  # seconds for a whole request
+TRIES = (
+    10  # for a batch: a server that fails every second request loses 1 batch in 1,000
+)
+FIRST_PAUSE = 0.05  # seconds before the second try; doubles before each further one
+LONGEST_PAUSE = 1.0  # seconds
+LAST_PAUSE = 0.2  # seconds; the longest pause once the run has ended
+LONGEST_ADVICE = 10.0  # seconds that a Retry-After may ask for
+MAX_LOST = 3  # batches lost in a row, after which nothing more is sent
 
-_TRY_AGAIN = frozenset({408, 425, 429})  # and 500 to 599
+
+def check_webhook(url: str) -> str:
+    """Return an http or https URL with a host as given. Raises `UsageError`, whose message
+    repeats no part of the URL."""
+    import httpx2
+
+    try:
+        parts = httpx2.URL(url)
+        _public_part(url)
+    except (httpx2.InvalidURL, ValueError):
+        raise UsageError("the webhook is no valid URL") from None
+    if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
+        raise UsageError("the webhook must be an http or https URL with a host")
+    if parts.port is not None and not 0 < parts.port < 1 << 16:
+        raise UsageError("the webhook has a port that does not exist")
+    return url
+
+
+def _public_part(url: str) -> str:
+    """Scheme, host and port of a URL: everything else, even the path, may hold a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of a request: "" or why it failed, whether to try `again`, and the seconds
-    that the server asks us to wait before, 0 where it does not."""
+    """The outcome of a request: why it failed ("" if it did not), whether to try `again`, and
+    for how many seconds the server wants us to wait first (0 if it does not say)."""
 
     reason: str = ""
     again: bool = False
@@ -47,15 +71,15 @@ class _Answer:
 
 
 class WebhookSink(Sink):
-    """Posts batches, one request at a time, so that they arrive in order.
+    """Posts batches one request at a time, so that they arrive in order.
 
-    The body is `delivery` of `schema.json`. `X-Codx-Delivery` is the same for each try of a
-    batch; with a secret, `X-Codx-Signature-256` is the body's HMAC, as GitHub's webhooks
-    have it. Redirects are not followed, and nothing of an answer but its head is read.
+    `schema.json` describes the body as `delivery`. All tries of a batch carry the same
+    `X-Codx-Delivery`. With a secret, `X-Codx-Signature-256` is the body's HMAC in the form of
+    GitHub's webhooks. Redirects are not followed, and only the head of a response is read.
     """
 
     def __init__(self, url: str, secret: str, run: str, loop: HookLoop) -> None:
-        super().__init__(f"webhook {public_part(url)}")
+        super().__init__(f"webhook {_public_part(url)}")
         self._url = url
         self._secret = os.fsencode(secret)
         self._run = run
@@ -64,7 +88,7 @@ class WebhookSink(Sink):
         self._sending = loop.submit(self._send_all())
 
     def join(self, deadline: float) -> None:
-        """Wait for what is queued to be acknowledged; then cancel what is left."""
+        """Wait until the queued events are acknowledged, then cancel the rest."""
         wait([self._sending], max(0.0, deadline - time.monotonic()))
         if not self._sending.done():
             self._sending.cancel()
@@ -73,8 +97,8 @@ class WebhookSink(Sink):
         self._ended = True
 
     def _wake(self) -> None:
-        # Anything else finds the sender at work, or waiting for more; once it has a loop, it
-        # looks for itself what came before.
+        # With any other queue length the sender is busy or waits for a fuller batch. Until it
+        # has a loop no call is needed: it looks at the queue when it starts.
         if self._loop and (self._stopping or len(self._queue) in (1, BATCH)):
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._news.set)
@@ -87,7 +111,7 @@ class WebhookSink(Sink):
             async with httpx2.AsyncClient(timeout=TIMEOUT) as client:
                 await self._send_batches(client)
         except (ImportError, OSError, ValueError) as error:
-            # Most often a proxy of the environment; its URL may hold a password.
+            # Usually a proxy from the environment, whose URL may hold a password.
             self.reason = f"no HTTP client can be made: {type(error).__name__}"
         finally:
             self._ended = True
@@ -104,8 +128,8 @@ class WebhookSink(Sink):
                 lost += 1
 
     async def _next_batch(self) -> list[bytes]:
-        """Events, as soon as there are enough of them or the first has waited for long
-        enough; none after the last."""
+        """The next events, as soon as a batch is full or its first event has waited for
+        `DELAY`; none after the last event."""
         await self._wait_for(1)
         with suppress(TimeoutError):
             async with asyncio.timeout(DELAY):
@@ -116,7 +140,7 @@ class WebhookSink(Sink):
     async def _wait_for(self, count: int) -> None:
         while len(self._queue) < count and not self._stopping:
             self._news.clear()
-            # Again, for the news may have come before they were cleared.
+            # Checked again, because the event may have been set just before it was cleared.
             if len(self._queue) < count and not self._stopping:
                 await self._news.wait()
 
@@ -161,7 +185,7 @@ class WebhookSink(Sink):
         import httpx2
 
         try:
-            # httpx2's own limit is for each read: a byte a second would pass it.
+            # httpx2's own timeout limits each read, so one byte a second would never exceed it.
             async with asyncio.timeout(TIMEOUT):
                 async with client.stream(
                     "POST", self._url, content=body, headers=headers
@@ -186,10 +210,7 @@ class WebhookSink(Sink):
         return (growing + wait_random(0, FIRST_PAUSE))(state)
 
 
-def public_part(url: str) -> str:
-    """Scheme, host and port of a URL: all else may hold a secret, the path too."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+_TRY_AGAIN = frozenset({408, 425, 429})  # and 500 to 599
 
 
 def _judge(status: int, headers: Mapping[str, str]) -> _Answer:
@@ -197,12 +218,12 @@ def _judge(status: int, headers: Mapping[str, str]) -> _Answer:
         return _Answer()
     again = status in _TRY_AGAIN or 500 <= status < 600
     advice = headers.get("retry-after", "")
-    seconds = float(advice) if advice.isdecimal() else 0.0  # it may also be a date
+    seconds = float(advice) if advice.isdecimal() else 0.0  # a date is ignored
     return _Answer(f"HTTP {status}", again, min(seconds, LONGEST_ADVICE))
 
 
 def _reason(error: HTTPError) -> str:
-    """In one line. Only what is said of a connection is shown: it names no URL."""
+    """One line about an error. Only the text of connection errors is shown: it names no URL."""
     import httpx2
 
     if isinstance(error, httpx2.ConnectError) and str(error):

@@ -1,4 +1,4 @@
-"""What the rows themselves say: which files of a collection are current. Pure."""
+"""Which files of a collection are current, judged by its rows alone. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def audit(
     """Rebuild the records from the rows.
 
     A file is current exactly when its rows are {(file_hash, i, chunk_count) for i in
-    0..chunk_count-1}, each once. `known` are the records of a manifest that may be wrong
-    about the collection but knows the tree: it lends stat fields to files whose hash
-    agrees, and keeps the files that have no rows for a reason. Files at `doubted` paths are
-    not current, whatever their rows say.
+    0..chunk_count-1}, each once. `known` are the records of a manifest, which may be wrong
+    about the collection but knows the tree: they lend their stat fields to files whose hash
+    agrees, and files that have no rows for a reason are kept. Files at `doubted` paths do not
+    count as current, whatever their rows say.
     """
     by_path: defaultdict[str, list[RowKey]] = defaultdict(list)
     for row in rows:
@@ -62,8 +62,8 @@ def _is_current(path: str, rows: list[RowKey]) -> bool:
 
 
 def row_path(row: RowKey) -> str:
-    """The path of the file that a row is of, as `os.fsdecode` gives it."""
+    """The path of the row's file, as `os.fsdecode` gives it."""
     try:
         return unescape_path(row.path)
     except ValueError:
-        return row.path  # no row of ours: no file will claim it, and it goes
+        return row.path  # not a row of ours: no file claims it, so it will be deleted

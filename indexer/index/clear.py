@@ -7,13 +7,13 @@ import shutil
 from contextlib import nullcontext
 
 from indexer.config import Settings, check_state_dir
-from indexer.index.collection import _connect
+from indexer.index.collection import connect_to
 from indexer.index.lock import run_lock
 from indexer.milvus.lease import Lease
 
 
 def clear(settings: Settings) -> bool:
-    """Drop this project's collections and remove its state; was there anything?
+    """Drop the project's collections and remove its state. Returns whether there was anything.
 
     Raises `LockedError` while a run is at work.
     """
@@ -38,9 +38,11 @@ def _drop(settings: Settings) -> bool:
         return os.path.isdir(settings.database)  # goes with the state folder
     if settings.database and not os.path.isdir(settings.database):
         return False
-    store = _connect(settings)
+    store = connect_to(settings)
     try:
-        lease = nullcontext() if settings.database else Lease(store).hold(deadline=0)
+        lease = (
+            nullcontext() if settings.database else Lease(store.board).hold(deadline=0)
+        )
         with lease:
             return store.drop()
     finally:

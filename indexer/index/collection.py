@@ -1,4 +1,4 @@
-"""Which index belongs to the settings, what it holds, and whether that may be believed."""
+"""The collection of a project: opened on first use, leased, marked, closed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from indexer.config import Settings
 from indexer.index.identity import Identity
 from indexer.milvus.embedded import READER_PATIENCE, serve
 from indexer.milvus.lease import Lease
-from indexer.milvus.on_disk import physical_name, signature
-from indexer.milvus.server import connect
+from indexer.milvus.on_disk import signature
+from indexer.milvus.remote import connect
+from indexer.milvus.schema import physical_name
 from indexer.milvus.store import WRITER, Store
 
 
 class Collection:
-    """The collection of a project, opened at the first use."""
+    """The collection of a project, opened on first use."""
 
     def __init__(self, settings: Settings, identity: Identity) -> None:
         self.settings = settings
@@ -32,12 +33,12 @@ class Collection:
 
     @property
     def place(self) -> str:
-        """Where the index lies; a project's own embedded database may move with it."""
+        """Where the index lies. A project's own embedded database may move along with it."""
         where = self.settings.uri or "embedded"
         return f"{where} {self.settings.collection_name}"
 
     def open(self) -> Store:
-        """The store with our physical collection, created where it is missing."""
+        """The store with our physical collection, which is created if it is missing."""
         store = self._connected()
         if not self._is_prepared:
             model = self.identity.backend.model
@@ -49,50 +50,50 @@ class Collection:
 
     @contextmanager
     def lease(self, deadline: float) -> Iterator[None]:
-        """Keep other hosts from writing for the length of the block; an embedded database
-        has a lock of its own.
+        """Keep other hosts from writing while the block runs. An embedded database is guarded by
+        the project's lock instead.
 
-        Raises `LockedError` where another run has the lease until `deadline` (monotonic).
+        Raises `LockedError` if another run still has the lease at the `deadline` (monotonic).
         """
         if self.settings.database:
             yield
             return
         # Over a connection of its own: ours may be closed before the lease is given back.
-        with closing(_connect(self.settings)) as board:
-            lease = Lease(board)
+        with closing(connect_to(self.settings)) as store:
+            lease = Lease(store.board)
             with lease.hold(deadline):
                 self._lease = lease
                 yield
 
     def check_lease(self) -> None:
-        """To be called before each write; raises `LeaseLostError`."""
+        """Raise `LeaseLostError` if the lease is lost. Called before each write."""
         if self._lease is not None:
             self._lease.check()
 
     @property
     def was_taken_over(self) -> bool:
-        """Did the last run on this collection end without giving back the lease?"""
+        """Whether the last run on this collection ended without giving back its lease."""
         return self._lease is not None and self._lease.was_taken_over
 
     def open_existing(self) -> Store:
-        """The store with the collection behind the alias; `NoIndexError` without one."""
+        """The store with the collection behind the alias. Raises `NoIndexError` if there is none."""
         store = self._connected()
         store.open()
         return store
 
     @property
     def is_absent(self) -> bool:
-        """Is it known, without opening anything, that there are no rows?"""
+        """Whether it is known, without opening anything, that there are no rows."""
         database = self.settings.database
         return bool(database) and not os.path.lexists(database)
 
     @property
     def is_open(self) -> bool:
-        """Is the store open, so that the database may look another way once it is closed?"""
+        """Whether the store is open, so that closing it may change what is on disk."""
         return self._store is not None
 
     def close(self) -> None:
-        """Close the store; does nothing after a store error, see `Store`."""
+        """Close the store. Does nothing after a store error, see `Store`."""
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -101,8 +102,9 @@ class Collection:
     def mark(self) -> str:
         """What a later run compares to tell whether anyone has written since.
 
-        The embedded database: what it looks like on disk, no import needed. A server: the
-        mark that the last writer left on the collection behind the alias. "" without one.
+        For the embedded database that is what it looks like on disk, which takes no import. For a
+        server it is the mark that the last writer left on the collection behind the alias, ""
+        without one.
         """
         if self.settings.database:
             return signature(self.settings.database, self.physical)
@@ -113,11 +115,12 @@ class Collection:
 
     def _connected(self) -> Store:
         if self._store is None:
-            self._store = _connect(self.settings)
+            self._store = connect_to(self.settings)
         return self._store
 
 
-def _connect(settings: Settings) -> Store:
+def connect_to(settings: Settings) -> Store:
+    """The store of a project, by its alias; no collection is opened yet."""
     name = settings.collection_name
     if not settings.database:
         return connect(settings.uri, settings.token, name)

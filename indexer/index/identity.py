@@ -17,10 +17,10 @@ from indexer.vectors.model import resolve_model
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What decides whether an index may be used as it is.
+    """What decides whether an index can be used as it is.
 
-    `vectors` is the part of the fingerprint that decides the vectors alone: it names the
-    embedding cache, which outlives a new chunker or schema.
+    `vectors` is the part of the fingerprint that decides the vectors alone. It names the file of
+    the embedding cache, which outlives a new chunker or schema.
     """
 
     backend: Backend
@@ -29,7 +29,7 @@ class Identity:
 
     @property
     def properties(self) -> dict[str, str]:
-        """What the collection says of itself, for readers."""
+        """What the collection says about itself to readers."""
         return {
             "codx.model": self.backend.model.name,
             "codx.precision": self.backend.precision,
@@ -46,9 +46,10 @@ def identify(
     convert: bool = False,
     on_step: Callable[[str], None] = lambda message: None,
 ) -> Identity:
-    """Find the model and how it runs here; near-free when both are known already.
+    """Find the model and how it runs on this machine, which is cheap once both are known.
 
-    `convert` allows the one conversion of a model that was never used on this machine.
+    `convert` allows converting a model that was never used on this machine. Raises
+    `ModelError`, naming the settings file if that is where the model was named.
     """
     try:
         model = resolve_model(settings.model, settings.cache_dir)
@@ -75,7 +76,7 @@ def identify(
 
 
 def vectors_identity(backend: Backend) -> str:
-    """What decides a text's vector, hashed."""
+    """A hash of everything that decides the vector of a text."""
     return fingerprint(
         model=backend.model.digest,
         dimension=backend.model.dimension,

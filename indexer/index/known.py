@@ -1,60 +1,102 @@
-"""What the index is known to hold, by its manifest where that can be trusted, else by its rows."""
+"""What the index is known to hold: by its manifest if that can be trusted, else by its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Set
+from contextlib import closing
+from dataclasses import dataclass, field
 
+from indexer.config import Settings
 from indexer.faults import reach
 from indexer.index.audit import audit
 from indexer.index.collection import Collection
+from indexer.index.identity import Identity
 from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
-from indexer.types import Audit
+from indexer.types import Audit, Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The files of the index as far as we know them; `state` as in the manifest."""
+    """The files of the index as far as they are known; the default is that nothing is.
 
-    files: Audit
-    state: str
+    `state` is that of the manifest. `failures` are those of earlier runs, by path, and
+    `failed_hooks` the paths of files that were indexed although a hook on them failed.
+    `doubt` says why the manifest cannot be believed, "" if it can.
+    """
+
+    files: Audit = field(default_factory=lambda: Audit({}, {}))
+    state: str = DIRTY
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    failed_hooks: Set[str] = frozenset()
+    doubt: str = ""
 
 
 def known_files(
-    index: Collection, manifest: Manifest, doubted: Set[str] = frozenset()
+    collection: Collection, manifest: Manifest, doubted: Set[str] = frozenset()
 ) -> Known:
-    """What the manifest says where it may be believed, else what the rows say.
+    """What the manifest says if it can be believed, else what the rows say.
 
-    After reading the rows, the manifest is replaced by what they said, still dirty. The
-    files at `doubted` paths are not current, whatever their rows say.
+    After the rows were read, the manifest is replaced by what they say, and stays dirty.
+    Files at `doubted` paths do not count as current, whatever their rows say.
     """
-    if not doubted and is_trusted(index, manifest):
-        return Known(Audit(manifest.records(), {}), manifest.get("state"))
-    fingerprint_agrees = manifest.get("fingerprint") == index.identity.fingerprint
+    if not doubted and is_trusted(collection, manifest):
+        return from_manifest(manifest)
+    fingerprint_agrees = manifest.get("fingerprint") == collection.identity.fingerprint
     lent = manifest.records() if fingerprint_agrees else {}
     if not fingerprint_agrees:
         manifest.forget_failures()
     # A first run opens the database, which takes a second, while its workers are busy.
-    rows = () if index.is_absent else index.open().keys()
+    rows = () if collection.is_absent else collection.open().keys()
     files = audit(rows, lent, doubted)
     manifest.reset(
         files.records.values(),
         state=DIRTY,
-        place=index.place,
-        fingerprint=index.identity.fingerprint,
+        place=collection.place,
+        fingerprint=collection.identity.fingerprint,
         mark="",
     )
     reach("audited")
-    return Known(files, DIRTY)
+    return Known(files, DIRTY, manifest.failures(), manifest.failed_hooks())
 
 
-def is_trusted(index: Collection, manifest: Manifest) -> bool:
-    """Is the manifest about this index, and nobody has written since it was closed?"""
+def recorded_files(settings: Settings, identity: Identity) -> Known:
+    """What the manifest says, without reading a row and without writing anything."""
+    if not os.path.exists(settings.manifest_path):
+        return Known(doubt="there is no index yet")
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if not manifest.get("format"):
+            return Known(doubt="what is known of the index cannot be read")
+        with closing(Collection(settings, identity)) as collection:
+            trusted = is_trusted(collection, manifest)
+        if manifest.get("place") != collection.place:
+            return Known(
+                doubt="there is no index there yet, or another project wrote it"
+            )
+        if manifest.get("fingerprint") != identity.fingerprint:
+            return Known(doubt="the index was built with other settings")
+        doubt = "" if trusted else "the index was left unfinished, or written since"
+        return from_manifest(manifest, doubt)
+
+
+def from_manifest(manifest: Manifest, doubt: str = "") -> Known:
+    """What the manifest says now."""
+    return Known(
+        Audit(manifest.records(), {}),
+        manifest.get("state"),
+        manifest.failures(),
+        manifest.failed_hooks(),
+        doubt,
+    )
+
+
+def is_trusted(collection: Collection, manifest: Manifest) -> bool:
+    """Whether the manifest is about this index, and nobody has written to it since."""
     return (
-        not index.was_taken_over
+        not collection.was_taken_over
         and manifest.get("state") in (COMPLETE, PARTIAL)
-        and manifest.get("place") == index.place
-        and manifest.get("fingerprint") == index.identity.fingerprint
+        and manifest.get("place") == collection.place
+        and manifest.get("fingerprint") == collection.identity.fingerprint
         and (mark := manifest.get("mark")) != ""
-        and mark == index.mark()
+        and mark == collection.mark()
     )

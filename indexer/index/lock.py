@@ -1,4 +1,4 @@
-"""One run per index: an advisory lock that dies with its process, never broken by hand."""
+"""One run per index: an advisory lock that dies with its process and is never broken by hand."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from indexer.errors import LockedError, StateError
 
 POLL = 0.1  # seconds between two tries while waiting
-SIGNING = 0.3  # seconds that a holder is given between taking the lock and signing it
+SIGNING = 0.3  # seconds that a holder has between taking the lock and signing it
 
 
 @contextmanager
 def run_lock(path: str, deadline: float = 0) -> Iterator[None]:
-    """Hold the lock file for the length of the block.
+    """Hold the lock file while the block runs.
 
-    Raises `LockedError`, naming the holder, where another process still has it at the
+    Raises `LockedError`, which names the holder, if another process still has the lock at the
     `deadline` (monotonic clock).
     """
     try:
@@ -50,7 +50,7 @@ def _try(handle: int, path: str) -> bool:
 
 
 def _sign(handle: int) -> None:
-    """Say who holds the lock; only ever read by people, so a full disk is no failure."""
+    """Write down who holds the lock. Only people read it, so a full disk is not a failure."""
     holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": time.time()}
     with suppress(OSError):
         os.ftruncate(handle, 0)
@@ -58,7 +58,7 @@ def _sign(handle: int) -> None:
 
 
 def _holder(handle: int) -> str:
-    """Who signed the lock; one that took it a moment ago is given the time to sign."""
+    """Who signed the lock. A holder that took it a moment ago is given time to sign."""
     deadline = time.monotonic() + SIGNING
     while not os.pread(handle, 1, 0) and time.monotonic() < deadline:
         time.sleep(SIGNING / 30)

@@ -1,8 +1,8 @@
 """The manifest: a local cache of what each indexed file looked like.
 
-sqlite, in the state folder, safe to delete at any time: the collection's own rows tell
-what is complete. `dirty` is set, and on disk, before the first write of a run and cleared
-after the last flush; a manifest found dirty is not believed.
+It is an SQLite file in the state folder that can be deleted at any time, because the rows of
+the collection tell what is complete. It is marked dirty, on disk, before the first write of a
+run, and no longer is after the last flush. A manifest that is found dirty is not believed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from indexer.types import ANY_BYTES, Failure, FileRecord
 FORMAT = "3"
 
 # Values of "state".
-DIRTY = "dirty"  # a run began to write: only the rows tell
-PARTIAL = "partial"  # the records are right, but a run was stopped before its end
-COMPLETE = "complete"  # the records are right, and the index was equal to the tree
+DIRTY = "dirty"  # a run began to write: only the rows can tell
+PARTIAL = "partial"  # the records are right, but a run stopped before its end
+COMPLETE = "complete"  # the records are right, and the index equalled the tree
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -38,10 +38,10 @@ CREATE TABLE IF NOT EXISTS failures (
 
 
 class Manifest:
-    """Records of files and a few named values; every method commits before it returns.
+    """Records of files and a few named values. Every method commits before it returns.
 
-    Raises `StateError` where the folder cannot be written. A file that sqlite cannot
-    read is set aside and a fresh one begun, for nothing in it is the only copy.
+    Raises `StateError` if the folder cannot be written. A file that SQLite cannot read is
+    removed and begun anew, because nothing in it is the only copy.
     """
 
     def __init__(self, path: str, *, readonly: bool = False) -> None:
@@ -78,9 +78,9 @@ class Manifest:
         return db
 
     def _open_readonly(self) -> sqlite3.Connection:
-        """A copy, of one moment, in memory; an empty one where it cannot be read."""
+        """A copy of one moment, in memory; an empty one if the file cannot be read."""
         db = sqlite3.connect(":memory:")
-        for mode in ("ro", "rw"):  # only the latter can roll back what a kill has left
+        for mode in ("ro", "rw"):  # only the latter can roll back what a kill left
             with suppress(sqlite3.DatabaseError):
                 self._copy_to(db, mode)
                 found = db.execute("SELECT value FROM meta WHERE key = 'format'")
@@ -113,14 +113,14 @@ class Manifest:
         self._db.close()
 
     def get(self, key: str) -> str:
-        """The named value, "" where there is none."""
+        """The named value, "" if there is none."""
         row = self._db.execute(
             "SELECT value FROM meta WHERE key = ?", (key,)
         ).fetchone()
         return str(row[0]) if row else ""
 
     def set(self, **values: str) -> None:
-        """Set named values, all or none."""
+        """Set the named values, all of them or none."""
         self._write([], [], values)
 
     def records(self) -> dict[str, FileRecord]:
@@ -139,17 +139,17 @@ class Manifest:
         }
 
     def failures(self) -> dict[str, Failure]:
-        """What could not be indexed, by path."""
+        """Files that could not be indexed, by path."""
         rows = self._db.execute("SELECT path, file_hash, error FROM failures")
         return {os.fsdecode(path): Failure(*rest) for path, *rest in rows}
 
     def failed_hooks(self) -> Set[str]:
-        """Paths of the files that were indexed, but a hook about them failed."""
+        """Paths of the files that were indexed although a hook on them failed."""
         failures = self.failures().items()
         return {path for path, one in failures if one.file_hash == ANY_BYTES}
 
     def fail(self, path: str, failure: Failure) -> None:
-        """Remember a failure, until the file is indexed or gone, or all are forgotten."""
+        """Remember a failure until the file is indexed or gone, or all failures are forgotten."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
@@ -157,7 +157,7 @@ class Manifest:
             )
 
     def forget_failures(self) -> None:
-        """Give every file another try."""
+        """Forget all failures, so that every file is tried again."""
         with self._transaction():
             self._db.execute("DELETE FROM failures")
 
@@ -167,21 +167,23 @@ class Manifest:
         return int(row[0] or 0)
 
     def unembedded_total(self) -> int:
-        """How many of these have no vector yet."""
+        """How many of these rows have no vector yet."""
         row = self._db.execute("SELECT sum(unembedded) FROM files").fetchone()
         return int(row[0] or 0)
 
     def commit(
         self, records: Iterable[FileRecord] = (), deleted: Iterable[str] = ()
     ) -> None:
-        """Replace these records and remove those of the deleted paths, all or none."""
+        """Replace these records and remove those of the deleted paths, all of them or none."""
         records, deleted = list(records), list(deleted)
         if records or deleted:
             self._write(records, deleted, {})
 
     def reset(self, records: Iterable[FileRecord], **values: str) -> None:
-        """Replace all records by these and set the named values, all or none. Failures
-        stay: they are about files, not about rows."""
+        """Replace all records by these and set the named values, all of them or none.
+
+        Failures stay, because they are about files and not about rows.
+        """
         self._write(records, None, values)
 
     def _write(
@@ -232,7 +234,7 @@ class Manifest:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise `sqlite3.DatabaseError` for damage that opening alone would not meet."""
+    """Raise `sqlite3.DatabaseError` for damage that opening alone does not find."""
     (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)

@@ -1,15 +1,15 @@
 """The stamp of a run: lets the next one see, as fast as `git status`, that nothing changed.
 
-A run that leaves index and tree equal writes down what that hangs on. Two kinds of files:
-those that git's index *vouches* for, which git compares with the disk itself, in C and
-without opening them; and those that are *watched*, whose stat fields are compared here:
-what is untracked, changed since the last commit, or as new as git's index. Folders are
-watched as well, for a new file changes the times of its folder, and so is every file with
-ignore rules. With all of that, git's index and the index of the project as they were, there
-is nothing to do. Whatever differs, the answer is no, and the run looks at every file.
+A run that leaves index and tree equal writes down what that equality depends on. Some files
+are *vouched* for by git's index: git compares them with the disk itself, in C and without
+opening them. The others are *watched*: their stat fields are compared here. These are files
+that are untracked, changed since the last commit, or as new as git's index. Folders are watched
+too, because a new file changes the times of its folder, and so is every file with ignore rules.
+If all of these, git's index and the project's index are as they were, there is nothing to do. If
+anything differs, the run looks at every file.
 
-The stamp is a saving only: without one, or with a wrong one, nothing is lost. Outside a git
-work tree there is none.
+The stamp only saves work: nothing is lost without one, or with a wrong one. Outside a git work
+tree there is none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import json
 import os
 import time
 import zlib
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,10 @@ from indexer.config import Settings, check_state_dir, recheck_basis
 from indexer.errors import GitError
 from indexer.index.lock import run_lock
 from indexer.report import Report
-from indexer.tree import git_index
-from indexer.tree.agreement import Agreement
-from indexer.tree.survey import Repository, Survey, Unsure, stat_fields
-from indexer.types import Stat
+from indexer.tree.agreement import compare_with_survey
+from indexer.tree.git_status import Answer
+from indexer.tree.survey import Repository, Survey, Unsure, stat_fields, survey_tree
+from indexer.types import PlanCounts, Stat
 
 if TYPE_CHECKING:
     from indexer.index.collection import Collection
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """`basis` is what must be as it was apart from the tree; `watched` has the stat fields
-    by path, None for what was not there; `ignore_files` those of files outside the tree.
+    """What an index that equals its tree depends on, and the counts that a report needs.
+
+    `basis` is what must be unchanged apart from the tree. `watched` has the stat fields of
+    files and folders by path, None for what was not there, and `ignore_files` those of files
+    outside the tree.
     """
 
     basis: dict[str, object]
@@ -55,7 +59,7 @@ class Stamp:
 
 
 def is_unchanged(settings: Settings, report: Report) -> bool:
-    """Is the index known to equal the tree? Then the report says so; opens no file.
+    """Whether the index is known to equal the tree; if so, the report says so. Opens no file.
 
     Raises `LockedError` while a run is at work.
     """
@@ -68,7 +72,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
         deadline = time.monotonic() + settings.wait
         stack.enter_context(run_lock(settings.lock_path, deadline))
         try:
-            agreement = stack.enter_context(_agreement(settings, stamp))
+            agrees = stack.enter_context(_compare(settings, stamp))
             # Imported while git is at work.
             from indexer.index.collection import Collection
             from indexer.index.identity import identify
@@ -77,21 +81,14 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
             stack.callback(index.close)
             if stamp.basis != _basis(settings, index, index.mark()):
                 return False
-            if not agreement.holds():
+            if not agrees():
                 return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.
-    report.tell(
-        "plan",
-        scanned=stamp.scanned,
-        unchanged=stamp.unchanged,
-        changed=0,
-        bytes=0,
-        gone=0,
-    )
+    report.files.scanned = stamp.scanned
+    report.tell_plan(PlanCounts(stamp.unchanged))
     report.status = "unchanged"
     report.fingerprint = index.identity.fingerprint
-    report.files.scanned = stamp.scanned
     report.files.unchanged = stamp.unchanged
     report.files.skipped.update(stamp.skipped)
     report.chunks.total = stamp.chunks
@@ -100,16 +97,19 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
 
 
 def is_as_stamped(settings: Settings) -> bool | None:
-    """The same for somebody who only reads, and does not know all settings of the run: looks
-    at tree and database alone, and takes no lock. None without a stamp."""
+    """Whether tree and database are as the stamp says, None without a stamp.
+
+    This is for readers, which do not know all settings of the run and take no lock.
+    """
     if not os.path.exists(settings.stamp_path):
         return None
     stamp = _load(settings)
     if stamp is None:
         return False
     try:
-        with _agreement(settings, stamp) as agreement:
-            from indexer.milvus.on_disk import physical_name, signature
+        with _compare(settings, stamp) as agrees:
+            from indexer.milvus.on_disk import signature
+            from indexer.milvus.schema import physical_name
 
             basis = stamp.basis
             physical = physical_name(
@@ -119,7 +119,7 @@ def is_as_stamped(settings: Settings) -> bool | None:
                 settings.database, physical
             ):
                 return False
-            return agreement.holds()
+            return agrees()
     except (GitError, OSError):
         return None
 
@@ -127,14 +127,14 @@ def is_as_stamped(settings: Settings) -> bool | None:
 def write(
     settings: Settings, index: Collection, mark: str, tree: Scan, report: Report
 ) -> None:
-    """Stamp an index that equals the tree as it was scanned, where that can be vouched for.
+    """Stamp an index that equals the tree as it was scanned, if that can be vouched for.
 
-    `mark` is the index's, as in the manifest.
+    `mark` is that of the collection, as in the manifest.
     """
     if not mark or settings.external_folders:
         return
     try:
-        survey = Survey(settings, tree)
+        survey = survey_tree(settings, tree)
     except (Unsure, GitError, OSError):
         return
     stamp = Stamp(
@@ -143,7 +143,7 @@ def write(
         survey.watched,
         survey.ignore_files,
         report.files.scanned,
-        # What changed is unchanged from now on.
+        # What has changed counts as unchanged from now on.
         sum(
             (
                 report.files.unchanged,
@@ -164,13 +164,13 @@ def write(
             text = json.dumps(asdict(stamp))
             file.write(f"{_checksum(text)}\n{text}")
         os.replace(draft, settings.stamp_path)
-        # There are file systems whose folders do not tell.
+        # On some file systems the times of a folder do not change.
         if stat_fields(os.stat(settings.state_dir)) == stat_fields(before):
             os.unlink(settings.stamp_path)
 
 
 def _load(settings: Settings) -> Stamp | None:
-    """The stamp, if there is one and git's index is as it was then."""
+    """The stamp, None if there is none or git's index has changed since."""
     try:
         with open(settings.stamp_path, encoding="ascii") as file:
             checksum, _, text = file.read().partition("\n")
@@ -179,9 +179,7 @@ def _load(settings: Settings) -> Stamp | None:
         found = json.loads(text)
         repositories = []
         for one in found.pop("repositories"):
-            answer, index_stat = git_index.Answer(**one.pop("answer")), one.pop(
-                "index_stat"
-            )
+            answer, index_stat = Answer(**one.pop("answer")), one.pop("index_stat")
             if stat_fields(os.stat(one["index"])) != tuple(index_stat):
                 return None
             repositories.append(
@@ -197,10 +195,11 @@ def _load(settings: Settings) -> Stamp | None:
         return None  # damaged, or of another version
 
 
-def _agreement(settings: Settings, stamp: Stamp) -> Agreement:
-    return Agreement(
-        settings.project, stamp.repositories, stamp.watched, stamp.ignore_files
-    )
+def _compare(
+    settings: Settings, stamp: Stamp
+) -> AbstractContextManager[Callable[[], bool]]:
+    survey = Survey(stamp.repositories, stamp.watched, stamp.ignore_files)
+    return compare_with_survey(settings.project, survey)
 
 
 def _checksum(text: str) -> str:

@@ -1,22 +1,23 @@
 """The write protocol, on one screen.
 
 For each group of files: (1) upsert all new rows, (2) delete their stale rows by id,
-(3) commit manifest and cache. Rows of files that are gone go last. One flush at the end.
-After any store error nothing more is written and nothing is flushed: the next run finds
-the manifest dirty, reads the rows and repairs.
+(3) commit manifest and cache. Rows of files that are gone are deleted last, and one flush ends
+it. After a store error nothing more is written and nothing is flushed: the next run finds the
+manifest dirty, reads the rows and repairs the index.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable, Set
 
-from indexer.cache.cache import EmbeddingCache
+from indexer.cache.embeddings import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.faults import reach
+from indexer.index.collection import Collection
 from indexer.index.manifest import DIRTY, Manifest
-from indexer.milvus.rows import Row, _rows, row_id
+from indexer.milvus.rows import Row, file_rows, row_id
 from indexer.milvus.store import Store
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -28,41 +29,35 @@ from indexer.types import (
     Outcome,
 )
 
-# A group is what a kill can cost. Small enough to lose little, large enough that the
-# manifest's fsync does not count.
+# A kill costs at most one group. It is small enough to lose little, and large enough for the
+# manifest's fsync not to matter.
 GROUP_ROWS = 512
 GROUP_SECONDS = 2.0
 
 
 class Writer:
-    """Writes embedded files and deletions; knows the records and stale ids before.
+    """Writes embedded files and deletions to a collection; `known` is what it holds before.
 
-    `open_store` is called by `begin`, at the first write: a run that writes nothing opens
-    nothing. `check_lease` is called before each write, and raises where others may write.
+    Nothing is opened before the first write. The lease is checked before each one.
     """
 
     def __init__(
         self,
-        open_store: Callable[[], Store],
+        collection: Collection,
         manifest: Manifest,
         cache: EmbeddingCache,
         known: Audit,
         report: Report,
-        check_lease: Callable[[], None] = lambda: None,
-        *,
-        embeds: bool = True,
     ) -> None:
-        self._open_store = open_store
-        self._check_lease = check_lease
-        self._embeds = embeds
+        self._collection = collection
         self._manifest = manifest
         self._cache = cache
         self._known = known
         self._report = report
-        self._counts = report.chunks
-        self._spans = report.spans
+        self._embeds = collection.settings.embeds_at_once
         self._store: Store | None = None
-        # A spoiled row can stand among another file's: what was written is not stale.
+        self._is_claimed = False
+        # A spoiled row can bear the id of another file's: what was written is not stale.
         self._is_repair = bool(known.stale)
         self._written: set[str] = set()
         self._group: list[tuple[EmbeddedFile, Outcome]] = []
@@ -71,41 +66,47 @@ class Writer:
 
     @property
     def has_begun(self) -> bool:
-        """Was, or may something have been, written?"""
+        """Whether anything was, or may have been, written."""
         return self._store is not None
+
+    def begin_pass(self, known: Audit, *, embeds: bool) -> None:
+        """Go on with what the index holds now; `embeds` says whether rows get vectors."""
+        self._known = known
+        self._embeds = embeds
+        self._is_claimed = False
 
     def begin(self) -> Store:
         """Open the store and leave our mark, here and there, before the first write."""
-        if self._store is None:
-            self._check_lease()
+        if self._store is None or not self._is_claimed:
+            self._collection.check_lease()
             self._manifest.set(state=DIRTY)
             reach("dirty")
-            with self._spans.span("open"):
-                store = self._open_store()
+            with self._report.spans.span("open"):
+                store = self._collection.open()
                 store.claim(uuid.uuid4().hex, embeds=self._embeds)
             reach("claimed")
-            self._store = store
+            self._store, self._is_claimed = store, True
         return self._store
 
     def add(self, file: EmbeddedFile, outcome: Outcome) -> None:
-        """Take a file; written with its group."""
+        """Take a file, which is written together with its group."""
         self._group.append((file, outcome))
         self._rows += len(file.chunks)
         if self._rows >= GROUP_ROWS or time.monotonic() - self._since > GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Write the group that has gathered, then tell of it."""
+        """Write the group that has gathered, then tell about it."""
         gathered, self._group, self._rows = self._group, [], 0
         group = [file for file, _ in gathered]
-        rows = [row for file in group for row in _rows(file)]
+        rows = [row for file in group for row in file_rows(file)]
         stale = [
             stale_id
             for file in group
             for stale_id in self._stale_ids(file.record.path, len(file.chunks))
         ]
         self._write(rows, stale)
-        with self._spans.span("commit", files=len(group)):
+        with self._report.spans.span("commit", files=len(group)):
             self._manifest.commit([file.record for file in group])
             reach("recorded")
             self._cache.commit()
@@ -132,8 +133,8 @@ class Writer:
     def delete(
         self, records: Iterable[FileRecord], renamed: Set[str] = frozenset()
     ) -> None:
-        """Delete the rows and records of files that are gone from the index, then tell of
-        them, but for those that live on under another name."""
+        """Delete the rows and records of files that are gone, then tell about those that do not
+        live on under another name."""
         gone = list(records)
         told = [
             record.path
@@ -149,17 +150,17 @@ class Writer:
             self._report.tell("file-deleted", path=escape_path(path))
 
     def finish(self, *, complete: bool) -> None:
-        """Flush what was written and, when the index is complete, move the alias here.
+        """Flush what was written and, if the index is complete, move the alias to it.
 
-        Raises `StoreError` where the collection does not hold as many rows as it should:
+        Raises `StoreError` if the collection does not hold as many rows as it should: it is
         better to fail than to exit 0 over an index that is not right.
         """
         store = self.begin()
-        with self._spans.span("finish"):
+        with self._report.spans.span("finish"):
             self._finish(store, complete)
 
     def _finish(self, store: Store, complete: bool) -> None:
-        self._check_lease()
+        self._collection.check_lease()
         if complete:
             store.finish()
         else:
@@ -179,17 +180,17 @@ class Writer:
         if not rows and not stale:
             return
         store = self.begin()
-        with self._spans.span("upsert", rows=len(rows), deleted=len(stale)):
-            self._check_lease()
+        with self._report.spans.span("upsert", rows=len(rows), deleted=len(stale)):
+            self._collection.check_lease()
             store.upsert(rows)
             reach("upserted")
             store.delete(stale)
             reach("deleted")
-        self._counts.upserted += len(rows)
-        self._counts.deleted += len(stale)
+        self._report.chunks.upserted += len(rows)
+        self._report.chunks.deleted += len(stale)
 
     def _stale_ids(self, path: str, new_count: int) -> list[str]:
-        """Ids of the rows that this path had and, with `new_count` chunks, has no more."""
+        """Ids of the rows that the path had and no longer has with `new_count` chunks."""
         kept = {row_id(path, number) for number in range(new_count)}
         stale = self._known.stale.pop(path, set()) - kept
         if old := self._known.records.get(path):

@@ -1,1 +1,1 @@
-"""The store: schema, rows, and the collection, embedded or on a server."""
+"""The store: the schema and rows of a collection, in an embedded or a remote Milvus."""

@@ -1,11 +1,11 @@
-"""One writer per collection of a server, whatever host it is on: a lease that runs out.
+"""A lease that runs out: on all hosts together, one run at a time writes a collection.
 
 Milvus has no compare-and-set. This is Fischer's algorithm for mutual exclusion by timing
 (L. Lamport, "A Fast Mutual Exclusion Algorithm", 1987, section 2): see that the lease is
-free, write our name, wait for longer than anybody may take between these two, and hold it
-if the name is still ours. A holder that is too slow to renew it finds out before it writes.
-Hosts must agree on the time to within some ten seconds. What a killed run of this machine
-has left is seen at once.
+free, write our name, wait longer than anyone may take between these two steps, and hold
+the lease if the name is still ours. A holder that renews it too late notices before its
+next write. The clocks of all hosts must agree to within about ten seconds. A lease that a
+killed run of this machine left behind is free at once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from indexer.errors import (
     StoreUnavailableError,
 )
 
-DURATION = 60.0  # seconds; a run that dies keeps others out for as long
+DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
-MAX_SLOW = 10  # writes of our name that took too long
-POLL = 0.5  # seconds between two looks at a lease that another run holds
+MAX_SLOW = 10  # writes of our name that may take too long
+POLL = 0.5  # seconds between two looks at a lease of another run
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """Who has the lease, and until when (wall clock, seconds). `machine` tells whether the
-    process can be looked for here, `started` whether a process of that number is the one.
+    """Who has the lease, and until when (wall clock, seconds).
+
+    `machine` tells whether the process would be found here, and `started` whether a process
+    with this `pid` is the same one.
     """
 
     name: str
@@ -49,7 +51,7 @@ class _Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Has the lease run out, or its process ended?"""
+        """Whether the lease ran out or its process ended."""
         if self.expires < time.time():
             return True
         return self.machine == _machine() != "" and _started(self.pid) != self.started
@@ -58,15 +60,18 @@ class _Holder:
 class Board(Protocol):
     """Where the lease stands: a text that all hosts read and write."""
 
-    def read_lease(self) -> str:
-        """The text, "" where there is none."""
+    def read(self) -> str:
+        """The text, "" if there is none."""
 
-    def write_lease(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Replace the text."""
 
 
 class Lease:
-    """Held by `hold`. `was_taken_over`: its last holder did not give it back."""
+    """The lease that stands on a board; `hold` takes it.
+
+    `was_taken_over` tells whether its last holder failed to give it back.
+    """
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -80,7 +85,7 @@ class Lease:
     def hold(self, deadline: float) -> Iterator[None]:
         """Hold the lease for the length of the block.
 
-        Raises `LockedError` where another run has it until `deadline` (monotonic clock).
+        Raises `LockedError` if another run still has it at `deadline` (monotonic clock).
         """
         self._acquire(deadline)
         renewing = threading.Thread(target=self._renew, daemon=True)
@@ -92,10 +97,10 @@ class Lease:
             renewing.join()
             if not self._problem and time.monotonic() < self._until:
                 with suppress(CodxIndexError):  # it runs out by itself
-                    self._board.write_lease("")
+                    self._board.write("")
 
     def check(self) -> None:
-        """To be called before each write; raises `LeaseLostError`."""
+        """Raise `LeaseLostError` if the lease is lost. To be called before each write."""
         if self._problem or time.monotonic() > self._until:
             raise LeaseLostError(
                 self._problem or "the lease of the collection ran out: run again"
@@ -107,7 +112,7 @@ class Lease:
             before = time.monotonic()
             holder = self._holder()
             if holder and holder.name == self._name:
-                holder = None  # our own last try, which was too slow
+                holder = None  # our own last attempt, which was too slow
             if holder and not holder.is_gone:
                 if before > deadline:
                     raise LockedError(
@@ -119,7 +124,7 @@ class Lease:
             self._write()
             self.was_taken_over |= holder is not None
             if time.monotonic() - before > SETTLE:
-                slow += 1  # too slow to be sure that nobody came between
+                slow += 1  # another host may have come between
                 if slow == MAX_SLOW:
                     raise StoreUnavailableError(
                         f"Milvus took longer than {SETTLE:g} s to write the lease of the "
@@ -138,12 +143,12 @@ class Lease:
                     return
                 self._write()
             except CodxIndexError:
-                continue  # the next write meets it, or the lease runs out
+                continue  # the next write fails too, or the lease runs out
 
     def _holder(self) -> _Holder | None:
         try:
-            return _Holder(**json.loads(self._board.read_lease()))
-        except (ValueError, TypeError):  # also "", which is nobody
+            return _Holder(**json.loads(self._board.read()))
+        except (ValueError, TypeError):  # "" too: nobody has it
             return None
 
     def _is_ours(self) -> bool:
@@ -160,12 +165,12 @@ class Lease:
             _started(pid),
             time.time() + DURATION,
         )
-        self._board.write_lease(json.dumps(asdict(holder)))
+        self._board.write(json.dumps(asdict(holder)))
         self._until = now + DURATION
 
 
 def _machine() -> str:
-    """This boot of this machine and its pid namespace; "" where that cannot be told."""
+    """This boot of this machine and its pid namespace; "" where they are unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
@@ -174,8 +179,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; "" if there is none, or only what its
-    parent has not buried yet (proc(5))."""
+    """When the process started, in clock ticks since boot (proc(5), field 22).
+
+    "" if there is none, or only a zombie.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()

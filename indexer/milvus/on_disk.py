@@ -7,15 +7,21 @@ import json
 import os
 import stat
 
-
-def physical_name(name: str, fingerprint: str) -> str:
-    """The collection behind the alias `name` for this fingerprint."""
-    return f"{name}__{fingerprint[:8]}"
+from indexer.milvus.internals import (
+    INDEXES,
+    MANIFEST,
+    SCHEMA,
+    aliases_file,
+    collection_folder,
+)
 
 
 def is_locked(path: str) -> bool:
-    """Has a process locked this file? As the kernel tells: who tried the lock could turn
-    a run away that begins just then. False where the kernel does not tell."""
+    """Whether a process has locked this file; False where the kernel does not tell.
+
+    The kernel's list is read, because trying the lock could turn away a run that starts
+    at the same moment.
+    """
     try:
         inode = f":{os.stat(path).st_ino}"
         with open("/proc/locks", encoding="ascii") as file:
@@ -27,38 +33,39 @@ def is_locked(path: str) -> bool:
 
 
 def peek(database: str, name: str) -> dict[str, str]:
-    """What the collection behind the alias says of itself, read from disk without opening
-    the embedded database; {} where that does not work, which proves nothing."""
+    """The properties of the collection behind the alias `name`, read from disk.
+
+    {} where they cannot be read, which does not prove that there is no collection.
+    """
     try:
-        with open(os.path.join(database, "aliases.json"), encoding="utf-8") as file:
-            physical = json.load(file)[name]
-        schema = os.path.join(database, "collections", physical, "schema.json")
-        with open(schema, encoding="utf-8") as file:
+        with open(aliases_file(database), encoding="utf-8") as file:
+            folder = collection_folder(database, json.load(file)[name])
+        with open(os.path.join(folder, SCHEMA), encoding="utf-8") as file:
             return dict(json.load(file)["properties"])
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
 def signature(database: str, physical: str) -> str:
-    """What the embedded database looks like on disk, without opening it as one.
+    """A hash of what the embedded database looks like on disk; "" without the collection.
 
-    "" where the collection is not there. Reading leaves it as it is; any write changes
-    the collection's `manifest.json`, its list of segments or its log. Index files are
-    left out: they follow from the segments.
+    Reading leaves it as it is. Any write changes it, because a write changes the
+    collection's manifest, its segments or its log. Index files are left out: they follow
+    from the segments.
     """
-    root = os.path.join(database, "collections", physical)
+    root = collection_folder(database, physical)
     digest = hashlib.sha256()
     try:
-        for name in ("schema.json", "manifest.json"):
+        for name in (SCHEMA, MANIFEST):
             with open(os.path.join(root, name), "rb") as file:
                 digest.update(file.read() + b"\0")
-        with open(os.path.join(database, "aliases.json"), "rb") as file:
+        with open(aliases_file(database), "rb") as file:
             digest.update(json.dumps(json.load(file), sort_keys=True).encode())
         for folder, folders, names in os.walk(root):
-            folders[:] = sorted(set(folders) - {"indexes"})
+            folders[:] = sorted(set(folders) - {INDEXES})
             for name in sorted(names):
                 found = os.lstat(os.path.join(folder, name))
-                if stat.S_ISREG(found.st_mode) and not name.startswith("manifest.json"):
+                if stat.S_ISREG(found.st_mode) and not name.startswith(MANIFEST):
                     where = os.path.relpath(os.path.join(folder, name), root)
                     digest.update(f"{where}\0{found.st_size}\0".encode())
     except (OSError, ValueError):

@@ -1,20 +1,38 @@
-"""A row of the collection: its fields, its primary key, and how a file becomes rows."""
+"""A row of the collection: its fields and primary key, how a file becomes rows, and how
+many rows go into one call."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from indexer.paths import escape_path
 from indexer.types import Chunk, EmbeddedFile, Weights
 
+KEY_FIELDS = ["id", "path", "file_hash", "chunk_no", "chunk_count", "embedded"]
+FIELDS = [
+    *KEY_FIELDS[:-1],
+    *("start_line", "end_line", "language", "symbol", "text"),
+    *("embedded", "vector", "sparse"),
+]
+SHOWN_FIELDS = [
+    *("path", "chunk_no", "chunk_count", "start_line", "end_line"),
+    *("language", "symbol", "text"),
+]
+
+# Far below the servers' 64 MB a message, and small enough that a signal is soon answered.
+UPSERT_ROWS = 1_000
+UPSERT_BYTES = 16 * 1024 * 1024
+
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
-    """What tells, without its text, whether a row is current."""
+    """The fields of a row that tell whether it is current, without its text."""
 
     id: str
     path: str
@@ -24,31 +42,13 @@ class RowKey:
     embedded: bool = True
 
 
-KEY_FIELDS = ["id", "path", "file_hash", "chunk_no", "chunk_count", "embedded"]
-
-
-Row = dict[str, Any]
-
-
 def row_id(path: str, chunk_no: int) -> str:
     """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number."""
     return hashlib.sha256(os.fsencode(path) + b"\0%d" % chunk_no).hexdigest()
 
 
-FIELDS = [
-    *KEY_FIELDS[:-1],
-    *("start_line", "end_line", "language", "symbol", "text"),
-    *("embedded", "vector", "sparse"),
-]
-
-
-SHOWN_FIELDS = [
-    *("path", "chunk_no", "chunk_count", "start_line", "end_line"),
-    *("language", "symbol", "text"),
-]
-
-
-def _rows(file: EmbeddedFile) -> list[Row]:
+def file_rows(file: EmbeddedFile) -> list[Row]:
+    """The rows of a file, with all of their fields."""
     record = file.record
     keyed = chunk_rows(
         record.path, record.file_hash, file.language, file.chunks, file.weights
@@ -66,7 +66,7 @@ def chunk_rows(
     chunks: Sequence[Chunk],
     weights: Sequence[Weights],
 ) -> list[Row]:
-    """The rows of a file, all fields but those of the vector."""
+    """The rows of a file, without `embedded` and `vector`."""
     shown = escape_path(path)
     return [
         {
@@ -84,3 +84,23 @@ def chunk_rows(
         }
         for number, (chunk, sparse) in enumerate(zip(chunks, weights, strict=True))
     ]
+
+
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        cost = (
+            len(row["text"].encode())
+            + row["vector"].nbytes
+            + 8 * len(row.get("sparse", ()))
+            + 512
+        )
+        if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += cost
+    if batch:
+        yield batch

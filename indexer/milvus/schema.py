@@ -1,44 +1,25 @@
-"""The schema of a collection, and conditions on its fields."""
+"""The schema of a physical collection: its name, fields and indexes, and conditions on them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
+    from pymilvus.milvus_client.index import IndexParams
+
+SCHEMA_VERSION = 2  # part of the fingerprint
 
 
-SCHEMA_VERSION = 2
+def physical_name(name: str, fingerprint: str) -> str:
+    """The collection behind the alias `name` for this fingerprint."""
+    return f"{name}__{fingerprint[:8]}"
 
 
-def condition(language: str = "", start: str = "") -> str:
-    """A filter for rows of this language whose path begins like `start`.
-
-    Both go into an expression of Milvus's own language: what is no plain name narrows
-    nothing, and is for the caller to compare.
-    """
-    parts = []
-    if re.fullmatch(r"[a-z0-9_]+", language):
-        parts.append(f'language == "{language}"')
-    if re.fullmatch(r"[A-Za-z0-9_./ -]+", start):
-        end = start[:-1] + chr(ord(start[-1]) + 1)
-        parts.append(f'path >= "{start}" and path < "{end}"')
-    return " and ".join(parts)
-
-
-def knows_sparse(version: str) -> bool:
-    """Sparse vectors came with Milvus 2.4."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return found is None or (int(found[1]), int(found[2])) >= (2, 4)
-
-
-def field_names(description: dict[str, Any]) -> frozenset[str]:
-    """The names of the fields in Milvus's description of a collection."""
-    return frozenset(field["name"] for field in description["fields"])
-
-
-def _schema(dimension: int, *, sparse: bool) -> CollectionSchema:
+def collection_schema(dimension: int, *, sparse: bool) -> CollectionSchema:
+    """The fields of a row, with vectors of `dimension` and perhaps sparse vectors."""
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -55,3 +36,53 @@ def _schema(dimension: int, *, sparse: bool) -> CollectionSchema:
     if sparse:
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     return schema
+
+
+def vector_indexes(fields: Set[str], *, embedded: bool) -> IndexParams:
+    """The indexes of those of these fields that hold vectors.
+
+    The embedded database compares every vector (FLAT); a server has a graph (HNSW).
+    """
+    from pymilvus import MilvusClient
+
+    indexes = MilvusClient.prepare_index_params()
+    if "sparse" in fields:
+        indexes.add_index(
+            "sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP"
+        )
+    if "vector" in fields and embedded:
+        indexes.add_index("vector", index_type="FLAT", metric_type="COSINE")
+    elif "vector" in fields:
+        indexes.add_index(
+            "vector",
+            index_type="HNSW",
+            metric_type="COSINE",
+            params={"M": 16, "efConstruction": 200},
+        )
+    return indexes
+
+
+def knows_sparse(version: str) -> bool:
+    """Whether a Milvus of this version has sparse vectors, which came with 2.4."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return found is None or (int(found[1]), int(found[2])) >= (2, 4)
+
+
+def field_names(description: dict[str, Any]) -> frozenset[str]:
+    """The names of the fields in Milvus's description of a collection."""
+    return frozenset(field["name"] for field in description["fields"])
+
+
+def condition(language: str = "", start: str = "") -> str:
+    """A filter for the rows of this language whose path begins with `start`.
+
+    Both become part of an expression in Milvus's own language. One that is not a plain
+    name is therefore left out, and the caller must compare it with the rows.
+    """
+    parts = []
+    if re.fullmatch(r"[a-z0-9_]+", language):
+        parts.append(f'language == "{language}"')
+    if re.fullmatch(r"[A-Za-z0-9_./ -]+", start):
+        end = start[:-1] + chr(ord(start[-1]) + 1)
+        parts.append(f'path >= "{start}" and path < "{end}"')
+    return " and ".join(parts)

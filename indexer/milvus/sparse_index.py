@@ -1,4 +1,4 @@
-"""The embedded database's index of sparse vectors, in arrays: see `store`."""
+"""An index of sparse vectors in arrays, which `internals` puts into milvus-lite."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 class SparseIndex:
-    """Exact inner products over sparse vectors; stands in for milvus-lite's `SparseIpIndex`,
-    whose methods it has."""
+    """Exact inner products over sparse vectors.
+
+    It has the methods of milvus-lite's `SparseIpIndex` that a search calls.
+    """
 
     def __init__(self) -> None:
         import numpy as np
@@ -28,7 +30,10 @@ class SparseIndex:
     def build(
         self, vectors: Sequence[Weights], valid_mask: NDArray[np.bool_] | None = None
     ) -> None:
-        """Take the vectors, in their order; those that are not valid are never found."""
+        """Index these vectors; `valid_mask`, of shape (vectors,), tells which can be found.
+
+        A vector's position is its row.
+        """
         import numpy as np
 
         if valid_mask is not None:
@@ -50,7 +55,12 @@ class SparseIndex:
         top_k: int,
         valid_mask: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and negated scores, best first, of shape (queries, top_k); -1 for none."""
+        """The best rows of each query, best first, and their negated scores.
+
+        Both have the shape (queries, top_k). Where a query has fewer rows with a positive
+        score, the rest is row -1 and score infinity. `valid_mask`, of shape (rows,), tells
+        which rows may be found.
+        """
         import numpy as np
 
         ids = np.full((len(queries), top_k), -1, np.int64)
@@ -59,7 +69,7 @@ class SparseIndex:
             scores = np.zeros(self.num_rows)
             for term, weight in query.items():
                 found = np.flatnonzero(self._terms == term)
-                # A row has a term once at most.
+                # No row comes twice in `found`: a vector has each term once.
                 scores[self._rows[found]] += weight * self._weights[found]
             if valid_mask is not None:
                 scores[~valid_mask] = 0

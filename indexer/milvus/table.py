@@ -1,31 +1,170 @@
-"""How rows are divided among calls."""
+"""The rows of one physical collection: written, read and searched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from indexer.milvus.rows import Row
+from indexer.milvus.client import CALL_TIMEOUT, Guard
+from indexer.milvus.rows import (
+    KEY_FIELDS,
+    SHOWN_FIELDS,
+    UPSERT_ROWS,
+    Row,
+    RowKey,
+    batches,
+)
+from indexer.types import Weights
 
-# Far under the servers' 64 MB a message, and small enough to answer a signal between two.
-UPSERT_ROWS = 1_000
-UPSERT_BYTES = 16 * 1024 * 1024
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pymilvus import MilvusClient
+
+MOST_HITS = 16_384  # of a search; a limit of servers
+READ_ROWS = 10_000  # per page; servers refuse more than 16,384 a query
+IS_EMBEDDED = "embedded == true"
 
 
-def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes."""
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        cost = (
-            len(row["text"].encode())
-            + row["vector"].nbytes
-            + 8 * len(row.get("sparse", ()))
-            + 512
+class Table:
+    """The rows of the physical collection `physical`, which has these `fields`.
+
+    Every method raises `StoreError` or `StoreUnavailableError`.
+    """
+
+    def __init__(self, client: MilvusClient, guard: Guard, *, embedded: bool) -> None:
+        self._client = client
+        self._guard = guard
+        self.embedded = embedded
+        self.physical = ""
+        self.fields: frozenset[str] = frozenset()
+
+    @property
+    def has_sparse(self) -> bool:
+        """Whether the rows have sparse vectors. Servers before 2.4 know none."""
+        return "sparse" in self.fields
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """Write rows, each with all of its fields; their ids must differ."""
+        if not self.has_sparse:
+            rows = [{k: v for k, v in row.items() if k != "sparse"} for row in rows]
+        for batch in batches(rows):
+            with self._guard():
+                answer = self._client.upsert(self.physical, batch, timeout=CALL_TIMEOUT)
+            if answer["upsert_count"] != len(batch):
+                raise self._guard.fail(
+                    f"Milvus acknowledged {answer['upsert_count']} of {len(batch)} rows"
+                )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete rows by primary key. An absent row is no error."""
+        for some in _slices(ids):
+            with self._guard():
+                self._client.delete(self.physical, ids=some, timeout=CALL_TIMEOUT)
+
+    def count(self, *, embedded: bool = False) -> int:
+        """How many rows there are, or how many embedded ones.
+
+        A row that is there twice counts twice.
+        """
+        narrows = embedded and "embedded" in self.fields
+        with self._guard():
+            answer = self._client.query(
+                self.physical,
+                filter=IS_EMBEDDED if narrows else "",
+                output_fields=["count(*)"],
+                timeout=CALL_TIMEOUT,
+            )
+        return int(answer[0]["count(*)"])
+
+    def has_vectors(self) -> bool:
+        """Whether any row is embedded."""
+        if "embedded" not in self.fields:
+            return True
+        with self._guard():
+            found = self._client.query(
+                self.physical,
+                filter=IS_EMBEDDED,
+                output_fields=["chunk_no"],
+                limit=1,
+                timeout=CALL_TIMEOUT,
+            )
+        return bool(found)
+
+    def keys(self) -> Iterator[RowKey]:
+        """The key of every row, in no order.
+
+        A row that is there twice comes twice.
+        """
+        with self._guard():
+            for row in self._all_at_once() if self.embedded else self._by_page():
+                yield RowKey(*(row[field] for field in KEY_FIELDS))
+
+    def _all_at_once(self) -> Iterable[Row]:
+        """milvus-lite's iterator would scan all rows again for each page."""
+        rows: list[Row] = self._client.query(
+            self.physical, filter='id != ""', output_fields=KEY_FIELDS
         )
-        if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += cost
-    if batch:
-        yield batch
+        return rows
+
+    def _by_page(self) -> Iterator[Row]:
+        iterator = self._client.query_iterator(
+            self.physical, batch_size=READ_ROWS, output_fields=KEY_FIELDS
+        )
+        try:
+            while page := iterator.next():
+                yield from page
+        finally:
+            iterator.close()
+
+    def fetch(self, ids: Sequence[str], fields: Sequence[str] = ("*",)) -> list[Row]:
+        """Those of the rows with these ids that exist, with these fields and their id."""
+        rows: list[Row] = []
+        for some in _slices(ids):
+            with self._guard():
+                rows += self._client.get(
+                    self.physical,
+                    ids=some,
+                    output_fields=list(fields),
+                    timeout=CALL_TIMEOUT,
+                )
+        return rows
+
+    def search(
+        self,
+        field: str,
+        query: NDArray[np.float32] | Weights,
+        limit: int,
+        where: str = "",
+    ) -> list[Row]:
+        """The best rows, best first, at most `limit` (up to `MOST_HITS`) of them.
+
+        `field` is "vector", which ranks by cosine (`query` of shape (dimension,)), or
+        "sparse", which ranks by inner product. `where` is a condition that the rows meet,
+        see `schema.condition`. Rows have `score` beside their fields, but no vectors.
+        """
+        options: dict[str, Any] = {}
+        if field == "vector":
+            options = {"params": {"ef": max(64, 2 * limit)}}
+            if "embedded" in self.fields:
+                where = f"{where} and {IS_EMBEDDED}" if where else IS_EMBEDDED
+        with self._guard():
+            hits = self._client.search(
+                self.physical,
+                data=[query],
+                anns_field=field,
+                filter=where,
+                limit=limit,
+                output_fields=SHOWN_FIELDS,
+                search_params=options,
+                timeout=CALL_TIMEOUT,
+            )
+        return [
+            {"id": hit["id"], **hit["entity"], "score": float(hit["distance"])}
+            for hit in hits[0]
+        ]
+
+
+def _slices(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), UPSERT_ROWS):
+        yield list(ids[start : start + UPSERT_ROWS])

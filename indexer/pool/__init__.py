@@ -1,1 +1,1 @@
-"""Processes: how they are started, and a pool that survives its workers."""
+"""Processes: how they are started, and a pool that survives the death of its workers."""

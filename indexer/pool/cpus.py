@@ -1,4 +1,4 @@
-"""How many CPUs this process may use."""
+"""The CPUs that this process may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 
 def available_cpus() -> int:
-    """The CPUs this process may really use: its affinity, and its cgroup's quota."""
+    """The number of CPUs that the process may really use, by its affinity and its cgroup's quota."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this platform
@@ -17,15 +17,17 @@ def available_cpus() -> int:
 
 
 def _cgroup_cpus(root: str = "/sys/fs/cgroup", me: str = "/proc/self/cgroup") -> int:
-    """CPUs of the tightest quota on the way up from our cgroup (version 2, and version 1
-    as containers mount it), 0 without one. Format: the kernel's cgroup-v2, "cpu.max".
+    """The CPUs of the tightest quota among our cgroup and its ancestors, 0 without a quota.
+
+    Reads version 2, and version 1 as containers mount it. The format is that of "cpu.max" in
+    the kernel's cgroup-v2 documentation.
     """
     texts = [
         _read(os.path.join(folder, "cpu.max")) for folder in _cgroup_folders(root, me)
     ]
     quota = _read(os.path.join(root, "cpu", "cpu.cfs_quota_us"))
     texts.append(f"{quota} {_read(os.path.join(root, 'cpu', 'cpu.cfs_period_us'))}")
-    # A quota and its period; "max" and -1 stand for no quota.
+    # Each text is a quota and its period. "max" and -1 stand for no quota.
     found = [re.fullmatch("([1-9][0-9]*) ([1-9][0-9]*)", text) for text in texts]
     quotas = [int(match[1]) / int(match[2]) for match in found if match]
     return math.ceil(min(quotas)) if quotas else 0

@@ -1,8 +1,8 @@
 """A pool of worker processes that outlives its workers.
 
-A `ProcessPoolExecutor` is lost with the first of its processes that dies: every future of
-it fails, and nothing says which task was to blame. Here one such pool after the other does
-the work, and a task is only given up when a worker dies of it while it runs alone.
+A `ProcessPoolExecutor` is lost with the first of its processes that dies: all of its futures
+fail, and nothing says which task was to blame. Here one such pool after another does the work,
+and a task is only given up when its worker dies while the task runs alone.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from indexer.pool.process import RecordingContext, Slots, run_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
 TICK = 0.2  # seconds between two looks at the clock
-MAX_RESTARTS = 4  # pools in a row that are lost with no task done, none begun
+MAX_RESTARTS = 4  # pools in a row that are lost before a task was done or begun
 
 
 @dataclass(eq=False, slots=True)
 class _Task:
-    """`future` is the caller's, `inner` that of the pool which has the task now."""
+    """`future` is the caller's, `inner` belongs to the pool that has the task now."""
 
     call: Callable[[], Any]
     future: Future[Any]
@@ -45,13 +44,15 @@ class _Task:
 class ProcessPool(Executor):
     """An executor of `jobs` processes, each prepared by `initializer(slots, *initargs)`.
 
-    Tasks that were lost with a worker go out again: those that none had begun as they
-    were, those that one had begun alone, one after the other. A task raises
-    `WorkerDiedError` where its worker dies while it is alone, `TaskTimeoutError` where it
-    runs longer than `task_timeout` seconds (0: no limit; its worker is killed), and
-    `WorkerError` where workers cannot be kept alive at all.
+    Tasks that were lost with a worker go out again. Those that no worker had begun go out as
+    before. The others are suspects, each of which runs alone. A task raises
 
-    `shutdown` ends at once what still runs.
+    - `WorkerDiedError` if its worker dies while the task runs alone,
+    - `TaskTimeoutError` if it runs longer than `task_timeout` seconds (0: no limit), for which
+      its worker is killed,
+    - `WorkerError` if workers cannot be kept alive at all.
+
+    `shutdown` ends running tasks at once.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ProcessPool(Executor):
     ) -> None:
         self._jobs = jobs
         self._timeout = task_timeout
-        self._context = RecordingContext()  # of the pool that runs, or ran last
+        self._context = RecordingContext()  # of the current pool, or the last one
         self._slots: Slots = self._context.RawArray("d", 4 * jobs)
         self._initializer = initializer
         self._initargs = (self._slots, *initargs)
@@ -73,8 +74,8 @@ class ProcessPool(Executor):
         self._suspects: deque[_Task] = deque()
         self._waiting: deque[_Task] = deque()
         self._restarts = 0
-        # Only the thread touches the above. New tasks come in here, and the slot of each
-        # that is done; None is the end.
+        # Only the thread touches the above. It receives new tasks here, the slot of each task
+        # that is done, and None as the end.
         self._inbox: queue.SimpleQueue[_Task | int | None] = queue.SimpleQueue()
         self._thread = Thread(target=self._serve, name="codx-index pool", daemon=True)
         self._thread.start()
@@ -97,7 +98,7 @@ class ProcessPool(Executor):
             try:
                 news = self._inbox.get(timeout=TICK if self._sent else None)
             except queue.Empty:
-                # CPython's pool misses a death at the moment that it starts a process.
+                # CPython's pool misses a death while it is starting a process.
                 if self._context.has_lost_a_process():
                     self._begin_afresh()
             if news is None:
@@ -113,7 +114,7 @@ class ProcessPool(Executor):
             task.future.cancel()
 
     def _send(self) -> None:
-        """Keep each worker busy, with a second task at hand; but a suspect runs alone."""
+        """Keep each worker busy, with a second task at hand, unless a suspect runs alone."""
         while self._free and not any(task.is_suspect for task in self._sent.values()):
             if self._suspects and self._sent:
                 return
@@ -126,8 +127,8 @@ class ProcessPool(Executor):
             try:
                 task.inner = self._running_pool().submit(run_task, slot, task.call)
             except Exception as error:
-                # A worker has died just now, or no process can be started. Where one dies
-                # while another is started, CPython's pool fails in half a dozen ways:
+                # A worker has just died, or no process can be started. If one dies while
+                # another is being started, CPython's pool fails in half a dozen ways:
                 # BrokenProcessPool, OSError (handle is closed), ValueError (fds), ...
                 task.inner = Future()
                 task.inner.set_exception(BrokenProcessPool(str(error)))
@@ -148,25 +149,23 @@ class ProcessPool(Executor):
         return self._pool
 
     def _take(self, slot: int) -> None:
-        """A task is done, or the pool is broken."""
-        error = self._sent[slot].inner.exception()
-        if isinstance(error, BrokenProcessPool):
+        """Deal with an inner future that is done: its task is, or else the pool is broken."""
+        if _is_lost(self._sent[slot]):
             self._begin_afresh()
             return
         task = self._sent.pop(slot)
         self._free.append(slot)
         self._restarts = 0
+        error = task.inner.exception()
         if error is None:
             task.future.set_result(task.inner.result())
         else:
             task.future.set_exception(error)
 
     def _begin_afresh(self) -> None:
-        """Sort the tasks of a broken pool: the culprit, suspects, those to send again."""
+        """End a broken pool, and sort its tasks into culprits, suspects and others."""
         for slot, task in sorted(self._sent.items()):
-            if task.inner.done() and not isinstance(
-                task.inner.exception(), BrokenProcessPool
-            ):
+            if task.inner.done() and not _is_lost(task):
                 self._take(slot)
         self._end_pool()
         begun = any(self._slots[2 * slot] for slot in self._sent)
@@ -186,11 +185,14 @@ class ProcessPool(Executor):
                 task.is_suspect = True
                 self._suspects.append(task)
         if self._restarts > MAX_RESTARTS:
-            error = WorkerError("the worker processes die as soon as they start")
-            for task in (*self._suspects, *self._waiting):
-                task.future.set_exception(error)
-            self._suspects.clear()
-            self._waiting.clear()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        error = WorkerError("the worker processes die as soon as they start")
+        for task in (*self._suspects, *self._waiting):
+            task.future.set_exception(error)
+        self._suspects.clear()
+        self._waiting.clear()
 
     def _epitaph(self, slot: int) -> str:
         code = self._context.exit_code(int(self._slots[2 * slot + 1]))
@@ -212,9 +214,14 @@ class ProcessPool(Executor):
                     os.kill(int(self._slots[2 * slot + 1]), signal.SIGKILL)
 
     def _end_pool(self) -> None:
-        """End the processes, at once where one may still be at work."""
+        """End the processes, and kill them if one may still be at work."""
         if self._pool is not None:
             if self._sent or self._context.has_lost_a_process():
                 self._context.kill_all()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def _is_lost(task: _Task) -> bool:
+    """Whether the pool broke before the task, whose inner future is done, had a result."""
+    return isinstance(task.inner.exception(), BrokenProcessPool)

@@ -1,4 +1,4 @@
-"""Executors without a pool: one that runs a task in this thread, and one that takes turns."""
+"""Executors without processes of their own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from typing import ParamSpec, TypeVar
 from indexer.errors import TaskTimeoutError
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
 class SerialExecutor(Executor):
-    """Runs a task at once, in this thread: no start-up, for small plans and debugging.
+    """Runs each task at once, in this thread. It needs no start-up, for small plans and debugging.
 
     In the main thread, a task that takes longer than `task_timeout` seconds (0: no limit)
-    raises `TaskTimeoutError` as soon as the interpreter has its turn: native code that
-    hangs is only stopped in a process.
+    raises `TaskTimeoutError` as soon as the interpreter gets its turn. Native code that hangs
+    can only be stopped in a process.
     """
 
     def __init__(self, task_timeout: float = 0) -> None:
@@ -61,7 +59,7 @@ class SerialExecutor(Executor):
 
 
 class InTurn(Executor):
-    """Gives each of the executors one task after the other."""
+    """Gives one task to each of several executors in turn."""
 
     def __init__(self, executors: Sequence[Executor]) -> None:
         self._turns = cycle(executors)

@@ -1,4 +1,4 @@
-"""Projects that failed are left alone for a while: 1, 10, 30, then 120 minutes."""
+"""Leaves projects that failed alone for a while: 1, 10, 30, then 120 minutes."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import os
 import time
 from contextlib import suppress
 
-DELAYS = (60, 600, 1800, 7200)  # seconds, after the first failure and those that follow
+DELAYS = (60, 600, 1800, 7200)  # seconds after the first, second, … failure in a row
 
 
 class Backoff:
-    """What is known of earlier failures, a small file a project below the cache folder.
+    """What is known of earlier failures: a small file for each project, in the cache folder.
 
-    Without them projects are only tried too often, so what cannot be read or written does
-    not matter.
+    Without these files projects are merely tried too often, so one that cannot be read or
+    written is ignored.
     """
 
     def __init__(self, cache_dir: str) -> None:
         self._folder = os.path.join(cache_dir, "backoff")
 
     def wait(self, project: str, changed: float = 0) -> tuple[float, str]:
-        """When the project is to be tried again, and why it failed; 0 and "": now.
+        """When to try the project again, and why it failed; 0 and "" mean now.
 
-        Times are seconds since 1970; who `changed` its settings since it failed wants it to
-        be tried.
+        Times are seconds since 1970. A project whose settings have `changed` since it failed
+        is tried at once.
         """
         _, failed, until, error = self._read(project)
-        # Never for longer than the longest, whatever the clock said then.
+        # Never longer than the longest delay, whatever the clock said then.
         if changed > failed or not 0 < until - time.time() <= DELAYS[-1]:
             return 0.0, ""
         return until, error
 
     def failed(self, project: str, error: str = "") -> None:
-        """The project failed once more in a row."""
+        """Record one more failure in a row."""
         failures = self._read(project)[0]
         delay = DELAYS[min(failures, len(DELAYS) - 1)]
         now = time.time()
@@ -54,12 +54,12 @@ class Backoff:
             os.replace(draft, path)
 
     def succeeded(self, project: str) -> None:
-        """The project is as it should be."""
+        """Forget the failures of the project."""
         with suppress(OSError):
             os.unlink(self._path(project))
 
     def _read(self, project: str) -> tuple[int, float, float, str]:
-        """Failures in a row, the time of the last, the end of the wait, and the reason."""
+        """The failures in a row, the time of the last, the end of the wait, and the reason."""
         try:
             with open(self._path(project), encoding="utf-8") as file:
                 found = json.load(file)

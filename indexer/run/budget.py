@@ -1,4 +1,4 @@
-"""The time that a run may take."""
+"""How long a run may take."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 
 from indexer.timeline import process_age
 
-# A run may end up to 2 seconds late. What is in flight at its end gets most of them, for it
-# would be lost otherwise; the rest is for the last commit and the flush.
+# A run may end up to 2 seconds late. Most of them go to the work in flight, which would be
+# lost otherwise, and the rest to the last commit and the flush.
 CLOSING_SECONDS = 0.2
 DRAIN_SECONDS = 0.7
 
 
 class Budget:
-    """`seconds` from the start of this process; 0: no limit."""
+    """A budget of `seconds` from the start of this process; 0 means no limit."""
 
     def __init__(self, seconds: float) -> None:
         end = time.monotonic() - process_age() + seconds
@@ -21,15 +21,15 @@ class Budget:
 
     @property
     def seconds_left(self) -> float:
-        """Until it is too late to begin anything; infinite without a limit."""
+        """Seconds until it is too late to begin anything; infinite without a limit."""
         return self._end - CLOSING_SECONDS - time.monotonic()
 
     @property
     def is_closing(self) -> bool:
-        """Is it too late to begin anything?"""
+        """Whether it is too late to begin anything."""
         return self.seconds_left <= 0
 
     @property
     def is_spent(self) -> bool:
-        """Is it too late to wait for what has begun?"""
+        """Whether it is too late to wait for what has begun."""
         return time.monotonic() >= self._end + DRAIN_SECONDS

@@ -1,4 +1,4 @@
-"""How a run tells of its progress, and how it is interrupted."""
+"""What a run tells while it goes on, and what can interrupt it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ from indexer.types import Step
 
 
 class Progress(Protocol):
-    """Told how a run goes; the one implementation that prints is in `commands`."""
+    """Is told how a run goes on. The implementation that prints is in `cli/`."""
 
     def step(self, message: str) -> None:
         """A step that takes a while begins."""
 
     def warn(self, message: str) -> None:
-        """Something did not go as it should, and the run goes on."""
+        """Something went wrong that does not stop the run."""
 
     def start(self, files: int, size: int) -> None:
-        """So many files, of so many bytes in all, may have to be indexed."""
+        """A pass begins: this many files, of `size` bytes in all, may have to be indexed."""
 
     def advance(self, step: Step) -> None:
-        """So much more is done."""
+        """The run has come further by this step."""
 
 
 class Interrupts(Protocol):
-    """How a run is stopped in order; the one implementation that does is in `commands`.
+    """Stops a run in order. The implementation that listens to signals is in `cli/`.
 
-    `received` is the number of the signal that came, 0 while none has.
+    `received` is the number of the signal that came, 0 before one has.
     """
 
     received: int
 
     def deferred(self) -> AbstractContextManager[None]:
-        """A block in which a signal only sets `received`. Outside it ends the run at once
-        by raising `Stopped`: there is nothing to commit."""
+        """A block in which a signal only sets `received`. Outside the block there is nothing to
+        commit, and a signal ends the run at once by raising `Stopped`."""
 
 
 class Uninterrupted:
-    """Nobody stops this run."""
+    """Interrupts for a run that nobody stops."""
 
     received = 0
 
     def deferred(self) -> AbstractContextManager[None]:
-        """Any block."""
+        """A block in which nothing is different."""
         return nullcontext()
+
+
+UNINTERRUPTED = Uninterrupted()

@@ -1,4 +1,4 @@
-"""Many projects, one after another or several at once, with the same workers."""
+"""Runs many projects, one after another or several at once, with the same workers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from indexer.work.workers import Workshop
 
 RUN, FAILED, BACKED_OFF, NOT_WATCHING = "run", "failed", "backed-off", "not-watching"
 
-# Of these a project is as well as it can be, or somebody else is at it.
+# With these exit codes a project is as well as it can be, or another run is at work on it.
 _GOOD_ENOUGH = {0, 3, 4, 75}
 _STATUS = {1: "failed", 3: "partial", 4: "budget", 69: "unavailable", 75: "locked"}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a project. `until` is the time at which one that is left alone will be
-    tried again, and `reason` why it failed; "" for the others."""
+    """What became of a project.
+
+    If it was left alone, `until` is when it will be tried again and `reason` why it failed;
+    both are "" otherwise.
+    """
 
     project: str
     result: str
@@ -38,8 +41,8 @@ class Result:
 def watched_projects(roots: Iterable[str]) -> list[tuple[str, bool]]:
     """Each project at or below the roots, and whether it is watched.
 
-    One whose files cannot be read counts as watched, for its run to say what is wrong.
-    Raises `ProjectError` where there is none at all.
+    A project whose settings cannot be read counts as watched, so that its run says what is
+    wrong. Raises `ProjectError` if there is no project at all.
     """
     roots = list(roots)
     found = find_projects(roots)
@@ -70,8 +73,8 @@ def run_projects(
 ) -> list[Result]:
     """Run each project that is watched and not left alone, at most `parallel` at once.
 
-    `tell` is called with each result as it comes. Failures are remembered in `cache_dir`;
-    not `waits`: but nothing is left alone for them. Once it `should_stop`, no more are begun.
+    `tell` is called with each result as it comes. Failures are remembered in `cache_dir`, but
+    leave a project alone only if the call `waits`. No project is begun once `should_stop()`.
     """
     backoff = Backoff(cache_dir)
     with closing(Workshop(is_shared=True)) as workshop:
@@ -112,7 +115,7 @@ def _clock(seconds: float) -> str:
 
 
 def combined(results: list[Result], signal: int, seconds: float) -> dict[str, Any]:
-    """One report of all, as JSON-ready values; the exit code is that of the worst."""
+    """One report of all projects, as JSON-ready values, with the exit code of the worst."""
     codes = {result.report.exit_code for result in results if result.report}
     failed = {
         result.report.exit_code

@@ -1,4 +1,4 @@
-"""Is the collection equal to the tree? Compares every row with what chunking gives now."""
+"""Compares every row of the collection with what chunking the tree gives now."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
 from indexer.index.collection import Collection
 from indexer.index.identity import identify
+from indexer.index.known import Known
 from indexer.index.lock import run_lock
 from indexer.milvus.rows import Row, chunk_rows
 from indexer.milvus.store import Store
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
-from indexer.tree.diff import compare
+from indexer.run.changes import find_changes
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
-from indexer.types import Audit, ChangedFile, ChunkedFile, Weights
+from indexer.types import ChangedFile, ChunkedFile, Weights
 from indexer.work.tasks import chunked_files
 from indexer.work.workers import open_executor
 
@@ -30,17 +31,17 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file (or the path of a row) and what is wrong with its rows; "" is all of it."""
+    """The path of a file, or of a row, and what is wrong with its rows; "" means the whole index."""
 
     path: str
     problem: str
 
 
 def verify(settings: Settings, report: Report) -> list[Difference]:
-    """Every difference between tree and collection; [] when they are equal.
+    """Every difference between tree and collection, sorted by path; [] if they are equal.
 
-    Holds the lock, reads every file and every row, embeds nothing: of a vector it checks
-    that it is there and of unit length. Raises `NoIndexError` where there is no index.
+    Holds the lock and reads every file and every row. Nothing is embedded: a vector is only
+    checked to be there and to have unit length. Raises `NoIndexError` if there is no index.
     """
     require_state(settings)
     identity = identify(settings)
@@ -53,16 +54,8 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         if store.physical != index.physical:
             return [Difference("", "the index was built with other settings")]
         tree = scan_project(settings, report)
-        comparison = compare(tree.files, {})
-        reader = Reader(
-            roots,
-            tree,
-            Audit({}, {}),
-            comparison,
-            report,
-            max_file_size=settings.max_file_size,
-            heeds_mentions=settings.mentions.enabled,
-        )
+        changes = find_changes(settings, tree, Known(), report)
+        reader = Reader(changes, roots, settings, report)
         jobs = settings.jobs or available_cpus()
         executor = stack.enter_context(
             open_executor(
@@ -88,10 +81,10 @@ def _compare(
     left_out: Set[str],
     embeds: bool,
 ) -> Iterator[Difference]:
-    """`left_out` fills while the pairs are read: files that keep what rows they have."""
+    """Compare rows with files. `left_out` fills while pairs are read: those keep their rows."""
     rows = Counter[str]()
     paths: dict[str, str] = {}
-    wrong: set[str] = set()  # listed already; their surplus rows need no second line
+    wrong: set[str] = set()  # listed already: their surplus rows need no second line
     for key in store.keys():
         rows[key.id] += 1
         paths[key.id] = row_path(key)
@@ -138,7 +131,7 @@ def _first_problem(
 
 
 def _are_alike(one: Weights, other: Weights) -> bool:
-    """Are two sparse vectors the same, but for what float32 leaves of the weights?"""
+    """Whether two sparse vectors are equal up to what float32 leaves of their weights."""
     return one.keys() == other.keys() and all(
         math.isclose(weight, other[term], rel_tol=1e-6) for term, weight in one.items()
     )

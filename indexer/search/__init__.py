@@ -1,1 +1,1 @@
-"""A question and its answer."""
+"""Searching an index: from a question to its answer."""

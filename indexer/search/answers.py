@@ -1,35 +1,52 @@
-"""What is asked of a search, and what it answers."""
+"""What is asked of a search, and the answer to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
-from indexer.milvus.store import MOST_HITS
+from indexer.milvus.table import MOST_HITS
 from indexer.search.scope import Scope
 
-T = TypeVar("T")
+CANDIDATES = 100  # chunks that each of the two searches contributes, at least
+CHUNKS_PER_HIT = 3
 
 
-Properties = Mapping[str, str]
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for besides the query itself. Raises `UsageError` for impossible values.
 
+    `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
+    `context` the number of lines to add around each hit.
+    """
 
-CANDIDATES = 100  # chunks that each search contributes, at least
+    limit: int = 10
+    mode: str = HYBRID
+    scope: Scope = Scope()
+    context: int = 0
 
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.context < 0:
+            raise UsageError("limit must be at least 1, and context at least 0")
+        if self.mode not in (HYBRID, DENSE, SPARSE):
+            raise UsageError(f"no mode {self.mode!r}: use hybrid, dense or sparse")
 
-CHUNKS_A_HIT = 3
+    @property
+    def candidates(self) -> int:
+        """The number of chunks to ask of each of the two searches."""
+        return min(max(CANDIDATES, CHUNKS_PER_HIT * self.limit), MOST_HITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A file that answers the query, by its best chunk: lines, symbol and text are those of
-    the chunk. The higher the `score`, the better; it compares hits of one answer only.
+    """A file that answers the query, with the lines, symbol and text of its best chunk.
 
-    `before` and `after` are the lines around it that were asked for. `explanation` says where
-    the score comes from. `project` is the folder of the project.
+    `path` is as in rows; lines are 1-based and inclusive. A higher `score` is better, but only
+    compares hits of one answer. `before` and `after` are the lines around the chunk that were
+    asked for. `explanation` says where the score comes from, and `project` is the folder of
+    the project.
     """
 
     path: str
@@ -47,28 +64,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first, and what a person should know about how they were found."""
+    """Hits, best first, and notes on what could not be searched."""
 
     hits: list[Hit]
     notes: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked for beside the query itself. Raises `UsageError` for what cannot be."""
-
-    limit: int = 10
-    mode: str = HYBRID
-    scope: Scope = Scope()
-    context: int = 0
-
-    def __post_init__(self) -> None:
-        if self.limit < 1 or self.context < 0:
-            raise UsageError("limit must be at least 1, and context at least 0")
-        if self.mode not in (HYBRID, DENSE, SPARSE):
-            raise UsageError(f"no mode {self.mode!r}: use hybrid, dense or sparse")
-
-    @property
-    def candidates(self) -> int:
-        """How many chunks each of the two searches is asked for."""
-        return min(max(CANDIDATES, CHUNKS_A_HIT * self.limit), MOST_HITS)

@@ -1,11 +1,16 @@
-"""A reader's connection to the store, opened again when the index has changed."""
+"""A reader's connection to the store, which is opened again when the index has changed.
+
+Whoever has the embedded database open may close it at any moment, and a run may move the alias
+and drop the collection behind it. Neither is an error for a reader: it asks again.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from indexer.config import Settings
 from indexer.errors import (
@@ -18,27 +23,24 @@ from indexer.errors import (
 )
 from indexer.milvus.embedded import read
 from indexer.milvus.on_disk import is_locked, peek
-from indexer.milvus.server import connect
+from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
-from indexer.search.answers import Properties, T
 
 PATIENCE = 60.0  # seconds until a reader gives up on a database that others hold
-
-
-REFUSALS = 4  # times that Milvus may refuse, where it was not just that its server left
-
-
+REFUSALS = 4  # times that Milvus may refuse for reasons other than that its server left
 PAUSE = 0.05  # seconds; doubles with each refusal
+LOOK = 0.1  # seconds between two checks whether a run wants the database
 
-
-LOOK = 0.1  # seconds between two looks whether a run wants the database
+T = TypeVar("T")
+Properties = Mapping[str, str]
+"""What a collection says of itself, as `Store.open` returns it."""
 
 
 class Connection:
     """The store of these settings, opened for each question or kept open.
 
-    Not safe to share between threads. What is kept and serves the embedded database is let go
-    of as soon as a run wants it.
+    Threads must not share it. A store that is kept open and serves the embedded database is
+    closed as soon as a run wants the database.
     """
 
     def __init__(self, settings: Settings, *, keeps_open: bool = False) -> None:
@@ -51,10 +53,10 @@ class Connection:
         self._guard: threading.Thread | None = None
 
     def ask(self, question: Callable[[Store], T]) -> T:
-        """What the question gives.
+        """What `question` returns when it is called with the store.
 
-        Asked again where the answer was cut off, so the question must only read, and begin
-        with `Store.open`. Raises what stopped the last attempt.
+        It is called again if the answer was cut off, so it must only read, and begin with
+        `Store.open`. Raises what stopped the last attempt.
         """
         deadline = time.monotonic() + PATIENCE
         refusals = 0
@@ -63,9 +65,8 @@ class Connection:
             with self._in_use:
                 try:
                     store = self._open()
-                except (
-                    LockedError
-                ):  # the holder opens or closes it now, and serves nobody
+                except LockedError:
+                    # The holder is opening or closing the database, and serves nobody yet.
                     if time.monotonic() > deadline:
                         raise
                     continue
@@ -89,24 +90,24 @@ class Connection:
                     refusals += 1
                 finally:
                     if not (is_good and self._keeps_open):
-                        self._let_go()
+                        self._close_store()
             time.sleep(pause)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store. The connection can still be used, and opens it again."""
         self._ends.set()
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.join()
         with self._in_use:
-            self._let_go()
+            self._close_store()
         self._ends = threading.Event()
 
     def _open(self) -> Store:
         if self._store is not None and self._place != _inode(self._settings.database):
-            self._let_go()  # it was removed, and may have been built anew
+            self._close_store()  # it was removed, and may have been built again
         if self._store is None:
-            self._store = _reader(self._settings)
+            self._store = _open_store(self._settings)
             self._place = _inode(self._settings.database)
             if self._keeps_open and self._settings.database and self._guard is None:
                 self._guard = threading.Thread(
@@ -115,12 +116,13 @@ class Connection:
                 self._guard.start()
         return self._store
 
-    def _let_go(self) -> None:
+    def _close_store(self) -> None:
         store, self._store = self._store, None
         if store is not None:
             store.close()
 
     def _give_way(self, ends: threading.Event) -> None:
+        """Close the store whenever a run wants the database that it serves, until `ends`."""
         while not ends.wait(LOOK):
             store = self._store
             if store is None or not store.is_server:
@@ -128,29 +130,17 @@ class Connection:
             if is_locked(self._settings.lock_path):
                 with self._in_use:
                     if self._store is store:
-                        self._let_go()
+                        self._close_store()
 
 
-def _inode(path: str) -> int:
-    """0 where there is none."""
-    try:
-        return os.stat(path).st_ino if path else 0
-    except OSError:
-        return 0
-
-
-def ask(settings: Settings, question: Callable[[Store], T]) -> T:
-    """What the question gives, asked of the store of these settings; see `Connection`."""
-    return Connection(settings).ask(question)
-
-
-def _peek(settings: Settings) -> Properties:
+def peek_properties(settings: Settings) -> Properties:
+    """The properties of the collection, read without opening it; {} if that is impossible."""
     if not settings.database:
         return {}
     return peek(settings.database, settings.collection_name)
 
 
-def _reader(settings: Settings) -> Store:
+def _open_store(settings: Settings) -> Store:
     name = settings.collection_name
     if not settings.database:
         return connect(settings.uri, settings.token, name)
@@ -159,3 +149,11 @@ def _reader(settings: Settings) -> Store:
             f"no index in {settings.project}: build it with codx-index run"
         )
     return read(settings.database, settings.state_dir, name)
+
+
+def _inode(path: str) -> int:
+    """The inode of a file, 0 if there is none."""
+    try:
+        return os.stat(path).st_ino if path else 0
+    except OSError:
+        return 0

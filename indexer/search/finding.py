@@ -1,4 +1,4 @@
-"""What `codx-index search` does: find, and look meanwhile whether the index is behind."""
+"""What `codx-index search` does: it searches, and meanwhile checks whether the index is behind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 
 from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.paths import escape_path
-from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.answers import Answer, Wanted
 from indexer.search.freshness import remark
 from indexer.search.query import QueryEmbedder
 from indexer.search.searcher import Searcher, search, similar
@@ -23,13 +22,16 @@ _PLACE = re.compile(r"(?P<path>.+):(?P<line>[0-9]+)", re.DOTALL)
 def find(
     projects: Sequence[Settings], query: str, like: str, wanted: Wanted
 ) -> tuple[Answer, list[str]]:
-    """The answer to the query, or what is like the place FILE:LINE; and a remark on each
-    project whose index is not as new as its tree."""
+    """The answer, and a remark on each project whose index is older than its tree.
+
+    It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
+    code like that in the first project. Raises `UsageError`, and what `search` raises.
+    """
     distinct = list({one.project + one.address: one for one in projects}.values())
     with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:
         looks = [(one, pool.submit(remark, one)) for one in distinct]
         embedder = QueryEmbedder(distinct[0])
-        # Open until the lines around the hits are there as well.
+        # They stay open until the lines around the hits have been read as well.
         searchers = [
             stack.enter_context(
                 closing(Searcher(one, keeps_open=True, embedder=embedder))
@@ -37,7 +39,7 @@ def find(
             for one in distinct
         ]
         if like:
-            answer = similar(searchers[0], *place(like, distinct[0].project), wanted)
+            answer = similar(searchers[0], *_place(like, distinct[0].project), wanted)
         else:
             answer = search(searchers, query, wanted)
         found = [(one, look.result()) for one, look in looks]
@@ -47,10 +49,10 @@ def find(
     ]
 
 
-def place(text: str, project: str) -> tuple[str, int]:
-    """The file, as rows name it, and the line that FILE:LINE means.
+def _place(text: str, project: str) -> tuple[str, int]:
+    """The file, as rows name it, and the line (1-based) that FILE:LINE means.
 
-    FILE is relative to the current folder; else it is taken as hits have it. Raises
+    FILE is relative to the current folder if it exists there, and otherwise as in hits. Raises
     `UsageError`.
     """
     match = _PLACE.fullmatch(text)
@@ -63,15 +65,3 @@ def place(text: str, project: str) -> tuple[str, int]:
     if whole.startswith(start) and os.path.lexists(whole):
         return escape_path(whole.removeprefix(start)), line
     return os.path.normpath(path), line
-
-
-def hit_dict(hit: Hit, *, explain: bool) -> dict[str, object]:
-    """A hit as JSON-ready values."""
-    fields = asdict(hit)
-    fields["project"] = escape_path(hit.project)
-    if not explain:
-        del fields["explanation"]
-    for name in ("before", "after"):
-        if not fields[name]:
-            del fields[name]
-    return fields

@@ -1,4 +1,4 @@
-"""Is the index as new as the tree? A look that a reader can afford."""
+"""Whether the index is as new as the tree, as far as a reader can afford to check."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from indexer.config import Settings
 from indexer.index import stamp
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import is_locked
+from indexer.types import Stat
 
 AT_WORK = (
     "a run is at work on this index: what it has not reached yet is found as it was"
@@ -15,15 +16,14 @@ AT_WORK = (
 BEHIND = (
     "files have changed since the last run: codx-index run brings the index up to date"
 )
-
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
 def remark(settings: Settings) -> str:
-    """What a person who searches should know of the index's age, "" if nothing.
+    """What a person who searches should know about the index's age, "" if nothing.
 
-    As cheap as `git status`. Where no stamp tells, only the files of the index are looked at:
-    new ones go unseen.
+    This is as cheap as `git status`. Without a usable stamp only the files in the index are
+    checked, so new files go unnoticed.
     """
     if not settings.has_state:
         return ""
@@ -43,9 +43,8 @@ def remark(settings: Settings) -> str:
     return "; ".join(remarks)
 
 
-def _is_as_recorded(
-    project: str, path: str, stat: tuple[int, int, int, int] | None
-) -> bool:
+def _is_as_recorded(project: str, path: str, stat: Stat | None) -> bool:
+    """Whether a file exists, with the stat fields of its record if that has any."""
     try:
         now = os.lstat(os.path.join(project, path))
     except OSError:

@@ -1,4 +1,4 @@
-"""From the text of a query to its vector, while the index is being opened."""
+"""The vector of a query."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from indexer.config import Settings
 from indexer.errors import ModelError, UsageError
 from indexer.index.identity import vectors_identity
-from indexer.search.answers import Properties
+from indexer.search.connection import Properties
 from indexer.vectors.backend import Backend
-from indexer.vectors.choice import choose_backend, is_converted
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.conversion import is_ready
 from indexer.vectors.embedders import Embedder, load_embedder
 from indexer.vectors.model import resolve_model
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class QueryEmbedder:
-    """Embeds queries, from any thread, with the model that a collection names: so an index
-    goes on answering while the next one is built with another model. Keeps them loaded.
+    """Embeds queries with the model that a collection names. Threads may share it.
 
-    Raises `ModelError` where that model is not what it was.
+    An index thus continues to answer while the next one is built with another model. Models
+    stay loaded. Raises `ModelError` if the model is not the one that the vectors came from.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,15 +33,16 @@ class QueryEmbedder:
         self._lock = threading.Lock()
 
     def __call__(self, query: str, properties: Properties) -> NDArray[np.float32]:
+        """The vector of a query, of unit length and shape (dimension,)."""
         with self._lock:
             return self._embedder(properties).encode_query(query)
 
     def is_quick(self, properties: Properties) -> bool:
-        """Is it known that the model needs no conversion first?"""
+        """Whether the model is known to need no conversion first."""
         if properties.get("codx.vectors") in self._loaded:
             return True
         try:
-            return is_converted(self._backend(properties, convert=False))
+            return is_ready(self._backend(properties, convert=False))
         except (ModelError, UsageError):
             return False
 

@@ -20,9 +20,9 @@ _WILD = re.compile(r"[*?\[\\]")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Files of one language, at paths that match; all by default.
+    """Files of one language at paths that match; all files by default.
 
-    `condition` is the part of it that Milvus can tell, which may let more through than
+    `condition` is the part of the scope that Milvus can check. It may let more through than
     `holds` does.
     """
 
@@ -31,17 +31,18 @@ class Scope:
     spec: PathSpec[Any] | None = None
 
     def holds(self, path: str, language: str) -> bool:
-        """Is a file in the scope? `path` as rows have it."""
+        """Whether a file is in the scope; `path` is as in rows."""
         if self.language and language != self.language:
             return False
         return self.spec is None or self.spec.match_file(path)
 
 
 def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
-    """The scope for a language, by its name or by a file's ending, and for patterns as in a
-    `.gitignore`: the last that matches decides, for one with `!` against the file.
+    """The scope for a language and for patterns of paths.
 
-    Raises `UsageError` for a language that is not known.
+    The language is given by its name or by the ending of its files. Patterns are as in a
+    `.gitignore`: the last one that matches a file decides, and one with `!` in front leaves
+    the file out. Raises `UsageError` for an unknown language or an invalid pattern.
     """
     name = _known(language.strip().lower()) if language else ""
     patterns = [pattern for pattern in paths if pattern]
@@ -68,7 +69,7 @@ def _known(language: str) -> str:
 
 
 def _literal_start(pattern: str) -> str:
-    """How every path begins that the pattern matches, "" where that may be anything."""
+    """How every path that the pattern matches begins, "" if it can begin in any way."""
     if pattern.startswith("!") or "/" not in pattern.rstrip("/"):
-        return ""  # it matches at any depth
+        return ""  # the pattern matches at any depth
     return _WILD.split(pattern.removeprefix("/"), maxsplit=1)[0].rstrip("/")

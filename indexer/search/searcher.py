@@ -1,8 +1,4 @@
-"""Queries on an index: two searches in Milvus, then `ranking`.
-
-Whoever has the embedded database open may close it at any moment, and a run may move the
-alias and drop the collection behind it. Neither is an error for a reader: it asks again.
-"""
+"""Queries on one index or several: two searches in Milvus, then `ranking`."""
 
 from __future__ import annotations
 
@@ -14,28 +10,68 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexer.config import SPARSE, Settings
-from indexer.errors import (
-    ModelError,
-    UsageError,
-)
+from indexer.errors import ModelError, UsageError
 from indexer.milvus.store import HAS_VECTORS, Store
-from indexer.search.answers import Answer, Hit, Properties, Wanted
-from indexer.search.candidates import Found, _about, around, look, look_alike
-from indexer.search.connection import Connection, _peek
+from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.candidates import Candidate
+from indexer.search.connection import Connection, Properties, peek_properties
+from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
-from indexer.search.ranking import Candidate, Ranked, explanation, rank, rank_alike
+from indexer.search.ranking import Ranked, explanation, rank, rank_alike
+from indexer.search.retrieval import Found, find_alike, find_candidates
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class Searcher:
-    """Answers queries on one index, from any thread.
+def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
+    """The files of all these indexes that answer the query, best first.
 
-    With `keeps_open`, the collection and the model stay open between queries; a run that
-    wants the embedded database gets it within a moment, and is read through meanwhile.
-    Several may share an `embedder`. Raises `NoIndexError` where there is no index.
+    Raises `UsageError` for an empty query, and whatever the searchers raise.
+    """
+    query = clean(query)
+    if not query.strip():
+        raise UsageError("the query is empty: say what to look for")
+    pool: list[Candidate] = []
+    notes: dict[str, None] = {}
+    for number, searcher in enumerate(searchers):
+        found, said = searcher.candidates(query, wanted)
+        pool += [replace(candidate, index=number) for candidate in found]
+        notes |= dict.fromkeys(said)
+    return Answer(_hits(searchers, rank(query, pool), wanted), list(notes))
+
+
+def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
+    """The files with code like that at a line (1-based) of a file; `path` is as in rows.
+
+    Raises `UsageError` if the index does not have this line.
+    """
+    found = searcher.alike(path, line, wanted)
+    return Answer(_hits([searcher], rank_alike(found), wanted), [])
+
+
+def clean(query: str) -> str:
+    """The query with question marks for the bytes of a command line that are not UTF-8."""
+    return query.encode("utf-8", "replace").decode()
+
+
+def _hits(
+    searchers: Sequence[Searcher], ranked: Sequence[Ranked], wanted: Wanted
+) -> list[Hit]:
+    return [
+        searchers[one.best.index].hit(one, wanted.context)
+        for one in ranked[: wanted.limit]
+    ]
+
+
+class Searcher:
+    """Answers queries on one index. Threads may share it.
+
+    With `keeps_open`, the collection and the model stay open between queries. A run that wants
+    the embedded database still gets it within a moment, and the searcher then reads through
+    the run. Several searchers may share an `embedder`. Raises `NoIndexError` if there is no
+    index.
     """
 
     def __init__(
@@ -54,7 +90,7 @@ class Searcher:
         self._properties: Properties = {}
 
     def close(self) -> None:
-        """Let go of everything; the searcher can still be used, and opens anew."""
+        """Close everything. The searcher can still be used, and opens it again."""
         with self._lock:
             self._connection.close()
 
@@ -63,14 +99,14 @@ class Searcher:
     ) -> tuple[list[Candidate], list[str]]:
         """The chunks that may answer the query, and notes as in `Answer`."""
         with self._lock:
-            self._properties = _peek(self.settings) or self._properties
+            self._properties = peek_properties(self.settings) or self._properties
             properties = self._properties
             if not properties:
                 properties = self._connection.ask(Store.open)
-            if not self._promises_vectors(properties, wanted.mode):
+            if not _promises_vectors(properties, wanted.mode):
                 found = self._ask(query, wanted, properties, None)
             elif self._embed is self._embedder and self._embedder.is_quick(properties):
-                # Whoever wants the database can wait so long.
+                # Embedding is so quick that a run which wants the database can wait for it.
                 with ThreadPoolExecutor(1) as pool:
                     vector = pool.submit(self._embed, query, properties)
                     found = self._ask(query, wanted, properties, vector)
@@ -81,22 +117,55 @@ class Searcher:
             self._properties = found.properties
             return found.candidates, list(found.notes)
 
+    def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
+        """The chunks that resemble the one at this line of a file.
+
+        Raises `UsageError` if the index does not have this line.
+        """
+        with self._lock:
+            return self._connection.ask(partial(find_alike, path, line, wanted))
+
+    def hit(self, ranked: Ranked, context: int) -> Hit:
+        """A ranked file, with `context` lines around its chunk, as the index has them."""
+        best = ranked.best
+        before, after = "", ""
+        if context:
+            with self._lock:
+                before, after = self._connection.ask(
+                    partial(lines_around, best, context)
+                )
+        return Hit(
+            best.path,
+            best.start_line,
+            best.end_line,
+            ranked.score,
+            best.symbol,
+            best.language,
+            best.text,
+            self.settings.project,
+            before,
+            after,
+            explanation(ranked),
+        )
+
     def embed(self, query: str) -> NDArray[np.float32]:
-        """The query's vector, of unit length, by the model that the collection names."""
+        """The query's vector, of unit length and shape (dimension,), by the index's model."""
         with self._lock:
             properties = self._connection.ask(Store.open)
         return self._embed(clean(query), properties)
 
-    def _promises_vectors(self, properties: Properties, mode: str) -> bool:
-        """Is it sure that a vector will be asked for?"""
-        is_old = "codx.sparse" not in properties
-        return mode != SPARSE and (is_old or HAS_VECTORS in properties)
+    def about(self) -> dict[str, Any]:
+        """The collection's properties and name, its `chunks`, and how many are `embedded`."""
+        with self._lock:
+            return self._connection.ask(_describe)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties
     ) -> Found:
-        """Nothing is open while it embeds: that may take seconds, for which a run that wants
-        the database would have to wait."""
+        """Embed the query before the collection is opened.
+
+        Embedding may take seconds, for which a run that wants the database would have to wait.
+        """
         vector: Future[NDArray[np.float32]] = Future()
         while not vector.done():
             try:
@@ -115,78 +184,22 @@ class Searcher:
         properties: Properties,
         vector: Future[NDArray[np.float32]] | None,
     ) -> Found:
-        return self._connection.ask(partial(look, query, wanted, properties, vector))
-
-    def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
-        """The chunks that are like the one that holds this line of a file.
-
-        Raises `UsageError` where the index has no such line.
-        """
-        with self._lock:
-            return self._connection.ask(partial(look_alike, path, line, wanted))
-
-    def hit(self, ranked: Ranked, context: int) -> Hit:
-        """A ranked file with `context` lines around its chunk, as the index has them."""
-        best = ranked.best
-        before, after = "", ""
-        if context:
-            with self._lock:
-                before, after = self._connection.ask(partial(around, best, context))
-        return Hit(
-            best.path,
-            best.start_line,
-            best.end_line,
-            ranked.score,
-            best.symbol,
-            best.language,
-            best.text,
-            self.settings.project,
-            before,
-            after,
-            explanation(ranked),
+        return self._connection.ask(
+            partial(find_candidates, query, wanted, properties, vector)
         )
 
-    def about(self) -> dict[str, Any]:
-        """The collection's properties, and how many `chunks` of it are `embedded`."""
-        with self._lock:
-            return self._connection.ask(_about)
+
+def _promises_vectors(properties: Properties, mode: str) -> bool:
+    """Whether it is certain that a vector will be needed."""
+    is_old = "codx.sparse" not in properties
+    return mode != SPARSE and (is_old or HAS_VECTORS in properties)
 
 
-def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
-    """The files that answer the query, of all these indexes, best first.
-
-    Raises `UsageError` for a query that asks for nothing, and what the searchers raise.
-    """
-    query = clean(query)
-    if not query.strip():
-        raise UsageError("the query is empty: say what to look for")
-    pool: list[Candidate] = []
-    notes: dict[str, None] = {}
-    for number, searcher in enumerate(searchers):
-        found, said = searcher.candidates(query, wanted)
-        pool += [replace(candidate, index=number) for candidate in found]
-        notes |= dict.fromkeys(said)
-    return Answer(_hits(searchers, rank(query, pool), wanted), list(notes))
-
-
-def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
-    """The files with code like that at a place; `path` as rows have it."""
-    found = searcher.alike(path, line, wanted)
-    return Answer(_hits([searcher], rank_alike(found), wanted), [])
-
-
-def clean(query: str) -> str:
-    """Bytes of a command line that are not UTF-8 become question marks."""
-    return query.encode("utf-8", "replace").decode()
-
-
-def _hits(
-    searchers: Sequence[Searcher], ranked: Sequence[Ranked], wanted: Wanted
-) -> list[Hit]:
-    return [
-        searchers[one.best.index].hit(one, wanted.context)
-        for one in ranked[: wanted.limit]
-    ]
-
-
-# --- asking the store ------------------------------------------------------------------
+def _describe(store: Store) -> dict[str, Any]:
+    properties = store.open()
+    return {
+        **properties,
+        "collection": store.physical,
+        "chunks": store.count(),
+        "embedded": store.count(embedded=True),
+    }

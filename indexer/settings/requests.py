@@ -60,7 +60,7 @@ FILE = _request(
 FILES_FROM = _request(
     "files-from",
     kind=PATH,
-    help="The same, for each path that stands in a line of this file; - is stdin.",
+    help="The same for each path in this file, one per line; - is stdin.",
 )
 NULL = _flag(
     "null",
@@ -83,9 +83,9 @@ PARALLEL = _request(
     "parallel",
     kind=click.IntRange(1, 64),
     fallback=1,
-    help="How many projects are worked on at the same time.",
+    help="Number of projects to work on at the same time.",
 )
-NO_BACKOFF = _flag("no-backoff", "Try again those that failed a moment ago.")
+NO_BACKOFF = _flag("no-backoff", "Also try projects that failed a moment ago.")
 
 # Of `search`
 
@@ -134,6 +134,8 @@ EXPLAIN = _flag("explain", "Show where each score comes from.")
 # Of other commands
 
 CHECK = _flag("check", "Exit 1 when the index is not up to date.")
-REPAIR = _flag("repair", "Rewrite the files that differ, and remove rows of no file.")
+REPAIR = _flag(
+    "repair", "Rewrite the files that differ, and remove rows that belong to no file."
+)
 YES = _flag("yes", "Do not ask.", also=("-y",))
 OVERWRITE = _flag("force", "Write over a file that is there.")

@@ -1,1 +1,1 @@
-"""The text of one file: decoding, masking, languages, outline, chunks, terms, mentions."""
+"""One file's text: decoding, masking, languages, outline, chunks, terms, mentions."""

@@ -1,11 +1,11 @@
-"""Cuts a text into chunks along its syntax, by the model's own count of tokens.
+"""Cuts a text into chunks along its syntax, measured in the model's own tokens.
 
-A cut is only ever made between two lines. What a cut there would cost is known for every
-line: the number of syntax nodes it goes through. A text that is too large for one chunk is
-cut at all of its cheapest places; parts that are still too large are cut again in the same
-way, and neighbours that fit together are joined again. So whole definitions stay together
-where they fit, large ones are cut between their statements, and no rule is needed for any
-one language. Without a grammar every cut costs the same, and blank lines decide.
+Cuts are only made between two lines. The cost of a cut before a line is known: the number of
+syntax nodes that it goes through. A text that is too large for one chunk is cut at all of its
+cheapest places. Parts that are still too large are cut again in the same way, and neighbours
+that fit together are joined again. So whole definitions stay together where they fit, large
+ones are cut between their statements, and no language needs rules of its own. Without a
+grammar every cut costs the same, and blank lines decide.
 """
 
 from __future__ import annotations
@@ -18,31 +18,26 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
-from indexer.text.outline import CLOSING, MAX_DEPTH, Outline, parse
+from indexer.text.outline import MAX_DEPTH, Outline
+from indexer.text.syntax import parse
 from indexer.types import ID_BYTES, Chunk
 
 CHUNKER_VERSION = 1
 """Part of the fingerprint: raise it whenever the same text may give other chunks."""
 
 MAX_CHUNK_BYTES = 16_384
-"""UTF-8 bytes of a chunk's text. Tokens alone do not bound it: to BERT, white space is none
-and a word of over 100 characters is one."""
-
-MAX_SYMBOL_BYTES = 512
-
-
-# A cut before a line that only closes something is made where there is no other choice.
-_NO_CUT = 2 * MAX_DEPTH + 2
+"""The most UTF-8 bytes of a chunk's text. Tokens alone do not bound it: to BERT, white space is
+no token and a word of over 100 characters is one."""
 
 
 class Tokenizer(Protocol):
     """The tokenizer of the embedding model, without truncation and padding."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, including the special tokens that the model adds."""
+        """The number of tokens of each text, including the special ones that the model adds."""
 
     def ids(self, texts: Sequence[str]) -> list[bytes]:
-        """The same tokens as native uint32."""
+        """The ids of the same tokens, as native uint32."""
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character offsets [start, end) of each token, without special tokens, in order."""
@@ -51,19 +46,19 @@ class Tokenizer(Protocol):
 def chunk_text(
     text: str, language: str | None, tokenizer: Tokenizer, max_tokens: int
 ) -> list[Chunk]:
-    """The chunks of a text, in the order of its lines; the same for the same arguments.
+    """The chunks of a text in the order of its lines. Equal arguments give equal chunks.
 
-    `language` is what `language_of` gives; without one, or without a grammar for it, blank
-    lines alone decide. `max_tokens` (16 or more) bounds the tokens of each chunk's
-    `embedded_text`, special tokens included; `MAX_CHUNK_BYTES` bounds its `text`.
+    `language` is what `language_of` returns. Without a language, or without a grammar for it,
+    blank lines alone decide. `max_tokens` (16 or more) bounds the tokens of each chunk's
+    `embedded_text`, special tokens included. `MAX_CHUNK_BYTES` bounds its `text`.
 
     Every line that is not blank is in exactly one chunk, and chunks begin and end with such
     lines. A line too long for one chunk is cut into several, at white space if there is any,
-    whose texts joined give the line; only there, in white space longer than a chunk may be,
-    can a chunk be blank.
+    and their texts joined give the line. Only there can a chunk be blank, if white space is
+    longer than a chunk may be.
 
     A chunk's symbol is the dotted path of the innermost definition that holds all of its
-    lines, lines that only close a bracket or block aside. It is shortened from the left to a
+    lines, except lines that only close a bracket or block. It is shortened from the left to a
     quarter of `max_tokens`.
     """
     lines = text.split("\n")
@@ -78,14 +73,20 @@ def chunk_text(
     return list(_within(list(cutter.drafts()), tokenizer, max_tokens))
 
 
-# ---- Syntax ----
+# Lines that only close something.
+_CLOSING = re.compile(
+    r"[\s})\];,]*+(?:(?:end|fi|done|esac)\b)?+[\s})\];,.]*+"
+    r"|\s*+</[\w:.-]++>\s*+|\s*+\#\s*+endif\b.*+",
+)
+
+# A cut before such a line is made only where there is no other choice.
+_NO_CUT = 2 * MAX_DEPTH + 2
+
+_MAX_SYMBOL_BYTES = 512
 
 
-# ---- Cutting ----
-
-
-class _Span(NamedTuple):
-    """The lines [start, end) that are not blank, and the innermost definition of all."""
+class _LineSpan(NamedTuple):
+    """The lines [start, end) that are not blank, and the innermost definition of them all."""
 
     start: int
     end: int
@@ -103,7 +104,7 @@ class _Cutter:
     ) -> None:
         self._lines, self._rows, self._outline = lines, rows, outline
         self._tokenizer, self._max_symbol_tokens = tokenizer, max_tokens // 4
-        self._closing = [bool(CLOSING.fullmatch(lines[row])) for row in rows]
+        self._closing = [bool(_CLOSING.fullmatch(lines[row])) for row in rows]
         self._cost = [_NO_CUT] * len(rows)
         for line, (above, row) in enumerate(pairwise(rows), 1):
             if not self._closing[line]:
@@ -121,12 +122,12 @@ class _Cutter:
             self._symbol_tokens.append(
                 min(counts[symbol] - special, self._max_symbol_tokens)
             )
-        # Sums over the lines before each row, for the size of any span by one subtraction.
+        # Sums over the lines before each row give the size of any span by one subtraction.
         self._tokens = [0, *accumulate(counts[f"{line}\n"] - special for line in lines)]
         self._bytes = [0, *accumulate(_utf8_length(line) + 1 for line in lines)]
 
     def drafts(self) -> Iterator[Chunk]:
-        """The chunks, of which the tokens are not counted yet."""
+        """Yield the chunks, whose tokens are not counted yet."""
         shortened = cache(self._shortened)
         for span in self._cut(0, len(self._rows)):
             first, last = self._rows[span.start], self._rows[span.end - 1]
@@ -138,19 +139,21 @@ class _Cutter:
             for text in texts:
                 yield Chunk(first + 1, last + 1, symbol, text, tokens=0)
 
-    def _cut(self, start: int, end: int) -> list[_Span]:
-        """Spans that fit, or are one line. Each recursion deals with a higher cost of cuts,
-        which is bounded."""
-        if self._fits(_Span(start, end, 0)):  # cheap, and true for small spans only
-            span = _Span(start, end, self._owner(start, end))
+    def _cut(self, start: int, end: int) -> list[_LineSpan]:
+        """Spans that fit or are one line.
+
+        Each recursion deals with a higher cost of cuts, and these costs are bounded.
+        """
+        if self._fits(_LineSpan(start, end, 0)):  # cheap, and true for small spans only
+            span = _LineSpan(start, end, self._owner(start, end))
             if self._fits(span):
                 return [span]
         if end - start == 1:
-            return [_Span(start, end, self._outline.owner[start])]
+            return [_LineSpan(start, end, self._outline.owner[start])]
         costs = self._cost[start + 1 : end]
         cheapest = min(costs)
         cuts = [line for line, cost in enumerate(costs, start + 1) if cost == cheapest]
-        spans: list[_Span] = []
+        spans: list[_LineSpan] = []
         for left, right in pairwise([start, *cuts, end]):
             for span in self._cut(left, right):
                 if spans and (joined := self._joined(spans[-1], span)):
@@ -159,11 +162,14 @@ class _Cutter:
                     spans.append(span)
         return spans
 
-    def _joined(self, left: _Span, right: _Span) -> _Span | None:
-        """Both as one span, if it fits and holds no part of a definition next to something
-        that is outside of that definition."""
+    def _joined(self, left: _LineSpan, right: _LineSpan) -> _LineSpan | None:
+        """Both spans as one.
+
+        None if that does not fit, or would put a part of a definition next to something
+        outside of that definition.
+        """
         opened = self._outline.opened
-        span = _Span(
+        span = _LineSpan(
             left.start, right.end, self._outline.common(left.owner, right.owner)
         )
         torn = max(opened[left.start], opened[left.end], opened[right.end])
@@ -178,7 +184,7 @@ class _Cutter:
             owner = self._outline.common(owner, other)
         return owner
 
-    def _fits(self, span: _Span) -> bool:
+    def _fits(self, span: _LineSpan) -> bool:
         first, last = self._rows[span.start], self._rows[span.end - 1]
         tokens = (
             self._tokens[last + 1]
@@ -189,9 +195,9 @@ class _Cutter:
         return tokens <= self._room and size <= MAX_CHUNK_BYTES
 
     def _shortened(self, symbol: str) -> str:
-        """The innermost parts of a symbol within its share of tokens, or else the start of
-        the last one."""
-        symbol = _head(symbol.encode()[-MAX_SYMBOL_BYTES:])
+        """The innermost parts of a symbol that fit its share of tokens, or else the start of
+        the last part."""
+        symbol = _head(symbol.encode()[-_MAX_SYMBOL_BYTES:])
         spans = self._tokenizer.spans(symbol)
         if len(spans) > self._max_symbol_tokens:
             begin = spans[-self._max_symbol_tokens][0]
@@ -206,10 +212,16 @@ class _Cutter:
         return with_symbol - without
 
 
+_TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
+
+
 def _pieces(line: str, tokenizer: Tokenizer, room: int) -> list[str]:
-    """A line too long for one chunk in parts of at most `room` tokens (as counted within the
-    line) and `MAX_CHUNK_BYTES`, cut behind white space in their second half, or else
-    between tokens, or else between characters."""
+    """Parts of a line that is too long for one chunk.
+
+    Each has at most `room` tokens, as counted within the line, and `MAX_CHUNK_BYTES`. A part
+    ends behind white space in its second half, or else between tokens, or else between
+    characters.
+    """
     starts = [start for start, _ in tokenizer.spans(line)]
     content_end = len(line.rstrip())
     pieces = []
@@ -225,18 +237,15 @@ def _pieces(line: str, tokenizer: Tokenizer, room: int) -> list[str]:
             if space := _TO_LAST_SPACE.match(line, middle, end):
                 end = space.end()
             if end >= content_end > begin + 1:
-                # All that is left is white space: leave it something to go with.
+                # Only white space is left: leave it something to go with.
                 end = (begin + content_end) // 2
         pieces.append(line[begin:end])
         begin = end
     return pieces
 
 
-_TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
-
-
 def _head(data: bytes) -> str:
-    """The text of what fits a chunk, without parts of characters at either end."""
+    """The text of as many bytes as fit a chunk, without partial characters at either end."""
     return data[:MAX_CHUNK_BYTES].decode("utf-8", "ignore")
 
 
@@ -247,8 +256,11 @@ def _utf8_length(text: str) -> int:
 def _within(
     drafts: list[Chunk], tokenizer: Tokenizer, max_tokens: int
 ) -> Iterator[Chunk]:
-    """The drafts with their tokens counted; halved where the sum of their lines' counts, or
-    tokens that were cut in two, misled."""
+    """Yield the drafts with their tokens counted.
+
+    A draft with too many tokens is halved. The sum of its lines' counts can be too low, and so
+    can the count of a line whose cut went through a token.
+    """
     found = tokenizer.ids([draft.embedded_text for draft in drafts]) if drafts else []
     for draft, ids in zip(drafts, found, strict=True):
         tokens = len(ids) // ID_BYTES
@@ -260,8 +272,11 @@ def _within(
 
 
 def _halves(chunk: Chunk) -> list[Chunk]:
-    """A chunk in two: at a line in its middle, or else at a character; its text alone when
-    that is one character, nothing when that is all there is."""
+    """A chunk in two, cut at a line in its middle or else at a character.
+
+    A chunk of one character loses its symbol instead; without a symbol, nothing is left to
+    cut.
+    """
     lines = chunk.text.split("\n")
     if len(lines) > 1:
         content = [row for row, line in enumerate(lines) if line.strip()]

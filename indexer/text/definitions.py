@@ -1,4 +1,4 @@
-"""What counts as a definition in each language, and what its name is."""
+"""What is a definition in each language: the types of syntax nodes, and how each is named."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-
 NameOf = Callable[["Node", bytes], str | None]
-"""From a node and the source it is in to the definition's name, None where the node turns out
-not to define anything. (The text of a node is not asked of the binding: for a source that was
-read through a callback, it crashes.)"""
+"""Gives the name of the definition from its node and the source that the node is in, None where
+the node turns out not to define anything. (The text comes from the source, because `Node.text`
+crashes for a source that was read through a callback.)"""
 
-
-# Written around something that may be a definition, or directly before it.
+# Nodes around something that may be a definition.
 WRAPPERS = frozenset(
     """decorated_definition export_statement ambient_declaration expression_statement
     lexical_declaration variable_declaration template_declaration linkage_specification
@@ -26,7 +24,7 @@ WRAPPERS = frozenset(
     declaration list_lit""".split()
 )
 
-
+# Nodes that are written directly before a definition and belong to it.
 PREFIXES = frozenset(
     """comment line_comment block_comment multiline_comment haddock doc_comment decorator
     attribute_item inner_attribute_item attribute_list annotation unary_operator signature
@@ -37,34 +35,18 @@ PREFIXES = frozenset(
 _MAX_NAME_BYTES = 400
 
 
-_GENERIC_ARGUMENTS = re.compile(r"<[^<>()]*>")
-
-
-_IDENTIFIER = re.compile(
-    r"[^\w~@$#%.]*((?:[^\s(){}\[\],;=\"'`<>]*\b)?operator\s*[^\s\w(]+|[^\s(){}\[\],;=\"'`<>]+)"
-)
-
-
-_SCOPE_MARKS = re.compile(r"::|->|[:\\]")
-
-
-_FUNCTIONS = frozenset(
-    """arrow_function function_expression generator_function function_definition
-    lambda_expression class object""".split()
-)
-
-
-_ELIXIR_DEFINITIONS = frozenset(
-    """def defp defmacro defmacrop defguard defguardp defdelegate defmodule defprotocol
-    defimpl""".split()
-)
-
-
 def _text(node: Node | None, source: bytes) -> str:
     if node is None:
         return ""
     end = min(node.end_byte, node.start_byte + _MAX_NAME_BYTES)
     return source[node.start_byte : end].decode("utf-8", "ignore")
+
+
+_GENERIC_ARGUMENTS = re.compile(r"<[^<>()]*>")
+_IDENTIFIER = re.compile(
+    r"[^\w~@$#%.]*((?:[^\s(){}\[\],;=\"'`<>]*\b)?operator\s*[^\s\w(]+|[^\s(){}\[\],;=\"'`<>]+)"
+)
+_SCOPE_MARKS = re.compile(r"::|->|[:\\]")
 
 
 def _identifier(text: str) -> str | None:
@@ -79,7 +61,7 @@ def _title(text: str) -> str | None:
 
 
 def _part(node: Node, key: str) -> Node | None:
-    """The child in the field `key`, or else the first one of that type."""
+    """The child in the field `key`, or else the first child of that type."""
     part = node.child_by_field_name(key)
     return part or next(
         (child for child in node.named_children if child.type == key), None
@@ -103,8 +85,17 @@ def _with_body(node: Node, source: bytes) -> str | None:
     return _by_name(node, source) if node.child_by_field_name("body") else None
 
 
+_FUNCTIONS = frozenset(
+    """arrow_function function_expression generator_function function_definition
+    lambda_expression class object""".split()
+)
+
+
 def _function_value(node: Node, source: bytes) -> str | None:
-    """`const f = () => …`, `exports.f = function …`, `M.f = function …`, `f <- function …`"""
+    """The name that a function is assigned to.
+
+    `const f = () => …`, `exports.f = function …`, `M.f = function …`, `f <- function …`
+    """
     named = node.named_children
     if len(named) < 2:
         return None
@@ -120,7 +111,7 @@ def _function_value(node: Node, source: bytes) -> str | None:
 
 
 def _nothing(node: Node, source: bytes) -> None:
-    """For a node that is a definition in other languages only."""
+    """No name: for a node that is a definition in other languages only."""
 
 
 def _go_method(node: Node, source: bytes) -> str | None:
@@ -128,6 +119,12 @@ def _go_method(node: Node, source: bytes) -> str | None:
     kind = re.search(r"(\w+)\s*(?:\[.*)?\)", receiver)  # `(s *S)`, `(S[T])`
     name = _by_name(node, source)
     return f"{kind[1]}.{name}" if kind and name else name
+
+
+_ELIXIR_DEFINITIONS = frozenset(
+    """def defp defmacro defmacrop defguard defguardp defdelegate defmodule defprotocol
+    defimpl""".split()
+)
 
 
 def _elixir_call(node: Node, source: bytes) -> str | None:
@@ -200,29 +197,20 @@ _DEFINITIONS: dict[str, NameOf] = {
     "secondary_constructor": lambda node, source: "constructor",
 }
 
-
 _KEY_TITLE = _named("key", clean=_title)
-
-
 _TABLE_TITLE = _named("dotted_key", "bare_key", "quoted_key", clean=_title)
-
 
 _GRAPHQL_TYPES = """object_type_definition interface_type_definition enum_type_definition
     input_object_type_definition union_type_definition scalar_type_definition
     operation_definition fragment_definition directive_definition"""
 
-
 _SQL_OBJECTS = """create_table create_view create_materialized_view create_function
     create_procedure create_trigger create_index create_type create_schema"""
 
-
 _STYLE_RULES: dict[str, NameOf] = {"rule_set": _named("selectors", clean=_title)}
-
-
 _HASKELL_NAMED = "function bind data_type newtype class instance type_synomym".split()
 
-
-# What means a definition in one language and something else, or nothing, in others.
+# Nodes that are definitions in one language and something else, or nothing, in others.
 _DEFINITIONS_IN: dict[str, dict[str, NameOf]] = {
     "clojure": {"list_lit": _lisp_list},
     "commonlisp": {
@@ -283,5 +271,5 @@ _DEFINITIONS_IN: dict[str, dict[str, NameOf]] = {
 
 @cache
 def definitions_of(language: str) -> Mapping[str, NameOf]:
-    """For each type of syntax node that is a definition, what tells its name."""
+    """What gives the name of each type of syntax node that is a definition in a language."""
     return _DEFINITIONS | _DEFINITIONS_IN.get(language, {})

@@ -1,4 +1,4 @@
-"""Which language a file is in, its tree-sitter grammar, and what is a definition in it."""
+"""The language of a file, and its tree-sitter grammar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Language
     from tree_sitter_language_pack import SupportedLanguage
 
-# language: the endings (".py") and whole names ("makefile") that tell it, in lower case.
+# The endings (".py") and whole names ("makefile") of each language's files, in lower case.
 _FILES = {
     "bash": ".sh .bash .zsh .ksh .bats .bashrc .bash_profile .bash_aliases .bash_logout "
     ".profile .zshrc .zshenv .zprofile .envrc pkgbuild",
@@ -99,6 +99,7 @@ _FILES = {
     "zig": ".zig .zon",
 }
 LANGUAGES = frozenset(_FILES)
+
 _LANGUAGE_BY_NAME = {
     name: language for language, names in _FILES.items() for name in names.split()
 }
@@ -129,8 +130,9 @@ _INTERPRETERS = {
     "tclsh": "tcl",
     "make": "make",
 }
-# `#!/usr/bin/env -S python3.11 -u`: the interpreter is the last part of the first word
-# that is neither `env` nor one of its options or assignments.
+
+# The interpreter in `#!/usr/bin/env -S python3.11 -u`: the last part of the first word that is
+# neither `env` nor one of its options or assignments.
 _SHEBANG = re.compile(
     r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+|\w+=\S*\s+)*)?(?:\S*/)?([A-Za-z]+)"
 )
@@ -139,8 +141,8 @@ _SHEBANG = re.compile(
 def language_of(path: str, first_line: str = "") -> str | None:
     """The language of the file at `path`, None for text of an unknown kind.
 
-    The file's whole name decides, then its ending, without regard to case; for a name that
-    tells nothing, the `#!` of `first_line`.
+    The file's whole name decides, then its ending, both without regard to case. For a name
+    that tells nothing, the `#!` of `first_line` decides.
     """
     name = basename(path).lower()
     if name.startswith(("dockerfile.", "containerfile.")):
@@ -154,16 +156,16 @@ def language_of(path: str, first_line: str = "") -> str | None:
     return language
 
 
-# A few bytes can make this one crash the process or never return.
+# A few bytes can make these crash the process or never return.
 _UNSAFE_GRAMMARS = frozenset({"perl"})
 
 
 @cache
 def grammar_of(language: str | None) -> Language | None:
-    """The tree-sitter grammar for a language that `language_of` names, loaded on first use.
+    """The tree-sitter grammar of a language that `language_of` names, loaded on first use.
 
-    None where the installed pack carries no such grammar, or one that is not safe to use:
-    the text is then cut without syntax.
+    None where the installed pack has no such grammar or it is not safe to use. The text is
+    then cut without syntax.
     """
     if language is None or language in _UNSAFE_GRAMMARS:
         return None
@@ -173,6 +175,3 @@ def grammar_of(language: str | None) -> Language | None:
         return get_language(cast("SupportedLanguage", language))
     except (LookupError, ValueError):
         return None
-
-
-# ---- Definitions: which syntax nodes give a chunk its symbol, and how they are named ----

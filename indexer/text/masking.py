@@ -1,9 +1,9 @@
 """Masks the credentials in a text, so that none is embedded, stored or shown.
 
-The detectors are detect-secrets's. They take seconds for a megabyte, so each one sees only
-the surroundings of its *gate*: something that stands in every credential of its kind and
-is found fast. Nothing is ever verified over the network, and the library's settings, which
-are global, are neither read nor changed.
+The detectors are those of detect-secrets. They take seconds for a megabyte, so each one only
+sees the surroundings of its *gate*: a string or pattern that every credential of its kind
+contains and that is found fast. Nothing is ever verified over the network, and the library's
+global settings are neither read nor changed.
 
 All patterns are bounded, so that hostile text costs no more than a few seconds a mebibyte.
 """
@@ -14,26 +14,22 @@ from collections.abc import Iterator
 
 from indexer.text.private_keys import private_keys
 from indexer.text.secret_kinds import of_known_kinds
-from indexer.text.secret_values import of_telling_names
-from indexer.text.spans import Span, Text, merged, replaced
+from indexer.text.secret_names import of_telling_names
+from indexer.text.spans import SearchedText, Span, merged, replaced
 
-# From this length on, a credential is masked wherever its text has it once more.
-_WORTH_REPEATING = 12
-# Over so many of them, they are looked up by their first characters.
-_MANY_VALUES = 64
-# What is masked may uncover something else; what is left after so many rounds stays.
+# Masking one credential may uncover another. What is left after this many rounds stays.
 _MAX_ROUNDS = 8
 
 
 def mask_secrets(text: str, path: str) -> tuple[str, int]:
-    """The text with every credential in it replaced by MASK, and how many there were.
+    """The text with MASK in place of every credential, and how many there were.
 
-    All line ends stay, masked text stays as it is, and nothing is raised. `path` only tells
-    whether values stand in quotes: it does so in programs, but not in configuration.
+    Keeps all line ends and what is already masked, and never raises. `path` only tells whether
+    values stand in quotes, as they do in programs but not in configuration.
     """
     count = 0
     for _ in range(_MAX_ROUNDS):
-        spans, keys = _find(Text(text), path)
+        spans, keys = _find(SearchedText(text), path)
         if not spans and not keys:
             break
         spans = list(merged(spans))
@@ -43,8 +39,8 @@ def mask_secrets(text: str, path: str) -> tuple[str, int]:
     return text, count
 
 
-def _find(text: Text, path: str) -> tuple[list[Span], list[list[Span]]]:
-    """The spans of credentials, each within a line, and those of each private key."""
+def _find(text: SearchedText, path: str) -> tuple[list[Span], list[list[Span]]]:
+    """The spans of credentials, each within one line, and the spans of each private key."""
     keys = list(private_keys(text))
     found = [*of_known_kinds(text), *of_telling_names(text, path)]
     spans = {span for span in found if span[0] < span[1]}
@@ -52,6 +48,12 @@ def _find(text: Text, path: str) -> tuple[list[Span], list[list[Span]]]:
     spans.update(_repeated(text, {v for v in values if len(v) >= _WORTH_REPEATING}))
     inside = {span for key in keys for span in key}
     return sorted(spans - inside), keys
+
+
+# A credential of at least this many characters is masked wherever it occurs again in its text.
+_WORTH_REPEATING = 12
+# If there are more credentials than this, they are looked up by their first characters.
+_MANY_VALUES = 64
 
 
 def _repeated(text: str, values: set[str]) -> Iterator[Span]:
@@ -79,12 +81,3 @@ def _repeated_of_many(text: str, values: set[str]) -> Iterator[Span]:
                 end = start + length
                 yield start, end
                 break
-
-
-# ---- Credentials of a known shape ----
-
-
-# ---- Values next to a telling name ----
-
-
-# ---- Private keys ----

@@ -6,8 +6,12 @@ from indexer.config import KEEP_SECRETS, SKIP_SECRETS
 
 
 def read_source(path: str, data: bytes, secrets: str) -> tuple[str, str, int]:
-    """The text that may be indexed of a file, the reason where there is none, and how many
-    secrets were masked in it. `secrets` is one of `config.SECRETS`."""
+    """The text of a file that may be indexed, and how many secrets were masked in it.
+
+    Between them stands the reason why there is no text, "" if there is one. `secrets` is one
+    of `config.SECRETS`.
+    """
+    # Imported here because many commands import this module and never read a file.
     from indexer.text.decode import read_text
     from indexer.text.masking import mask_secrets
 

@@ -1,4 +1,4 @@
-"""A text with the spans in it that are to be masked."""
+"""Spans of a text that are to be masked, and the text in which they are searched."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import accumulate
 
 MASK = "*" * 8
 
-
 Span = tuple[int, int]
+"""Character offsets [start, end)."""
 
-
-SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+LINE_SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Every character at which `str.splitlines` ends a line."""
 
 
 def merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """The spans in order, with overlapping ones joined."""
+    """Yield the spans in order, with overlapping ones joined."""
     start = end = -1
     for span in sorted(spans):
         if span[0] > end:
@@ -30,7 +30,7 @@ def merged(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def replaced(text: str, spans: Iterable[Span]) -> str:
-    """The text with MASK in place of each span; the spans are in order and do not overlap."""
+    """The text with MASK in place of each span. The spans must be in order and disjoint."""
     parts = []
     before = 0
     for start, end in spans:
@@ -39,15 +39,19 @@ def replaced(text: str, spans: Iterable[Span]) -> str:
     return "".join([*parts, text[before:]])
 
 
-class Text(str):
-    """A text with what is derived from it, at most once."""
+class SearchedText(str):
+    """A text that computes what the searches derive from it at most once."""
 
     @cached_property
     def lowered(self) -> str:
-        """In lower case, at the same positions, as `re.IGNORECASE` compares."""
+        """The text in lower case with every character at its old position.
+
+        Equal to the text under `re.IGNORECASE`.
+        """
         text = str(self)
         if not text.isascii():
-            # Longer in lower case, and equal to a letter of ASCII only for `re`.
+            # `str.lower` makes the first of these longer, and only `re` takes all three
+            # for ASCII letters.
             for letter, same in (("\u0130", "i"), ("\u0131", "i"), ("\u017f", "s")):
                 text = text.replace(letter, same)
         return text.lower()
@@ -57,7 +61,7 @@ class Text(str):
         return [0, *accumulate(map(len, self.splitlines(keepends=True)))]
 
     def line_around(self, position: int) -> Span:
-        """The line of a position with its end, by all that `str.splitlines` knows."""
+        """The line that holds a position, including its line end, as `str.splitlines` cuts it."""
         number = bisect_right(self._starts, position) - 1
         last = len(self._starts) - 1
         return self._starts[number], self._starts[min(number + 1, last)]

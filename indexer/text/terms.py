@@ -1,9 +1,9 @@
 """Code-aware terms and their weights: the sparse vector of a row, and that of a query.
 
-The score of a row is its inner product with the query, which is BM25 (Robertson and
-Zaragoza, "The Probabilistic Relevance Framework", 2009) but for the statistics: the length
-that is normal and how rare a term is are constants, from a table of other sources. So each
-row can be written and deleted alone, on any machine.
+The score of a row is its inner product with the query. That is BM25 (Robertson and Zaragoza,
+"The Probabilistic Relevance Framework", 2009) except for the statistics: the usual length of a
+row and the rarity of each term are constants, taken from other sources. So each row can be
+written and deleted alone, on any machine.
 """
 
 from __future__ import annotations
@@ -25,19 +25,10 @@ from indexer.types import Weights
 SPARSE_VERSION = 1
 """Part of the fingerprint: raise it whenever the same row or query may get other terms."""
 
-K1, B = 1.2, 0.75
+K1, B = 1.2, 0.75  # the parameters of BM25
 USUAL_LENGTH = 100  # terms of a row
 QUERY_TERMS = 64
 STEM_WEIGHT = 2  # how often the file's name counts
-
-# Of an identifier: words, humps, acronyms, numbers, and what has no case.
-_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_OTHER_PART = re.compile(r"[^\W\d_]+|\d+")
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
-)
-_MAX_WORD = 64  # characters; what is longer is data
 
 STOP_WORDS = frozenset(
     "a about all also an and any are as at be been but by can could did do does doing done "
@@ -48,10 +39,25 @@ STOP_WORDS = frozenset(
     "whose why will with would you your".split()
 )
 
+_MAX_WORD = 64  # characters; anything longer is data
+
+# An identifier, and its parts: words, humps, acronyms and numbers, or runs of letters where
+# there is no case.
+_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_OTHER_PART = re.compile(r"[^\W\d_]+|\d+")
+# Scripts that put no spaces between words.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+)
+
 
 def terms(text: str) -> Iterator[str]:
-    """The terms of a text, in its order: of each identifier its parts, stemmed and in lower
-    case, and all of it where it has several. Stop words are left out."""
+    """Yield the terms of a text in its order.
+
+    The terms of an identifier are its parts, stemmed and in lower case, and the whole
+    identifier if it has several parts. Stop words are left out.
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     for match in _WORD.finditer(text):
@@ -89,15 +95,15 @@ def _stemmer() -> Any:
 
 
 def term_id(term: str) -> int:
-    """The index of a term: below 2**31, so that two of them hardly ever share one."""
+    """The index of a term, below 2**31, so that two terms hardly ever share one."""
     return zlib.crc32(term.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
 
 
 def row_weights(path: str, symbol: str, text: str) -> Weights:
-    """The sparse vector of a chunk: what BM25 leaves of how often it has each term.
+    """The sparse vector of a chunk: what BM25 makes of how often the chunk has each term.
 
-    Beside those of the text, it has the terms of its path and of its symbol; never none, which
-    servers refuse.
+    The terms of its path and of its symbol count too. A vector is never empty, because servers
+    refuse that.
     """
     return _weights(Counter(_row_terms(path, symbol, text))) or {term_id(""): K1}
 
@@ -120,15 +126,17 @@ def _weights(counts: Counter[str]) -> Weights:
 
 
 def query_weights(query: str) -> Weights:
-    """The sparse vector of a query: how rare each of its terms is; of a long one, of those
-    that count most."""
+    """The sparse vector of a query: how rare each of its terms is.
+
+    A long query keeps only the terms that count most.
+    """
     weights = {term: tf * idf(term) for term, tf in Counter(terms(query)).items()}
     most = heapq.nlargest(QUERY_TERMS, weights, key=weights.__getitem__)
     return {term_id(term): weights[term] for term in most}
 
 
 def idf(term: str) -> float:
-    """How rare a term is in code: ln of how many chunks there are for one that has it."""
+    """How rare a term is in code: ln of the number of chunks for each one that has it."""
     table, rest = _table()
     return table.get(term, rest)
 

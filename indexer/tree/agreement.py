@@ -1,72 +1,57 @@
-"""Whether a tree still is as a survey saw it, without listing it again."""
+"""Tells whether a tree still is as a survey saw it, without listing it again."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
-from indexer.tree import git_index
-from indexer.tree.survey import Repository, stat_fields, stats_of
-from indexer.types import Stat
+from indexer.tree import git_status
+from indexer.tree.survey import Survey, stat_fields, stats_of
 
 
-class Agreement:
-    """Whether a tree still is as a survey saw it. git looks from the start; `holds` waits.
+@contextmanager
+def compare_with_survey(project: str, survey: Survey) -> Iterator[Callable[[], bool]]:
+    """Ask git whether the tree still is as the survey saw it.
 
-    The arguments are what the `Survey` found. Raises `GitError` and `OSError` where that
-    cannot be told.
+    git is at work from the start. Yields a function that waits for it and returns whether
+    nothing changed. Both raise `GitError` and `OSError` where that cannot be told.
     """
+    with ExitStack() as stack:
+        answers = []
+        for repository in survey.repositories:
+            folder = os.path.join(project, repository.prefix)
+            check = git_status.check(folder, stat_tracked=repository.vouches)
+            answers.append(stack.enter_context(check))
+        yield lambda: _agrees(project, survey, answers)
 
-    def __init__(
-        self,
-        project: str,
-        repositories: Sequence[Repository],
-        watched: Mapping[str, Stat | None],
-        ignore_files: Mapping[str, Stat | None],
-    ) -> None:
-        self._project = project
-        self._repositories = repositories
-        self._watched = watched
-        self._ignore_files = ignore_files
-        self._stack = ExitStack()
-        self._checks: list[git_index.Check] = []
 
-    def __enter__(self) -> Agreement:
-        with ExitStack() as stack:
-            for repository in self._repositories:
-                folder = os.path.join(self._project, repository.prefix)
-                check = git_index.Check(folder, stat_tracked=repository.vouches)
-                self._checks.append(stack.enter_context(check))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    def holds(self) -> bool:
-        """Whether nothing changed."""
-        if not self._is_as_it_was():
+def _agrees(
+    project: str, survey: Survey, answers: list[Callable[[], git_status.Answer]]
+) -> bool:
+    if not _has_same_stats(project, survey):
+        return False
+    for wait_for_answer, repository in zip(answers, survey.repositories, strict=True):
+        answer = wait_for_answer()
+        if answer != repository.answer:
             return False
-        for check, repository in zip(self._checks, self._repositories, strict=True):
-            answer = check.answer()
-            if answer != repository.answer:
-                return False
-            # HOME may be another.
-            if not self._ignore_files.keys() >= set(answer.ignore_files):
-                return False
-            # Written while we looked?
-            if stat_fields(os.stat(repository.index)) != repository.index_stat:
-                return False
-        return True
+        # HOME may have changed, which git's answer does not show.
+        if not survey.ignore_files.keys() >= set(answer.ignore_files):
+            return False
+        # The index may have been written meanwhile.
+        if stat_fields(os.stat(repository.index)) != repository.index_stat:
+            return False
+    return True
 
-    def _is_as_it_was(self) -> bool:
-        top = os.path.join(self._project, "")
-        for path, before in self._watched.items():
-            try:
-                now = stat_fields(os.lstat(top + path))
-            except OSError:
-                now = None
-            if now != before:
-                return False
-        return self._ignore_files == stats_of(self._ignore_files)
+
+def _has_same_stats(project: str, survey: Survey) -> bool:
+    """Whether all that is watched, and every ignore file outside the tree, is as it was."""
+    top = os.path.join(project, "")
+    for path, before in survey.watched.items():
+        try:
+            now = stat_fields(os.lstat(top + path))
+        except OSError:
+            now = None
+        if now != before:
+            return False
+    return survey.ignore_files == stats_of(survey.ignore_files)

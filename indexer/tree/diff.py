@@ -1,7 +1,7 @@
-"""Tree × manifest → plan. Pure: nothing here touches a disk.
+"""Compares the files of a tree with the records of an index. Pure: nothing touches a disk.
 
-Two steps, because a blob id costs a read: `compare` finds by stat fields alone which
-files may have changed, and `Classifier` names the change of each once its bytes are hashed.
+There are two steps, because a blob id costs a read. `compare` finds by stat fields which files
+may have changed, and `Classifier` names the change of each once its bytes are hashed.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from indexer.types import Change, FileRecord, SourceFile
+from indexer.types import Change, FileRecord, PlanCounts, SourceFile
 
-# Timestamps come from the kernel's tick (4-10 ms); file systems that keep whole or even
-# seconds are told by their zeros.
+# Timestamps come from the kernel's tick (4-10 ms). File systems that keep whole seconds, or
+# only even ones, are recognised by their zeros.
 TICK_NS = 20_000_000
 COARSE_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`suspects` must be read, `missing` have a record but are gone from the tree."""
+    """Files beside their records: `suspects` must be read, `missing` are gone from the tree."""
 
     unchanged: list[FileRecord]
     suspects: list[SourceFile]
@@ -31,9 +31,19 @@ class Comparison:
         """How many bytes there are to read."""
         return sum(file.size for file in self.suspects)
 
+    @property
+    def counts(self) -> PlanCounts:
+        """How much there is to do."""
+        return PlanCounts(
+            unchanged=len(self.unchanged),
+            changed=len(self.suspects),
+            bytes=self.suspected_bytes,
+            gone=len(self.missing),
+        )
+
 
 def stat_of(file: SourceFile) -> tuple[int, int, int, int]:
-    """The fields that tell, together, that a file was not touched."""
+    """The fields of a file that are all unchanged only if it was not touched."""
     return (file.size, file.mtime_ns, file.ctime_ns, file.inode)
 
 
@@ -45,8 +55,10 @@ def compare(
     again: Set[str] = frozenset(),
     embeds: bool = True,
 ) -> Comparison:
-    """Compare the scanned files with the records; `force` suspects every file, `again` has
-    paths of others to suspect. Where the run `embeds`, so are files without all vectors.
+    """Compare the scanned files with the records, by stat fields.
+
+    `force` makes every file a suspect, and `again` those at its paths. If the run `embeds`,
+    files that lack vectors are suspects too.
     """
     unchanged: list[FileRecord] = []
     suspects: list[SourceFile] = []
@@ -62,14 +74,14 @@ def compare(
 
 
 def is_unembedded(record: FileRecord | None) -> bool:
-    """Does a file that is indexed lack vectors?"""
+    """Whether an indexed file lacks vectors."""
     return record is not None and record.unembedded > 0
 
 
 def without_embedding(
     comparison: Comparison, records: Mapping[str, FileRecord], again: Set[str]
 ) -> Comparison:
-    """The same, but for the files that are suspected only because they lack vectors."""
+    """The comparison without the files that are suspects only because they lack vectors."""
     suspects = [
         file
         for file in comparison.suspects
@@ -81,7 +93,7 @@ def without_embedding(
 
 
 class Classifier:
-    """Names the change of each file read, pairing added with missing ones by blob id."""
+    """Names the change of each file that was read, pairing added with missing files by blob id."""
 
     def __init__(
         self, records: Mapping[str, FileRecord], missing: Iterable[FileRecord]
@@ -94,9 +106,9 @@ class Classifier:
         self.renamed_from: dict[str, str] = {}
 
     def classify(self, path: str, file_hash: str) -> Change:
-        """A missing file is the origin of one rename at most."""
+        """The change of the file at `path`. A missing file is the origin of at most one rename."""
         if path in self.renamed_from:
-            return Change.RENAMED  # asked again, for bytes that came since
+            return Change.RENAMED  # asked again, because its bytes have changed since
         record = self._records.get(path)
         if record is not None and record.file_hash == file_hash:
             return Change.UNCHANGED
@@ -109,10 +121,11 @@ class Classifier:
 
 
 def is_racy(file: SourceFile, read_ns: int) -> bool:
-    """Was the file changed so shortly before `read_ns` that a later edit could leave the
-    same times? (git's "racily clean" rule, Documentation/technical/racy-git.)
+    """Whether the file was changed so shortly before `read_ns` that a later edit could leave the
+    same times: git's "racily clean" rule (Documentation/technical/racy-git).
 
-    The ctime decides: unlike the mtime, nobody can set it."""
+    The ctime decides, because unlike the mtime nobody can set it.
+    """
     whole_seconds = file.ctime_ns % 1_000_000_000 == 0
     tick = COARSE_TICK_NS if whole_seconds else TICK_NS
     return file.ctime_ns >= read_ns - tick

@@ -1,4 +1,4 @@
-"""Opens and reads the files of a tree without following a symlink."""
+"""Opening and reading the files of a tree without following a symlink."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from indexer.tree.names import EMPTY, SPECIAL, SYMLINK, TOO_LARGE
 from indexer.types import SourceFile
 
 READ_ATTEMPTS = 3
+# Flags that follow no symlink and wait for no FIFO.
+OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Vanished(Exception):
-    """The file is not there any more, nor is anything that could be read in its place."""
+    """The file is gone, and there is nothing in its place that could be read."""
 
 
 class NotIndexable(Exception):
-    """The file turned into something that a scan would skip; `reason` is one of the above."""
+    """The file became something that a scan would skip; `reason` is one of `names`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -31,10 +34,11 @@ class NotIndexable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file's bytes and the stat fields of the very file that they were read from.
+    """The bytes of a file and the stat fields of the very file that they were read from.
 
-    `read_ns` is the wall clock (ns) just before `stat` was taken. Not `stable`: the file
-    changed during each attempt to read it, and the bytes may be of no single version.
+    `read_ns` is the wall clock (ns) just before `stat` was taken. Where it is not `stable`,
+    the file changed during each attempt to read it, and the bytes may belong to no single
+    version of it.
     """
 
     data: bytes
@@ -43,28 +47,12 @@ class Content:
     read_ns: int
 
 
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-
-
-@contextmanager
-def open_root(root: str) -> Iterator[int]:
-    """A file descriptor of the project folder, for `read_file`. Raises OSError."""
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def read_file(root_fd: int, file: SourceFile, max_bytes: int) -> Content:
-    """Read a file of the tree, following no symlink and blocking on no FIFO.
+    """Read a file below an open folder, following no symlink and blocking on no FIFO.
 
-    A file that changes meanwhile is read again, three times at most. Raises Vanished,
-    NotIndexable for what became a symlink, special, empty or larger than `max_bytes`,
-    and OSError (such as PermissionError) for the rest.
+    A file that changes meanwhile is read up to `READ_ATTEMPTS` times. Raises Vanished;
+    NotIndexable for what became a symlink, special, empty or larger than `max_bytes`; and
+    OSError (such as PermissionError) for the rest.
     """
     for _ in range(READ_ATTEMPTS):
         fd = _open_below(root_fd, file.path)
@@ -78,8 +66,11 @@ def read_file(root_fd: int, file: SourceFile, max_bytes: int) -> Content:
 
 
 def _open_below(root_fd: int, path: str) -> int:
-    """Open a file one folder at a time: a check of the whole path, however fresh, would
-    not notice a folder being swapped for a symlink."""
+    """Open a file one folder at a time.
+
+    A check of the whole path, however fresh, would not notice that a folder was just
+    swapped for a symlink.
+    """
     *folders, name = path.split("/")
     if not {"", ".", ".."}.isdisjoint([*folders, name]):
         raise NotIndexable(SPECIAL)
@@ -92,12 +83,12 @@ def _open_below(root_fd: int, path: str) -> int:
             parent = fd
         return os.open(name, OPEN_FILE, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError) as error:
-        # A folder that is a symlink now is "not a directory": its files are gone.
+        # A folder that became a symlink is "not a directory", and its files are gone.
         raise Vanished(path) from error
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
             raise NotIndexable(SYMLINK) from error
-        if error.errno in (errno.ENXIO, errno.EOPNOTSUPP):  # A socket.
+        if error.errno in (errno.ENXIO, errno.EOPNOTSUPP):  # a socket
             raise NotIndexable(SPECIAL) from error
         raise
     finally:
@@ -106,7 +97,7 @@ def _open_below(root_fd: int, path: str) -> int:
 
 
 def read_open_file(fd: int, path: str, max_bytes: int) -> Content:
-    """The bytes behind a descriptor and the stat fields they belong to; see `read_file`."""
+    """Read the file behind a descriptor once. `path` only names it; see `read_file`."""
     read_ns = time.time_ns()
     info = os.fstat(fd)
     if stat.S_ISDIR(info.st_mode):
@@ -115,7 +106,7 @@ def read_open_file(fd: int, path: str, max_bytes: int) -> Content:
         raise NotIndexable(SPECIAL)
     if info.st_size > max_bytes:
         raise NotIndexable(TOO_LARGE)
-    # One byte more than expected, so that growth shows.
+    # One byte more than expected shows that the file grew.
     data = os.read(fd, info.st_size + 1)
     while len(data) <= info.st_size and (
         more := os.read(fd, info.st_size + 1 - len(data))
@@ -129,23 +120,33 @@ def read_open_file(fd: int, path: str, max_bytes: int) -> Content:
 
 
 def source_file(path: str, info: os.stat_result) -> SourceFile:
-    """A candidate file from its path and what `os.lstat` says of it."""
+    """The `SourceFile` with this path and these stat fields."""
     return SourceFile(
         path, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
     )
 
 
+@contextmanager
+def open_root(root: str) -> Iterator[int]:
+    """Open a folder, for `read_file`. Yields its file descriptor; raises OSError."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Descriptors of the project's folder and, by absolute path, of the external ones."""
+    """Open folders: the project's, and the external ones by their absolute paths."""
 
     project: int
     external: Mapping[str, int]
 
     def locate(self, path: str) -> tuple[int, str]:
-        """The descriptor below which a file is to be opened, and its path from there.
+        """The descriptor of the folder that holds a file, and the file's path below it.
 
-        The path of a file in an external folder is absolute.
+        `path` is absolute for a file in an external folder.
         """
         for folder, fd in self.external.items():
             if path.startswith(folder + "/"):
@@ -155,7 +156,10 @@ class Roots:
 
 @contextmanager
 def open_roots(settings: Settings) -> Iterator[Roots]:
-    """Descriptors for the reader; an external folder that is not there has none."""
+    """Open the folders of a project. Raises OSError for its own.
+
+    An external folder that cannot be opened is left out.
+    """
     with ExitStack() as stack:
         external = {}
         for folder in settings.external_folders:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from indexer.tree.git import (
-    CE_SKIP_WORKTREE,
-    CE_VALID,
-    CONVERTING,
-    DEBUG_ENTRY,
-    GITLINK,
-    MAX_ARGUMENTS,
-    SECOND,
-    Calls,
-    _run,
-    finish,
-    start,
-)
+from indexer.tree.git_process import run_git
 from indexer.types import SourceFile
+
+# With more paths than this the command line names none, and git lists all files.
+MAX_ARGUMENTS = 200
+
+_SECOND_NS = 1_000_000_000
+_GITLINK_MODE = 0o160000
+_CE_VALID, _CE_SKIP_WORKTREE = (
+    0x8000,
+    0x40000000,
+)  # flags of an entry, from git's cache.h
+
+# One entry, as `git ls-files -z --stage --debug` prints it.
+_ENTRY = re.compile(
+    rb"(\d{6}) ([0-9a-f]+) (\d)\t([^\0]+)\0"
+    rb"  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n  dev: \d+\tino: (\d+)\n"
+    rb"  uid: \d+\tgid: \d+\n  size: (\d+)\tflags: ([0-9a-f]+)\n"
+)
+
+# Attributes by which git converts the bytes of a file, perhaps without changing their
+# number. Whatever the other attributes (text, eol, ident) change, they change the size too.
+_CONVERTING = ("filter", "working-tree-encoding")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
     """What git's index knows of a tracked file.
 
-    The stat fields are those of the file when git last compared it with the object; as
-    the index has it, `size` and `inode` are cut to 32 bits.
+    The stat fields are those that the file had when git last compared it with the object.
+    `size` and `inode` are cut to 32 bits, as the index has them. `object_id` is in hex.
     """
 
     mode: int
@@ -42,22 +52,22 @@ class IndexEntry:
 
     @property
     def is_plain(self) -> bool:
-        """A regular file, without conflict, that git is asked to compare with the disk?"""
+        """Whether this is a regular file without conflict that git compares with the disk."""
         is_regular = stat.S_ISREG(self.mode) and self.stage == 0
-        return is_regular and not self.flags & (CE_VALID | CE_SKIP_WORKTREE)
+        return is_regular and not self.flags & (_CE_VALID | _CE_SKIP_WORKTREE)
 
     @property
     def is_sparse(self) -> bool:
-        """Left out of the work tree, on purpose?"""
-        return bool(self.flags & CE_SKIP_WORKTREE)
+        """Whether a sparse checkout leaves the file out of the work tree on purpose."""
+        return bool(self.flags & _CE_SKIP_WORKTREE)
 
     @property
     def is_repository(self) -> bool:
-        """The commit of a submodule?"""
-        return self.mode == GITLINK
+        """Whether this is the commit of a submodule."""
+        return self.mode == _GITLINK_MODE
 
     def is_of(self, file: SourceFile) -> bool:
-        """Are these the stat fields of the file, to the nanosecond?"""
+        """Whether these are the stat fields of the file, to the nanosecond."""
         return (
             self.ctime_ns == file.ctime_ns
             and self.mtime_ns == file.mtime_ns
@@ -68,217 +78,101 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class GitIndex:
-    """git's index of one repository: where it lies, when it was written, its entries
-    below the folder that was asked for, by path relative to that folder."""
+    """git's index of one repository.
+
+    `path` is where it lies, `mtime_ns` when it was written. `entries` are those below the
+    folder that was asked for, by their path relative to that folder.
+    """
 
     path: str
     mtime_ns: int
     entries: dict[bytes, IndexEntry]
 
     def knows(self, entry: IndexEntry) -> bool:
-        """May the entry be believed? One as new as the index itself may hide a change
-        (Documentation/technical/racy-git)."""
+        """Whether the entry may be believed.
+
+        An entry as new as the index itself may hide a change
+        (Documentation/technical/racy-git).
+        """
         return entry.is_plain and max(entry.mtime_ns, entry.ctime_ns) < self.mtime_ns
 
     def has_racy(self) -> bool:
-        """Would git, which compares whole seconds, open a file to tell whether it changed?"""
-        written = self.mtime_ns // SECOND
+        """Whether git would open some file to tell whether it changed.
+
+        It compares whole seconds.
+        """
+        written = self.mtime_ns // _SECOND_NS
         return any(
-            entry.is_plain and entry.mtime_ns // SECOND >= written
+            entry.is_plain and entry.mtime_ns // _SECOND_NS >= written
             for entry in self.entries.values()
         )
 
 
 def index_path(folder: str | bytes) -> str:
-    """Where the index of the repository around `folder` lies, absolute.
+    """The absolute path of the index of the repository around `folder`.
 
     Raises GitError where git refuses.
     """
     arguments = ("rev-parse", "--path-format=absolute", "--git-path", "index")
-    return os.fsdecode(_run(folder, *arguments).stdout.removesuffix(b"\n"))
+    return os.fsdecode(run_git(folder, *arguments).stdout.removesuffix(b"\n"))
 
 
 def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> GitIndex:
-    """The index's entries of `paths` (relative to `folder`), or of all files below it.
+    """The entries of the index for `paths` (relative to `folder`), or for all files below it.
 
-    Opens no file of the work tree. Submodules and what is in conflict are not entries of
-    one file. Raises GitError where git refuses, and OSError where there is no index.
+    No file of the work tree is opened. The entries of submodules and of files in conflict
+    are not `is_plain`. There are no entries where the index changed meanwhile. Raises
+    GitError where git refuses, and OSError where there is no index.
     """
     where = index_path(folder)
     mtime_ns = os.stat(where).st_mtime_ns
-    named = list(paths)
-    given = [] if len(named) > MAX_ARGUMENTS else [os.fsdecode(path) for path in named]
+    named = [os.fsdecode(path) for path in paths]
+    given = [] if len(named) > MAX_ARGUMENTS else named
     listing = ("--literal-pathspecs", "ls-files", "-z", "--stage", "--debug", "--")
-    done = _run(folder, *listing, *given)
-    # An index that was written meanwhile is of another time than its entries.
+    done = run_git(folder, *listing, *given)
+    # The entries of an index that was written meanwhile belong to another time.
     is_same = os.stat(where).st_mtime_ns == mtime_ns
-    return GitIndex(where, mtime_ns, _parse_index(done.stdout) if is_same else {})
+    return GitIndex(where, mtime_ns, _parse(done.stdout) if is_same else {})
 
 
-def _parse_index(output: bytes) -> dict[bytes, IndexEntry]:
-    """Nothing where the output is not as expected: git may change this format."""
+def _parse(output: bytes) -> dict[bytes, IndexEntry]:
+    """The entries by path; none if the output is not as expected.
+
+    git does not promise to keep this format.
+    """
     entries: dict[bytes, IndexEntry] = {}
     end = 0
-    for found in DEBUG_ENTRY.finditer(output):
+    for found in _ENTRY.finditer(output):
         if found.start() != end:
             return {}
         end = found.end()
-        mode, oid, stage, path, c_s, c_ns, m_s, m_ns, inode, size, flags = (
-            found.groups()
-        )
+        mode, object_id, stage, path, *rest = found.groups()
+        ctime, ctime_ns, mtime, mtime_ns, inode, size, flags = rest
         entries[path] = IndexEntry(
-            int(mode, 8),
-            oid.decode("ascii"),
-            int(stage),
-            int(size),
-            int(m_s) * SECOND + int(m_ns),
-            int(c_s) * SECOND + int(c_ns),
-            int(inode),
-            int(flags, 16),
+            mode=int(mode, 8),
+            object_id=object_id.decode("ascii"),
+            stage=int(stage),
+            size=int(size),
+            mtime_ns=int(mtime) * _SECOND_NS + int(mtime_ns),
+            ctime_ns=int(ctime) * _SECOND_NS + int(ctime_ns),
+            inode=int(inode),
+            flags=int(flags, 16),
         )
     return entries if end == len(output) else {}
 
 
 def converted(folder: str | bytes, paths: Iterable[bytes]) -> set[bytes]:
-    """Those of the paths (relative to `folder`) whose object may be of other bytes than
-    the file although both have the same size. Raises GitError where git refuses."""
+    """Those of the paths (relative to `folder`) that git may convert without a change of size.
+
+    The object of such a file may have other bytes than the file, although both have the
+    same size. Raises GitError where git refuses.
+    """
     given = b"".join(path + b"\0" for path in paths)
-    done = _run(
-        folder, "check-attr", "-z", "--stdin", *CONVERTING, standard_input=given
-    )
+    asked = ("check-attr", "-z", "--stdin", *_CONVERTING)
+    done = run_git(folder, *asked, standard_input=given)
     fields = done.stdout.split(b"\0")[:-1]
     return {
         path
         for path, value in zip(fields[0::3], fields[2::3], strict=True)
         if value not in (b"unspecified", b"unset")
     }
-
-
-class Check(Calls):
-    """What git knows without opening a file.
-
-    The answer is what git printed, to compare with that of another time: where the index,
-    the repository's own ignore file and its top lie; which ignore file the user has set; and with
-    `stat_tracked` the tracked files that do not look as the index has them. Git compares
-    whole seconds, and opens a file whose entry is as new as the index
-    (`GitIndex.has_racy`).
-    """
-
-    def __init__(self, folder: str | bytes, *, stat_tracked: bool) -> None:
-        places = (
-            "--git-path",
-            "index",
-            "--git-path",
-            "info/exclude",
-            "--show-toplevel",
-        )
-        settings = r"^core\.(excludesfile|ignorecase)$"
-        calls: list[tuple[str, ...]] = [
-            ("rev-parse", "--path-format=absolute", *places),
-            ("config", "-z", "--get-regexp", settings),
-        ]
-        if stat_tracked:
-            how = ("-z", "--raw", "--relative", "--ignore-submodules=all")
-            calls.append(("diff-files", *how, "--no-renames", "--", "."))
-        super().__init__(folder, *calls)
-
-    def answer(self) -> Answer:
-        """Wait for git. Raises GitError where it refuses."""
-        # 1: there is no such setting.
-        places, settings, *changed = self.outputs(accepted=(0, 1))
-        return Answer(*map(os.fsdecode, (places, settings, b"".join(changed))))
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a `Check` found, as git printed it."""
-
-    places: str
-    settings: str
-    changed: str
-
-    @property
-    def ignore_files(self) -> list[str]:
-        """The ignore files outside of the tree, absolute; [] where it is not clear."""
-        lines = self.places.removesuffix("\n").split("\n")
-        if len(lines) != 3:
-            return []  # a folder with a line break in its name
-        found = dict(
-            one.partition("\n")[::2] for one in self.settings.split("\0") if one
-        )
-        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        default = os.path.join(home, "git", "ignore")
-        chosen = os.path.expanduser(found.get("core.excludesfile", default))
-        return [lines[1], chosen] if os.path.isabs(chosen) else []
-
-    def ignore_files_above(self, project: str) -> list[str]:
-        """The `.gitignore` files between the top and `project`, there or not."""
-        top = self.places.removesuffix("\n").split("\n")[-1]
-        found = []
-        while os.path.commonpath([top, project]) == top != project:
-            project = os.path.dirname(project)
-            found.append(os.path.join(project, ".gitignore"))
-        return found
-
-    @property
-    def changed_files(self) -> dict[bytes, bytes]:
-        """The letter of each file that looks changed: M, D, T, U, …"""
-        fields = os.fsencode(self.changed).split(b"\0")[:-1]
-        return {
-            path: about[-1:]
-            for about, path in zip(fields[::2], fields[1::2], strict=True)
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Untracked:
-    """Bytes, relative to the folder that was listed; folders end in `/`.
-
-    `files` are untracked and not ignored, nested repositories among them; `folders` hold
-    no tracked file, in git's shortest form; `excluded` are folders below them that a rule
-    names, so that nothing in them counts.
-    """
-
-    files: list[bytes]
-    folders: list[bytes]
-    excluded: set[bytes]
-
-
-class UntrackedListing(Calls):
-    """Lists everything in one repository below a folder that is not tracked."""
-
-    def __init__(self, folder: str | bytes) -> None:
-        listing = ("ls-files", "-z", "--others", "--exclude-standard")
-        shortest = (*listing, "--directory")
-        super().__init__(folder, listing, shortest, (*shortest, "--ignored"))
-
-    def answer(self) -> Untracked:
-        """Wait for git. Raises GitError where it refuses, or could not read a folder."""
-        files, others, ignored = [one.split(b"\0")[:-1] for one in self.outputs()]
-        folders = [path for path in others if path.endswith(b"/")]
-        # A folder of which git would show nothing is among them as well.
-        inner = [
-            path
-            for path in ignored
-            if path.endswith(b"/") and _is_below(path, {*folders})
-        ]
-        return Untracked(files, folders, _excluded(self._folder, inner))
-
-
-def _is_below(path: bytes, folders: set[bytes]) -> bool:
-    while path:
-        if path in folders:
-            return True
-        path = path[: path.rfind(b"/", 0, -1) + 1]
-    return False
-
-
-def _excluded(folder: str, paths: list[bytes]) -> set[bytes]:
-    if not paths:
-        return set()
-    # `./`, for a name can begin like git's pathspec magic. No slash at the end: git would
-    # ask the rules inside the folder.
-    given = b"".join(b"./" + path.removesuffix(b"/") + b"\0" for path in paths)
-    process = start(folder, "check-ignore", "-z", "--stdin", has_input=True)
-    done = finish(folder, process, given, accepted=(0, 1))  # 1: none
-    return {path.removeprefix(b"./") + b"/" for path in done.stdout.split(b"\0")[:-1]}

@@ -1,4 +1,4 @@
-"""What the name of a file alone says: whether it is skipped, and for which reason."""
+"""Why files are skipped: the reasons, and the rules that give one by the name alone."""
 
 from __future__ import annotations
 
@@ -6,71 +6,24 @@ import re
 
 from indexer.paths import escape_path
 
-# Reasons to leave a file out. Files that git ignores, the state folder and version
-# control's own folders are not part of the tree, and not counted.
+# Reasons to leave out a file of the tree, as reports count them. What git ignores, the
+# state folder and version control's own folders do not belong to the tree: nobody counts
+# them.
 IGNORED = "ignored"  # by a .codxignore; outside git, an ignored folder counts as one
-
-
 SYMLINK = "symlink"
-
-
 SPECIAL = "special"  # FIFO, socket, device
-
-
 SECRET = "secret"
-
-
 LOCK_FILE = "lock_file"
-
-
 GENERATED = "generated"
-
-
 BINARY = "binary"
-
-
 PATH_TOO_LONG = "path_too_long"
-
-
 EMPTY = "empty"
-
-
 TOO_LARGE = "too_large"
-
 
 # UTF-8 bytes of an escaped path: the size of the column that holds it.
 MAX_PATH_BYTES = 4096
 
-
-# What nobody wants indexed where no repository says so. The weakest rules of all: a
-# `.gitignore` brings any of these back with a `!` pattern.
-IGNORED_OUTSIDE_GIT = b"""\
-.bzr/
-.cache/
-.direnv/
-.eggs/
-.gradle/
-.hypothesis/
-.ipynb_checkpoints/
-.mypy_cache/
-.next/
-.nox/
-.nuxt/
-.pytest_cache/
-.ruff_cache/
-.svelte-kit/
-.terraform/
-.tox/
-.venv/
-__pycache__/
-bower_components/
-node_modules/
-venv/
-.DS_Store
-"""
-
-
-# All names are compared in lower case.
+# Names are compared in lower case.
 LOCK_FILE_NAMES = frozenset("""
     bun.lock bun.lockb cargo.lock composer.lock conda-lock.yml deno.lock flake.lock
     gemfile.lock go.sum go.work.sum gradle.lockfile mix.lock npm-shrinkwrap.json
@@ -78,18 +31,15 @@ LOCK_FILE_NAMES = frozenset("""
     pnpm-lock.yaml podfile.lock poetry.lock pubspec.lock uv.lock yarn.lock
     """.split())
 
-
 SECRET_NAMES = frozenset("""
     .dockercfg .envrc .git-credentials .htpasswd .netrc .npmrc .pgpass .pypirc .s3cfg
     .vault-token _netrc credentials credentials.json id_dsa id_ecdsa id_ecdsa_sk id_ed25519
     id_ed25519_sk id_rsa master.key secrets.yaml secrets.yml service-account.json
     """.split())
 
-
 SECRET_EXTENSIONS = frozenset(
     "gpg jks kdbx key keystore ovpn p12 p8 pem pfx pgp ppk tfstate".split()
 )
-
 
 SECRET_PATTERN = re.compile(
     # `.env` and its variants, but not the templates that projects share.
@@ -98,7 +48,6 @@ SECRET_PATTERN = re.compile(
     re.DOTALL,
 )
 
-
 GENERATED_PATTERN = re.compile(
     r".*(?:[.-]min\.(?:js|mjs|cjs|css)|\.(?:bundle|chunk)\.(?:js|mjs|cjs|css)|\.map"
     r"|_pb2(?:_grpc)?\.pyi?|\.pb(?:\.gw)?\.go|\.pb\.(?:cc|h)|\.g\.dart|\.freezed\.dart"
@@ -106,10 +55,9 @@ GENERATED_PATTERN = re.compile(
     re.DOTALL,
 )
 
-
+# Only what is never text. An extension that some language shares (`dot`, `mo`, `ts`) is
+# decided by the bytes of the file.
 BINARY_EXTENSIONS = frozenset(
-    # Only what is never text: an extension that some language shares (`dot`, `mo`, `ts`)
-    # is left to whoever reads the file.
     # images, video, sound, fonts
     """
     ai avif bmp cur dds eps exr gif heic heif hdr icns ico jfif jp2 jpeg jpg jxl png psd raw
@@ -131,7 +79,7 @@ BINARY_EXTENSIONS = frozenset(
     parquet pb pickle pkl pt pth rdb safetensors sav shelve sqlite sqlite3 tfevents tflite
     tfrecord
     """
-    # documents and models that no line of text can be taken from
+    # documents and models without lines of text
     """
     doc docm docx dotx epub mobi numbers odg odp ods odt pages pdf potx pps ppsx
     ppt pptm pptx vsd vsdx xls xlsb xlsm xlsx
@@ -141,11 +89,11 @@ BINARY_EXTENSIONS = frozenset(
 
 
 def skip_reason_by_path(path: str, *, include_secrets: bool) -> str | None:
-    """Why a file is skipped for its path, None where it is not."""
+    """The reason to skip a file for its path, relative to the project, or None."""
     name = path[path.rfind("/") + 1 :]
     if reason := skip_reason_by_name(name, include_secrets=include_secrets):
         return reason
-    # A character takes 4 bytes at most, escaped or not.
+    # A character takes at most 4 bytes, escaped or not.
     if 4 * len(path) > MAX_PATH_BYTES:
         if len(escape_path(path).encode()) > MAX_PATH_BYTES:
             return PATH_TOO_LONG
@@ -153,7 +101,7 @@ def skip_reason_by_path(path: str, *, include_secrets: bool) -> str | None:
 
 
 def skip_reason_by_name(name: str, *, include_secrets: bool = False) -> str | None:
-    """Why a file with this name (without folders) is not indexed, or None."""
+    """The reason to skip a file for its name, without folders, or None."""
     name = name.lower()
     _, dot, extension = name.rpartition(".")
     if not include_secrets and (

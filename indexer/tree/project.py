@@ -13,10 +13,10 @@ from indexer.tree.scan import Scan, scan
 
 
 def scan_project(settings: Settings, report: Report) -> Scan:
-    """Scan the tree; counts, and what could not be listed, go to the report.
+    """Scan the tree. Counts, and what could not be listed, go to the report.
 
-    Raises `StateError` where git has the state folder: whoever made that commit could have
-    us believe an index of theirs.
+    Raises `StateError` if git tracks the state folder, because whoever made that commit could
+    make us believe an index of theirs.
     """
     with report.spans.span("scan"):
         tree = _scan(settings, settings.project)
@@ -54,8 +54,10 @@ def _scan(settings: Settings, folder: str) -> Scan:
 
 
 def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
-    """The tree and the files of an external folder, whose paths are absolute. One that
-    cannot be read is a failure, and what the index has of it stays."""
+    """The tree together with the files of an external folder, whose paths are absolute.
+
+    A folder that cannot be read is a failure, and the index keeps what it has of it.
+    """
     try:
         part = _scan(settings, folder)
     except ProjectError as error:

@@ -1,4 +1,4 @@
-"""Narrows a comparison to the files that a run was asked for."""
+"""Narrows a comparison to the files that a run is asked for."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def select(
     report: Report,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Comparison:
-    """What is to be done now: of the selected files, those whose last change lies in the
-    window of time and has settled. The others are counted as deferred.
+    """The part of a comparison to be done now: selected files whose last change lies within
+    the window of time and has settled. The others are counted as deferred.
 
-    Raises `UsageError` for a file that a person named and nobody knows.
+    Raises `UsageError` for a file that a person named and that is not known.
     """
     only = settings.only
     if only is not None:
@@ -65,12 +65,12 @@ def _narrowed(comparison: Comparison, only: Set[str]) -> Comparison:
 
 
 def _is_within(path: str, only: Set[str]) -> bool:
-    """Is it one of these paths, or below one of them?"""
+    """Whether the path is one of these, or lies below one of them."""
     return any(one in only for one in _upwards(path))
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """The path, its folder, that one's folder, and so on to "", the whole project."""
+    """The path, its folder, the folder above it, and so on up to "", the whole project."""
     while path:
         yield path
         path = path.rpartition("/")[0]
@@ -78,7 +78,10 @@ def _upwards(path: str) -> Iterator[str]:
 
 
 def _is_due(file: SourceFile, settings: Settings, now_ns: int) -> bool:
-    """A change in the future, of a clock that goes wrong, is no reason to wait for it."""
+    """Whether the file's last change lies within the window of time and has settled.
+
+    A change in the future, by a clock that is wrong, is not waited for.
+    """
     age = (now_ns - file.mtime_ns) / 1e9
     if settings.settle and 0 <= age < settings.settle:
         return False

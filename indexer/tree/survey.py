@@ -1,4 +1,4 @@
-"""What a run saw of the tree that no record of a file tells: folders, ignore files, git's own files."""
+"""What a run saw of a tree beside its files: folders, ignore files, and git's own files."""
 
 from __future__ import annotations
 
@@ -9,37 +9,74 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
-from indexer.tree import git, git_index
+from indexer.tree import git, git_index, git_status
 from indexer.tree.diff import TICK_NS, is_racy, stat_of
+from indexer.tree.folders import is_state_folder
 from indexer.types import SourceFile, Stat
 
 if TYPE_CHECKING:
     from indexer.tree.scan import Scan
 
+_SECOND_NS = 1_000_000_000
 
-_SECOND = 1_000_000_000
 
-
-_ANY_STATE = b"/.codx/index/"
+class Unsure(Exception):
+    """Something moved while we looked, so this survey is worth nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """One repository: `prefix` is its folder, `answer` what git said of it."""
+    """One repository of a tree.
+
+    `prefix` is its folder, relative to the project. `index` is the path of git's index, and
+    `index_stat` how that looked. git `vouches` for the files that it may compare with the
+    disk without opening any. `answer` is what it said.
+    """
 
     prefix: str
     index: str
     index_stat: Stat
     vouches: bool
-    answer: git_index.Answer
+    answer: git_status.Answer
 
 
-class Unsure(Exception):
-    """Something moved while we looked: no stamp this time."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All that must stay as it is for the tree to be unchanged.
+
+    `watched` has the stat fields of paths in the project, None for what is not there.
+    `ignore_files` has those of the ignore files outside it.
+    """
+
+    repositories: list[Repository]
+    watched: dict[str, Stat | None]
+    ignore_files: dict[str, Stat | None]
+
+
+def survey_tree(settings: Settings, tree: Scan) -> Survey:
+    """Split the files of a scan into those that git vouches for and those to watch.
+
+    git vouches for a file when its index has the very stat fields that the scan saw, and
+    both are old enough. git compares whole seconds. So the last change of the file must lie
+    in an earlier second than the scan, or a later change might not show. It must also lie
+    in an earlier second than the index, or git would open the file and run the repository's
+    filters on it.
+
+    Raises `Unsure` where the tree is not, or may not be, as it was scanned. Raises
+    `GitError` and `OSError` where that cannot be told.
+    """
+    if tree.listing is None or tree.failures:
+        raise Unsure
+    return _Surveyor(settings, tree, tree.listing).survey()
+
+
+def stat_fields(info: os.stat_result) -> Stat:
+    """The fields of a stat call that tell whether a file was touched."""
+    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
 def stats_of(paths: Iterable[str]) -> dict[str, Stat | None]:
-    """The stat fields of what the paths lead to, through symlinks."""
+    """The stat fields of what each path leads to through symlinks, None if it is not there."""
     found: dict[str, Stat | None] = {}
     for path in paths:
         try:
@@ -49,115 +86,105 @@ def stats_of(paths: Iterable[str]) -> dict[str, Stat | None]:
     return found
 
 
-def stat_fields(info: os.stat_result) -> Stat:
-    """The fields of a stat call that tell whether a file was touched."""
-    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+class _Surveyor:
+    """One survey in progress.
 
-
-class Survey:
-    """Splits the files of a scan into those that git vouches for and those to watch.
-
-    A file is vouched for when git's index has the very stat fields that the scan saw, and
-    when both are old enough: git compares whole seconds, so the last change must lie in an
-    earlier second than the scan, for any later one to show; and in an earlier second than
-    the index, or git would open the file, and run the repository's filters on it.
-
-    Raises `Unsure` where the tree is not, or may not be, as it was scanned.
+    Paths are bytes, relative to the project unless a prefix stands before them. `_unseen`
+    are the scanned files that no repository has claimed yet, and `_listed` is what git
+    lists now.
     """
 
-    def __init__(self, settings: Settings, tree: Scan) -> None:
-        if tree.listing is None or tree.failures:
-            raise Unsure
+    def __init__(self, settings: Settings, tree: Scan, listing: git.Listing) -> None:
         self._started_ns = time.time_ns()
-        self._scanned_ns = tree.started_ns
-        self._project = settings.project
+        self._settings = settings
+        self._tree = tree
+        self._listing = listing
         self._top = os.path.join(os.fsencode(settings.project), b"")
         self._own_folders = {
             os.path.join(os.fsencode(folder), b"")
             for folder in (settings.state_dir, settings.cache_dir, settings.wiki_dir)
         }
-        self._nested = set(tree.listing.repositories[1:])
+        self._nested = set(listing.repositories[1:])
+        self._absent = {os.fsencode(path) for path in tree.absent}
         self._unseen = {
             os.fsencode(file.path): file for file in (*tree.files, *tree.passed_over)
         }
-        self._absent = {os.fsencode(path) for path in tree.absent}
         self._listed: set[bytes] = set()
         self._submodules: set[bytes] = set()
-        self.repositories: list[Repository] = []
-        self.watched: dict[str, Stat | None] = {}
-        self.ignore_files: dict[str, Stat | None] = {}
-        for name, rules in tree.ignore_files.items():
+        self._found = Survey([], {}, {})
+
+    def survey(self) -> Survey:
+        """Look at everything; see `survey_tree`."""
+        for name, rules in self._tree.ignore_files.items():
             self._watch_rules(os.fsencode(name), rules)
-        for prefix in tree.listing.repositories:
+        for prefix in self._listing.repositories:
             self._look_at(prefix)
-        for path in tree.listing.vacant:
-            self._watch_folder(path + b"/")
-            is_wanted = settings.recurse_submodules or path not in self._submodules
-            if is_wanted and git.is_checked_out(self._top + path):
-                raise Unsure
-        for path, file in self._unseen.items():  # untracked
+        for path in self._listing.vacant:
+            self._look_at_vacant(path)
+        for path, file in self._unseen.items():  # the untracked ones are left
             self._watch(path, stat_of(file))
-        # What came or went since the scan is in no stamp.
-        vacant = [path.removesuffix(b"/") for path in tree.listing.vacant]
-        nested = [path.removesuffix(b"/") for path in self._nested]
-        if self._listed != {*tree.listing.files, *vacant, *nested}:
-            raise Unsure
+        self._require_same_listing()
+        return self._found
 
     def _look_at(self, prefix: bytes) -> None:
         """Survey one repository, without those below it."""
         folder = self._top + prefix
-        with git_index.Check(folder, stat_tracked=False) as check:
-            before = check.answer()
-            ignore_files = self._outside(prefix, before)
-        with git_index.UntrackedListing(folder) as listing:
+        with git_status.check(folder, stat_tracked=False) as answer:
+            before = answer()
+            ignore_files = self._outer_ignore_files(prefix, before)
+        with git_status.list_untracked(folder) as wait_for_untracked:
             index = git_index.read_index(folder)
             index_stat = stat_fields(os.stat(index.path))
             self._require_old(index_stat)
             vouches = not index.has_racy()
-            untracked = listing.answer()
-        # Asked after the listing: it went by the rules that this answer tells.
-        with git_index.Check(folder, stat_tracked=vouches) as check:
-            answer = check.answer()
-        if (answer.places, answer.settings) != (before.places, before.settings):
+            untracked = wait_for_untracked()
+        # git is asked again after it listed, because the listing followed these rules.
+        with git_status.check(folder, stat_tracked=vouches) as answer:
+            after = answer()
+        if (after.places, after.settings) != (before.places, before.settings):
             raise Unsure
-        if self._outside(prefix, answer) != ignore_files:
+        if self._outer_ignore_files(prefix, after) != ignore_files:
             raise Unsure
-        self._listed.update(
-            prefix + path.removesuffix(b"/")
-            for path in (*index.entries, *untracked.files)
-        )
-        holders = _parents([*index.entries, *untracked.files])
-        for path in {*holders, *self._folders(prefix, untracked)}:
-            self._watch_folder(prefix + path)
-        self._sort(prefix, index, answer, vouches=vouches)
+        self._watch_folders(prefix, index, untracked)
+        self._sort_tracked(prefix, index, after, vouches=vouches)
         if stat_fields(os.stat(index.path)) != index_stat:
             raise Unsure
-        self.ignore_files |= ignore_files
-        self.repositories.append(
-            Repository(os.fsdecode(prefix), index.path, index_stat, vouches, answer)
+        self._found.ignore_files.update(ignore_files)
+        self._found.repositories.append(
+            Repository(os.fsdecode(prefix), index.path, index_stat, vouches, after)
         )
 
-    def _outside(
-        self, prefix: bytes, answer: git_index.Answer
+    def _outer_ignore_files(
+        self, prefix: bytes, answer: git_status.Answer
     ) -> dict[str, Stat | None]:
-        """The ignore files that count for a repository and are not below the project."""
+        """The ignore files that count for a repository and lie outside the project."""
         paths = answer.ignore_files
         if not paths:
             raise Unsure
         if not prefix:
-            paths += answer.ignore_files_above(os.path.realpath(self._project))
+            project = os.path.realpath(self._settings.project)
+            paths += answer.ignore_files_above(project)
         found = stats_of(paths)
         for path, stat in found.items():
-            # For a file that is not there, and may have been there a moment ago, its folder
-            # tells.
+            # A file that is not there may have been there a moment ago: the times of its
+            # folder tell.
             while stat is None:
                 path = os.path.dirname(path)
                 stat = stats_of([path])[path]
             self._require_old(stat)
         return found
 
-    def _folders(
-        self, prefix: bytes, untracked: git_index.Untracked
+    def _watch_folders(
+        self, prefix: bytes, index: git_index.GitIndex, untracked: git_status.Untracked
+    ) -> None:
+        """Watch the folders of one repository in which a new file would count."""
+        paths = [*index.entries, *untracked.files]
+        self._listed.update(prefix + path.removesuffix(b"/") for path in paths)
+        for path in {*_parents(paths), *self._untracked_folders(prefix, untracked)}:
+            self._watch_folder(prefix + path)
+
+    def _untracked_folders(
+        self, prefix: bytes, untracked: git_status.Untracked
     ) -> Iterator[bytes]:
         """Every folder that holds no tracked file, and in which a new one would count."""
         pending = list(untracked.folders)
@@ -166,9 +193,7 @@ class Survey:
             whole = prefix + path
             if path in untracked.excluded or whole in self._nested:
                 continue
-            if self._top + whole in self._own_folders:
-                continue
-            if (b"/" + whole).endswith(_ANY_STATE):
+            if self._top + whole in self._own_folders or is_state_folder(whole):
                 continue
             yield path
             with os.scandir(self._top + whole) as entries:
@@ -179,8 +204,11 @@ class Survey:
                 ]
 
     def _watch_folder(self, path: bytes) -> None:
-        """A change in a folder changes its times: nothing may have changed in it since
-        the survey began, and everything that does later shows."""
+        """Watch a folder and its `.gitignore`.
+
+        A change in a folder changes its times. So nothing may have changed in it since the
+        survey began, and whatever changes later shows.
+        """
         for name in (path.removesuffix(b"/"), path + b".gitignore"):
             try:
                 stat = stat_fields(os.lstat(self._top + name))
@@ -189,46 +217,59 @@ class Survey:
             self._require_old(stat)
             self._watch(name, stat)
 
-    def _sort(
+    def _sort_tracked(
         self,
         prefix: bytes,
         index: git_index.GitIndex,
-        answer: git_index.Answer,
+        answer: git_status.Answer,
         *,
         vouches: bool,
     ) -> None:
-        """Is each tracked file vouched for, or to be watched?"""
+        """Watch the tracked files of one repository that git does not vouch for."""
         changed = answer.changed_files
+        old_second = (self._tree.started_ns - TICK_NS) // _SECOND_NS
         for path, entry in index.entries.items():
             whole = prefix + path
             file = self._unseen.pop(whole, None)
             if entry.is_repository:
                 self._submodules.add(whole)
             elif file is not None:
-                is_old = (
-                    file.ctime_ns // _SECOND < (self._scanned_ns - TICK_NS) // _SECOND
-                )
+                is_old = file.ctime_ns // _SECOND_NS < old_second
                 if not (vouches and is_old and entry.is_plain and entry.is_of(file)):
                     self._watch(whole, stat_of(file))
                 elif path in changed:
-                    raise Unsure  # since the scan
+                    raise Unsure  # It changed since the scan.
             elif whole in self._absent:
                 if entry.is_sparse:
                     self._watch(whole, None)
                 elif changed.get(path) != b"D" or os.path.isdir(self._top + whole):
                     raise Unsure
 
+    def _look_at_vacant(self, path: bytes) -> None:
+        """Watch the folder of a repository that was not listed, and must not have come."""
+        self._watch_folder(path + b"/")
+        is_wanted = self._settings.recurse_submodules or path not in self._submodules
+        if is_wanted and git.is_checked_out(self._top + path):
+            raise Unsure
+
+    def _require_same_listing(self) -> None:
+        """Require that nothing came or went since the scan: it would be in no stamp."""
+        repositories = [*self._listing.vacant, *self._nested]
+        folders = [path.removesuffix(b"/") for path in repositories]
+        if self._listed != {*self._listing.files, *folders}:
+            raise Unsure
+
     def _watch_rules(self, path: bytes, rules: SourceFile | None) -> None:
-        """A `.codxignore`, which must be as the scan read it."""
+        """Watch a `.codxignore`, which must be as the scan read it."""
         if rules is None:
             if os.path.lexists(self._top + path):
                 raise Unsure
         else:
             self._watch(path, stat_of(rules))
-            self._require_old(stat_of(rules), self._scanned_ns)
+            self._require_old(stat_of(rules), self._tree.started_ns)
 
     def _watch(self, path: bytes, stat: Stat | None) -> None:
-        self.watched[os.fsdecode(path)] = stat
+        self._found.watched[os.fsdecode(path)] = stat
 
     def _require_old(self, stat: Stat, seen_ns: int = 0) -> None:
         if is_racy(SourceFile("", *stat), seen_ns or self._started_ns):
@@ -236,7 +277,7 @@ class Survey:
 
 
 def _parents(paths: Iterable[bytes]) -> set[bytes]:
-    """Every folder above the paths, `b""` and with a `/` at the end."""
+    """Every folder above the paths, ending in `/`, and `b""`."""
     found = {b""}
     for path in paths:
         parent = path[: path.rfind(b"/") + 1]

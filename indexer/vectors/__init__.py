@@ -1,1 +1,1 @@
-"""The model: its files, its tokenizer, and the embedders that run it."""
+"""The embedding model: its files, its tokenizer, and the embedders that run it."""

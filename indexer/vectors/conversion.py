@@ -1,167 +1,143 @@
-"""One sentence-transformers pipeline as one OpenVINO graph, and the folder that keeps it.
-
-A folder holds the graph (`model.xml`, `model.bin`) and `about.json`: the token id to pad
-with and how close the vectors are to the original's, or why there is no graph.
-"""
+"""The one conversion of a model for OpenVINO on this machine, and the check of its vectors."""
 
 from __future__ import annotations
 
-import glob
-import json
+import atexit
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from indexer.errors import ModelError, StateError
-from indexer.vectors import quantization
-from indexer.vectors.library import third_party
+from indexer.errors import ModelError, TaskError
+from indexer.vectors import graph_folder, quantization
+from indexer.vectors.backend import INT8, OPENVINO, Backend
+from indexer.vectors.embedders import Embedder, OpenVinoEmbedder
+from indexer.vectors.graph import write_graph
+from indexer.vectors.graph_folder import converted_folder, openvino_version
+from indexer.vectors.library import load_sentence_transformer, quiet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-# Part of the folder's name: raise it when what is converted, or how, changes.
-VERSION = 2
-GRAPH = "model.xml"
-# What an embedder can feed; named as the tokenizers of transformers name them.
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_ABANDONED_SECONDS = 3600
+# How close each vector must be to the original's, by precision.
+_LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999, INT8: 0.97}
 
 
-def convert(original: SentenceTransformer, folder: str, precision: str) -> int:
-    """Write the graph of the whole pipeline into `folder`. Returns the id to pad with.
+def is_ready(backend: Backend) -> bool:
+    """Whether the model needs no conversion, or none any more."""
+    if backend.kind != OPENVINO:
+        return True
+    return graph_folder.read_about(converted_folder(backend)) is not None
 
-    Only for int8 is the graph another one: f32 or bf16 is for who runs it to say.
 
-    Raises `ModelError` where a graph from token ids to a vector cannot express it,
-    `StateError` where it cannot be written.
+def unsupported(backend: Backend) -> str:
+    """Why this OpenVINO backend is known not to work, "" as long as that is not known."""
+    if not openvino_version():
+        return "it is not installed"
+    about = graph_folder.read_about(converted_folder(backend)) or {}
+    return str(about.get("unsupported", ""))
+
+
+def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:
+    """Convert the model of an OpenVINO backend, unless that was done or tried before.
+
+    Returns the backend that has the result: a cache that cannot be written is replaced by a
+    temporary one. A model that does not fit is remembered as unsupported. `on_step` is told
+    what takes long. Raises `ModelError` where the conversion itself cannot run, and
+    `StateError` where its result cannot be written.
     """
-    problem = misfit(original)
-    if problem:
+    if not openvino_version() or is_ready(backend):
+        return backend
+    if backend.precision == INT8 and (problem := quantization.missing()):
         raise ModelError(problem)
-    with third_party("the conversion failed"), _no_telemetry():
-        graph = _trace(original)
-        if precision == quantization.INT8:
-            graph = quantization.quantize(graph, partial(_arrays, original))
-
-    import openvino
-
-    with _writing(folder):
-        openvino.save_model(graph, os.path.join(folder, GRAPH), compress_to_fp16=False)
-    return int(original.tokenizer.pad_token_id or 0)
-
-
-def read_about(folder: str) -> dict[str, Any] | None:
-    """What was found out about a conversion; None where there was none."""
+    about_seconds = 30 if backend.precision == INT8 else 10
+    on_step(
+        f"converting {backend.model.name} for this CPU, once (about {about_seconds} s)"
+    )
+    started = time.monotonic()
+    backend, building = _start_building(backend, on_step)
     try:
-        with open(os.path.join(folder, "about.json"), encoding="utf-8") as file:
-            about = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) else None
-
-
-def write_about(folder: str, about: dict[str, Any]) -> None:
-    """Say what was found out. A model that is unsupported keeps no graph.
-
-    Raises `StateError`.
-    """
-    if "unsupported" in about:
-        for file in glob.glob(os.path.join(glob.escape(folder), "model.*")):
-            os.unlink(file)
-    with _writing(folder):
-        with open(os.path.join(folder, "about.json"), "w", encoding="utf-8") as opened:
-            json.dump(about, opened)
-
-
-def sweep(models: str) -> None:
-    """Remove what killed conversions left in the folder `models`."""
-    for folder in glob.glob(os.path.join(glob.escape(models), ".tmp-*", "")):
-        with suppress(FileNotFoundError):  # another process sweeps as well
-            if time.time() - os.stat(folder).st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def publish(building: str, target: str) -> None:
-    """Move a finished conversion to its place, unless another process was faster."""
-    try:
-        os.rename(building, target)
-    except OSError:
-        if read_about(target) is None:
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(building, target)
-
-
-def misfit(original: SentenceTransformer) -> str:
-    """What in the pipeline a graph from token ids to a vector cannot express, else ""."""
-    from sentence_transformers.base.modules import Transformer
-
-    if not isinstance(original[0], Transformer):
-        return f"its first module is {type(original[0]).__name__}, not Transformer"
-    if any(original.prompts.values()):
-        return "it puts prompts before the texts"
-    inputs = set(features(original, ["a"])) - set(INPUTS)
-    return f"it needs {', '.join(sorted(inputs))}" if inputs else ""
-
-
-def features(original: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
-    """The tensors that the model takes, by name."""
-    found = original.preprocess(texts)
-    return {name: value for name, value in found.items() if hasattr(value, "shape")}
-
-
-def _arrays(original: SentenceTransformer, text: str) -> dict[str, NDArray[np.int64]]:
-    """What the graph takes for a text, by name."""
-    return {name: value.numpy() for name, value in features(original, [text]).items()}
-
-
-def _trace(original: SentenceTransformer) -> Any:
-    """The whole pipeline as one OpenVINO graph. Its inputs keep the names of the features.
-
-    https://docs.openvino.ai, "Converting a PyTorch Model".
-    """
-    import openvino
-    import torch
-
-    class Pipeline(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pipeline = original
-
-        def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
-            embedding: torch.Tensor = self.pipeline(features)["sentence_embedding"]
-            return embedding
-
-    # Two texts of unequal length, so that the traced path is the one with padding.
-    example = features(original, ["one", "a longer text"])
-    return openvino.convert_model(Pipeline().eval(), example_input=(example,))
-
-
-@contextmanager
-def _writing(folder: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # the latter from OpenVINO
-        reason = str(error).strip().splitlines()[0]
-        raise StateError(
-            f"the converted model cannot be written to {folder}: {reason}"
-        ) from error
-
-
-@contextmanager
-def _no_telemetry() -> Iterator[None]:
-    """openvino.convert_model reports to Google Analytics, except in CI jobs."""
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
+        about = _in_own_process(_build, backend, building)
+        graph_folder.write_about(building, about)
+        graph_folder.publish(building, converted_folder(backend))
     finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
+        shutil.rmtree(building, ignore_errors=True)
+    if "unsupported" in about:
+        on_step(
+            f"{backend.model.name} does not run on OpenVINO in {backend.precision}: "
+            f"{about['unsupported']}"
+        )
+    else:
+        on_step(f"converted in {time.monotonic() - started:.1f} s")
+    return backend
+
+
+def _start_building(
+    backend: Backend, on_step: Callable[[str], None]
+) -> tuple[Backend, str]:
+    """The backend, and a folder to convert into on the disk where the result will be."""
+    import tempfile  # slow to import
+
+    models = os.path.join(backend.cache_dir, "models")
+    try:
+        os.makedirs(models, exist_ok=True)
+        graph_folder.sweep(models)
+        return backend, tempfile.mkdtemp(prefix=".tmp-", dir=models)
+    except OSError as error:
+        on_step(
+            f"{models} cannot be written ({error.strerror}): the conversion is not kept"
+        )
+    cache_dir = tempfile.mkdtemp(prefix="codx-index-")
+    atexit.register(shutil.rmtree, cache_dir, ignore_errors=True)
+    models = os.path.join(cache_dir, "models")
+    os.mkdir(models)
+    backend = replace(backend, cache_dir=cache_dir)
+    return backend, tempfile.mkdtemp(prefix=".tmp-", dir=models)
+
+
+def _in_own_process(
+    build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
+) -> dict[str, Any]:
+    """Convert in another process: torch would stay in this one, with 500 MB and its threads."""
+    from indexer.pool.process import become_worker
+    from indexer.pool.process_pool import ProcessPool
+
+    with ProcessPool(1, 0, become_worker, ()) as pool:
+        try:
+            return pool.submit(build, backend, folder).result()
+        except TaskError as error:
+            raise ModelError(
+                f"the conversion of {backend.model.name} was killed (out of memory?)"
+            ) from error
+
+
+def _build(backend: Backend, folder: str) -> dict[str, Any]:
+    """Convert into `folder` and compare with the original. Returns what `about.json` says."""
+    original = load_sentence_transformer(backend.model.folder, "cpu", "f32")
+    try:
+        with quiet():
+            pad_id = write_graph(original, folder, backend.precision)
+            converted = OpenVinoEmbedder(backend, folder, pad_id, threads=1)
+            cosine = _least_cosine(original, converted)
+    except ModelError as error:
+        return {"unsupported": str(error)}
+    if not cosine >= _LEAST_COSINE[backend.precision]:  # so that NaN does not pass
+        return {
+            "unsupported": f"its vectors are not the original's (cosine {cosine:.5f})"
+        }
+    return {"pad_id": pad_id, "cosine": cosine}
+
+
+def _least_cosine(original: SentenceTransformer, converted: Embedder) -> float:
+    """The least agreement over texts of many lengths, each in a batch with others."""
+    text = "def main(argv: list[str]) -> int:  # Über 'naïve' café\n    return 0\n"
+    texts = [
+        (text * 40)[: 3 * length] for length in (1, 2, 3, 5, 8, 13, 21, 22, 34, 55, 89)
+    ]
+    texts += [text * repeat for repeat in (5, 8, 13)]
+    expected = original.encode(
+        texts, normalize_embeddings=True, show_progress_bar=False
+    )
+    return float((converted.encode(texts).vectors * expected).sum(axis=1).min())

@@ -1,21 +1,17 @@
-"""From texts to vectors: one embedder for OpenVINO, one for torch."""
+"""From texts to vectors: the embedders, which run a model with OpenVINO or torch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from indexer.errors import ModelError
-from indexer.types import ID_BYTES
-from indexer.vectors import conversion
-from indexer.vectors.backend import (
-    OPENVINO,
-    Backend,
-    compute_precision,
-    converted_folder,
-)
+from indexer.vectors import graph
+from indexer.vectors.backend import OPENVINO, Backend, compute_precision
+from indexer.vectors.batches import group_by_width, has_longer, pad, scale_to_unit
+from indexer.vectors.graph_folder import GRAPH, converted_folder, read_about
 from indexer.vectors.library import load_sentence_transformer, quiet, third_party
 from indexer.vectors.tokenizer import load_raw_tokenizer, load_tokenizer
 
@@ -23,24 +19,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
-# Another step gives vectors that differ in their last bits: change it with the fingerprint.
-_WIDTH_STEP = 8
-
-
+# Texts in a batch. torch picks its kernels by the shape of the batch, so on a CPU each text
+# is alone: then it always has the same one.
 _OPENVINO_BATCH = 4
-
-
-# torch picks its kernels by the shape of the batch; alone, a text always has the same.
 _TORCH_BATCH = {"cpu": 1, "cuda": 256}
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Vectors of shape (texts, dimension), float32, unit length, in the order of the texts.
+    """What became of some texts.
 
-    `truncated` counts the texts that were too long for the model and lost their end.
-    `tokens` (special ones included) and `padding` are the tokens that were computed.
+    `vectors` has the shape (texts, dimension), float32, in the order of the texts and with
+    unit length. `truncated` counts the texts that were too long for the model and lost
+    their end. The model computed `tokens`, special ones included, and `padding` beside them.
     """
 
     vectors: NDArray[np.float32]
@@ -50,23 +41,23 @@ class Encoding:
 
 
 class Embedder(Protocol):
-    """Not safe to share between threads."""
+    """A loaded model. Threads must not share one."""
 
     dimension: int
 
     def encode(
         self, texts: Sequence[str], ids: Sequence[bytes] | None = None
     ) -> Encoding:
-        """Embed texts to be found. Their `ids`, as `Chunk` has them, save the tokenizing.
+        """Embed texts that are to be found. Their `Chunk.ids` save tokenizing them again.
 
         Raises `ModelError` on NaN, infinite or zero vectors.
         """
         ...
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
-        """Embed a text to find others with: shape (dimension,), unit length.
+        """Embed a text that is to find others: shape (dimension,), float32, unit length.
 
-        Differs from `encode` for models that are trained to see queries differently.
+        It differs from `encode` for models that are trained to see queries differently.
         """
         ...
 
@@ -74,19 +65,19 @@ class Embedder(Protocol):
 def load_embedder(backend: Backend, threads: int = 1) -> Embedder:
     """Load what `choose_backend` chose, for `threads` CPU threads. Raises `ModelError`.
 
-    With OpenVINO 0.5 s, without importing torch; otherwise about 6 s.
+    OpenVINO takes half a second, as it does not import torch. Otherwise it takes several.
     """
-    if backend.kind == OPENVINO:
-        folder = converted_folder(backend)
-        about = conversion.read_about(folder)
-        if about is None or "pad_id" not in about:
-            raise ModelError(f"there is no converted model in {folder}: run again")
-        return OpenVinoEmbedder(backend, folder, about["pad_id"], threads)
-    return _TorchEmbedder(backend, threads)
+    if backend.kind != OPENVINO:
+        return TorchEmbedder(backend, threads)
+    folder = converted_folder(backend)
+    about = read_about(folder)
+    if about is None or "pad_id" not in about:
+        raise ModelError(f"there is no converted model in {folder}: run again")
+    return OpenVinoEmbedder(backend, folder, about["pad_id"], threads)
 
 
 class OpenVinoEmbedder:
-    """Runs a converted model; imports neither torch nor transformers."""
+    """Runs a converted model. It imports neither torch nor transformers."""
 
     def __init__(
         self, backend: Backend, folder: str, pad_id: int, threads: int
@@ -102,12 +93,12 @@ class OpenVinoEmbedder:
             import openvino
 
             compiled = openvino.Core().compile_model(
-                os.path.join(folder, conversion.GRAPH),
+                os.path.join(folder, GRAPH),
                 "CPU",
                 {
                     "INFERENCE_NUM_THREADS": threads,
                     "NUM_STREAMS": 1,
-                    # Pinned, one-thread processes all end up on the same core.
+                    # With pinning, all one-thread processes end up on the same core.
                     "ENABLE_CPU_PINNING": False,
                     "INFERENCE_PRECISION_HINT": compute_precision(backend),
                 },
@@ -121,7 +112,7 @@ class OpenVinoEmbedder:
         import numpy as np
 
         truncated = 0
-        if ids is not None and not _too_long(ids, self._limit):
+        if ids is not None and not has_longer(ids, self._limit):
             tokens = [np.frombuffer(one, np.uint32) for one in ids]
         else:
             encodings = self._tokenizer.encode_batch_fast(list(texts))
@@ -130,11 +121,11 @@ class OpenVinoEmbedder:
         lengths = [len(one) for one in tokens]
         vectors = np.empty((len(texts), self.dimension), np.float32)
         computed = 0
-        for width, rows in _batches(lengths, self._limit, _OPENVINO_BATCH):
+        for width, rows in group_by_width(lengths, self._limit, _OPENVINO_BATCH):
             vectors[rows] = self._infer([tokens[row] for row in rows], width)
             computed += width * len(rows)
         return Encoding(
-            _unit(vectors), truncated, sum(lengths), computed - sum(lengths)
+            scale_to_unit(vectors), truncated, sum(lengths), computed - sum(lengths)
         )
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
@@ -144,19 +135,19 @@ class OpenVinoEmbedder:
     def _infer(
         self, texts: list[NDArray[np.uint32]], width: int
     ) -> NDArray[np.float32]:
-        inputs = _padded(texts, width, self._pad_id)
+        inputs = pad(texts, width, self._pad_id)
         with third_party("the model failed"):
             outputs = self._request.infer({name: inputs[name] for name in self._inputs})
-        # A view of memory that the next call writes over.
+        # This is a view of memory that the next call writes over.
         vectors: NDArray[np.float32] = outputs[0]
         return vectors
 
 
-class _TorchEmbedder:
+class TorchEmbedder:
     """Runs any model that sentence-transformers can load.
 
-    On a GPU, whose kernels depend on the shape of the batch, a vector may differ in its
-    last bits with the texts it was batched with.
+    The kernels of a GPU depend on the shape of the batch. So there, the last bits of a
+    vector may depend on the texts that shared its batch.
     """
 
     def __init__(self, backend: Backend, threads: int) -> None:
@@ -170,9 +161,9 @@ class _TorchEmbedder:
             folder, backend.device, backend.precision
         )
         with third_party(f"{folder} has no usable tokenizer"), quiet():
-            # Without prompts and the like, tokens are all that the model takes.
-            fits = not conversion.misfit(self._model)
-            self._inputs = list(conversion.features(self._model, ["a"])) if fits else []
+            # Known ids are only of use to a model that takes nothing but tokens.
+            fits = not graph.misfit(self._model)
+            self._inputs = list(graph.features(self._model, ["a"])) if fits else []
             self._pad_id = self._model.tokenizer.pad_token_id or 0
         import torch
 
@@ -184,7 +175,7 @@ class _TorchEmbedder:
         import numpy as np
 
         known = ids if self._inputs else None
-        if known is not None and not _too_long(known, self._limit):
+        if known is not None and not has_longer(known, self._limit):
             tokens = [np.frombuffer(one, np.uint32) for one in known]
             counts = [len(one) for one in tokens]
         else:
@@ -192,7 +183,7 @@ class _TorchEmbedder:
         lengths = [min(count, self._limit) for count in counts]
         vectors = np.empty((len(texts), self.dimension), np.float32)
         computed = 0
-        for _, rows in _batches(lengths, self._limit, self._batch):
+        for _, rows in group_by_width(lengths, self._limit, self._batch):
             width = max(lengths[row] for row in rows)
             with third_party("the model failed"), quiet():
                 if tokens:
@@ -202,7 +193,7 @@ class _TorchEmbedder:
             computed += width * len(rows)
         truncated = sum(count > self._limit for count in counts)
         return Encoding(
-            _unit(vectors), truncated, sum(lengths), computed - sum(lengths)
+            scale_to_unit(vectors), truncated, sum(lengths), computed - sum(lengths)
         )
 
     def _infer(
@@ -210,7 +201,7 @@ class _TorchEmbedder:
     ) -> NDArray[np.float32]:
         import torch
 
-        arrays = _padded(texts, width, self._pad_id)
+        arrays = pad(texts, width, self._pad_id)
         inputs = {
             name: torch.from_numpy(arrays[name]).to(self._device)
             for name in self._inputs
@@ -234,58 +225,5 @@ class _TorchEmbedder:
             vectors = self._model.encode_query(
                 [text], show_progress_bar=False, normalize_embeddings=True
             )
-        vector: NDArray[np.float32] = _unit(vectors)[0]
+        vector: NDArray[np.float32] = scale_to_unit(vectors)[0]
         return vector
-
-
-def _batches(
-    lengths: Sequence[int], limit: int, size: int
-) -> Iterator[tuple[int, list[int]]]:
-    """Group texts, given as their tokens, into batches of one width, at most `size` each.
-
-    Yields (width, indices of the texts). The width is the length rounded up, so that few
-    texts are alone, but not over the model's limit, which may be its last position.
-    """
-    by_width: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        width = min(-(-length // _WIDTH_STEP) * _WIDTH_STEP, limit)
-        by_width.setdefault(width, []).append(index)
-    for width, indices in by_width.items():
-        for start in range(0, len(indices), size):
-            yield width, indices[start : start + size]
-
-
-def _too_long(ids: Sequence[bytes], limit: int) -> bool:
-    return max(map(len, ids), default=0) > ID_BYTES * limit
-
-
-def _padded(
-    texts: list[NDArray[np.uint32]], width: int, pad_id: int
-) -> dict[str, NDArray[np.int64]]:
-    """What a transformer takes for texts of at most `width` tokens: shape (texts, width)."""
-    import numpy as np
-
-    shape = (len(texts), width)
-    inputs = {
-        "input_ids": np.full(shape, pad_id, np.int64),
-        "attention_mask": np.zeros(shape, np.int64),
-        "token_type_ids": np.zeros(shape, np.int64),
-    }
-    for row, tokens in enumerate(texts):
-        inputs["input_ids"][row, : len(tokens)] = tokens
-        inputs["attention_mask"][row, : len(tokens)] = 1
-    return inputs
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows to length 1, which not every model does itself."""
-    import numpy as np
-
-    vectors = np.asarray(vectors, np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.all(np.isfinite(norms) & (norms > 0)):
-        raise ModelError(
-            "the model gave a vector that is zero, infinite or not a number"
-        )
-    unit: NDArray[np.float32] = vectors / norms
-    return unit

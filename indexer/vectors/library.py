@@ -1,13 +1,12 @@
-"""Loads sentence-transformers quietly, and remembers what was learned about a model."""
+"""The libraries that run models, kept quiet, with their errors turned into ours."""
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from indexer.errors import CodxIndexError, ModelError
 
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 def load_sentence_transformer(
     folder: str, device: str, precision: str
 ) -> SentenceTransformer:
-    """Load a model with sentence-transformers; seconds, for the import of torch.
+    """Load a model with sentence-transformers. Importing torch takes seconds.
 
-    `precision` is "f32" or "bf16". Nothing is downloaded, no code of the model is run.
+    `precision` is "f32" or "bf16". Nothing is downloaded, and no code of the model is run.
     Raises `ModelError`.
     """
     with third_party(f"sentence-transformers cannot load {folder}"), quiet():
@@ -28,7 +27,7 @@ def load_sentence_transformer(
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        # Imported earlier by someone else, transformers did not see what quiet() says.
+        # If someone imported transformers before, it did not see what quiet() sets.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         return SentenceTransformer(
@@ -47,8 +46,8 @@ def load_sentence_transformer(
 def third_party(what: str) -> Iterator[None]:
     """Turn whatever a model library raises into a `ModelError` that starts with `what`.
 
-    The one place that catches every exception, because these libraries leave no choice:
-    tokenizers raises bare `Exception`, safetensors a direct child of it.
+    It catches every exception because these libraries leave no choice: tokenizers raises
+    bare `Exception`, and safetensors a direct child of it.
     """
     try:
         yield
@@ -61,42 +60,10 @@ def third_party(what: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings, no progress bars, no telemetry from the model libraries."""
+    """Keep the model libraries from warnings, progress bars and telemetry."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def recall(memo: str, stamp: Any) -> Any:
-    """What `remember` kept in the file `memo` under an equal stamp, else None."""
-    try:
-        with open(memo, encoding="utf-8") as file:
-            kept = json.load(file)
-        return kept["value"] if kept["stamp"] == stamp else None
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
-def remember(memo: str, stamp: Any, value: Any) -> None:
-    """Keep `value` for `recall`. A cache that cannot be written is no failure."""
-    import tempfile  # here, as it takes a while to import
-
-    try:
-        os.makedirs(os.path.dirname(memo), exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=os.path.dirname(memo), prefix=".tmp-")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"stamp": stamp, "value": value}, file)
-        os.replace(part, memo)
-    except OSError:
-        pass
-
-
-def _stamp(folder: str, file: str) -> list[Any]:
-    try:
-        stat = os.stat(os.path.join(folder, file))
-    except OSError as error:
-        raise ModelError(f"{folder}/{file} cannot be read: {error.strerror}") from None
-    return [file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -11,16 +11,15 @@ from typing import Any
 from indexer.errors import ModelError
 from indexer.vectors.library import third_party
 
-# Weights, settings, vocabularies: everything else in a model's folder is for people.
+# Weights, settings and vocabularies. Everything else in a model's folder is for people.
 _DECIDING = (".safetensors", ".json", ".txt", ".model")
 
 
-# The chunk size for models that take texts of any length (averages of word vectors).
-TOKENS_IF_UNLIMITED = 512
-
-
 def read_modules(folder: str) -> list[dict[str, Any]]:
-    """modules.json: the parts of the pipeline; [] for a plain transformers model."""
+    """The parts of the pipeline, from modules.json; [] for a plain transformers model.
+
+    Raises `ModelError` where the folder holds no model, or one that is not safe to load.
+    """
     file = os.path.join(folder, "modules.json")
     if not os.path.exists(file):
         if os.path.exists(os.path.join(folder, "config.json")):
@@ -43,8 +42,8 @@ def read_modules(folder: str) -> list[dict[str, Any]]:
 
 
 def deciding_files(folder: str, modules: list[dict[str, Any]]) -> list[str]:
-    """Names below `folder`, sorted, of the files that decide the vectors."""
-    # Only the folders that are loaded: hub models carry exports for other runtimes beside.
+    """The names below `folder` of the files that decide the vectors, sorted."""
+    # Folders that no module names are left out: hub models carry exports for other runtimes.
     found = set(glob.glob("*", root_dir=folder))
     for path in filter(None, (module["path"] for module in modules)):
         found.update(
@@ -56,28 +55,25 @@ def deciding_files(folder: str, modules: list[dict[str, Any]]) -> list[str]:
 def weights_problem(
     folder: str, modules: list[dict[str, Any]], files: list[str]
 ) -> str | None:
-    """What is wrong with the weights, as the end of a sentence; None if nothing is."""
+    """What is wrong with the weights, as the end of a sentence, or None."""
+    safe = {os.path.dirname(file) for file in files if file.endswith(".safetensors")}
     for path in {"", *(module["path"] for module in modules)}:
         pickles = glob.glob("*.bin", root_dir=os.path.join(folder, path))
-        if pickles and not any(
-            os.path.dirname(file) == path
-            for file in files
-            if file.endswith(".safetensors")
-        ):
+        if pickles and path not in safe:
             where = os.path.join(path, pickles[0])
             return f"has pickled weights ({where}), which can run code: save it as safetensors"
-    if not any(file.endswith(".safetensors") for file in files):
+    if not safe:
         return "has no weights: model.safetensors is missing"
     return None
 
 
 def transformer_folder(folder: str, modules: list[dict[str, Any]]) -> str:
-    """The folder of the transformer among the modules of a model."""
+    """The folder of the transformer, which is the first of a model's modules."""
     return os.path.join(folder, modules[0]["path"]).rstrip("/") if modules else folder
 
 
 def read_sentence_config(folder: str) -> dict[str, Any]:
-    """The model's `sentence_*_config.json`, {} without one."""
+    """What the model's `sentence_*_config.json` holds, {} without one."""
     # Old models name the file after the architecture: sentence_roberta_config.json.
     files = glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json"))
     config: dict[str, Any] = read_json(files[0]) if files else {}
@@ -85,14 +81,17 @@ def read_sentence_config(folder: str) -> dict[str, Any]:
 
 
 def read_settings(folder: str) -> dict[str, Any]:
-    """The model's `config_sentence_transformers.json`, {} without one."""
+    """What the model's `config_sentence_transformers.json` holds, {} without one."""
     file = os.path.join(folder, "config_sentence_transformers.json")
     settings: dict[str, Any] = read_json(file, missing={})
     return settings
 
 
 def read_json(file: str, missing: Any = None) -> Any:
-    """What a JSON file holds, or `missing` where there is none. Raises `ModelError`."""
+    """What a JSON file holds, or `missing`, if given, where there is no such file.
+
+    Raises `ModelError`.
+    """
     if missing is not None and not os.path.exists(file):
         return missing
     try:
@@ -109,8 +108,3 @@ def hash_file(file: str) -> str:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from None
-
-
-def sha256(data: bytes) -> str:
-    """The SHA-256 of some bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.library import quiet, third_party
@@ -19,30 +19,39 @@ if TYPE_CHECKING:
     import tokenizers
 
 
-class Tokenizer(Protocol):
-    """The model's own view of a text, never truncated."""
+class ModelTokenizer:
+    """A model's own view of a text: what `text.chunks` needs as its `Tokenizer`."""
+
+    def __init__(self, raw: tokenizers.Tokenizer) -> None:
+        self._raw = raw
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, special tokens included."""
-        ...
+        """How many tokens each text has, special tokens included."""
+        return [
+            len(encoding.ids) for encoding in self._raw.encode_batch_fast(list(texts))
+        ]
 
     def ids(self, texts: Sequence[str]) -> list[bytes]:
         """The same tokens as native uint32."""
-        ...
+        encodings = self._raw.encode_batch_fast(list(texts))
+        return [array("I", encoding.ids).tobytes() for encoding in encodings]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """The characters [start, end) of each token, without special tokens."""
-        ...
+        """The characters [start, end) of each token, in order, without special tokens."""
+        return list(self._raw.encode(text, add_special_tokens=False).offsets)
 
 
-def load_tokenizer(model: ModelInfo) -> Tokenizer:
-    """The tokenizer of `model`, one thread. Raises `ModelError` where it has none."""
-    return _Tokenizer(load_raw_tokenizer(model.folder))
+def load_tokenizer(model: ModelInfo) -> ModelTokenizer:
+    """Load the tokenizer of a model. Raises `ModelError` where it has none."""
+    return ModelTokenizer(load_raw_tokenizer(model.folder))
 
 
 def load_raw_tokenizer(folder: str) -> tokenizers.Tokenizer:
-    """The same, of the model in `folder`, as the tokenizers library has it."""
-    # Workers are as many as there are cores: a thread pool inside each only gets in the way.
+    """Load the tokenizer of the model in `folder`, as the tokenizers library has it.
+
+    It uses one thread. Raises `ModelError` where there is none.
+    """
+    # There are as many workers as cores: a thread pool inside each would be in the way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     folder = transformer_folder(folder, read_modules(folder))
     file = os.path.join(folder, "tokenizer.json")
@@ -74,20 +83,3 @@ def _lower_case(raw: tokenizers.Tokenizer) -> None:
 
     parts = [normalizers.Lowercase(), *([raw.normalizer] if raw.normalizer else [])]
     raw.normalizer = normalizers.Sequence(parts)
-
-
-class _Tokenizer:
-    def __init__(self, raw: tokenizers.Tokenizer) -> None:
-        self._raw = raw
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        return [
-            len(encoding.ids) for encoding in self._raw.encode_batch_fast(list(texts))
-        ]
-
-    def ids(self, texts: Sequence[str]) -> list[bytes]:
-        encodings = self._raw.encode_batch_fast(list(texts))
-        return [array("I", encoding.ids).tobytes() for encoding in encodings]
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        return list(self._raw.encode(text, add_special_tokens=False).offsets)

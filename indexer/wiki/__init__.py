@@ -1,1 +1,1 @@
-"""The wiki of a project: a page a file, in Markdown."""
+"""The wiki of a project: a page for each file, in Markdown."""

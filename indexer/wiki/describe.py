@@ -1,6 +1,6 @@
-"""What one file tells about itself: its purpose, its definitions, what it imports.
+"""What a file tells about itself: its purpose, its definitions and its imports.
 
-This runs in the worker processes, for grammars may crash.
+This runs in worker processes, because grammars may crash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A function, class or the like: its dotted symbol, its first and last line (1-based,
+    """A function, class or the like: its dotted symbol, its first and its last line (1-based,
     inclusive)."""
 
     symbol: str
@@ -21,11 +21,10 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One file, of the bytes with this `file_hash` (their blob id).
+    """A file whose bytes have this `file_hash` (their blob id).
 
-    `purpose` is plain text, paragraphs with a blank line between them. `imports` are as
-    `imports.imports_of` gives them, `module` as `imports.module_of`. `text` is what may be
-    shown of the file, secrets masked.
+    `purpose` is as returned by `purpose_of`, `imports` by `imports_of`, `module` by
+    `module_of`. `text` is the file's text with its secrets masked.
     """
 
     path: str
@@ -41,9 +40,8 @@ class Description:
 def describe_files(
     files: Sequence[tuple[str, str, bytes]], secrets: str
 ) -> list[Description]:
-    """Describe files given as (path, file_hash, bytes); `secrets` is one of
-    `config.SECRETS`. A file that cannot be read as text has a description without parts.
-    """
+    """Describe files given as (path, file_hash, bytes); `secrets` is one of `config.SECRETS`.
+    The description of a file that cannot be read as text is empty."""
     return [_describe(*file, secrets) for file in files]
 
 
@@ -51,7 +49,8 @@ def _describe(path: str, file_hash: str, data: bytes, secrets: str) -> Descripti
     from indexer.text.languages import language_of
     from indexer.text.outline import definitions
     from indexer.text.source import read_source
-    from indexer.wiki.imports import imports_of, module_of
+    from indexer.wiki.imports import imports_of
+    from indexer.wiki.modules import module_of
     from indexer.wiki.purpose import purpose_of
 
     try:
@@ -67,5 +66,5 @@ def _describe(path: str, file_hash: str, data: bytes, secrets: str) -> Descripti
             text,
             module_of(path, text, language),
         )
-    except Exception:  # a bug met by one file must not cost the others
+    except Exception:  # a bug that one file meets must not cost the others
         return Description(path, file_hash, "", "", (), (), "")

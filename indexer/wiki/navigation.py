@@ -1,4 +1,4 @@
-"""The settings of MkDocs for a wiki, with its navigation."""
+"""The MkDocs settings of a wiki, including its navigation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from indexer.wiki.markdown import folder_page_of, page_of, shown
-from indexer.wiki.pages import (
-    DOCS,
-    LONGEST_TITLE,
-    MARKER,
-    MAX_NAV_FILES,
-    MAX_NAV_FOLDERS,
-    STYLE,
-    Folder,
-    inside,
-)
+from indexer.config import WIKI_MARKER
+from indexer.wiki.folders import Folder, inside
+from indexer.wiki.markdown import shown
+from indexer.wiki.names import DOCS, STYLE, folder_page_of, page_of
+
+MAX_NAV_FILES = 500
+"""With more files only folders are in the navigation, because every built page repeats it."""
+
+MAX_NAV_FOLDERS = 500
+LONGEST_TITLE = 100  # characters; a YAML key may have 1,024, including all escapes
 
 STYLE_SHEET = """\
 /* Written by codx-index */
@@ -39,16 +38,16 @@ pre.source span:target { background: #fff5b1; }
 
 
 def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
-    """The `mkdocs.yml`."""
+    """The `mkdocs.yml` of a wiki."""
     settings = {
         "site_name": _title(title),
         "docs_dir": DOCS,
         "site_dir": "site",
-        # Pages are files, so that a built wiki can be read without a server.
+        # Links to files, so that a built wiki can be read without a server.
         "use_directory_urls": False,
         "theme": {
             "name": "readthedocs",
-            "highlightjs": False,  # it would be fetched from elsewhere
+            "highlightjs": False,  # it would be fetched from the network
             "prev_next_buttons_location": "none",
             "navigation_depth": 6,
         },
@@ -57,9 +56,9 @@ def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
         "validation": {"nav": {"omitted_files": "ignore"}},
         "nav": _navigation(folders),
     }
-    lines = [MARKER]
+    lines = [WIKI_MARKER]
     for name, value in settings.items():
-        # What is JSON without escapes is YAML: there is nothing unseen in it.
+        # JSON without escapes is YAML, because no invisible character is in it.
         indent = 2 if name == "nav" else None
         lines.append(f"{name}: {json.dumps(value, ensure_ascii=False, indent=indent)}")
     return "\n".join(lines) + "\n"
@@ -75,14 +74,14 @@ Navigation = list["str | dict[str, str | Navigation]"]
 def _navigation(folders: Mapping[str, Folder]) -> Navigation:
     with_files = folders[""].count <= MAX_NAV_FILES
     depth = _navigation_depth(folders)
-    # All below one heading: the theme folds what is within one.
+    # Everything is under one heading, because the theme folds what is under a heading.
     tree = _entries(folders[""], folders, with_files, depth)
     home: Navigation = [{"Home": folder_page_of("")}]
     return [*home, {"Files": tree}] if tree else home
 
 
 def _navigation_depth(folders: Mapping[str, Folder]) -> int:
-    """How deep folders may lie to be among `MAX_NAV_FOLDERS`."""
+    """The depth to which all folders together are at most `MAX_NAV_FOLDERS`."""
     depths = Counter(folder.count("/") + 1 for folder in folders if folder)
     total = 0
     for depth in sorted(depths):

@@ -1,7 +1,7 @@
-"""Writes files below one folder, each at once, and never through a symlink.
+"""Writes files below a folder, each atomically, and never through a symlink.
 
-The folder itself may be reached through one: whoever runs us has chosen it. What is in it
-may have been put there by others.
+The folder itself may be a symlink, because the user has chosen it. What is in it may have been put
+there by others.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 TEMPORARY = ".codx-index.tmp"
-"""What is being written, until it has its name; what a killed run has left is overwritten."""
+"""The file that is being written, until it gets its name. One that a killed run left behind is
+overwritten."""
 
 Fields = tuple[int, int]
 """(size, mtime_ns) of a file."""
 
 
 class Output:
-    """The files below `path`, a folder that is made if need be; names are relative to it,
-    with `/`. Files and new folders have the given modes, whatever the umask. Every method
-    may raise OSError. One process at a time."""
+    """The files below the folder `path`, which is created if need be.
+
+    Names are relative to it, with `/`. New files and folders get the given modes, whatever the
+    umask is. Every method may raise OSError. Only one process may use a folder at a time.
+    """
 
     def __init__(self, path: str, mode: int, folder_mode: int) -> None:
         self._mode = mode
@@ -36,26 +38,19 @@ class Output:
             os.mkdir(path)
             os.chmod(path, folder_mode)
         except FileExistsError:
-            pass  # the next line says so if it is no folder
+            pass  # if it is not a folder, opening it fails
         self._root = os.open(path, _FOLDER & ~os.O_NOFOLLOW)
 
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the folder."""
         os.close(self._root)
 
     def is_empty(self) -> bool:
-        """Is nothing in the folder, of a killed run aside?"""
+        """Whether the folder holds nothing, or only what a killed run left."""
         return set(os.listdir(self._root)) <= {TEMPORARY}
 
     def write(self, name: str, data: bytes) -> Fields:
-        """Make a file have these bytes: others see the old ones or the new ones."""
+        """Replace the bytes of a file atomically; returns its new fields."""
         with suppress(FileNotFoundError):
             os.unlink(TEMPORARY, dir_fd=self._root)
         descriptor = os.open(TEMPORARY, _NEW_FILE, 0o600, dir_fd=self._root)
@@ -75,17 +70,17 @@ class Output:
         return found.st_size, found.st_mtime_ns
 
     def fields(self, name: str) -> Fields | None:
-        """The fields of a file; None for what is none, or is not there."""
+        """The fields of a regular file; None if there is none of that name."""
         try:
             found = os.stat(name, dir_fd=self._root, follow_symlinks=False)
         except OSError:
             return None
-        return (
-            (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
-        )
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return found.st_size, found.st_mtime_ns
 
     def head(self, name: str, size: int) -> bytes:
-        """The first bytes of a regular file; none of anything else."""
+        """The first `size` bytes of a regular file; b"" if there is none of that name."""
         try:
             with self._folder_of(name) as folder:
                 base = os.path.basename(name)
@@ -93,13 +88,12 @@ class Output:
         except OSError:
             return b""
         with open(descriptor, "rb") as file:
-            return (
-                file.read(size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-            )
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return file.read(size) if is_regular else b""
 
     def delete(self, name: str) -> bool:
-        """Remove a file, and the folders around it that are empty then. Says whether it was
-        there."""
+        """Delete a file and the folders around it that are empty then. Returns whether the file
+        existed."""
         try:
             with self._folder_of(name) as folder:
                 os.unlink(os.path.basename(name), dir_fd=folder)
@@ -114,7 +108,7 @@ class Output:
         return True
 
     def names(self, folder: str) -> Iterator[str]:
-        """Every regular file below a folder, by name."""
+        """The names of all regular files below a folder."""
         pending = [folder]
         while pending:
             inner = pending.pop()

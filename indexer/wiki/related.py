@@ -1,8 +1,8 @@
 """Which files are about the same thing, by the cosine of their mean vectors.
 
-A mean vector is kept as whole numbers, small enough that float32 holds every sum of their
-products exactly. So a score does not depend on the order in which a library adds, and lists that
-are kept up to date are those that would be made afresh.
+A mean vector is kept as integers small enough that float32 holds every sum of their products
+exactly. Therefore a score does not depend on the order in which a library adds, and lists that are
+updated equal lists that are made afresh.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ if TYPE_CHECKING:
 
 MAX_RELATED = 5
 
-# The length of a mean vector. Rounding adds at most half the square root of the dimension, so
-# that up to 30,000 dimensions products of two vectors stay below 2**24.
+# The length of a mean vector. Rounding adds at most half the square root of the dimension, so the
+# product of two vectors of up to 30,000 dimensions stays below 2**24.
 _LENGTH = 4_000
-_BLOCK = 4_000_000  # scores computed at once: 16 MB
+_BLOCK = 4_000_000  # scores that are computed at once: 16 MB
 
 Score = int
 """A cosine times `_LENGTH` squared."""
 
+_Found = list[tuple[int, Score]]  # columns with their scores
+
 Related = tuple[tuple[str, Score], ...]
-"""Paths with their scores, the highest first, then by path."""
+"""Paths with their scores, sorted by falling score, then by path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file as it is known: its mean vector as `packed_mean` gives it, and its related
-    files, None where that vector is new."""
+    """A file's mean vector as returned by `packed_mean`, and its related files; None if the
+    vector is new."""
 
     vector: bytes
     related: Related | None
 
 
 def packed_mean(vectors: NDArray[np.float32]) -> bytes:
-    """The direction of the mean of some vectors, of shape (chunks, dimension): two bytes a
-    dimension. All zeros where there is none, and then nothing is related."""
+    """The direction of the mean of vectors of shape (chunks, dimension), as little-endian int16 of
+    shape (dimension,). All zeros if the mean has no direction; then nothing is related.
+    """
     import numpy as np
 
-    # Sums in double precision, and of rows in their order: the same for the same vectors.
+    # Summed in double precision and in the order of the rows, so equal vectors give equal bytes.
     mean = np.asarray(vectors, np.float64).sum(axis=0)
     length = float(np.sqrt(np.square(mean).sum()))
     if not np.isfinite(length) or length == 0:
@@ -58,10 +61,10 @@ def cosine(score: Score) -> float:
 
 
 def update_related(places: Mapping[str, Place]) -> dict[str, Related]:
-    """The related files of every file where they are others than before.
+    """The related files of every file whose related files changed.
 
-    Exact: as if all were computed. Files with `related` are compared with new ones only,
-    unless one of theirs is new or gone.
+    The result is exact. Yet a file whose `related` is known is compared with new files only, unless
+    one of its related files is new or gone.
     """
     paths = sorted(places)
     new = {path for path in paths if places[path].related is None}
@@ -101,13 +104,10 @@ def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
     return whole.astype(np.float32)
 
 
-Found = list[tuple[int, Score]]
-
-
 def _best(
     matrix: NDArray[np.float32], rows: Sequence[int]
-) -> Iterator[tuple[int, Found]]:
-    """The best columns of each of the rows."""
+) -> Iterator[tuple[int, _Found]]:
+    """For each of the rows the columns with the highest scores."""
     import numpy as np
 
     count = len(matrix)
@@ -115,14 +115,14 @@ def _best(
     for start in range(0, len(rows), step):
         block = np.asarray(rows[start : start + step])
         scores = matrix[block] @ matrix.T
-        scores[np.arange(len(block)), block] = 0  # not with itself
+        scores[np.arange(len(block)), block] = 0  # a file is not related to itself
         if count > MAX_RELATED:
             place = count - MAX_RELATED
             least = np.partition(scores, place, axis=1)[:, place]
         else:
             least = np.zeros(len(block), np.float32)
         for row, others in _at_least(scores, np.maximum(least, 1)):
-            # Columns are in the order of paths.
+            # Columns are in the order of their paths.
             top = sorted(others, key=lambda one: (-one[1], one[0]))[:MAX_RELATED]
             yield int(block[row]), top
 
@@ -132,8 +132,8 @@ def _better(
     rows: Sequence[int],
     columns: Sequence[int],
     known: Mapping[int, Related],
-) -> Iterator[tuple[int, Found]]:
-    """Those of the columns that may be among the best of a row."""
+) -> Iterator[tuple[int, _Found]]:
+    """For each of the rows those of the columns that may belong to its related files."""
     import numpy as np
 
     if not columns:
@@ -153,11 +153,11 @@ def _better(
 
 def _at_least(
     scores: NDArray[np.float32], least: NDArray[np.float32]
-) -> Iterator[tuple[int, Found]]:
-    """For each row the columns with that score or more."""
+) -> Iterator[tuple[int, _Found]]:
+    """For each row the columns with at least the score `least[row]`."""
     import numpy as np
 
-    found: list[Found] = [[] for _ in range(len(scores))]
+    found: list[_Found] = [[] for _ in range(len(scores))]
     rows, columns = np.nonzero(scores >= least[:, None])
     values = scores[rows, columns].astype(np.int64)
     for row, column, value in zip(
@@ -167,7 +167,7 @@ def _at_least(
     yield from enumerate(found)
 
 
-def _named(found: Found, paths: Sequence[str]) -> Related:
+def _named(found: _Found, paths: Sequence[str]) -> Related:
     return tuple((paths[column], score) for column, score in found)
 
 

@@ -1,4 +1,4 @@
-"""What the last update of the wiki knew: sqlite, safe to delete at any time."""
+"""What the last update of a wiki knew, in a sqlite file that may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
 
 from indexer.wiki.describe import Definition, Description
 from indexer.wiki.output import Fields
@@ -17,7 +16,7 @@ from indexer.wiki.related import Place, Related
 
 _FORMAT = "1"
 
-# Texts are those of this run alone: a temporary table, which sqlite keeps out of memory.
+# Texts are kept for this run only, in a temporary table, which sqlite does not keep in memory.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (
@@ -38,8 +37,7 @@ _TABLES = ("meta", "files", "pages", "summaries")
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file as it was described: `Description`, without definitions and text. `lines` is
-    how many it has."""
+    """The `Description` of a file without definitions and text, and how many lines it has."""
 
     file_hash: str
     language: str
@@ -51,16 +49,19 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class KnownPage:
-    """A page of ours: the hash of what it was made of, and its fields as they were after it
-    was written, None for one that may not have been."""
+    """A page of ours: the hash of what it was made of, and the fields that it had right after it
+    was written; None if it may not have been written."""
 
     key: str
     fields: Fields | None
 
 
 class WikiState:
-    """Raises sqlite3.Error where the file cannot be read or written; one that is damaged,
-    of another format or of another `key` is begun afresh (`is_fresh`)."""
+    """The state in the file `path`, which starts afresh if it is damaged, or has another format
+    or another `key`.
+
+    Every method raises sqlite3.Error if the file cannot be read or written.
+    """
 
     def __init__(self, path: str, key: str) -> None:
         try:
@@ -71,21 +72,20 @@ class WikiState:
                     os.unlink(name)
             self._db = _open(path)
         wanted = json.dumps([_FORMAT, key])
-        self.is_fresh = self._meta("key") != wanted
-        if self.is_fresh:
+        if self._meta("key") != wanted:
             with self._transaction():
                 for table in _TABLES:
-                    if table != "summaries":  # which hang on nothing but the bytes
+                    if table != "summaries":  # they depend on nothing but the bytes
                         self._db.execute(f"DELETE FROM {table}")
                 self._db.execute("INSERT INTO meta VALUES ('key', ?)", (wanted,))
 
     @property
     def folder(self) -> str:
-        """The folder that the pages were written to, "" where there was none."""
+        """The folder that the pages were written to; "" if none were."""
         return self._meta("folder")
 
     def set_folder(self, folder: str) -> None:
-        """Say where the pages are written to."""
+        """Set the folder that the pages are written to."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('folder', ?)", (folder,)
@@ -97,21 +97,14 @@ class WikiState:
         ).fetchone()
         return str(row[0]) if row else ""
 
-    def __enter__(self) -> WikiState:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file, and forget the texts."""
         self._db.close()
 
     # -- Files --
 
     def files(self) -> dict[str, KnownFile]:
-        """Every file, by path."""
+        """All files, by path."""
         rows = self._db.execute(
             "SELECT path, file_hash, language, module, purpose, imports, lines FROM files"
         )
@@ -123,7 +116,7 @@ class WikiState:
         }
 
     def describe(self, found: Iterable[Description]) -> None:
-        """Put files in place of what was known of them, vector and all."""
+        """Replace what is known of files. Their vectors and related files are forgotten."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
@@ -138,26 +131,26 @@ class WikiState:
                         json.dumps(
                             [[d.symbol, d.line, d.end_line] for d in file.definitions]
                         ),
-                        line_count(file.text),
+                        _line_count(file.text),
                     )
                     for file in found
                 ),
             )
 
     def definitions(self, path: str) -> tuple[Definition, ...]:
-        """The definitions of a file that is known."""
+        """The definitions of a known file."""
         (found,) = self._db.execute(
             "SELECT definitions FROM files WHERE path = ?", (os.fsencode(path),)
         ).fetchone()
         return tuple(Definition(*one) for one in json.loads(found))
 
     def without_vector(self) -> list[str]:
-        """Paths whose vector has not come yet, sorted."""
+        """The paths of files without a vector, sorted."""
         rows = self._db.execute("SELECT path FROM files WHERE vector IS NULL")
         return sorted(os.fsdecode(path) for (path,) in rows)
 
     def set_vectors(self, vectors: Iterable[tuple[str, bytes]]) -> None:
-        """Set mean vectors; what is related is not known then."""
+        """Set mean vectors by path. The related files of these files are forgotten."""
         with self._transaction():
             self._db.executemany(
                 "UPDATE files SET vector = ?, related = NULL WHERE path = ?",
@@ -165,7 +158,7 @@ class WikiState:
             )
 
     def places(self) -> dict[str, Place]:
-        """What `update_related` wants to know."""
+        """All files by path, for `update_related`."""
         rows = self._db.execute("SELECT path, vector, related FROM files")
         return {
             os.fsdecode(path): Place(
@@ -178,7 +171,7 @@ class WikiState:
     def relate(
         self, related: Iterable[tuple[str, Related]], gone: Iterable[str]
     ) -> None:
-        """Set what is related and forget files, all or none."""
+        """Set the related files of files and forget files that are gone, in one transaction."""
         with self._transaction():
             self._db.executemany(
                 "DELETE FROM files WHERE path = ?", ((os.fsencode(p),) for p in gone)
@@ -191,7 +184,7 @@ class WikiState:
     # -- Texts, of this run --
 
     def keep_texts(self, texts: Iterable[tuple[str, str]]) -> None:
-        """Keep the texts of files until the state is closed."""
+        """Keep texts, given as (path, text), until the state is closed."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO texts VALUES (?, ?)",
@@ -202,21 +195,21 @@ class WikiState:
             )
 
     def text(self, path: str) -> str | None:
-        """The text of a file, None where it was not kept."""
+        """The text of a file; None if it was not kept."""
         row = self._db.execute(
             "SELECT text FROM texts WHERE path = ?", (os.fsencode(path),)
         ).fetchone()
         return zlib.decompress(row[0]).decode() if row else None
 
     def kept(self) -> set[str]:
-        """The paths whose text was kept."""
+        """The paths of files whose texts are kept."""
         rows = self._db.execute("SELECT path FROM texts")
         return {os.fsdecode(path) for (path,) in rows}
 
     # -- Pages --
 
     def pages(self) -> dict[str, KnownPage]:
-        """Every page that may be there and is ours, by name."""
+        """All pages of ours that may exist, by name."""
         rows = self._db.execute("SELECT name, key, size, mtime_ns FROM pages")
         return {
             name: KnownPage(key, None if size is None else (size, mtime))
@@ -224,7 +217,7 @@ class WikiState:
         }
 
     def claim(self, names: Iterable[str]) -> None:
-        """Say that pages are about to be written, or are ours from another time."""
+        """Record that pages are about to be written, or were written by an earlier state."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO pages VALUES (?, '', NULL, NULL)",
@@ -232,7 +225,7 @@ class WikiState:
             )
 
     def set_pages(self, pages: Iterable[tuple[str, KnownPage]]) -> None:
-        """Say what pages were made of."""
+        """Record pages that have been written."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)",
@@ -243,7 +236,7 @@ class WikiState:
             )
 
     def forget_pages(self, names: Iterable[str]) -> None:
-        """Say that pages are gone."""
+        """Record that pages are gone."""
         with self._transaction():
             self._db.executemany(
                 "DELETE FROM pages WHERE name = ?", ((name,) for name in names)
@@ -252,14 +245,14 @@ class WikiState:
     # -- Summaries --
 
     def summaries(self, command: str) -> dict[str, str]:
-        """The summaries that a command gave, by file_hash."""
+        """The summaries by a command, by file_hash."""
         rows = self._db.execute(
             "SELECT file_hash, summary FROM summaries WHERE command = ?", (command,)
         )
         return dict(rows.fetchall())
 
     def set_summaries(self, command: str, found: Iterable[tuple[str, str]]) -> None:
-        """Keep summaries, given as (file_hash, text)."""
+        """Add summaries by a command, given as (file_hash, text)."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO summaries VALUES (?, ?, ?)",
@@ -278,8 +271,8 @@ class WikiState:
             raise
 
 
-def line_count(text: str) -> int:
-    """How many lines a text has; a line break at its end begins none."""
+def _line_count(text: str) -> int:
+    """The number of lines of a text; a line break at its end does not start another."""
     return text.count("\n") + (not text.endswith("\n")) if text else 0
 
 

@@ -1,1 +1,1 @@
-"""The CPU-bound work: what a worker does, and the scheduler that feeds it."""
+"""CPU-bound work: the worker, where workers run, and the scheduler."""

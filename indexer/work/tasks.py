@@ -1,4 +1,4 @@
-"""Divides the changed files into chunk tasks."""
+"""Chunk tasks: the changed files in groups that are worth their way to a worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,44 @@ from indexer.types import ChangedFile, ChunkedFile
 from indexer.work import worker
 
 CHUNK_TASK_BYTES = 128 * 1024
+FIRST_TASK_BYTES = 8 * 1024
 
 
-FIRST_TASK_BYTES = 8 * 1024  # so that soon something is embedded
+def chunk_tasks(
+    changes: Iterable[ChangedFile | None],
+) -> Iterator[list[ChangedFile]]:
+    """Yield the files in groups, where a large file is alone.
+
+    The first groups are small, so that something is embedded soon. For a None among the
+    changes, which says that the next one is not there yet, yields the group so far, which may
+    be empty.
+    """
+    task: list[ChangedFile] = []
+    size, limit = 0, FIRST_TASK_BYTES
+    for change in changes:
+        if change is None:
+            yield task
+            task, size = [], 0
+            continue
+        if task and len(change.data) >= CHUNK_TASK_BYTES:
+            yield task  # does not wait for the large file
+            task, size = [], 0
+        task.append(change)
+        size += len(change.data)
+        if size >= limit:
+            yield task
+            task, size = [], 0
+            limit = min(2 * limit, CHUNK_TASK_BYTES)
+    if task:
+        yield task
 
 
 def chunked_files(
     changes: Iterable[ChangedFile], executor: Executor, jobs: int
 ) -> Iterator[tuple[ChangedFile, ChunkedFile]]:
-    """Only chunk, in the order of `changes`, at most 2 × jobs tasks in flight.
+    """Chunk the files without embedding them, and yield them in the order of `changes`.
 
-    A file that costs its worker comes with that as its error.
+    At most 2 × jobs tasks are in flight. A file that costs its worker has that as its error.
     """
     tasks = chunk_tasks(changes)
     window: deque[tuple[list[ChangedFile], Future[worker.ChunkedBatch]]] = deque()
@@ -46,28 +73,3 @@ def _chunked_alone(change: ChangedFile, executor: Executor) -> ChunkedFile:
         return task.result().files[0]
     except TaskError as error:
         return ChunkedFile(change.path, "", (), error=str(error))
-
-
-def chunk_tasks(
-    changes: Iterable[ChangedFile | None],
-) -> Iterator[list[ChangedFile]]:
-    """Group small files, so that a task is worth its way to a worker. An empty task: there
-    is none yet."""
-    task: list[ChangedFile] = []
-    size, limit = 0, FIRST_TASK_BYTES
-    for change in changes:
-        if change is None:
-            yield task
-            task, size = [], 0
-            continue
-        if task and len(change.data) >= CHUNK_TASK_BYTES:
-            yield task  # does not wait for a large one
-            task, size = [], 0
-        task.append(change)
-        size += len(change.data)
-        if size >= limit:
-            yield task
-            task, size = [], 0
-            limit = min(2 * limit, CHUNK_TASK_BYTES)
-    if task:
-        yield task

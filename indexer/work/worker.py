@@ -1,7 +1,7 @@
 """What a worker runs: chunk files, embed texts.
 
-A worker never sees the store. Its model and grammars load on first use, so that a run
-whose vectors are all cached loads no model.
+A worker never sees the store. Its model and grammars load on first use, so a run whose vectors
+are all cached loads no model.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChunkedBatch:
-    """Files in the order of the task, the seconds that each took, and this worker's spans
-    since its last task."""
+    """Files in the order of the task, the seconds that each took, and the worker's spans since
+    its last task."""
 
     files: list[ChunkedFile]
     seconds: list[float]
@@ -41,8 +41,9 @@ class ChunkedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBatch:
-    """Vectors of shape (texts, dimension), float32, in the order of the texts, and this
-    worker's spans since its last task. The rest as in `Encoding`."""
+    """Vectors of shape (texts, dimension), float32, in the order of the texts, and the worker's
+    spans since its last task. `truncated`, `tokens` and `padding` are as in `Encoding`.
+    """
 
     vectors: NDArray[np.float32]
     truncated: int
@@ -53,11 +54,12 @@ class EmbeddedBatch:
 
 
 class _Worker(threading.local):
-    """Each thread has its own: neither an embedder nor a tokenizer is shared."""
+    """What a thread works with. Threads share neither an embedder nor a tokenizer.
 
-    backend: Backend | None = (
-        None  # that of the process, unless this thread has its own
-    )
+    A thread without a `backend` or `secrets` of its own uses those of the process.
+    """
+
+    backend: Backend | None = None
     secrets: str = ""
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
@@ -72,7 +74,7 @@ _worker = _Worker()
 
 
 def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
-    """Say which backend this thread, and others to come, use and what is done about secrets.
+    """Set the backend of this thread and of those to come, and what is done about secrets.
 
     Loads nothing yet, and keeps what was loaded for the same backend.
     """
@@ -86,14 +88,14 @@ def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
 def initialize_process(
     slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
 ) -> None:
-    """`initialize`, for a process of the pool."""
+    """`initialize` for a process of the pool, which becomes a worker."""
     become_worker(slots)
     initialize(backend, secrets)
     _worker.spans.begin("start")
 
 
 def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
-    """Chunk files given as (path, bytes). A file that fails does so alone."""
+    """Chunk files that are given as (path, bytes). A file that fails does not affect the others."""
     chunked, seconds = [], []
     about = {"path": escape_path(files[0][0])} if len(files) == 1 else {}
     with _worker.spans.span("chunk", files=len(files), **about):
@@ -107,7 +109,7 @@ def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
 def embed_texts(
     texts: Sequence[str], ids: Sequence[bytes] | None = None
 ) -> EmbeddedBatch:
-    """Embed texts, whose tokens are `ids` if they are known.
+    """Embed texts. `ids` are their tokens, if these are known.
 
     Raises `ModelError` where the model gives no usable vector.
     """

@@ -1,6 +1,6 @@
-"""Executors: where the CPU-bound work runs.
+"""Where the CPU-bound work runs.
 
-Any `concurrent.futures.Executor` will do, for a task carries all it needs.
+Any `concurrent.futures.Executor` will do, because a task carries all that it needs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from indexer.work import worker
 if TYPE_CHECKING:
     from indexer.vectors.backend import Backend
 
-
 CPU_TASK = 64  # chunks to embed: about half a second of one worker
-GPU_TASK = 2048  # enough for large batches of like lengths
+GPU_TASK = 2048  # chunks to embed: enough for large batches of similar lengths
 
 
 def open_executor(
@@ -34,7 +33,7 @@ def open_executor(
 ) -> Executor:
     """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.
 
-    A task has `task_timeout` seconds (0: no limit); a thread cannot be stopped.
+    A task may take `task_timeout` seconds (0: no limit), but a thread cannot be stopped.
     """
     if kind == "process":
         from indexer.pool.process_pool import ProcessPool
@@ -56,7 +55,7 @@ class Workers:
     """Where files are chunked, and where texts are embedded.
 
     On a CPU the same processes do both, as there is no better use of a core. A GPU has one
-    process, which gets large tasks; the others chunk and tokenize for it.
+    process, which gets large tasks, and the other processes chunk and tokenize for it.
     """
 
     chunkers: Executor
@@ -67,6 +66,7 @@ class Workers:
 
     @classmethod
     def alike(cls, executor: Executor, jobs: int) -> Workers:
+        """The workers of one executor, which do both."""
         return cls(executor, jobs, executor, jobs, CPU_TASK)
 
 
@@ -74,8 +74,10 @@ class Workers:
 def open_workers(
     kind: str, jobs: int, backend: Backend, *, secrets: str, task_timeout: float
 ) -> Iterator[Workers]:
-    """Workers of `kind`, see `open_executor`; those of GPUs are always processes, unless
-    `kind` is "serial"."""
+    """Open workers of a `kind` as in `open_executor`.
+
+    Those of GPUs are processes in any case, unless the kind is "serial".
+    """
     with ExitStack() as stack:
         executor = stack.enter_context(
             open_executor(
@@ -95,10 +97,10 @@ def open_workers(
 
 
 class Workshop:
-    """Opens workers for one run after the other, or for several at once.
+    """Opens the workers of runs, one run after another or several at once.
 
-    A shared one keeps those that are worth keeping, processes and what they have loaded, for
-    the next run that asks for the same, until it is closed.
+    A shared workshop keeps workers, with what they have loaded, for the next run that asks for
+    the same, until it is closed. Workers in this process are not worth keeping.
     """
 
     def __init__(self, *, is_shared: bool = False) -> None:
@@ -117,7 +119,7 @@ class Workshop:
         secrets: str,
         task_timeout: float,
     ) -> Iterator[Workers]:
-        """As `open_workers`."""
+        """Open workers as `open_workers` does, or lend those that were kept."""
         opening = open_workers(
             kind, jobs, backend, secrets=secrets, task_timeout=task_timeout
         )

@@ -359,7 +359,7 @@ def kill_run(
     arguments = arguments or ("run", "--json")
     if death.kind == "step":
         faulty = _with(project, CODX_INDEX_FAULT=death.fault)
-        return faulty.command(*arguments)
+        return faulty.installed.command(*arguments)
     process = start(project, *arguments)
     try:
         if death.kind == "late":
@@ -638,7 +638,7 @@ class Storm:
         expected = self.yard.expected(self.tree, model)
         recorded = recorded_rows(project, expected)
         started = time.monotonic()
-        report = project.run()
+        report = project.installed.run()  # its seconds tell when to kill the next
         self.yard.seconds[self._way(cold)] = time.monotonic() - started
         if kind not in ("repair", "model"):
             # What the manifest had recorded is neither embedded nor written again.

@@ -157,7 +157,7 @@ def test_a_disk_that_is_too_small(
     with telling(CODX_INDEX_CRASH_SEED=chosen, room=room, used=used(disk)):
         resize(disk, used(disk) + room)
         for _ in range(2):
-            done = project.command("run", "-q")
+            done = project.installed.command("run", "-q")
             if place == "cache":
                 assert done.returncode == 0, done.stderr
                 assert done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr

@@ -61,7 +61,8 @@ def cut(path: Path, rng: random.Random) -> str:
 
 def assert_exact_or_told(yard: Yard, project: Project, tree: str) -> None:
     """The next run is exact; or it names the database, and after `clear` it is."""
-    done = project.command("run", "-q")
+    # After an error of the store only the end of the process closes it.
+    done = project.installed.command("run", "-q")
     if done.returncode:
         assert str(database(project)) in assert_one_line(done, 1), done.stderr
         assert project.command("clear", "-y").returncode == 0
@@ -162,7 +163,7 @@ def test_a_trusted_index_is_seen_to_have_changed(
 def test_the_line_says_how_to_go_on(ending: str, yard: Yard, tmp_path: Path) -> None:
     project = yard.indexed(tmp_path / "project", "base")
     damage(project, ending)
-    line = assert_one_line(project.command("run", "-q"), 1)
+    line = assert_one_line(project.installed.command("run", "-q"), 1)
     assert "codx-index clear" in line
 
 

@@ -136,6 +136,7 @@ def storm(
         print(f"{count} rounds, {made.killed} runs killed, {made.summary()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", range(QUICK_SHARES))
 def test_a_small_storm(share: int, yard: Yard, tmp_path: Path) -> None:
     storm(seed(1), share, rounds(3, share, QUICK_SHARES), yard, tmp_path, None)
@@ -163,9 +164,8 @@ def test_a_kill_costs_what_was_not_committed(yard: Yard, tmp_path: Path) -> None
     assert chunks["embedded"] + chunks["cached"] == chunks["upserted"]
 
 
-@pytest.mark.parametrize(
-    "cold", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["warm", "cold"]
-)
+@pytest.mark.slow  # one at one moment is in test_workers.py
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
 def test_a_worker_is_killed(cold: bool, yard: Yard, tmp_path: Path) -> None:
     project = yard.empty(tmp_path / "project", "base")
     project.environment |= {"CODX_INDEX_EXECUTOR": "process", "CODX_INDEX_JOBS": "2"}

@@ -1,29 +1,28 @@
-"""What a run did, for those who read no terminal: Prometheus, and the page of a CI job."""
+"""What a run did, in numbers for Prometheus."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 from indexer.paths import escape_path
 from indexer.report import Report
 
-SHOWN_FAILURES = 20
 _LAST_SUCCESS = "codx_index_last_success_timestamp_seconds"
 
 
 def write_metrics(path: str, report: Report) -> None:
-    """Write the figures of a run in Prometheus' text format, for the textfile collector of
-    node_exporter: the file is replaced in one step, and all may read it.
+    """Write the figures of a run in Prometheus' text format, for node_exporter's textfile
+    collector.
 
-    The time of the last success outlives runs that fail. Raises `OSError`.
+    The file is replaced atomically and can be read by everyone. A run that fails keeps the
+    time of the last success. Raises `OSError`.
     """
     before = _last_success(path)
     folder = os.path.dirname(os.path.abspath(path))
-    # Not *.prom, which the collector would read.
+    # The collector would read a draft named *.prom.
     handle, draft = tempfile.mkstemp(prefix=".codx-index-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -98,62 +97,9 @@ def _metrics(report: Report, last_success: float) -> bytes:
 
 
 def _last_success(path: str) -> float:
-    """What an earlier run wrote, 0 where there was none."""
+    """The time of the last success that an earlier run wrote, 0 if none did."""
     with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
         for line in file:
             if line.startswith(_LAST_SUCCESS + "{"):
                 return float(line.rpartition(" ")[2])
     return 0.0
-
-
-def append_markdown(path: str, report: Report) -> None:
-    """Append a summary in Markdown, as GitHub shows it on the page of a job. Raises
-    `OSError`."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("\n".join(_markdown(report)) + "\n")
-
-
-def _markdown(report: Report) -> Iterator[str]:
-    files, chunks = report.files, report.chunks
-    yield f"### codx-index: {report.status} (exit code {report.exit_code})"
-    yield ""
-    if report.error:
-        yield _cell(report.error)
-        yield ""
-    yield "| | |"
-    yield "|---|---|"
-    changes = "added modified renamed deleted failed deferred".split()
-    counts = [(name, getattr(files, name)) for name in changes]
-    changed = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-    skipped = sum(files.skipped.values())
-    for name, text in (
-        ("project", _cell(escape_path(report.project))),
-        ("collection", _cell(report.collection)),
-        ("files", f"{files.scanned:,} scanned, {skipped:,} skipped"),
-        ("changes", changed or "none"),
-        (
-            "chunks",
-            f"{chunks.total:,} in the index; {chunks.embedded:,} embedded, "
-            f"{chunks.cached:,} from the cache",
-        ),
-        ("pending mentions", f"{len(report.mentions.pending):,}"),
-        ("seconds", f"{report.seconds['total']:.1f}"),
-    ):
-        yield f"| {name} | {text} |"
-    if report.failures:
-        yield ""
-        yield "| failed | why |"
-        yield "|---|---|"
-        for path, error in sorted(report.failures.items())[:SHOWN_FAILURES]:
-            yield f"| {_cell(escape_path(path))} | {_cell(error)} |"
-        if len(report.failures) > SHOWN_FAILURES:
-            yield f"| … | {len(report.failures) - SHOWN_FAILURES:,} more |"
-    yield ""
-
-
-_ENTITIES = {ord(char): f"&#{ord(char)};" for char in "&<>|`*_[]#\\"}
-
-
-def _cell(text: str) -> str:
-    """Any text, as itself, in a cell of a table."""
-    return " ".join(text.split()).translate(_ENTITIES)

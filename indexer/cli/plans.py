@@ -1,0 +1,50 @@
+"""How a plan is shown, by `status` and by `run --dry-run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from indexer.cli.texts import counts_text, shown
+
+if TYPE_CHECKING:
+    from indexer.run.plan import Plan
+
+
+def plan_text(plan: Plan) -> str:
+    """What a run would do, in one line; "" if it would do nothing."""
+    changes = {
+        "added": len(plan.added),
+        "modified": len(plan.modified),
+        "renamed": len(plan.renamed),
+        "deleted": len(plan.deleted),
+        "to embed": len(plan.unembedded),
+    }
+    return "; ".join(filter(None, (plan.doubt, counts_text(changes))))
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what a run would do, one file per line, as `git status --short` does."""
+    for letter, paths in (("A", plan.added), ("M", plan.modified)):
+        for name in paths:
+            click.echo(f"{letter} {shown(name)}")
+    for old, new in plan.renamed:
+        click.echo(f"R {shown(old)} -> {shown(new)}")
+    for letter, paths in (("D", plan.deleted), ("E", plan.unembedded)):
+        for name in paths:
+            click.echo(f"{letter} {shown(name)}")
+
+
+def plan_dict(plan: Plan) -> dict[str, object]:
+    """What a run would do, as JSON-ready values."""
+    return {
+        "doubt": plan.doubt,
+        "plan": {
+            "added": [shown(name) for name in plan.added],
+            "modified": [shown(name) for name in plan.modified],
+            "renamed": [[shown(old), shown(new)] for old, new in plan.renamed],
+            "deleted": [shown(name) for name in plan.deleted],
+            "unembedded": [shown(name) for name in plan.unembedded],
+        },
+    }

@@ -1,0 +1,48 @@
+"""One index brought up to date, as `run`, `run-all` and `verify --repair` do it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from indexer.cli.bars import Bars
+from indexer.cli.signals import Signals, handled_signals
+from indexer.config import Settings
+from indexer.report import RUN, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from indexer.work.workers import Workshop
+
+
+def refresh_alone(
+    settings: Settings,
+    report: Report,
+    *,
+    quiet: bool,
+    doubted: Set[str] = frozenset(),
+) -> None:
+    """Bring the only index of this process up to date, with its own bars and signals."""
+    report.spans.begin("start")
+    with closing(Bars(quiet=quiet)) as bars, handled_signals() as signals:
+        refresh(settings, report, bars, signals, doubted)
+
+
+def refresh(
+    settings: Settings,
+    report: Report,
+    bars: Bars,
+    signals: Signals,
+    doubted: Set[str] = frozenset(),
+    workshop: Workshop | None = None,
+) -> None:
+    """Run the pipeline, unless the stamp shows that nothing has changed."""
+    from indexer.index.stamp import is_unchanged
+
+    with report.spans.span(RUN):
+        stamp_is_moot = settings.force or doubted or settings.only is not None
+        if stamp_is_moot or not is_unchanged(settings, report):
+            from indexer.pipeline import run as run_pipeline
+
+            run_pipeline(settings, report, bars, signals, doubted, workshop)

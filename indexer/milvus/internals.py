@@ -1,0 +1,210 @@
+"""What this program uses of the insides of pymilvus and milvus-lite.
+
+It was read in the versions of `READ_IN`. A later version may change any of it without
+notice; tests/test_milvus_internals.py fails when one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from indexer.errors import StateError
+
+READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2"}
+
+
+# --- pymilvus -------------------------------------------------------------------------
+
+
+def silence() -> None:
+    """Import pymilvus so that it writes nothing, reads no `.env` and leaves scipy alone.
+
+    pymilvus and milvus-lite log a whole traceback of an error that we report in one line.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
+    # environment lies in the project, that is the project's file.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    import logging
+
+    import pymilvus  # noqa: F401  (it configures its loggers, which are silenced below)
+
+    with contextlib.suppress(ImportError):  # it only saves time
+        from pymilvus.client.utils import SciPyHelper
+
+        # Otherwise the first sparse vector makes it import scipy, to see whether the vector
+        # is one of scipy's.
+        SciPyHelper._checked = True
+    for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether this `MilvusException` means that no server answered.
+
+    pymilvus has a class for that, but raises the plain one when its retries ran out and
+    when it cannot connect.
+    """
+    return "UNAVAILABLE" in str(error) or "Fail connecting" in str(error)
+
+
+# --- milvus-lite: its memory and its speed --------------------------------------------
+
+# By default milvus-lite holds 128 MB of rows in Python objects before it writes a segment,
+# and merges segments of up to 100,000 rows. With that, 70,000 rows take 2 GB of memory.
+MEMTABLE_BYTES = 16 * 1024 * 1024
+SEGMENT_ROWS = 20_000
+
+
+def import_milvus_lite() -> None:
+    """Import milvus-lite, silent, with our bounds on memory and our sparse index.
+
+    Raises `StateError` where it cannot be imported.
+    """
+    silence()
+    # Both variables are read once, on import.
+    os.environ.setdefault(
+        "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(MEMTABLE_BYTES)
+    )
+    # Arrow's own allocator keeps the memory that a merge of segments needed.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    try:
+        from milvus_lite.adapter.grpc import server  # noqa: F401
+        from milvus_lite.engine import compaction
+    except ImportError as error:
+        raise StateError(f"the embedded Milvus is not usable here: {error}") from error
+    compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
+    _replace_sparse_index()
+
+
+def _replace_sparse_index() -> None:
+    """Replace milvus-lite's index of sparse vectors by one of arrays.
+
+    Each process builds the index in memory at its first search: for 20,000 rows that takes
+    0.1 s instead of 0.7.
+    """
+    import struct
+
+    from milvus_lite.analyzer import sparse
+    from milvus_lite.index import sparse_factory
+
+    from indexer.milvus.sparse_index import SparseIndex
+
+    pairs = struct.Struct("<If")
+    sparse.bytes_to_sparse = lambda data: dict(pairs.iter_unpack(data))
+    sparse_factory.SparseIpIndex = SparseIndex
+
+
+# --- milvus-lite: its server ----------------------------------------------------------
+
+
+def socket_path(folder: str) -> str:
+    """The socket that a server in this folder listens on.
+
+    milvus-lite only knows hosts and ports, and joins them with a colon.
+    """
+    return f"{folder}/s:0"
+
+
+def start_server(database: str, folder: str) -> Callable[[], None] | None:
+    """Open the database and serve it on a socket in `folder`.
+
+    Returns what stops the server and closes the database; None where another process has
+    the database open. Raises `StateError` where it cannot be opened. Call
+    `import_milvus_lite` before.
+    """
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
+
+    try:
+        # One thread. With more, the first look at a collection races with a write and can
+        # undo it, and reads race with flushes.
+        server, opened, _ = start_server_in_thread(
+            database, host=f"unix:{folder}/s", port=0, max_workers=1
+        )
+    except DataDirLockedError:
+        return None
+    except (MilvusLiteError, OSError, RuntimeError, ValueError) as error:
+        raise StateError(one_line(error)) from error
+    path = socket_path(folder)
+    inode = os.stat(path).st_ino
+
+    def stop() -> None:
+        server.stop(grace=1).wait()  # seconds, for what readers have under way
+        # Before the database is closed, because the next process binds this very path. If
+        # the index was cleared, our socket is gone and another process may serve there.
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_ino == inode:
+                os.unlink(path)
+        opened.close()
+
+    return stop
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line of at most 300 characters.
+
+    Errors of pymilvus and milvus-lite have it in `message`; their text adds a code.
+    """
+    message = getattr(error, "message", "") or str(error) or type(error).__name__
+    return " ".join(str(message).split())[:300]
+
+
+# --- milvus-lite: its files -----------------------------------------------------------
+
+# Of a collection.
+SCHEMA = "schema.json"
+MANIFEST = "manifest.json"  # the list of segments; its backup has a longer name
+INDEXES = "indexes"  # the folder of what follows from a partition's segments
+
+
+def lock_file(database: str) -> str:
+    """The file that the process with the database open has locked (`flock`)."""
+    return os.path.join(database, "LOCK")
+
+
+def aliases_file(database: str) -> str:
+    """The file of a JSON object, alias to collection."""
+    return os.path.join(database, "aliases.json")
+
+
+def collection_folder(database: str, physical: str) -> str:
+    """The folder of a physical collection."""
+    return os.path.join(database, "collections", physical)
+
+
+def remove_torn_indexes(database: str) -> None:
+    """Remove vector indexes that were cut short by a kill.
+
+    milvus-lite writes them in place, and cannot load a collection that has such a one.
+    Without the file it builds the index anew.
+    """
+    import glob
+
+    import numpy as np
+
+    folder = collection_folder(glob.escape(database), "*")
+    for path in glob.glob(os.path.join(folder, "partitions", "*", INDEXES, "*.idx")):
+        try:
+            np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError):  # short, or empty
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def remove_torn_collection(database: str, physical: str) -> None:
+    """Remove the folder of a collection that was never completely created.
+
+    When milvus-lite is killed or the disk is full while it creates a collection, it leaves
+    a folder without a schema, and later refuses to create a collection in its place.
+    """
+    import shutil
+
+    folder = collection_folder(database, physical)
+    if not os.path.exists(os.path.join(folder, SCHEMA)):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,34 @@
+"""A Milvus that somebody else serves."""
+
+from __future__ import annotations
+
+import time
+
+from indexer.errors import StoreUnavailableError
+from indexer.milvus.client import open_client
+from indexer.milvus.store import Store
+
+CONNECT_ATTEMPTS = 4
+CONNECT_PAUSE = 0.25  # seconds; doubles
+CONNECT_TIMEOUT = 10.0  # seconds
+
+
+def connect(uri: str, token: str, name: str) -> Store:
+    """The collection `name` of the Milvus at this address.
+
+    Raises `StoreUnavailableError` after a few attempts: pymilvus does not tell a dead
+    server, a wrong token and a wrong certificate apart.
+    """
+    for attempt in range(CONNECT_ATTEMPTS):
+        if attempt:
+            time.sleep(CONNECT_PAUSE * 2 ** (attempt - 1))
+        try:
+            client = open_client(uri, token=token, timeout=CONNECT_TIMEOUT)
+        except StoreUnavailableError as error:
+            reason = error
+        else:
+            return Store(client, name, uri, embedded=False)
+    raise StoreUnavailableError(
+        f"no Milvus answers at {uri}: is it running, is the token right, "
+        "and does the scheme (http or https) match its certificate?"
+    ) from reason

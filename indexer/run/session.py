@@ -1,0 +1,130 @@
+"""What a run holds open from its start to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+
+from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import Source
+from indexer.config import Settings, make_state_dir
+from indexer.faults import reach
+from indexer.hooks.loop import HookLoop
+from indexer.index.collection import Collection
+from indexer.index.identity import Identity, identify
+from indexer.index.lock import run_lock
+from indexer.index.manifest import Manifest
+from indexer.pool.cpus import available_cpus
+from indexer.report import Report
+from indexer.run.budget import Budget
+from indexer.run.progress import Interrupts, Progress
+from indexer.tree.files import Roots, open_roots
+from indexer.types import Failure
+from indexer.work.workers import Workers, Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run under its lock: what it was asked for, and what must be closed after it."""
+
+    settings: Settings
+    report: Report
+    progress: Progress
+    interrupts: Interrupts
+    budget: Budget
+    workshop: Workshop
+    identity: Identity
+    manifest: Manifest
+    roots: Roots
+    collection: Collection
+    cache: EmbeddingCache
+    hooks: HookLoop
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether no more work may be begun."""
+        return bool(self.interrupts.received) or self.budget.is_closing
+
+    @property
+    def is_over(self) -> bool:
+        """Whether work that has begun is not waited for either."""
+        return bool(self.interrupts.received) or self.budget.is_spent
+
+    def fail(self, path: str, file_hash: str, error: str) -> None:
+        """Record, for this run and later ones, that these bytes could not be indexed."""
+        self.manifest.fail(path, Failure(file_hash, error))
+        self.report.fail(path, error)
+
+    @contextmanager
+    def workers(self, is_small: bool) -> Iterator[Workers]:
+        """Workers for a plan, in this process if it `is_small`.
+
+        If the last small plan ended its process, a pool does this one: there, the file to
+        blame costs only a worker.
+        """
+        has_died = self.manifest.get("in_process") == "begun"
+        kind = "serial" if is_small and not has_died else self.settings.executor
+        jobs = 1 if kind == "serial" else self.settings.jobs or available_cpus()
+        if is_small:
+            self.manifest.set(in_process="begun")
+        with self.workshop.workers(
+            kind,
+            jobs,
+            self.identity.backend,
+            secrets=self.settings.secrets,
+            task_timeout=self.settings.task_timeout,
+        ) as workers:
+            yield workers
+        if is_small or has_died:
+            self.manifest.set(in_process="")
+
+
+@contextmanager
+def open_session(
+    settings: Settings,
+    report: Report,
+    progress: Progress,
+    interrupts: Interrupts,
+    workshop: Workshop | None = None,
+) -> Iterator[Session]:
+    """Take the lock, and the lease of a server, and open what a run needs.
+
+    Raises `LockedError` if another run has them still after `settings.wait` seconds.
+    """
+    budget = Budget(settings.max_seconds)
+    deadline = time.monotonic() + settings.wait
+    make_state_dir(settings.state_dir)
+    with ExitStack() as stack:
+        with report.spans.span("lock"):
+            stack.enter_context(run_lock(settings.lock_path, deadline))
+        reach("locked")
+        manifest = stack.enter_context(Manifest(settings.manifest_path))
+        roots = stack.enter_context(open_roots(settings))
+        with report.spans.span("model"):
+            identity = identify(
+                settings, convert=settings.embeds_at_once, on_step=progress.step
+            )
+        collection = stack.enter_context(closing(Collection(settings, identity)))
+        stack.enter_context(collection.lease(deadline))
+        model, precision = identity.backend.model, identity.backend.precision
+        source = Source(identity.vectors, model.dimension, model.name, precision)
+        cache = EmbeddingCache(
+            settings.cache_dir, source, progress.warn, limit=settings.cache_size
+        )
+        stack.enter_context(closing(cache))
+        yield Session(
+            settings,
+            report,
+            progress,
+            interrupts,
+            budget,
+            workshop or Workshop(),
+            identity,
+            manifest,
+            roots,
+            collection,
+            cache,
+            stack.enter_context(closing(HookLoop())),
+        )

@@ -1,0 +1,166 @@
+"""The two searches in Milvus, by terms and by vectors, that find candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from indexer.config import DENSE, SPARSE
+from indexer.errors import UsageError
+from indexer.milvus.rows import Row
+from indexer.milvus.store import HAS_VECTORS, Store
+from indexer.milvus.table import MOST_HITS
+from indexer.search.answers import Wanted
+from indexer.search.candidates import Candidate
+from indexer.search.connection import Properties
+from indexer.search.file_rows import rows_of
+from indexer.search.query import vectors
+from indexer.text.terms import SPARSE_VERSION, query_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from indexer.types import Weights
+
+NO_SPARSE = (
+    "this Milvus has no sparse vectors (they came with 2.4): nothing is found by words"
+)
+OTHER_SPARSE = (
+    "the index is of another version: nothing is found by words until the next "
+    "codx-index run"
+)
+NO_DENSE = (
+    "nothing is embedded yet: nothing is found by meaning until a codx-index run embeds"
+)
+NO_WORDS = "the query has no words that tell files apart: nothing is found by words"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The properties of the collection, the candidates, and notes on what was not searched.
+
+    `candidates` is None if the query must first be embedded with the model that `properties`
+    name.
+    """
+
+    properties: Properties
+    candidates: list[Candidate] | None
+    notes: tuple[str, ...] = ()
+
+
+def find_candidates(
+    query: str,
+    wanted: Wanted,
+    properties: Properties,
+    vector: Future[NDArray[np.float32]] | None,
+    store: Store,
+) -> Found:
+    """The candidates for a query.
+
+    `vector` is the embedded query, of shape (dimension,), if one was computed for a collection
+    with these `properties`.
+    """
+    current = store.open()
+    notes: list[str] = []
+    found: dict[str, Candidate] = {}
+    if wanted.mode != DENSE:
+        weights = query_weights(query)
+        if not store.has_sparse:
+            notes.append(NO_SPARSE if current.get("codx.sparse") else OTHER_SPARSE)
+        elif not _has_our_terms(current):
+            notes.append(OTHER_SPARSE)
+        elif not weights:
+            notes.append(NO_WORDS)
+        else:
+            _add(found, "sparse", _best_rows(store, "sparse", weights, wanted))
+    if wanted.mode != SPARSE:
+        if not (HAS_VECTORS in current or store.has_vectors()):
+            notes.append(NO_DENSE)
+        elif vector is None or vectors(current) != vectors(properties):
+            return Found(current, None)
+        else:
+            _add(found, "vector", _best_rows(store, "vector", vector.result(), wanted))
+    return Found(current, list(found.values()), tuple(notes))
+
+
+def find_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Candidate]:
+    """The candidates that resemble the chunk at a line of an indexed file, without that chunk.
+
+    Raises `UsageError` if the index does not have this line.
+    """
+    current = store.open()
+    first = rows_of(store, path, [0], ["chunk_count"])
+    if not first:
+        raise UsageError(f"{path} is not in the index")
+    numbers = range(first[0]["chunk_count"])
+    rows = rows_of(store, path, numbers, ["vector", "embedded"])
+    here = [row for row in rows if row["end_line"] >= line]
+    if not here or line < 1:
+        last = rows[-1]["end_line"]
+        raise UsageError(f"{path} has no line {line} in the index; its last is {last}")
+    place = here[0]
+    found: dict[str, Candidate] = {}
+    if wanted.mode != SPARSE and place.get("embedded", True):
+        import numpy as np
+
+        vector = np.asarray(place["vector"], np.float32)
+        _add(found, "vector", _best_rows(store, "vector", vector, wanted))
+    weights = query_weights(f"{place['symbol']}\n{place['text']}")
+    has_terms = store.has_sparse and _has_our_terms(current)
+    if wanted.mode != DENSE and has_terms and weights:
+        _add(found, "sparse", _best_rows(store, "sparse", weights, wanted))
+    found.pop(place["id"], None)
+    return list(found.values())
+
+
+def _has_our_terms(properties: Properties) -> bool:
+    """Whether the rows have terms of the version that `query_weights` makes."""
+    return properties.get("codx.sparse") == str(SPARSE_VERSION)
+
+
+def _best_rows(
+    store: Store,
+    field_name: str,
+    query: NDArray[np.float32] | Weights,
+    wanted: Wanted,
+) -> list[Row]:
+    """The best rows in the scope, as many as are wanted or exist.
+
+    Milvus can check only a part of the scope. The rest is checked here, in more and more rows
+    until enough are left.
+    """
+    scope, number = wanted.scope, wanted.candidates
+    limit = number
+    while True:
+        rows = store.search(field_name, query, limit, scope.condition)
+        kept = [row for row in rows if scope.holds(row["path"], row["language"])]
+        if len(kept) >= number or len(rows) < limit or limit == MOST_HITS:
+            return kept[:number]
+        limit = min(8 * limit, MOST_HITS)
+
+
+def _add(found: dict[str, Candidate], kind: str, rows: Sequence[Row]) -> None:
+    """Add what one search found to the candidates, which are found by the ids of their rows."""
+    for place, row in enumerate(rows, 1):
+        candidate = found.get(row["id"]) or _candidate(row)
+        where = place, float(row["score"])
+        found[row["id"]] = (
+            replace(candidate, dense=where)
+            if kind == "vector"
+            else replace(candidate, sparse=where)
+        )
+
+
+def _candidate(row: Row) -> Candidate:
+    return Candidate(
+        row["path"],
+        row["chunk_no"],
+        row["start_line"],
+        row["end_line"],
+        row["language"],
+        row["symbol"],
+        row["text"],
+    )

@@ -1,0 +1,106 @@
+"""What raises or lowers a file's score, in terms that a person understands.
+
+Is the file named like the query, does it define what the query names, is it a test? The weights
+were chosen on the development set of `benchmarks/retrieval.py`, where changing any of them by a
+third made no difference worth having (`docs/design.md`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from posixpath import splitext
+
+from indexer.search.candidates import Candidate
+from indexer.search.question import Question, defines, is_prose
+from indexer.text.terms import terms
+
+NAME_WEIGHT = 0.4
+DEFINES = 3.0  # the query is an identifier, and the file defines it
+NAMED_SO = 1.5  # and the file is named after it
+DEFINES_ONE = 0.6  # of the identifiers in a sentence
+ASIDE = 0.3  # tests, examples, other people's code
+BARREL = 0.5  # files that only re-export what others define
+PROSE = 0.5
+
+_ASIDE_FOLDERS = frozenset(
+    "test tests __tests__ testing testdata spec specs fixtures mock mocks __mocks__ example "
+    "examples sample samples demo demos bench benchmark benchmarks vendor vendored third_party "
+    "node_modules".split()
+)
+_ASIDE_STEM = re.compile(
+    r"test_.*|.*[._-](test|tests|spec)|conftest|.*[A-Za-z0-9](Test|Tests|Spec)"
+)
+_BARRELS = re.compile(r"__init__\.pyi?|index\.[cm]?[jt]sx?|mod\.rs|.*\.d\.[cm]?ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What raised a file's score (`operator` "+") or lowered it ("×"), and by how much."""
+
+    operator: str
+    amount: float
+    reason: str
+
+    def apply(self, score: float) -> float:
+        """The score with this signal."""
+        return score + self.amount if self.operator == "+" else score * self.amount
+
+
+def signals(
+    question: Question, path: str, chunks: Sequence[Candidate]
+) -> Iterator[Signal]:
+    """The signals for a file with these candidates, in the order in which they apply."""
+    if alike := _name_match(question.terms, path):
+        yield Signal("+", NAME_WEIGHT * alike, f"its name matches by {alike:.0%}")
+    for name in question.names:
+        if not any(defines(chunk, name) for chunk in chunks):
+            continue
+        if not question.is_identifier:
+            yield Signal("+", DEFINES_ONE, f"defines {name}")
+        elif _plain(_stem(path)) == _plain(name):
+            yield Signal("+", DEFINES * NAMED_SO, f"defines {name}, and is named so")
+        else:
+            yield Signal("+", DEFINES, f"defines {name}")
+    yield from _drawbacks(path)
+
+
+def _name_match(query: frozenset[str], path: str) -> float:
+    """How well the path matches the query's terms, 0 to 1.
+
+    It is the mean of two shares: of the query's terms, those in the file's name (a term in the
+    folder counts half); and of the name's terms, those in the query.
+    """
+    stem = _term_set(_stem(path))
+    if not query or not stem:
+        return 0.0
+    folder = _term_set(path.rpartition("/")[0])
+    asked = sum(1 if term in stem else 0.5 * (term in folder) for term in query)
+    return (asked / len(query) + len(stem & query) / len(stem)) / 2
+
+
+def _drawbacks(path: str) -> Iterator[Signal]:
+    *folders, name = path.split("/")
+    if not _ASIDE_FOLDERS.isdisjoint(map(str.lower, folders)) or _ASIDE_STEM.fullmatch(
+        splitext(name)[0]
+    ):
+        yield Signal("×", ASIDE, "a test, an example or vendored")
+    if _BARRELS.fullmatch(name):
+        yield Signal("×", BARREL, "hands on what other files define")
+    if is_prose(name):
+        yield Signal("×", PROSE, "prose")
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+@lru_cache(maxsize=100_000)
+def _term_set(text: str) -> frozenset[str]:
+    return frozenset(terms(text))

@@ -1,0 +1,186 @@
+"""The folders of a tree: whether one belongs to it, and which ignore rules count there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from indexer.config import WIKI_MARKER, WIKI_SETTINGS
+from indexer.tree.files import (
+    OPEN_FILE,
+    NotIndexable,
+    Vanished,
+    read_open_file,
+    source_file,
+)
+from indexer.tree.ignore import (
+    IGNORED_OUTSIDE_GIT,
+    IgnoreRules,
+    NestedRules,
+    SettingsRules,
+)
+from indexer.tree.names import EMPTY
+from indexer.types import SourceFile
+
+CODXIGNORE = b".codxignore"
+# No person writes a larger ignore file.
+MAX_IGNORE_FILE_BYTES = 1 << 20
+VERSION_CONTROL = frozenset({b".git", b".hg", b".svn"})
+
+
+def is_state_folder(path: bytes) -> bool:
+    """Whether a folder, whose path ends with `/`, is the state folder of some project."""
+    return (b"/" + path).endswith(b"/.codx/index/")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the tree, and the rules that count in it.
+
+    Where it `is_ignored`, so is all that it holds.
+    """
+
+    is_ignored: bool = False
+    gitignore: NestedRules = NestedRules()
+    codxignore: NestedRules = NestedRules()
+
+
+class Folders:
+    """Looks at each folder of a tree once, when it is first asked for.
+
+    Paths are bytes relative to the root. That of a folder ends with `/`, and the root's is
+    empty. `ignore_files` are the `.codxignore` files that were looked for, by path; None
+    where there is none. The `own_paths` are files and folders that this program writes.
+    `on_error` gets the path of what could not be looked at and the error, `on_warning` what
+    is wrong with an ignore file and its path.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        own_paths: Sequence[str],
+        settings: SettingsRules,
+        *,
+        honours_gitignore: bool,
+        on_error: Callable[[bytes, OSError], None],
+        on_warning: Callable[[str, str], None],
+    ) -> None:
+        self.top = os.path.join(os.fsencode(root), b"")
+        self.ignore_files: dict[str, SourceFile | None] = {}
+        self._own_paths = {_below(root, path) for path in own_paths}
+        self._settings = settings
+        self._honours_gitignore = honours_gitignore
+        self._on_error = on_error
+        self._on_warning = on_warning
+        gitignore = NestedRules()
+        if honours_gitignore:
+            gitignore = gitignore.with_file(b"", IgnoreRules(IGNORED_OUTSIDE_GIT))
+        self._known: dict[bytes, Folder | None] = {
+            b"": self._with_own_rules(b"", Folder(gitignore=gitignore))
+        }
+
+    def find(self, path: bytes) -> Folder | None:
+        """A folder of the tree, or None if nothing in it belongs to the tree."""
+        if path in self._known:
+            return self._known[path]
+        unknown = []
+        while path not in self._known:
+            unknown.append(path)
+            path = path[: path.rfind(b"/", 0, -1) + 1]
+        # A loop, because a path can have more folders than Python allows nested calls.
+        folder = self._known[path]
+        for path in reversed(unknown):
+            folder = self._known[path] = folder and self._look_at(path, folder)
+        return folder
+
+    def is_own(self, path: bytes) -> bool:
+        """Whether this program writes a file or folder, whose path has no `/` at its end."""
+        return path in self._own_paths
+
+    def is_left_out(self, path: bytes, rules: NestedRules) -> bool:
+        """Whether the settings leave a path out or, if they are silent, the rules do."""
+        verdict = self._settings.verdict(path)
+        return bool(rules.verdict(path) if verdict is None else verdict)
+
+    def _look_at(self, path: bytes, parent: Folder) -> Folder | None:
+        name = path[path.rfind(b"/", 0, -1) + 1 : -1]
+        # A crafted git index can hold `..`. Even an honest one has files below what has
+        # become a symlink since.
+        if name in (b"", b".", b"..") or name in VERSION_CONTROL:
+            return None
+        if self.is_own(path[:-1]) or is_state_folder(path) or self._is_wiki(path):
+            return None
+        try:
+            if not stat.S_ISDIR(os.lstat(self.top + path[:-1]).st_mode):
+                return None
+        except OSError as error:
+            self._on_error(path, error)
+            return None
+        is_ignored = parent.is_ignored or self.is_left_out(path, parent.codxignore)
+        folder = Folder(is_ignored, parent.gitignore, parent.codxignore)
+        return folder if is_ignored else self._with_own_rules(path, folder)
+
+    def _is_wiki(self, path: bytes) -> bool:
+        """Whether this program wrote a wiki into the folder, whatever the settings are now."""
+        try:
+            fd = os.open(self.top + path + os.fsencode(WIKI_SETTINGS), OPEN_FILE)
+        except OSError:
+            return False
+        try:
+            return os.read(fd, len(WIKI_MARKER)) == WIKI_MARKER.encode()
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    def _with_own_rules(self, path: bytes, folder: Folder) -> Folder:
+        """The folder with the rules of the ignore files that lie in it."""
+        gitignore, codxignore = folder.gitignore, folder.codxignore
+        if self._honours_gitignore:
+            rules, _ = self._read_ignore_file(path + b".gitignore")
+            if rules:
+                gitignore = gitignore.with_file(path, rules)
+        rules, file = self._read_ignore_file(path + CODXIGNORE)
+        if rules:
+            codxignore = codxignore.with_file(path, rules)
+        self.ignore_files[os.fsdecode(path + CODXIGNORE)] = file
+        return Folder(False, gitignore, codxignore)
+
+    def _read_ignore_file(
+        self, path: bytes
+    ) -> tuple[IgnoreRules | None, SourceFile | None]:
+        """The rules of an ignore file, and the file that they were read from."""
+        shown = os.fsdecode(path)
+        try:
+            # As git does, not through a symlink. A FIFO must not block either.
+            fd = os.open(self.top + path, OPEN_FILE)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                self._on_error(path, error)
+            return None, None
+        file = None
+        try:
+            file = source_file(shown, os.fstat(fd))
+            rules = IgnoreRules(read_open_file(fd, shown, MAX_IGNORE_FILE_BYTES).data)
+        except NotIndexable as error:
+            if error.reason != EMPTY:
+                self._on_warning(shown, f"not an ignore file: {error.reason}")
+            return None, file
+        except Vanished:  # It is a folder.
+            return None, file
+        except OSError as error:
+            self._on_error(path, error)
+            return None, file
+        finally:
+            os.close(fd)
+        for pattern in rules.unusable:
+            self._on_warning(shown, f"too complex: {pattern!r}")
+        return rules, file
+
+
+def _below(root: str, path: str) -> bytes:
+    """The path relative to the root, without a `/` at its end."""
+    return os.fsencode(os.path.relpath(os.path.realpath(path), os.path.realpath(root)))

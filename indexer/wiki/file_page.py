@@ -1,0 +1,121 @@
+"""The page of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from indexer.wiki.describe import Definition
+from indexer.wiki.markdown import (
+    PAGE_MARKER,
+    counted,
+    in_listing,
+    in_markdown,
+    link_to_file,
+    paragraphs,
+    section,
+    shown,
+    trail,
+)
+from indexer.wiki.names import page_of
+
+MAX_OUTLINE = 300
+MAX_IMPORTERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """What the page of a file shows; `related` holds paths with their cosines."""
+
+    path: str
+    language: str
+    lines: int
+    purpose: str
+    summary: str
+    definitions: Sequence[Definition]
+    imports: Sequence[str]
+    importers: Sequence[str]
+    related: Sequence[tuple[str, float]]
+    text: str
+
+
+def file_page(file: FilePage) -> str:
+    """The page of a file, as Markdown."""
+    page = page_of(file.path)
+    folder, _, name = file.path.rpartition("/")
+    about = ", ".join(filter(None, (file.language, counted(file.lines, "line"))))
+    blocks = [
+        PAGE_MARKER,
+        f"{trail(folder, page)} / {in_markdown(shown(name))}",
+        f"# {in_markdown(shown(name))}",
+        *paragraphs(file.purpose),
+        *paragraphs(file.summary),
+        in_markdown(about),
+        *section("Outline", _outline(file.definitions)),
+        *section("Imports", _links(file.imports, page)),
+        *section("Imported by", _links(file.importers, page, MAX_IMPORTERS)),
+        *section("Related files", _related(file.related, page)),
+        "## Source",
+        _listing(file.text),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _links(paths: Sequence[str], page: str, limit: int | None = None) -> Iterator[str]:
+    for path in paths[:limit]:
+        yield f"- {link_to_file(path, page)}"
+    if limit is not None and len(paths) > limit:
+        yield f"- and {len(paths) - limit:,} more"
+
+
+def _related(related: Sequence[tuple[str, float]], page: str) -> Iterator[str]:
+    for path, cosine in related:
+        yield f"- {link_to_file(path, page)} ({cosine:.2f})"
+
+
+def _outline(definitions: Sequence[Definition]) -> Iterator[str]:
+    """A list item for each definition, nested like the definitions. If there are too many, only the
+    outer ones."""
+    nested = list(_nested(definitions))
+    deepest = max((depth for depth, _, _ in nested), default=0)
+    while len(nested) > MAX_OUTLINE and deepest:
+        nested = [one for one in nested if one[0] < deepest]
+        deepest -= 1
+    for depth, name, found in nested[:MAX_OUTLINE]:
+        lines = f"{found.line}"
+        if found.end_line > found.line:
+            lines += f"–{found.end_line}"
+        label = in_markdown(name) or "&#63;"
+        yield f"{'    ' * depth}- [{label}](#L{found.line}) {lines}"
+    if (left := len(definitions) - min(len(nested), MAX_OUTLINE)) > 0:
+        yield f"- and {left:,} more"
+
+
+def _nested(
+    definitions: Sequence[Definition],
+) -> Iterator[tuple[int, str, Definition]]:
+    """Each definition with its depth and its name inside the definition around it."""
+    around: list[Definition] = []
+    for found in definitions:
+        while around and not _is_within(found, around[-1]):
+            around.pop()
+        outer = f"{around[-1].symbol}." if around else ""
+        yield len(around), found.symbol.removeprefix(outer), found
+        around.append(found)
+
+
+def _is_within(inner: Definition, outer: Definition) -> bool:
+    return (
+        inner.symbol.startswith(f"{outer.symbol}.") and inner.end_line <= outer.end_line
+    )
+
+
+def _listing(text: str) -> str:
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    numbered = (
+        f'<span id="L{number}">{in_listing(line)}</span>'
+        for number, line in enumerate(lines, 1)
+    )
+    return f'<pre class="source">{chr(10).join(numbered)}</pre>'

@@ -1,0 +1,300 @@
+"""The insides of pymilvus and milvus-lite that we use are as we read them.
+
+When one of these tests fails after an upgrade, read what changed, adapt
+`indexer/milvus/internals.py`, and only then raise its `READ_IN`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
+from test_store import PHYSICAL, make_rows, prepare, serve
+
+from indexer.errors import StateError
+from indexer.milvus import internals
+from indexer.milvus.client import open_client
+from indexer.milvus.on_disk import is_locked
+from indexer.milvus.sparse_index import SparseIndex
+from indexer.milvus.store import FINGERPRINT, Store
+
+CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
+
+
+@pytest.mark.parametrize("package", internals.READ_IN)
+def test_the_versions_are_those_that_were_read(package: str) -> None:
+    read_in = internals.READ_IN[package]
+    assert version(package) == read_in
+    assert f"{package}=={read_in}" in CONSTRAINTS.read_text().splitlines()
+
+
+# pymilvus
+
+
+def python(code: str, folder: Path) -> str:
+    """What a fresh process prints, which must be all that it writes."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_scipy_is_looked_for_once_at_the_first_sparse_vector() -> None:
+    from pymilvus.client.utils import SciPyHelper
+
+    assert isinstance(SciPyHelper._checked, bool)
+    assert "if cls._checked:\n            return" in inspect.getsource(
+        SciPyHelper._init
+    )
+
+
+def test_a_sparse_vector_does_not_import_scipy(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "TESTS")
+from indexer.milvus.embedded import serve
+from test_store import make_rows, prepare
+store = prepare(serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0))
+store.upsert(make_rows(1))
+store.search("sparse", {1: 1.0}, 1)
+print("scipy.sparse" in sys.modules)
+store.close()
+"""
+    code = code.replace("TESTS", os.path.dirname(__file__))
+    assert python(code, tmp_path) == "False\n"
+
+
+def test_a_projects_env_file_is_not_read(tmp_path: Path) -> None:
+    """pymilvus looks for one in the working directory if it is started like this."""
+    (tmp_path / ".env").write_text("FROM_A_FILE=1\n")
+    code = """
+import os, sys
+os.chdir(sys.argv[1])
+from indexer.milvus import internals
+internals.silence()
+print("FROM_A_FILE" in os.environ)
+"""
+    assert python(code, tmp_path) == "False\n"
+
+
+def test_the_loggers_exist_under_these_names() -> None:
+    internals.import_milvus_lite()
+    for name in ("pymilvus.client", "pymilvus.milvus_client.x", "milvus_lite.db"):
+        logger = logging.getLogger(name)
+        assert not logger.isEnabledFor(logging.CRITICAL)
+    for module in ("pymilvus.decorators", "milvus_lite.adapter.grpc.server"):
+        assert module in sys.modules
+        assert logging.getLogger(module).getEffectiveLevel() > logging.CRITICAL
+
+
+def test_an_unreachable_server_by_its_message(tmp_path: Path) -> None:
+    with pytest.raises(MilvusException) as caught:
+        MilvusClient(f"unix:{tmp_path}/nobody", timeout=0.2, dedicated=True)
+    assert internals.is_unavailable(caught.value)
+    assert not internals.is_unavailable(MilvusException(message="no such field"))
+
+
+def test_the_message_of_an_error_without_its_code() -> None:
+    error = MilvusException(code=7, message="a\n  b")
+    assert internals.one_line(error) == "a b"
+    assert internals.one_line(ValueError()) == "ValueError"
+
+
+# milvus-lite: its memory and its speed
+
+
+def test_the_bounds_on_memory_are_used(tmp_path: Path) -> None:
+    from milvus_lite.engine import collection, compaction
+
+    # Read where they are used, so that our values count.
+    assert "MEMTABLE_MEMORY_LIMIT" in inspect.getsource(collection.Collection)
+    assert "MAX_SEGMENT_ROWS" in inspect.getsource(compaction.CompactionManager)
+    code = """
+from indexer.milvus import internals
+internals.import_milvus_lite()
+import pyarrow
+from milvus_lite.engine import collection, compaction
+print(collection.MEMTABLE_MEMORY_LIMIT, compaction.MAX_SEGMENT_ROWS)
+print(pyarrow.default_memory_pool().backend_name)
+"""
+    bounds = f"{internals.MEMTABLE_BYTES} {internals.SEGMENT_ROWS}"
+    assert python(code, tmp_path) == f"{bounds}\nsystem\n"
+
+
+def test_sparse_vectors_are_packed_pairs() -> None:
+    internals.import_milvus_lite()
+    from milvus_lite.analyzer import sparse
+
+    vector = {3: 0.5, 2**32 - 1: -2.0}
+    packed = sparse.sparse_to_bytes(vector)
+    assert sparse.bytes_to_sparse(packed) == vector
+    assert sparse.bytes_to_sparse(b"") == {}
+
+
+def test_our_sparse_index_has_what_a_search_calls() -> None:
+    internals.import_milvus_lite()
+    from milvus_lite.index import sparse_factory
+    from milvus_lite.index.sparse_ip import SparseIpIndex
+
+    index = sparse_factory.create_sparse_index("IP", {})
+    assert isinstance(index, SparseIndex)
+    assert sparse_factory.sparse_index_matches(index, "IP", {})
+    index.build([{1: 1.0}, {1: 2.0}])
+    ids, distances = sparse_factory._search_prepared_sparse_index(index, [{1: 1.0}], 3)
+    assert ids.tolist() == [[1, 0, -1]]
+    assert distances.tolist() == [[-2.0, -1.0, np.inf]]
+    for name in ("build", "_search_prepared"):
+        ours, theirs = (
+            [
+                (parameter.kind, parameter.default)
+                for parameter in inspect.signature(
+                    getattr(kind, name)
+                ).parameters.values()
+            ]
+            for kind in (SparseIndex, SparseIpIndex)
+        )
+        assert ours == theirs
+    assert vars(SparseIpIndex()).keys() - {"_posting_lists"} == {"num_rows"}
+
+
+# milvus-lite: its server
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[None]:
+    internals.import_milvus_lite()
+    stop = internals.start_server(str(folder / "milvus.db"), str(folder))
+    assert stop is not None
+    try:
+        yield
+    finally:
+        stop()
+
+
+def test_the_server_has_the_parameters_and_results_that_we_use() -> None:
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    parameters = inspect.signature(start_server_in_thread).parameters
+    assert [*parameters] == ["data_dir", "host", "port", "max_workers"]
+
+
+def test_the_server_listens_on_the_socket_until_it_is_stopped(tmp_path: Path) -> None:
+    path = Path(internals.socket_path(str(tmp_path)))
+    lock = internals.lock_file(str(tmp_path / "milvus.db"))
+    for _ in range(2):
+        with started(tmp_path):
+            assert path.is_socket()
+            assert is_locked(lock) or not os.path.exists("/proc/locks")
+            client = open_client(f"unix:{path}", timeout=5)
+            assert client.list_collections() == []
+            client.close()
+        assert not path.exists()
+        assert os.path.exists(lock) and not is_locked(lock)
+
+
+def test_another_process_that_has_it_open_is_told_apart(tmp_path: Path) -> None:
+    database = str(tmp_path / "milvus.db")
+    with started(tmp_path):
+        assert internals.start_server(database, str(tmp_path)) is None
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError):
+        internals.start_server(str(tmp_path / "file"), str(tmp_path))
+
+
+def test_the_socket_of_another_server_is_left_alone(tmp_path: Path) -> None:
+    path = Path(internals.socket_path(str(tmp_path)))
+    with started(tmp_path):
+        path.unlink()
+        path.touch()
+    assert path.exists()
+
+
+# milvus-lite: its files
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """A closed database with three rows in a segment that has a vector index."""
+    store = prepare(serve(tmp_path))
+    store.upsert(make_rows(3))
+    store.finish()
+    store.close()
+    return str(tmp_path / "milvus.db")
+
+
+def test_the_files_lie_where_we_look(database: str) -> None:
+    from milvus_lite import db
+    from milvus_lite.storage import manifest
+
+    folder = Path(internals.collection_folder(database, PHYSICAL))
+    assert json.loads(Path(internals.aliases_file(database)).read_text()) == {
+        "code": PHYSICAL
+    }
+    schema = json.loads((folder / internals.SCHEMA).read_text())
+    assert FINGERPRINT in schema["properties"]
+    listed = json.loads((folder / internals.MANIFEST).read_text())
+    assert "data_0" in json.dumps(listed["partitions"])
+    assert (db.SCHEMA_FILENAME, db.LOCK_FILENAME) == ("schema.json", "LOCK")
+    names = manifest.MANIFEST_PREV_FILENAME, manifest.MANIFEST_TMP_FILENAME
+    assert all(name.startswith(internals.MANIFEST) for name in names)
+    assert [*folder.glob(f"partitions/*/{internals.INDEXES}/*.idx")]
+
+
+def rows_found(folder: Path) -> int:
+    store: Store = serve(folder)
+    try:
+        store.open()
+        return len(store.search("vector", make_rows(1)[0]["vector"], 9))
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("size", [0, 20, -4])
+def test_a_torn_index_is_removed_and_built_anew(
+    database: str, tmp_path: Path, size: int
+) -> None:
+    folder = Path(internals.collection_folder(database, PHYSICAL))
+    (index,) = folder.glob(f"partitions/*/{internals.INDEXES}/*.idx")
+    whole = index.read_bytes()
+    internals.remove_torn_indexes(database)
+    assert index.exists()
+    index.write_bytes(whole[:size])
+    internals.remove_torn_indexes(database)
+    assert not index.exists()
+    assert rows_found(tmp_path) == 3
+    assert index.read_bytes() == whole
+
+
+def test_only_a_collection_without_a_schema_is_removed(database: str) -> None:
+    torn = Path(internals.collection_folder(database, "torn"))
+    (torn / "partitions").mkdir(parents=True)
+    internals.remove_torn_collection(database, "torn")
+    internals.remove_torn_collection(database, PHYSICAL)
+    assert not torn.exists()
+    assert os.path.exists(internals.collection_folder(database, PHYSICAL))
+
+
+def test_a_folder_in_the_place_of_a_collection_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Which is why the folder of a torn one is removed."""
+    with started(tmp_path):
+        client = open_client(f"unix:{internals.socket_path(str(tmp_path))}")
+        os.makedirs(internals.collection_folder(str(tmp_path / "milvus.db"), "torn"))
+        with pytest.raises(MilvusException):
+            client.create_collection("torn", dimension=4)
+        client.close()
