@@ -27,7 +27,7 @@ class Outlets:
 
     @classmethod
     def of(cls, values: Values) -> Outlets:
-        """The places that the settings name. Raises `UsageError`."""
+        """The outlets that the settings name. Raises `UsageError`."""
         events, webhook = values[EVENTS], values[WEBHOOK]
         if events:
             from indexer.hooks.stream import check_stream
@@ -37,7 +37,7 @@ class Outlets:
             from indexer.hooks.webhook import check_webhook
 
             check_webhook(webhook)
-        return cls(events or "", webhook or "", values[METRICS])
+        return cls(events, webhook, values[METRICS])
 
     @property
     def files(self) -> tuple[str, ...]:
