@@ -22,9 +22,6 @@ EXECUTORS = ("process", "thread", "serial")
 AUTO = "auto"
 PRECISIONS = (AUTO, "f32", "bf16", "int8")
 SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off")
-# Raise it whenever the scanner for secrets finds more or less than before, because that changes
-# the rows. It stands here because a run with nothing to do does not import the scanner.
-SECRETS_VERSION = 1
 DEFAULT_TASK_TIMEOUT = 300.0
 DEFAULT_HOOK_TIMEOUT = 300.0
 DEFAULT_CONCURRENCY = 8

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from indexer.paths import escape_path
 from indexer.timeline import FileTime, Spans
-from indexer.types import (
-    ChunkCounts,
-    EmbeddedFile,
-    EventCounts,
-    FileCounts,
-    Mention,
-    MentionCounts,
-    PlanCounts,
-    SecretCounts,
-    WikiCounts,
-)
+
+if TYPE_CHECKING:
+    from indexer.types import EmbeddedFile, Mention
 
 RUN = "run"  # the span of the whole run
 STAGES = (
@@ -39,6 +31,93 @@ _EXIT_CODES: Mapping[str, int] = {
 
 Listener = Callable[[str, Mapping[str, object]], None]
 """Called with the name of an event and its fields, as in `schema.json`."""
+
+
+@dataclass(slots=True)
+class FileCounts:
+    """Files of a run or a plan, by what happened, or would happen, to them.
+
+    `embedded` files were indexed before and only got their vectors. `deferred` files may have
+    changed and were left to a later run.
+    """
+
+    scanned: int = 0
+    unchanged: int = 0
+    added: int = 0
+    modified: int = 0
+    renamed: int = 0
+    deleted: int = 0
+    embedded: int = 0
+    failed: int = 0
+    deferred: int = 0
+    read: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """What lies before a run: files that are `unchanged`, files that may have `changed`, the
+    `bytes` of these in all, and files that are `gone`."""
+
+    unchanged: int
+    changed: int = 0
+    bytes: int = 0
+    gone: int = 0
+
+
+@dataclass(slots=True)
+class ChunkCounts:
+    """Chunks of a run.
+
+    `total` is what the collection holds at its end, and `unembedded` is how many of these have
+    no vector yet. `tokens` were computed by the model, special ones included; `padding` was
+    computed beside them.
+    """
+
+    total: int = 0
+    unembedded: int = 0
+    embedded: int = 0
+    cached: int = 0
+    upserted: int = 0
+    deleted: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    padding: int = 0
+
+
+@dataclass(slots=True)
+class SecretCounts:
+    """Secrets in the files of a run. Files that are skipped for their names are not counted."""
+
+    masked: int = 0
+
+
+@dataclass(slots=True)
+class MentionCounts:
+    """Mentions found in the changed files of a run, and for how many of these files the command
+    `succeeded` or `failed`."""
+
+    pending: list[Mention] = field(default_factory=list)
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """Events of a run; `undelivered` is summed over the places they were meant for."""
+
+    emitted: int = 0
+    undelivered: int = 0
+
+
+@dataclass(slots=True)
+class WikiCounts:
+    """Pages of the wiki: how many there are, and what this run did to them."""
+
+    pages: int = 0
+    written: int = 0
+    deleted: int = 0
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -125,6 +204,8 @@ class Report:
 
     def slowest(self) -> list[FileTime]:
         """The files that took the workers longest, the slowest first."""
+        import heapq
+
         return heapq.nlargest(_SLOWEST, self._times, operator.attrgetter("seconds"))
 
     @property

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli.eta import Estimate
 from indexer.cli.log import log
 from indexer.cli.texts import count_text
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from indexer.cli.eta import Estimate
     from indexer.types import Step
 
 
@@ -51,6 +51,8 @@ class Bars:
 
             self._since = time.monotonic()
             # Bytes predict the remaining time better than files: the largest come first.
+            from indexer.cli.eta import Estimate
+
             self._estimate = Estimate(size, self._since)
             self._bar = tqdm(
                 total=size,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +53,8 @@ def recorded(report: Report) -> Iterator[None]:
 
     Errors of click and a broken pipe pass through: they are not the result of the command.
     """
+    import traceback
+
     try:
         yield
         return

@@ -15,19 +15,50 @@ from indexer import __version__
 from indexer.cli.texts import printable
 from indexer.errors import CodxIndexError
 
-COMMANDS = {
-    "cache": "cache:cache_group",
-    "clear": "clear:clear",
-    "config": "config:config_group",
-    "init": "init:init",
-    "mcp": "mcp:mcp",
-    "run": "run:run",
-    "run-all": "run_all:run_all",
-    "search": "search:search",
-    "status": "status:status",
-    "verify": "verify:verify",
+COMMANDS: dict[str, tuple[str, str]] = {
+    "cache": (
+        "cache:cache_group",
+        "Look after the embedding cache, which all projects share.",
+    ),
+    "clear": (
+        "clear:clear",
+        "Remove the index of the project in PATH: its collection and its state.",
+    ),
+    "config": (
+        "config:config_group",
+        "Look at the settings of a project.",
+    ),
+    "init": (
+        "init:init",
+        "Write a codx-index.toml with every setting, commented out, to the folder PATH.",
+    ),
+    "mcp": (
+        "mcp:mcp",
+        "Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.",
+    ),
+    "run": (
+        "run:run",
+        "Make the index of the project in PATH equal to its files.",
+    ),
+    "run-all": (
+        "run_all:run_all",
+        "Run for each watched project at or below the ROOTS.",
+    ),
+    "search": (
+        "search:search",
+        "Find the files of the projects in the PATHS that answer QUERY.",
+    ),
+    "status": (
+        "status:status",
+        "Say what a run would do, how big the index is, and which model it uses.",
+    ),
+    "verify": (
+        "verify:verify",
+        "Compare every row of the collection with its file as it is now.",
+    ),
 }
-"""For each command, the module in this package and the name of the click command in it."""
+"""For each command, the module in this package with the click command's name in it, and the first
+sentence of its help."""
 
 
 class LazyGroup(click.Group):
@@ -41,10 +72,23 @@ class LazyGroup(click.Group):
         """The command with this name, or None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         found = getattr(import_module(f"indexer.cli.{module}"), name)
         assert isinstance(found, click.Command)
         return found
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands as click does, but without importing them."""
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=about).get_short_help_str(limit))
+                    for name, (_, about) in sorted(COMMANDS.items())
+                ]
+            )
 
 
 @click.group(

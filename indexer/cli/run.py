@@ -10,7 +10,6 @@ import click
 
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.outlets import Outlets, check_stdout, traced
-from indexer.cli.plans import plan_dict, plan_text, print_plan
 from indexer.cli.refresh import refresh_alone
 from indexer.cli.summary import print_failures, summary
 from indexer.cli.texts import print_json, shown
@@ -46,7 +45,6 @@ from indexer.settings.requests import (
     TRUST,
     VERBOSE,
 )
-from indexer.settings.select import selected
 from indexer.settings.values import Values
 
 SHOWN_FILES = 10  # the slowest ones, with --profile
@@ -143,6 +141,8 @@ def _select(
             )
         return settings
     listed = _listed(files_from, null) if files_from else []
+    from indexer.settings.select import selected
+
     only, named = selected(settings.project, files, listed)
     return replace(settings, only=only, named=named)
 
@@ -162,6 +162,7 @@ def _listed(source: str, null: bool) -> list[str]:
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:
+    from indexer.cli.plans import plan_dict, plan_text, print_plan
     from indexer.run.plan import plan
 
     planned = plan(settings, report)

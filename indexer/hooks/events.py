@@ -13,7 +13,7 @@ from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
 from indexer.hooks.stream import StreamSink
 from indexer.hooks.webhook import WebhookSink
-from indexer.types import EventCounts
+from indexer.report import EventCounts
 
 VERSION = 1  # of the event format
 PATIENCE = 5.0  # seconds that `close` waits for queued events

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.index.identity import Identity
-from indexer.milvus.embedded import READER_PATIENCE, serve
-from indexer.milvus.lease import Lease
 from indexer.milvus.on_disk import signature
-from indexer.milvus.remote import connect
 from indexer.milvus.schema import physical_name
-from indexer.milvus.store import WRITER, Store
+
+# The store is imported where it is opened: a run with nothing to do only looks at the disk.
+if TYPE_CHECKING:
+    from indexer.milvus.lease import Lease
+    from indexer.milvus.store import Store
 
 
 class Collection:
@@ -60,6 +62,8 @@ class Collection:
             return
         # Over a connection of its own: ours may be closed before the lease is given back.
         with closing(connect_to(self.settings)) as store:
+            from indexer.milvus.lease import Lease
+
             lease = Lease(store.board)
             with lease.hold(deadline):
                 self._lease = lease
@@ -108,6 +112,8 @@ class Collection:
         """
         if self.settings.database:
             return signature(self.settings.database, self.physical)
+        from indexer.milvus.store import WRITER
+
         found = self._connected().describe(self.settings.collection_name)
         if found is None or found["collection_name"] != self.physical:
             return ""
@@ -123,5 +129,9 @@ def connect_to(settings: Settings) -> Store:
     """The store of a project, by its alias; no collection is opened yet."""
     name = settings.collection_name
     if not settings.database:
+        from indexer.milvus.remote import connect
+
         return connect(settings.uri, settings.token, name)
+    from indexer.milvus.embedded import READER_PATIENCE, serve
+
     return serve(settings.database, settings.state_dir, name, patience=READER_PATIENCE)

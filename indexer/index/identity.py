@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from indexer.config import SECRETS_VERSION, Settings, fingerprint
+from indexer.config import Settings, fingerprint
 from indexer.errors import ModelError
 from indexer.milvus.schema import SCHEMA_VERSION
-from indexer.text.chunks import CHUNKER_VERSION
-from indexer.text.terms import SPARSE_VERSION
+from indexer.text.versions import (
+    CHUNKER_VERSION,
+    SECRETS_VERSION,
+    SPARSE_VERSION,
+)
 from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.model import resolve_model

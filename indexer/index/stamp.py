@@ -27,15 +27,14 @@ from indexer import __version__
 from indexer.config import Settings, check_state_dir, recheck_basis
 from indexer.errors import GitError
 from indexer.index.lock import run_lock
-from indexer.report import Report
-from indexer.tree.agreement import compare_with_survey
+from indexer.report import PlanCounts, Report
 from indexer.tree.git_status import Answer
-from indexer.tree.survey import Repository, Survey, Unsure, stat_fields, survey_tree
-from indexer.types import PlanCounts, Stat
+from indexer.tree.survey import Repository, Survey, compare_with_survey, stat_fields
 
 if TYPE_CHECKING:
     from indexer.index.collection import Collection
     from indexer.tree.scan import Scan
+    from indexer.types import Stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +132,8 @@ def write(
     """
     if not mark or settings.external_folders:
         return
+    from indexer.tree.surveyor import Unsure, survey_tree
+
     try:
         survey = survey_tree(settings, tree)
     except (Unsure, GitError, OSError):

@@ -11,8 +11,8 @@ from indexer.index.identity import vectors_identity
 from indexer.search.connection import Properties
 from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
-from indexer.vectors.conversion import is_ready
 from indexer.vectors.embedders import Embedder, load_embedder
+from indexer.vectors.graph_folder import is_ready
 from indexer.vectors.model import resolve_model
 
 if TYPE_CHECKING:

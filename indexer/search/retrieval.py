@@ -17,7 +17,8 @@ from indexer.search.candidates import Candidate
 from indexer.search.connection import Properties
 from indexer.search.file_rows import rows_of
 from indexer.search.query import vectors
-from indexer.text.terms import SPARSE_VERSION, query_weights
+from indexer.text.terms import query_weights
+from indexer.text.versions import SPARSE_VERSION
 
 if TYPE_CHECKING:
     import numpy as np

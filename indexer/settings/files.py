@@ -7,7 +7,6 @@ If several files have the same setting, the first of them in this order counts.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -152,6 +151,8 @@ def _toml(path: str, text: str) -> dict[str, Any]:
 def _known(
     path: str, table: Mapping[str, Any], prefix: str
 ) -> Iterator[tuple[Setting, Entry]]:
+    import difflib
+
     for written, value in _flat(table):
         entry = Entry(value, path, prefix + written)
         key = written.replace("_", "-")

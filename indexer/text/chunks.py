@@ -22,9 +22,6 @@ from indexer.text.outline import MAX_DEPTH, Outline
 from indexer.text.syntax import parse
 from indexer.types import ID_BYTES, Chunk
 
-CHUNKER_VERSION = 1
-"""Part of the fingerprint: raise it whenever the same text may give other chunks."""
-
 MAX_CHUNK_BYTES = 16_384
 """The most UTF-8 bytes of a chunk's text. Tokens alone do not bound it: to BERT, white space is
 no token and a word of over 100 characters is one."""

@@ -22,9 +22,6 @@ from typing import Any
 
 from indexer.types import Weights
 
-SPARSE_VERSION = 1
-"""Part of the fingerprint: raise it whenever the same row or query may get other terms."""
-
 K1, B = 1.2, 0.75  # the parameters of BM25
 USUAL_LENGTH = 100  # terms of a row
 QUERY_TERMS = 64

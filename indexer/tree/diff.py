@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from indexer.types import Change, FileRecord, PlanCounts, SourceFile
+from indexer.report import PlanCounts
+from indexer.types import Change, FileRecord, SourceFile
 
 # Timestamps come from the kernel's tick (4-10 ms). File systems that keep whole seconds, or
 # only even ones, are recognised by their zeros.

@@ -1,27 +1,20 @@
-"""What a run saw of a tree beside its files: folders, ignore files, and git's own files."""
+"""What a run saw of a tree beside its files, and whether that still holds.
+
+A run with nothing to do imports this much of the room, so it does not import the scan.
+"""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.config import Settings
-from indexer.tree import git, git_index, git_status
-from indexer.tree.diff import TICK_NS, is_racy, stat_of
-from indexer.tree.folders import is_state_folder
-from indexer.types import SourceFile, Stat
+from indexer.tree import git_status
 
 if TYPE_CHECKING:
-    from indexer.tree.scan import Scan
-
-_SECOND_NS = 1_000_000_000
-
-
-class Unsure(Exception):
-    """Something moved while we looked, so this survey is worth nothing."""
+    from indexer.types import Stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +46,51 @@ class Survey:
     ignore_files: dict[str, Stat | None]
 
 
-def survey_tree(settings: Settings, tree: Scan) -> Survey:
-    """Split the files of a scan into those that git vouches for and those to watch.
+@contextmanager
+def compare_with_survey(project: str, survey: Survey) -> Iterator[Callable[[], bool]]:
+    """Ask git whether the tree still is as the survey saw it.
 
-    git vouches for a file when its index has the very stat fields that the scan saw, and
-    both are old enough. git compares whole seconds. So the last change of the file must lie
-    in an earlier second than the scan, or a later change might not show. It must also lie
-    in an earlier second than the index, or git would open the file and run the repository's
-    filters on it.
-
-    Raises `Unsure` where the tree is not, or may not be, as it was scanned. Raises
-    `GitError` and `OSError` where that cannot be told.
+    git is at work from the start. Yields a function that waits for it and returns whether
+    nothing changed. Both raise `GitError` and `OSError` where that cannot be told.
     """
-    if tree.listing is None or tree.failures:
-        raise Unsure
-    return _Surveyor(settings, tree, tree.listing).survey()
+    with ExitStack() as stack:
+        answers = []
+        for repository in survey.repositories:
+            folder = os.path.join(project, repository.prefix)
+            check = git_status.check(folder, stat_tracked=repository.vouches)
+            answers.append(stack.enter_context(check))
+        yield lambda: _agrees(project, survey, answers)
+
+
+def _agrees(
+    project: str, survey: Survey, answers: list[Callable[[], git_status.Answer]]
+) -> bool:
+    if not _has_same_stats(project, survey):
+        return False
+    for wait_for_answer, repository in zip(answers, survey.repositories, strict=True):
+        answer = wait_for_answer()
+        if answer != repository.answer:
+            return False
+        # HOME may have changed, which git's answer does not show.
+        if not survey.ignore_files.keys() >= set(answer.ignore_files):
+            return False
+        # The index may have been written meanwhile.
+        if stat_fields(os.stat(repository.index)) != repository.index_stat:
+            return False
+    return True
+
+
+def _has_same_stats(project: str, survey: Survey) -> bool:
+    """Whether all that is watched, and every ignore file outside the tree, is as it was."""
+    top = os.path.join(project, "")
+    for path, before in survey.watched.items():
+        try:
+            now = stat_fields(os.lstat(top + path))
+        except OSError:
+            now = None
+        if now != before:
+            return False
+    return survey.ignore_files == stats_of(survey.ignore_files)
 
 
 def stat_fields(info: os.stat_result) -> Stat:
@@ -83,205 +106,4 @@ def stats_of(paths: Iterable[str]) -> dict[str, Stat | None]:
             found[path] = stat_fields(os.stat(path))
         except OSError:
             found[path] = None
-    return found
-
-
-class _Surveyor:
-    """One survey in progress.
-
-    Paths are bytes, relative to the project unless a prefix stands before them. `_unseen`
-    are the scanned files that no repository has claimed yet, and `_listed` is what git
-    lists now.
-    """
-
-    def __init__(self, settings: Settings, tree: Scan, listing: git.Listing) -> None:
-        self._started_ns = time.time_ns()
-        self._settings = settings
-        self._tree = tree
-        self._listing = listing
-        self._top = os.path.join(os.fsencode(settings.project), b"")
-        self._own_folders = {
-            os.path.join(os.fsencode(folder), b"")
-            for folder in (settings.state_dir, settings.cache_dir, settings.wiki_dir)
-        }
-        self._nested = set(listing.repositories[1:])
-        self._absent = {os.fsencode(path) for path in tree.absent}
-        self._unseen = {
-            os.fsencode(file.path): file for file in (*tree.files, *tree.passed_over)
-        }
-        self._listed: set[bytes] = set()
-        self._submodules: set[bytes] = set()
-        self._found = Survey([], {}, {})
-
-    def survey(self) -> Survey:
-        """Look at everything; see `survey_tree`."""
-        for name, rules in self._tree.ignore_files.items():
-            self._watch_rules(os.fsencode(name), rules)
-        for prefix in self._listing.repositories:
-            self._look_at(prefix)
-        for path in self._listing.vacant:
-            self._look_at_vacant(path)
-        for path, file in self._unseen.items():  # the untracked ones are left
-            self._watch(path, stat_of(file))
-        self._require_same_listing()
-        return self._found
-
-    def _look_at(self, prefix: bytes) -> None:
-        """Survey one repository, without those below it."""
-        folder = self._top + prefix
-        with git_status.check(folder, stat_tracked=False) as answer:
-            before = answer()
-            ignore_files = self._outer_ignore_files(prefix, before)
-        with git_status.list_untracked(folder) as wait_for_untracked:
-            index = git_index.read_index(folder)
-            index_stat = stat_fields(os.stat(index.path))
-            self._require_old(index_stat)
-            vouches = not index.has_racy()
-            untracked = wait_for_untracked()
-        # git is asked again after it listed, because the listing followed these rules.
-        with git_status.check(folder, stat_tracked=vouches) as answer:
-            after = answer()
-        if (after.places, after.settings) != (before.places, before.settings):
-            raise Unsure
-        if self._outer_ignore_files(prefix, after) != ignore_files:
-            raise Unsure
-        self._watch_folders(prefix, index, untracked)
-        self._sort_tracked(prefix, index, after, vouches=vouches)
-        if stat_fields(os.stat(index.path)) != index_stat:
-            raise Unsure
-        self._found.ignore_files.update(ignore_files)
-        self._found.repositories.append(
-            Repository(os.fsdecode(prefix), index.path, index_stat, vouches, after)
-        )
-
-    def _outer_ignore_files(
-        self, prefix: bytes, answer: git_status.Answer
-    ) -> dict[str, Stat | None]:
-        """The ignore files that count for a repository and lie outside the project."""
-        paths = answer.ignore_files
-        if not paths:
-            raise Unsure
-        if not prefix:
-            project = os.path.realpath(self._settings.project)
-            paths += answer.ignore_files_above(project)
-        found = stats_of(paths)
-        for path, stat in found.items():
-            # A file that is not there may have been there a moment ago: the times of its
-            # folder tell.
-            while stat is None:
-                path = os.path.dirname(path)
-                stat = stats_of([path])[path]
-            self._require_old(stat)
-        return found
-
-    def _watch_folders(
-        self, prefix: bytes, index: git_index.GitIndex, untracked: git_status.Untracked
-    ) -> None:
-        """Watch the folders of one repository in which a new file would count."""
-        paths = [*index.entries, *untracked.files]
-        self._listed.update(prefix + path.removesuffix(b"/") for path in paths)
-        for path in {*_parents(paths), *self._untracked_folders(prefix, untracked)}:
-            self._watch_folder(prefix + path)
-
-    def _untracked_folders(
-        self, prefix: bytes, untracked: git_status.Untracked
-    ) -> Iterator[bytes]:
-        """Every folder that holds no tracked file, and in which a new one would count."""
-        pending = list(untracked.folders)
-        while pending:
-            path = pending.pop()
-            whole = prefix + path
-            if path in untracked.excluded or whole in self._nested:
-                continue
-            if self._top + whole in self._own_folders or is_state_folder(whole):
-                continue
-            yield path
-            with os.scandir(self._top + whole) as entries:
-                pending += [
-                    path + entry.name + b"/"
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False)
-                ]
-
-    def _watch_folder(self, path: bytes) -> None:
-        """Watch a folder and its `.gitignore`.
-
-        A change in a folder changes its times. So nothing may have changed in it since the
-        survey began, and whatever changes later shows.
-        """
-        for name in (path.removesuffix(b"/"), path + b".gitignore"):
-            try:
-                stat = stat_fields(os.lstat(self._top + name))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            self._require_old(stat)
-            self._watch(name, stat)
-
-    def _sort_tracked(
-        self,
-        prefix: bytes,
-        index: git_index.GitIndex,
-        answer: git_status.Answer,
-        *,
-        vouches: bool,
-    ) -> None:
-        """Watch the tracked files of one repository that git does not vouch for."""
-        changed = answer.changed_files
-        old_second = (self._tree.started_ns - TICK_NS) // _SECOND_NS
-        for path, entry in index.entries.items():
-            whole = prefix + path
-            file = self._unseen.pop(whole, None)
-            if entry.is_repository:
-                self._submodules.add(whole)
-            elif file is not None:
-                is_old = file.ctime_ns // _SECOND_NS < old_second
-                if not (vouches and is_old and entry.is_plain and entry.is_of(file)):
-                    self._watch(whole, stat_of(file))
-                elif path in changed:
-                    raise Unsure  # It changed since the scan.
-            elif whole in self._absent:
-                if entry.is_sparse:
-                    self._watch(whole, None)
-                elif changed.get(path) != b"D" or os.path.isdir(self._top + whole):
-                    raise Unsure
-
-    def _look_at_vacant(self, path: bytes) -> None:
-        """Watch the folder of a repository that was not listed, and must not have come."""
-        self._watch_folder(path + b"/")
-        is_wanted = self._settings.recurse_submodules or path not in self._submodules
-        if is_wanted and git.is_checked_out(self._top + path):
-            raise Unsure
-
-    def _require_same_listing(self) -> None:
-        """Require that nothing came or went since the scan: it would be in no stamp."""
-        repositories = [*self._listing.vacant, *self._nested]
-        folders = [path.removesuffix(b"/") for path in repositories]
-        if self._listed != {*self._listing.files, *folders}:
-            raise Unsure
-
-    def _watch_rules(self, path: bytes, rules: SourceFile | None) -> None:
-        """Watch a `.codxignore`, which must be as the scan read it."""
-        if rules is None:
-            if os.path.lexists(self._top + path):
-                raise Unsure
-        else:
-            self._watch(path, stat_of(rules))
-            self._require_old(stat_of(rules), self._tree.started_ns)
-
-    def _watch(self, path: bytes, stat: Stat | None) -> None:
-        self._found.watched[os.fsdecode(path)] = stat
-
-    def _require_old(self, stat: Stat, seen_ns: int = 0) -> None:
-        if is_racy(SourceFile("", *stat), seen_ns or self._started_ns):
-            raise Unsure
-
-
-def _parents(paths: Iterable[bytes]) -> set[bytes]:
-    """Every folder above the paths, ending in `/`, and `b""`."""
-    found = {b""}
-    for path in paths:
-        parent = path[: path.rfind(b"/") + 1]
-        while parent not in found:
-            found.add(parent)
-            parent = parent[: parent.rfind(b"/", 0, -1) + 1]
     return found

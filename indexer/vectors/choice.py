@@ -19,8 +19,8 @@ from indexer.vectors.backend import (
     ModelInfo,
     cpu_has_bf16,
 )
-from indexer.vectors.conversion import convert_once, unsupported
 from indexer.vectors.gpus import find_gpus
+from indexer.vectors.graph_folder import unsupported
 
 
 def choose_backend(
@@ -61,6 +61,8 @@ def choose_backend(
         for candidate in _cpu_precisions(precision):
             backend = Backend(model, OPENVINO, "cpu", candidate, cache_dir)
             if convert:
+                from indexer.vectors.conversion import convert_once
+
                 backend = convert_once(backend, on_step)
             reason = unsupported(backend)
             if not reason:

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ModelError, TaskError
 from indexer.vectors import graph_folder, quantization
-from indexer.vectors.backend import INT8, OPENVINO, Backend
+from indexer.vectors.backend import INT8, Backend
 from indexer.vectors.embedders import Embedder, OpenVinoEmbedder
 from indexer.vectors.graph import write_graph
-from indexer.vectors.graph_folder import converted_folder, openvino_version
+from indexer.vectors.graph_folder import (
+    converted_folder,
+    is_ready,
+    openvino_version,
+)
 from indexer.vectors.library import load_sentence_transformer, quiet
 
 if TYPE_CHECKING:
@@ -23,21 +27,6 @@ if TYPE_CHECKING:
 
 # How close each vector must be to the original's, by precision.
 _LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999, INT8: 0.97}
-
-
-def is_ready(backend: Backend) -> bool:
-    """Whether the model needs no conversion, or none any more."""
-    if backend.kind != OPENVINO:
-        return True
-    return graph_folder.read_about(converted_folder(backend)) is not None
-
-
-def unsupported(backend: Backend) -> str:
-    """Why this OpenVINO backend is known not to work, "" as long as that is not known."""
-    if not openvino_version():
-        return "it is not installed"
-    about = graph_folder.read_about(converted_folder(backend)) or {}
-    return str(about.get("unsupported", ""))
 
 
 def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:

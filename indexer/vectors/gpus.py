@@ -7,7 +7,6 @@ import importlib.util
 import os
 from typing import NamedTuple
 
-from indexer.vectors.library import quiet, third_party
 from indexer.vectors.memo import recall, remember
 
 
@@ -41,6 +40,8 @@ def find_gpus(cache_dir: str, *, is_asked: bool) -> Gpus:
     except (TypeError, ValueError, LookupError):
         gpus = NO_GPUS
     if found is None or (is_asked and not gpus.number):
+        from indexer.vectors.library import quiet, third_party
+
         with third_party("torch cannot be loaded"), quiet():
             gpus = _ask_torch()
         remember(memo, stamp, list(gpus))

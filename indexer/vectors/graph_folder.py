@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from indexer.errors import StateError
-from indexer.vectors.backend import Backend
+from indexer.vectors.backend import OPENVINO, Backend
 
 # Part of the folder's name. Raise it when what is converted, or how, changes.
 VERSION = 2
@@ -55,6 +55,21 @@ def read_about(folder: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return about if isinstance(about, dict) else None
+
+
+def is_ready(backend: Backend) -> bool:
+    """Whether the model needs no conversion, or none any more."""
+    if backend.kind != OPENVINO:
+        return True
+    return read_about(converted_folder(backend)) is not None
+
+
+def unsupported(backend: Backend) -> str:
+    """Why this OpenVINO backend is known not to work, "" as long as that is not known."""
+    if not openvino_version():
+        return "it is not installed"
+    about = read_about(converted_folder(backend)) or {}
+    return str(about.get("unsupported", ""))
 
 
 def write_about(folder: str, about: dict[str, Any]) -> None:

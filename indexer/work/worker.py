@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from indexer.config import MASK_SECRETS
 from indexer.faults import reach
 from indexer.paths import escape_path
-from indexer.pool.process import Slots, become_worker
 from indexer.text.source import read_source
 from indexer.timeline import Span, Spans
 from indexer.types import ChunkedFile
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from indexer.pool.process import Slots
     from indexer.text.chunks import Tokenizer
     from indexer.vectors.backend import Backend
     from indexer.vectors.embedders import Embedder
@@ -89,6 +89,8 @@ def initialize_process(
     slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
 ) -> None:
     """`initialize` for a process of the pool, which becomes a worker."""
+    from indexer.pool.process import become_worker
+
     become_worker(slots)
     initialize(backend, secrets)
     _worker.spans.begin("start")

@@ -22,6 +22,7 @@ from indexer.text.terms import (
     term_id,
     terms,
 )
+from indexer.text.versions import SPARSE_VERSION
 
 TABLE = Path(sparse.__file__).with_name("idf.tsv")
 # Another table, or other terms, give other answers for the rows that are there: raise
@@ -109,4 +110,4 @@ def test_the_table_belongs_to_the_version() -> None:
     values = [float(value) for _, value in table]
     assert values == sorted(values) and values[0] > 0
     found = hashlib.sha256(TABLE.read_bytes()).hexdigest()[:16]
-    assert TABLE_OF[sparse.SPARSE_VERSION] == found
+    assert TABLE_OF[SPARSE_VERSION] == found

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.config import WIKI_MARKER
+from indexer.report import WikiCounts
 from indexer.tree.git import blob_id
-from indexer.types import FileRecord, WikiCounts
+from indexer.types import FileRecord
 from indexer.wiki import file_page, navigation
 from indexer.wiki.describe import Definition, Description, describe_files
 from indexer.wiki.folders import folders_of

@@ -19,10 +19,11 @@ import pytest
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
 from indexer.config import DEFAULT_MODEL, MASK_SECRETS
+from indexer.report import ChunkCounts
 from indexer.text import languages
 from indexer.timeline import Spans
 from indexer.tree.git import blob_id
-from indexer.types import ChangedFile, ChunkCounts, EmbeddedFile
+from indexer.types import ChangedFile, EmbeddedFile
 from indexer.vectors.backend import SENTENCE_TRANSFORMERS, Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.embedders import load_embedder
