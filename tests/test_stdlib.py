@@ -38,7 +38,7 @@ def copy_library(target: Path, folder: str) -> int:
 @pytest.mark.parametrize(
     "folder",
     [
-        "json",
+        pytest.param("json", marks=pytest.mark.slow),
         pytest.param("asyncio", marks=pytest.mark.slow),
         pytest.param("", marks=pytest.mark.slow, id="all"),
     ],

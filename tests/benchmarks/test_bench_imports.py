@@ -10,6 +10,7 @@ from bench_harness import BENCHMARKS, finished, launch, rows
 SCRIPT = BENCHMARKS / "imports.py"
 
 
+@pytest.mark.slow  # `make check` looks at the commands that need no model
 def test_every_command_is_within_its_bounds(model_cache: Path) -> None:
     done = finished(SCRIPT, "--rounds", "1", "--cache-dir", model_cache)
     assert rows(done.stdout, 16)[2:] == [

@@ -223,9 +223,8 @@ def test_locked_for_long(copied: Project) -> None:
     assert_heals(copied, 0)
 
 
-@pytest.mark.parametrize(
-    "what", [pytest.param("file", marks=pytest.mark.slow), "folder"]
-)
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.slow  # test_cache.py removes the file under an open cache
 def test_removed_during_a_run(project: Project, what: str) -> None:
     """After the first commit; what comes later is in a fresh file."""
     texts(project, *range(150))
@@ -264,6 +263,7 @@ def together(*projects: Project) -> None:
         assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow  # as two worktrees do
 def test_two_projects_at_once(project: Project, tmp_path: Path) -> None:
     other = repository(tmp_path / "other", project.cache_dir)
     texts(project, *range(0, 15))

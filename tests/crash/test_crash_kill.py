@@ -78,8 +78,9 @@ def prepare(
 @pytest.mark.parametrize(
     "scenario",
     [
-        # Every step twice: a model's own are in the storms of `make test-slow`.
-        pytest.param(name, marks=pytest.mark.slow if name == "model" else ())
+        # An update has every step of a first index; a model's own steps, and more rounds, are
+        # left to `make test-slow`.
+        pytest.param(name, marks=() if name == "update" else pytest.mark.slow)
         for name in CHAINS
     ],
 )

@@ -278,7 +278,8 @@ def test_a_gpu_that_is_not_there(
 def test_without_openvino(
     model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "openvino_version", lambda: "")
+    for module in (conversion, graph_folder):
+        monkeypatch.setattr(module, "openvino_version", lambda: "")
     backend = choose_backend(model, str(tmp_path), convert=True)
     assert backend.kind == "sentence-transformers"
     monkeypatch.setenv("CODX_INDEX_BACKEND", "openvino")
