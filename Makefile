@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
-JOBS ?= 4
+JOBS ?= 5
 
 .PHONY: run test test-slow check format bench bench-peers clean
 

@@ -592,6 +592,7 @@ def test_nothing_is_fetched(project: Project, trap: Trap) -> None:
     assert trap.fired.exists()
 
 
+@pytest.mark.slow  # test_milvus_internals.py looks at the one library that reads it
 def test_an_env_file_above_a_virtual_environment(plain: Project, trap: Trap) -> None:
     """Where the environment lies in the project, as is usual, its `.env` is above every
     library; what stands in it would reach each process that is started."""
@@ -688,9 +689,11 @@ def test_a_folder_named_like_the_model(kind: str, plain: Project, trap: Trap) ->
     "kind",
     [
         "pickle",
-        "pickled part",
-        "unknown",
-        pytest.param("tokenizer", marks=pytest.mark.slow),
+        *(
+            # test_model.py refuses each of these folders
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("pickled part", "unknown", "tokenizer")
+        ),
     ],
 )
 def test_a_model_that_brings_code(

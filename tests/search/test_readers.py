@@ -397,6 +397,7 @@ def test_a_model_change_while_the_query_is_embedded(
     assert embedded == [DEFAULT_MODEL, tiny_model]
 
 
+@pytest.mark.slow  # so is the one whose model changes meanwhile
 def test_a_collection_that_is_dropped_before_it_is_searched(
     project: Project, tmp_path: Path, tiny_model: str
 ) -> None:
