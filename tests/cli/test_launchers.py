@@ -106,3 +106,11 @@ def test_help_imports_little(arguments: list[str]) -> None:
 def test_the_readme_names_every_command(command: str) -> None:
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert f"codx-index {command}" in readme
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("limit", [30, 60, 200])
+def test_the_list_of_commands_says_what_each_one_says(command: str, limit: int) -> None:
+    _, about = COMMANDS[command]
+    listed = click.Command(command, help=about).get_short_help_str(limit)
+    assert listed == command_named(command).get_short_help_str(limit)
