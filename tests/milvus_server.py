@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,17 +19,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A milvus-lite in a process of its own, behind an address."""
-    port = free_port()
-    command = os.path.join(sysconfig.get_path("scripts"), "milvus-lite")
+def listening(
+    program: str, arguments: Sequence[str], folder: Path, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """An installed program that runs in `folder`, from when it listens on the port."""
     with subprocess.Popen(
-        [command, "server", "--data-dir", str(folder)]
-        + ["--host", "127.0.0.1", "--port", str(port)],
+        [os.path.join(sysconfig.get_path("scripts"), program), *arguments],
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -37,5 +37,15 @@ def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             except ConnectionRefusedError:
                 assert time.monotonic() < deadline and process.poll() is None
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", process
+        yield process
         process.kill()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A milvus-lite in a process of its own, behind an address."""
+    port = free_port()
+    arguments = ["server", "--data-dir", str(folder), "--host", "127.0.0.1"]
+    arguments += ["--port", str(port)]
+    with listening("milvus-lite", arguments, folder.parent, port) as process:
+        yield f"http://127.0.0.1:{port}", process

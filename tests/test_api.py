@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
 import sys
-import sysconfig
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Project, project_in
+from milvus_server import free_port, listening
 
 from indexer import Index
 from indexer.errors import (
@@ -216,34 +212,13 @@ def test_errors(index: Index, project: Project, tmp_path: Path) -> None:
 # --- a server --------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server that docs/python.md names for a try."""
     (command,) = re.findall("`(milvus-lite server .*?)`", PAGE)
     program, *arguments = command.replace("19530", str(port := free_port())).split()
-    folder = tmp_path_factory.mktemp("server")
-    with subprocess.Popen(
-        [os.path.join(sysconfig.get_path("scripts"), program), *arguments],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline and process.poll() is None
-                time.sleep(0.05)
+    with listening(program, arguments, tmp_path_factory.mktemp("server"), port):
         yield f"http://127.0.0.1:{port}"
-        process.kill()
 
 
 @pytest.fixture(scope="module")
