@@ -7,7 +7,7 @@ from collections.abc import Callable
 from indexer.config import Settings
 from indexer.index.known import Known
 from indexer.report import Report
-from indexer.tree.changes import Changes, known_to_git
+from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, compare
 from indexer.tree.scan import Scan
 from indexer.tree.select import select
@@ -46,5 +46,4 @@ def changes_among(
         comparison,
         known.failed_hooks,
         {} if settings.retry_failed else known.failures,
-        known_to_git(settings.project, tree, comparison.suspects, known.files.records),
     )

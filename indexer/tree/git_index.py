@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.tree.git_process import run_git
 from indexer.types import SourceFile
-
-# With more paths than this the command line names none, and git lists all files.
-MAX_ARGUMENTS = 200
 
 _SECOND_NS = 1_000_000_000
 _GITLINK_MODE = 0o160000
@@ -27,10 +23,6 @@ _ENTRY = re.compile(
     rb"  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n  dev: \d+\tino: (\d+)\n"
     rb"  uid: \d+\tgid: \d+\n  size: (\d+)\tflags: ([0-9a-f]+)\n"
 )
-
-# Attributes by which git converts the bytes of a file, perhaps without changing their
-# number. Whatever the other attributes (text, eol, ident) change, they change the size too.
-_CONVERTING = ("filter", "working-tree-encoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +80,6 @@ class GitIndex:
     mtime_ns: int
     entries: dict[bytes, IndexEntry]
 
-    def knows(self, entry: IndexEntry) -> bool:
-        """Whether the entry may be believed.
-
-        An entry as new as the index itself may hide a change
-        (Documentation/technical/racy-git).
-        """
-        return entry.is_plain and max(entry.mtime_ns, entry.ctime_ns) < self.mtime_ns
-
     def has_racy(self) -> bool:
         """Whether git would open some file to tell whether it changed.
 
@@ -117,8 +101,8 @@ def index_path(folder: str | bytes) -> str:
     return os.fsdecode(run_git(folder, *arguments).stdout.removesuffix(b"\n"))
 
 
-def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> GitIndex:
-    """The entries of the index for `paths` (relative to `folder`), or for all files below it.
+def read_index(folder: str | bytes) -> GitIndex:
+    """The entries of the index for all files below `folder`.
 
     No file of the work tree is opened. The entries of submodules and of files in conflict
     are not `is_plain`. There are no entries where the index changed meanwhile. Raises
@@ -126,10 +110,7 @@ def read_index(folder: str | bytes, paths: Iterable[bytes] = ()) -> GitIndex:
     """
     where = index_path(folder)
     mtime_ns = os.stat(where).st_mtime_ns
-    named = [os.fsdecode(path) for path in paths]
-    given = [] if len(named) > MAX_ARGUMENTS else named
-    listing = ("--literal-pathspecs", "ls-files", "-z", "--stage", "--debug", "--")
-    done = run_git(folder, *listing, *given)
+    done = run_git(folder, "ls-files", "-z", "--stage", "--debug")
     # The entries of an index that was written meanwhile belong to another time.
     is_same = os.stat(where).st_mtime_ns == mtime_ns
     return GitIndex(where, mtime_ns, _parse(done.stdout) if is_same else {})
@@ -159,20 +140,3 @@ def _parse(output: bytes) -> dict[bytes, IndexEntry]:
             flags=int(flags, 16),
         )
     return entries if end == len(output) else {}
-
-
-def converted(folder: str | bytes, paths: Iterable[bytes]) -> set[bytes]:
-    """Those of the paths (relative to `folder`) that git may convert without a change of size.
-
-    The object of such a file may have other bytes than the file, although both have the
-    same size. Raises GitError where git refuses.
-    """
-    given = b"".join(path + b"\0" for path in paths)
-    asked = ("check-attr", "-z", "--stdin", *_CONVERTING)
-    done = run_git(folder, *asked, standard_input=given)
-    fields = done.stdout.split(b"\0")[:-1]
-    return {
-        path
-        for path, value in zip(fields[0::3], fields[2::3], strict=True)
-        if value not in (b"unspecified", b"unset")
-    }

@@ -151,11 +151,6 @@ class Reader:
         path = file.path
         is_forced, record = self._settings.force, self._known.records.get(path)
         lacks_vectors = self._embeds and is_unembedded(record)
-        if path in self._changes.known_to_git and not (lacks_vectors or is_forced):
-            is_steady = not is_racy(file, self._changes.tree.started_ns)
-            self._touch(path, stat_of(file) if is_steady else None)
-            self.is_settled &= is_steady
-            return None
         content = self._content_of(file)
         if content is None:
             return None

@@ -1,4 +1,4 @@
-"""What git's index knows of a file is believed only where it must be true of its bytes."""
+"""Whatever git says of a file, the index holds the bytes on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from indexer.report import Report
 from indexer.run.plan import plan
 from indexer.run.verify import verify
 from indexer.tree import git_index
-from indexer.tree.changes import known_to_git
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
 from indexer.types import FileRecord
@@ -124,11 +123,11 @@ def clone(origin: Tree, root: Path, *options: str) -> Tree:
     return Tree(root, origin.cache_dir)
 
 
-def test_a_fresh_clone_is_not_read(origin: Tree, tmp_path: Path) -> None:
+def test_a_fresh_clone_is_read_but_not_embedded(origin: Tree, tmp_path: Path) -> None:
     tree = clone(origin, tmp_path / "clone")
     refresh(tree)
     report = tree.update()
-    assert counts(report) == (0, 0)
+    assert counts(report) == (len(NAMES), 0)
     assert report.status == "unchanged"
     assert report.files.unchanged == len(NAMES)
     assert verify(tree.settings(), Report()) == []
@@ -137,28 +136,13 @@ def test_a_fresh_clone_is_not_read(origin: Tree, tmp_path: Path) -> None:
     assert counts(tree.update()) == (0, 0)
 
 
-def test_a_clone_of_this_moment(origin: Tree, tmp_path: Path) -> None:
-    """What is as new as git's index is read, once."""
-    tree = clone(origin, tmp_path / "clone")
-    index = git_index.read_index(str(tree.root))
-    racy = {
-        path
-        for path, entry in index.entries.items()
-        if max(entry.mtime_ns, entry.ctime_ns) >= index.mtime_ns
-    }
-    report = tree.update()
-    assert report.files.read == len(racy)
-    assert report.chunks.embedded == 0
-    assert tree.update().files.read == 0
-    assert verify(tree.settings(), Report()) == []
-
-
 def test_the_command_in_a_fresh_clone(origin: Tree, tmp_path: Path) -> None:
     tree = clone(origin, tmp_path / "clone")
     refresh(tree)
     options = ("--executor", "serial", "--max-file-size", "2000")
     report = Project(tree.root, tree.cache_dir).run(*options)
-    assert (report["files"]["read"], report["chunks"]["embedded"]) == (0, 0)
+    assert report["files"]["read"] == len(NAMES)
+    assert report["chunks"]["embedded"] == 0
     assert report["status"] == "unchanged"
 
 
@@ -172,7 +156,7 @@ def test_a_clone_with_changes(origin: Tree, tmp_path: Path) -> None:
     refresh(tree)
     report = tree.update()
     files = report.files
-    assert (files.read, files.modified, files.renamed, files.added) == (4, 2, 1, 1)
+    assert (files.read, files.modified, files.renamed, files.added) == (7, 2, 1, 1)
     assert report.chunks.embedded == 0
     assert verify(tree.settings(), Report()) == []
 
@@ -184,28 +168,9 @@ def test_touched_files(fresh: Tree) -> None:
     assert counts(fresh.update()) == (0, 0)
     touch(fresh)
     refresh(fresh)
+    assert counts(fresh.update()) == (len(NAMES), 0)
     assert counts(fresh.update()) == (0, 0)
-    assert counts(fresh.update()) == (0, 0)
-    # Not believed with --force.
     assert fresh.update(force=True).files.read == len(NAMES)
-
-
-def test_many_files(origin: Tree, tmp_path: Path) -> None:
-    """More than are named to git one by one."""
-    tree = Tree(tmp_path / "tree", origin.cache_dir)
-    tree.root.mkdir()
-    tree.git("init", "-q")
-    for number in range(git_index.MAX_ARGUMENTS + 50):
-        tree.write(f"d{number % 9}/{number}.py", f"x = {1000 + number}\n")
-    tree.git("add", "-A")
-    known = remember(tree)
-    refresh(tree)
-    scan = scan_project(tree.settings(), Report())
-    found = known_to_git(str(tree.root), scan, scan.files, known)
-    assert len(found) == git_index.MAX_ARGUMENTS + 50
-    rewrite(tree.root / "d3/3.py", "x = 2003\n")
-    scan = scan_project(tree.settings(), Report())
-    assert found - known_to_git(str(tree.root), scan, scan.files, known) == {"d3/3.py"}
 
 
 # Conversions between the file and git's object
@@ -364,27 +329,15 @@ def test_the_record_is_that_of_the_object_but_the_file_is_converted(
     index = git_index.read_index(str(fresh.root))
     entry = index.entries[b"src/c.py"]
     assert entry.object_id == known_hashes(fresh)["src/c.py"]
-    assert entry.size == len(TEXTS[2]) and index.knows(entry)
+    assert entry.size == len(TEXTS[2]) and entry.is_plain
     assert plan(fresh.settings(), Report()).modified == ["src/c.py"]
 
 
-# Known: where the attribute left git's index as well, git itself sees no change any more.
-_BLIND = pytest.mark.xfail(strict=True, reason="to git the file is as committed")
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        "file",
-        "configuration",
-        pytest.param("index", marks=_BLIND),
-        pytest.param("commit", marks=_BLIND),
-    ],
-)
+@pytest.mark.parametrize("how", ["file", "configuration", "index", "commit"])
 def test_the_attribute_is_gone_but_the_file_is_still_converted(
     how: str, fresh: Tree, tmp_path: Path
 ) -> None:
-    """git's index is as old as the attribute: to git the file is unchanged."""
+    """To git the file is as committed."""
     refresh(fresh)
     fresh.update()
     set_filter(fresh, ROT13, ROT13, tmp_path / "log")
@@ -422,7 +375,7 @@ def test_flagged_entries_are_read(flag: str, fresh: Tree) -> None:
     refresh(fresh)
     flags(fresh, flag)
     report = fresh.update()
-    assert (report.files.read, report.files.unchanged) == (1, len(NAMES))
+    assert (report.files.read, report.files.unchanged) == (len(NAMES), len(NAMES))
     rewrite(fresh.root / "src/c.py", TEXTS[20])
     refresh(fresh)
     assert fresh.update().files.modified == 1
@@ -497,7 +450,7 @@ def test_symlinks_as_files(fresh: Tree) -> None:
     touch(fresh)
     refresh(fresh)
     report = fresh.update()
-    assert (report.files.read, report.status) == (1, "unchanged")
+    assert (report.files.read, report.status) == (len(NAMES) + 1, "unchanged")
     assert verify(fresh.settings(), Report()) == []
 
 
@@ -546,9 +499,7 @@ def test_submodules_and_nested_repositories(fresh: Tree, tmp_path: Path) -> None
     refresh(fresh, *repositories)
     fresh.update()
     assert touch(fresh) == 4 * len(NAMES) + 1
-    refresh(fresh, "mods/sub", "nested")
-    report = fresh.update()
-    assert counts(report) == (len(NAMES), 0)  # those of the one that was not refreshed
+    assert counts(fresh.update()) == (4 * len(NAMES) + 1, 0)
     rewrite(fresh.root / "mods/sub/a.py", TEXTS[20])
     rewrite(fresh.root / "nested/b.py", TEXTS[21])
     edit(fresh, "a.py", TEXTS[22])
@@ -567,7 +518,8 @@ def test_submodules_and_nested_repositories(fresh: Tree, tmp_path: Path) -> None
     refresh(tree, "mods/sub")
     report = tree.update()
     # It has neither the nested repositories nor the edit in the submodule.
-    assert (report.files.read, report.files.modified, report.files.added) == (1, 1, 0)
+    assert (report.files.read, report.files.modified) == (2 * len(NAMES) + 1, 1)
+    assert report.files.added == 0
     assert report.files.deleted == 2 * len(NAMES)
     assert verify(tree.settings(), Report()) == []
 
@@ -578,7 +530,7 @@ def test_a_folder_of_a_repository(fresh: Tree, tmp_path: Path) -> None:
     assert below.update().files.added == 2
     touch(below)
     refresh(fresh)
-    assert counts(below.update()) == (0, 0)
+    assert counts(below.update()) == (2, 0)
     edit(below, "deep/d.py", TEXTS[20])
     refresh(fresh)
     assert below.update().files.modified == 1
@@ -588,7 +540,7 @@ def test_a_folder_of_a_repository(fresh: Tree, tmp_path: Path) -> None:
     shutil.copytree(below.root / ".codx", copy / "src/.codx")
     tree = Tree(copy / "src", fresh.cache_dir)
     refresh(Tree(copy, fresh.cache_dir))
-    assert counts(tree.update()) == (0, 0)
+    assert counts(tree.update()) == (2, 0)
 
 
 @pytest.mark.parametrize("kind", ["worktree", "sha256", "sparse", "sparse index"])
@@ -609,7 +561,7 @@ def test_kinds_of_repositories(kind: str, origin: Tree, tmp_path: Path) -> None:
     assert added == (4 if "sparse" in kind else len(NAMES))
     touch(tree)
     refresh(tree)
-    assert counts(tree.update()) == (0, 0)
+    assert counts(tree.update()) == (added, 0)
     rewrite(tree.root / "src/c.py", TEXTS[20])
     refresh(tree)
     report = tree.update()
@@ -639,7 +591,7 @@ def test_odd_names(fresh: Tree) -> None:
     assert fresh.update().files.added == len(NAMES) + len(odd)
     touch(fresh)
     refresh(fresh)
-    assert counts(fresh.update()) == (0, 0)
+    assert counts(fresh.update()) == (len(NAMES) + len(odd), 0)
     for path in paths[3:5]:
         rewrite(path, TEXTS[50])
     refresh(fresh)
@@ -652,9 +604,8 @@ def test_odd_names(fresh: Tree) -> None:
 MANY = 1000
 
 
-def remember(tree: Tree, *, stat: bool = False) -> dict[str, FileRecord]:
-    """A manifest of the tree as it is, without its rows; with the stat fields of the
-    files, or such as tell of the size alone, as after a restore in another clone."""
+def remember(tree: Tree) -> None:
+    """A manifest of the tree as it is, without its rows."""
     time.sleep(0.05)
     make_state_dir(str(tree.state))
     identity = identify(tree.settings())
@@ -662,11 +613,7 @@ def remember(tree: Tree, *, stat: bool = False) -> dict[str, FileRecord]:
     for file in scan_project(tree.settings(), Report()).files:
         fields = (file.size, file.mtime_ns, file.ctime_ns, file.inode)
         data = (tree.root / file.path).read_bytes()
-        records.append(
-            FileRecord(
-                file.path, fields if stat else (file.size, 1, 1, 1), blob_id(data), 1
-            )
-        )
+        records.append(FileRecord(file.path, fields, blob_id(data), 1))
     with (
         Manifest(str(tree.state / "manifest.sqlite")) as manifest,
         closing(Collection(tree.settings(), identity)) as index,
@@ -678,7 +625,6 @@ def remember(tree: Tree, *, stat: bool = False) -> dict[str, FileRecord]:
             fingerprint=identity.fingerprint,
             mark="none",
         )
-    return {record.path: record for record in records}
 
 
 def text(number: int, version: int) -> str:
@@ -710,10 +656,9 @@ def found(tree: Tree) -> tuple[int, int]:
     return len(plan(tree.settings(), report).modified), report.files.read
 
 
-@pytest.mark.parametrize("stat", [True, False], ids=["manifest", "git"])
-def test_a_thousand_rewrites(stat: bool, many: Tree) -> None:
+def test_a_thousand_rewrites(many: Tree) -> None:
     many.git("add", "-A")
-    remember(many, stat=stat)
+    remember(many)
     refresh(many)
     assert found(many) == (0, 0)
     rewrite_all(many, 1)
@@ -727,26 +672,6 @@ def test_a_thousand_rewrites(stat: bool, many: Tree) -> None:
     rewrite_all(many, 0)
     modified, read = found(many)
     assert (modified, read) == (0, MANY)
-
-
-def test_a_thousand_rewrites_right_after_git(many: Tree) -> None:
-    """git adds what the records have; then, at once, other bytes take their place."""
-    remember(many)
-    for version, command in enumerate(("add", "commit", "status", "stash"), 1):
-        many.git("add", "-A")
-        if command == "commit":
-            many.git("commit", "-qm", "commit")
-        elif command == "status":
-            many.git("status")
-        elif command == "stash":
-            many.git("commit", "-q", "--allow-empty", "-m", "for the stash")
-            rewrite_all(many, 99)
-            many.git("stash", "-q")
-        rewrite_all(many, version)
-        assert found(many) == (MANY, MANY), command
-        many.git("status")
-        assert found(many) == (MANY, MANY), command
-        write_all(many, 0)
 
 
 def test_the_stat_of_the_record_comes_from_the_file(fresh: Tree) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from indexer.config import Settings
 from indexer.report import Report
 from indexer.tree import diff
-from indexer.tree.changes import Changes, known_to_git
+from indexer.tree.changes import Changes
 from indexer.tree.diff import compare
 from indexer.tree.files import open_roots
 from indexer.tree.git import blob_id
@@ -80,7 +80,6 @@ class Tree:
         changed: Callable[[Scan], Scan] = lambda tree: tree,
         stale: dict[str, set[str]] | None = None,
         force: bool = False,
-        known_to_git: Set[str] = frozenset(),
     ) -> Outcome:
         """Scan, let `between` happen, read."""
         time.sleep(2 * diff.TICK_NS / 1e9)
@@ -92,7 +91,6 @@ class Tree:
             tree,
             Audit(records, stale or {}),
             compare(tree.files, records, force=force),
-            known_to_git=known_to_git,
         )
         done: list[int] = []
         with open_roots(settings) as roots:
@@ -285,55 +283,6 @@ def test_a_folder_that_git_cannot_open(tree: Tree) -> None:
         return replace(scan, failures=[(".", message)])
 
     assert tree.read(record("dir/a.py", b"a"), changed=warn).gone() == []
-
-
-# What git knows
-
-
-def test_what_git_knows_is_not_opened(tree: Tree) -> None:
-    tree.write("a.py").chmod(0)
-    tree.write("logo", b"\x00\x01").chmod(0)
-    known = [record("a.py", b"x = 1\n"), record("logo", b"\x00\x01", 0, "binary")]
-    found = tree.read(*known, known_to_git={"a.py", "logo"})
-    assert (found.changes, found.report.failures) == ([], {})
-    assert sorted(found.done) == [2, 6]
-    counts = found.report.files
-    assert (counts.read, counts.unchanged, counts.skipped) == (0, 1, {"binary": 1})
-    assert found.reader.is_settled
-    for old, new in zip(known, sorted(found.reader.touched, key=lambda r: r.path)):
-        info = (tree.root / old.path).stat()
-        fields = (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
-        assert new == replace(old, stat=fields)
-    again = tree.read(*found.reader.touched)
-    assert (again.changes, again.reader.touched) == ([], [])
-
-
-def test_what_git_knows_of_this_moment(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree.write("a.py")
-    monkeypatch.setattr("indexer.tree.reader.is_racy", lambda *_: True)
-    old = replace(record("a.py", b"x = 1\n"), stat=(6, 2, 3, 4))
-    found = tree.read(old, known_to_git={"a.py"})
-    assert [record.stat for record in found.reader.touched] == [None]
-    assert not found.reader.is_settled
-
-
-def test_force_does_not_ask_git(tree: Tree) -> None:
-    tree.write("a.py")
-    found = tree.read(record("a.py", b"x = 1\n"), force=True, known_to_git={"a.py"})
-    assert found.paths() == ["a.py"]
-
-
-@pytest.mark.parametrize("is_git", [True, False])
-def test_git_knows_nothing_of_what_it_does_not_track(tree: Tree, is_git: bool) -> None:
-    tree.write("a.py")
-    if is_git:
-        subprocess.run(["git", "init", "-q", str(tree.root)], check=True)
-    settings = Settings(str(tree.root), "", "", max_file_size=LIMIT)
-    scan = scan_project(settings, Report())
-    records = {"a.py": replace(record("a.py", b"x = 1\n"), stat=(6, 2, 3, 4))}
-    assert known_to_git(str(tree.root), scan, scan.files, records) == set()
 
 
 def test_settled(tree: Tree) -> None:
