@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -39,7 +39,9 @@ class Effect(Enum):
     REBUILD = "the next run builds another index"
 
 
-_RECHECK = {"effect": Effect.RECHECK}
+# A field that says nothing of its effect is thought to have one: a setting that somebody
+# forgets here costs a look at every file, not a wrong "unchanged".
+_NONE = {"effect": Effect.NONE}
 _EMBED = {"effect": Effect.EMBED}
 _REBUILD = {"effect": Effect.REBUILD}
 
@@ -52,10 +54,10 @@ class MentionSettings:
     time, and each has `timeout` seconds (0: no limit).
     """
 
-    enabled: bool = field(default=True, metadata=_RECHECK)
-    command: tuple[str, ...] = ()
-    concurrency: int = DEFAULT_CONCURRENCY
-    timeout: float = DEFAULT_HOOK_TIMEOUT
+    enabled: bool = True
+    command: tuple[str, ...] = field(default=(), metadata=_NONE)
+    concurrency: int = field(default=DEFAULT_CONCURRENCY, metadata=_NONE)
+    timeout: float = field(default=DEFAULT_HOOK_TIMEOUT, metadata=_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,11 @@ class WikiSettings:
     for a summary of each file. The rest is as in `MentionSettings`.
     """
 
-    enabled: bool = field(default=False, metadata=_RECHECK)
-    folder: str = field(default="", metadata=_RECHECK)
-    command: tuple[str, ...] = field(default=(), metadata=_RECHECK)
-    concurrency: int = DEFAULT_CONCURRENCY
-    timeout: float = DEFAULT_HOOK_TIMEOUT
+    enabled: bool = False
+    folder: str = ""
+    command: tuple[str, ...] = ()
+    concurrency: int = field(default=DEFAULT_CONCURRENCY, metadata=_NONE)
+    timeout: float = field(default=DEFAULT_HOOK_TIMEOUT, metadata=_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +98,36 @@ class Settings:
     """
 
     project: str
-    cache_dir: str
+    cache_dir: str = field(metadata=_NONE)
     model: str = field(metadata=_REBUILD)
-    model_from: str = ""
+    model_from: str = field(default="", metadata=_NONE)
     precision: str = field(default=AUTO, metadata=_REBUILD)
     mode: str = field(default=HYBRID, metadata=_EMBED)
-    sparse_first: bool = False
-    uri: str = ""
-    token: str = field(default="", repr=False)
-    collection: str = ""
-    jobs: int = 0
-    executor: str = "process"
-    task_timeout: float = DEFAULT_TASK_TIMEOUT
-    wait: float = 0
-    force: bool = False
-    retry_failed: bool = False
-    include_secrets: bool = field(default=False, metadata=_RECHECK)
+    sparse_first: bool = field(default=False, metadata=_NONE)
+    uri: str = field(default="", metadata=_NONE)
+    token: str = field(default="", repr=False, metadata=_NONE)
+    collection: str = field(default="", metadata=_NONE)
+    jobs: int = field(default=0, metadata=_NONE)
+    executor: str = field(default="process", metadata=_NONE)
+    task_timeout: float = field(default=DEFAULT_TASK_TIMEOUT, metadata=_NONE)
+    wait: float = field(default=0, metadata=_NONE)
+    force: bool = field(default=False, metadata=_NONE)
+    retry_failed: bool = field(default=False, metadata=_NONE)
+    include_secrets: bool = False
     secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
-    recurse_submodules: bool = field(default=True, metadata=_RECHECK)
-    max_file_size: int = field(default=DEFAULT_MAX_FILE_SIZE, metadata=_RECHECK)
-    cache_size: int = DEFAULT_CACHE_SIZE
+    recurse_submodules: bool = True
+    max_file_size: int = DEFAULT_MAX_FILE_SIZE
+    cache_size: int = field(default=DEFAULT_CACHE_SIZE, metadata=_NONE)
     name: str = ""
-    own_files: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = field(default=(), metadata=_RECHECK)
-    ignore_containing: tuple[str, ...] = field(default=(), metadata=_RECHECK)
-    external_folders: tuple[str, ...] = field(default=(), metadata=_RECHECK)
-    only: frozenset[str] | None = None
-    named: frozenset[str] = frozenset()
-    changed_within: float = 0
-    settle: float = 0
-    max_seconds: float = 0
+    own_files: tuple[str, ...] = field(default=(), metadata=_NONE)
+    ignore: tuple[str, ...] = ()
+    ignore_containing: tuple[str, ...] = ()
+    external_folders: tuple[str, ...] = ()
+    only: frozenset[str] | None = field(default=None, metadata=_NONE)
+    named: frozenset[str] = field(default=frozenset(), metadata=_NONE)
+    changed_within: float = field(default=0, metadata=_NONE)
+    settle: float = field(default=0, metadata=_NONE)
+    max_seconds: float = field(default=0, metadata=_NONE)
     mentions: MentionSettings = MentionSettings()
     wiki: WikiSettings = WikiSettings()
 
@@ -164,6 +166,12 @@ class Settings:
         return os.path.join(self.state_dir, "wiki.sqlite")
 
     @property
+    def own_paths(self) -> list[str]:
+        """The real paths of the files and folders that this program writes itself."""
+        own = (self.state_dir, self.cache_dir, self.wiki_dir, *self.own_files)
+        return [os.path.realpath(path) for path in own]
+
+    @property
     def has_state(self) -> bool:
         """Whether a run ever worked on this project."""
         return bool(self.project) and os.path.exists(self.manifest_path)
@@ -197,32 +205,26 @@ class Settings:
         return f"codx_{slug[:64]}_{path[:8]}"
 
 
-def recheck_basis(settings: Settings) -> dict[str, Any]:
+def recheck_basis(settings: Any) -> dict[str, Any]:
     """The settings that must be as they were for an unchanged tree to mean an unchanged index.
 
-    The fingerprint holds those with `Effect.REBUILD`. The values are JSON-ready; a group has
-    its only value, or a list of all its values.
+    These are all that no other part of the basis stands for: the fingerprint holds those with
+    `Effect.REBUILD`. Each group is a dictionary of its own, and the values are JSON-ready.
     """
     found: dict[str, Any] = {}
-    for name, value in _rechecked(settings):
-        found[name] = [*value] if isinstance(value, tuple) else value
-    ((_, found["mentions"]),) = _rechecked(settings.mentions)
-    wiki = replace(settings.wiki, folder=settings.wiki_dir)
-    found["wiki"] = [
-        one
-        for _, value in _rechecked(wiki)
-        for one in (value if isinstance(value, tuple) else (value,))
-    ]
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if is_dataclass(value):
+            found[one.name] = recheck_basis(value)
+        elif effect_of(one) is Effect.RECHECK:
+            found[one.name] = [*value] if isinstance(value, tuple) else value
     return found
 
 
-def _rechecked(settings: Any) -> list[tuple[str, Any]]:
-    """Name and value of the fields with `Effect.RECHECK`."""
-    return [
-        (one.name, getattr(settings, one.name))
-        for one in fields(settings)
-        if one.metadata.get("effect") is Effect.RECHECK
-    ]
+def effect_of(one: Field[Any]) -> Effect:
+    """What a changed value of this field does to an index that exists."""
+    effect: Effect = one.metadata.get("effect", Effect.RECHECK)
+    return effect
 
 
 def require_state(settings: Settings) -> None:

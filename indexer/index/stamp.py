@@ -28,6 +28,7 @@ from indexer.config import Settings, check_state_dir, recheck_basis
 from indexer.errors import GitError
 from indexer.index.lock import run_lock
 from indexer.report import PlanCounts, Report
+from indexer.tree.git_process import find_git
 from indexer.tree.git_status import Answer
 from indexer.tree.survey import Repository, Survey, compare_with_survey, stat_fields
 
@@ -55,6 +56,7 @@ class Stamp:
     skipped: dict[str, int]
     chunks: int
     unembedded: int
+    pages: int
 
 
 def is_unchanged(settings: Settings, report: Report) -> bool:
@@ -92,6 +94,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     report.files.skipped.update(stamp.skipped)
     report.chunks.total = stamp.chunks
     report.chunks.unembedded = stamp.unembedded
+    report.wiki.pages = stamp.pages
     return True
 
 
@@ -157,6 +160,7 @@ def write(
         report.files.skipped,
         report.chunks.total,
         report.chunks.unembedded,
+        report.wiki.pages,
     )
     with suppress(OSError):
         before = os.stat(settings.state_dir)
@@ -212,12 +216,15 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
         manifest = list(stat_fields(os.lstat(settings.manifest_path)))
     except OSError:
         manifest = []
+    below = os.path.join(settings.project, "")
+    git = find_git()
     return {
         "version": __version__,
-        "project": settings.project,
+        "git": [git, *stat_fields(os.stat(git))] if git else [],
         "place": index.place,
         "fingerprint": index.identity.fingerprint,
         "mark": mark,
         "manifest": manifest,
+        "own": [path for path in settings.own_paths if path.startswith(below)],
         **recheck_basis(settings),
     }

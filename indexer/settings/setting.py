@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from indexer.config import Effect, MentionSettings, Settings, WikiSettings
+from indexer.config import (
+    Effect,
+    MentionSettings,
+    Settings,
+    WikiSettings,
+    effect_of,
+)
 
 
 class Form(Enum):
@@ -127,8 +133,7 @@ class Setting:
     @property
     def effect(self) -> Effect:
         """What a changed value does to an index that exists."""
-        effect = self._field.metadata.get("effect") if self.field else None
-        return effect or Effect.NONE
+        return effect_of(self._field) if self.field else Effect.NONE
 
     @property
     def _field(self) -> Any:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
@@ -14,7 +15,6 @@ from indexer.tree.files import (
     NotIndexable,
     Vanished,
     read_open_file,
-    source_file,
 )
 from indexer.tree.ignore import (
     IGNORED_OUTSIDE_GIT,
@@ -23,7 +23,8 @@ from indexer.tree.ignore import (
     SettingsRules,
 )
 from indexer.tree.names import EMPTY
-from indexer.types import SourceFile
+from indexer.tree.survey import stat_fields
+from indexer.types import Stat
 
 CODXIGNORE = b".codxignore"
 # No person writes a larger ignore file.
@@ -40,9 +41,11 @@ def is_state_folder(path: bytes) -> bool:
 class Folder:
     """A folder of the tree, and the rules that count in it.
 
-    Where it `is_ignored`, so is all that it holds.
+    Where it `is_ignored`, so is all that it holds. All that lies in one that `is_ours` was
+    written by this program, and does not belong to the tree.
     """
 
+    is_ours: bool = False
     is_ignored: bool = False
     gitignore: NestedRules = NestedRules()
     codxignore: NestedRules = NestedRules()
@@ -52,8 +55,9 @@ class Folders:
     """Looks at each folder of a tree once, when it is first asked for.
 
     Paths are bytes relative to the root. That of a folder ends with `/`, and the root's is
-    empty. `ignore_files` are the `.codxignore` files that were looked for, by path; None
-    where there is none. The `own_paths` are files and folders that this program writes.
+    empty. `consulted` has the stat fields of every file that was opened because it decides
+    about others, by path; None where there is none. The `own_paths` are the real paths of
+    files and folders that this program writes.
     `on_error` gets the path of what could not be looked at and the error, `on_warning` what
     is wrong with an ignore file and its path.
     """
@@ -69,7 +73,7 @@ class Folders:
         on_warning: Callable[[str, str], None],
     ) -> None:
         self.top = os.path.join(os.fsencode(root), b"")
-        self.ignore_files: dict[str, SourceFile | None] = {}
+        self.consulted: dict[str, Stat | None] = {}
         self._own_paths = {_below(root, path) for path in own_paths}
         self._settings = settings
         self._honours_gitignore = honours_gitignore
@@ -111,8 +115,8 @@ class Folders:
         # become a symlink since.
         if name in (b"", b".", b"..") or name in VERSION_CONTROL:
             return None
-        if self.is_own(path[:-1]) or is_state_folder(path) or self._is_wiki(path):
-            return None
+        if parent.is_ours or self._is_ours(path):
+            return Folder(is_ours=True)
         try:
             if not stat.S_ISDIR(os.lstat(self.top + path[:-1]).st_mode):
                 return None
@@ -120,13 +124,16 @@ class Folders:
             self._on_error(path, error)
             return None
         is_ignored = parent.is_ignored or self.is_left_out(path, parent.codxignore)
-        folder = Folder(is_ignored, parent.gitignore, parent.codxignore)
+        folder = Folder(False, is_ignored, parent.gitignore, parent.codxignore)
         return folder if is_ignored else self._with_own_rules(path, folder)
+
+    def _is_ours(self, path: bytes) -> bool:
+        return self.is_own(path[:-1]) or is_state_folder(path) or self._is_wiki(path)
 
     def _is_wiki(self, path: bytes) -> bool:
         """Whether this program wrote a wiki into the folder, whatever the settings are now."""
         try:
-            fd = os.open(self.top + path + os.fsencode(WIKI_SETTINGS), OPEN_FILE)
+            fd = self._consult(path + os.fsencode(WIKI_SETTINGS))
         except OSError:
             return False
         try:
@@ -140,45 +147,56 @@ class Folders:
         """The folder with the rules of the ignore files that lie in it."""
         gitignore, codxignore = folder.gitignore, folder.codxignore
         if self._honours_gitignore:
-            rules, _ = self._read_ignore_file(path + b".gitignore")
-            if rules:
+            if rules := self._read_ignore_file(path + b".gitignore"):
                 gitignore = gitignore.with_file(path, rules)
-        rules, file = self._read_ignore_file(path + CODXIGNORE)
-        if rules:
+        if rules := self._read_ignore_file(path + CODXIGNORE):
             codxignore = codxignore.with_file(path, rules)
-        self.ignore_files[os.fsdecode(path + CODXIGNORE)] = file
-        return Folder(False, gitignore, codxignore)
+        return Folder(False, False, gitignore, codxignore)
 
-    def _read_ignore_file(
-        self, path: bytes
-    ) -> tuple[IgnoreRules | None, SourceFile | None]:
-        """The rules of an ignore file, and the file that they were read from."""
+    def _read_ignore_file(self, path: bytes) -> IgnoreRules | None:
+        """The rules of an ignore file, None if there is none."""
         shown = os.fsdecode(path)
         try:
-            # As git does, not through a symlink. A FIFO must not block either.
-            fd = os.open(self.top + path, OPEN_FILE)
+            fd = self._consult(path)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 self._on_error(path, error)
-            return None, None
-        file = None
+            return None
         try:
-            file = source_file(shown, os.fstat(fd))
             rules = IgnoreRules(read_open_file(fd, shown, MAX_IGNORE_FILE_BYTES).data)
         except NotIndexable as error:
             if error.reason != EMPTY:
                 self._on_warning(shown, f"not an ignore file: {error.reason}")
-            return None, file
+            return None
         except Vanished:  # It is a folder.
-            return None, file
+            return None
         except OSError as error:
             self._on_error(path, error)
-            return None, file
+            return None
         finally:
             os.close(fd)
         for pattern in rules.unusable:
             self._on_warning(shown, f"too complex: {pattern!r}")
-        return rules, file
+        return rules
+
+    def _consult(self, path: bytes) -> int:
+        """Open a file that decides about others, and note what it looks like.
+
+        Every such file is opened here, so that a later change of it is noticed. It is not
+        opened through a symlink, as with git, and a FIFO does not block. Raises OSError.
+        """
+        name = os.fsdecode(path)
+        self.consulted[name] = None
+        try:
+            fd = os.open(self.top + path, OPEN_FILE)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError:
+            with suppress(OSError):
+                self.consulted[name] = stat_fields(os.lstat(self.top + path))
+            raise
+        self.consulted[name] = stat_fields(os.fstat(fd))
+        return fd
 
 
 def _below(root: str, path: str) -> bytes:

@@ -6,6 +6,7 @@ yields waits for the answer.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +14,25 @@ from dataclasses import dataclass
 
 from indexer.tree.git_process import run_git, running_git
 
+# Sections of git's configuration that change often and have nothing to do with a listing.
+# All others count, also those that a later git may bring.
+_IRRELEVANT = (b"branch.", b"remote.", b"user.")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What git says of a repository without opening a file, as it printed it.
 
     It is there to be compared with an answer of another time. `places` says where the
-    index, the repository's own ignore file and its top lie, and `settings` which ignore
-    file the user has set. `changed` has the tracked files that do not look as the index has
-    them.
+    index, the repository's own ignore file and its top lie. `excludes_file` is the ignore
+    file that the user has set, None for git's default. `configuration` is a hash of all that
+    git's configuration says, because it may hold passwords. `changed` has the tracked files
+    that do not look as the index has them.
     """
 
     places: str
-    settings: str
+    excludes_file: str | None
+    configuration: str
     changed: str
 
     @property
@@ -34,12 +41,10 @@ class Answer:
         lines = self.places.removesuffix("\n").split("\n")
         if len(lines) != 3:
             return []  # a folder has a line break in its name
-        found = dict(
-            one.partition("\n")[::2] for one in self.settings.split("\0") if one
-        )
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         default = os.path.join(home, "git", "ignore")
-        chosen = os.path.expanduser(found.get("core.excludesfile", default))
+        chosen = default if self.excludes_file is None else self.excludes_file
+        chosen = os.path.expanduser(chosen)
         return [lines[1], chosen] if os.path.isabs(chosen) else []
 
     def ignore_files_above(self, project: str) -> list[str]:
@@ -70,22 +75,34 @@ def check(folder: str | bytes, *, stat_tracked: bool) -> Iterator[Callable[[], A
     Raises GitError where git refuses.
     """
     places = ("--git-path", "index", "--git-path", "info/exclude", "--show-toplevel")
-    settings = r"^core\.(excludesfile|ignorecase)$"
     calls: list[tuple[str, ...]] = [
         ("rev-parse", "--path-format=absolute", *places),
-        ("config", "-z", "--get-regexp", settings),
+        ("config", "-z", "--list"),
     ]
     if stat_tracked:
         how = ("-z", "--raw", "--relative", "--ignore-submodules=all")
         calls.append(("diff-files", *how, "--no-renames", "--", "."))
-    # git config exits with 1 where there is no such setting.
-    with running_git(folder, *calls, accepted=(0, 1)) as outputs:
+    with running_git(folder, *calls) as outputs:
 
         def answer() -> Answer:
-            found = outputs()
-            return Answer(*map(os.fsdecode, (*found[:2], b"".join(found[2:]))))
+            places, configuration, *changed = outputs()
+            settings = configuration.split(b"\0")
+            relevant = (one for one in settings if not one.startswith(_IRRELEVANT))
+            return Answer(
+                os.fsdecode(places),
+                _excludes_file(settings),
+                hashlib.sha256(b"\0".join(relevant)).hexdigest(),
+                os.fsdecode(b"".join(changed)),
+            )
 
         yield answer
+
+
+def _excludes_file(settings: list[bytes]) -> str | None:
+    """The last value of `core.excludesFile` in git's configuration."""
+    pairs = (one.partition(b"\n") for one in settings)
+    values = [value for name, _, value in pairs if name == b"core.excludesfile"]
+    return os.fsdecode(values[-1]) if values else None
 
 
 @dataclass(frozen=True, slots=True)

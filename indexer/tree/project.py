@@ -40,12 +40,7 @@ def _scan(settings: Settings, folder: str) -> Scan:
     return scan(
         folder,
         max_file_size=settings.max_file_size,
-        own_paths=[
-            settings.state_dir,
-            settings.cache_dir,
-            settings.wiki_dir,
-            *settings.own_files,
-        ],
+        own_paths=settings.own_paths,
         recurse_submodules=settings.recurse_submodules,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,

@@ -31,7 +31,7 @@ from indexer.tree.names import (
     TOO_LARGE,
     skip_reason_by_path,
 )
-from indexer.types import SourceFile
+from indexer.types import SourceFile, Stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,8 @@ class Scan:
 
     In a git work tree `listing` is what git listed. The other fields say what else the
     result depends on. `passed_over` are files that are skipped for what they are now, not
-    for their names. `absent` are listed but not there. `ignore_files` are the `.codxignore`
-    files that were looked for, None where there is none. `started_ns` is the wall clock
-    (ns) before the first look.
+    for their names. `absent` are listed but not there. `consulted` are the files that decide
+    about others, as in `Folders`. `started_ns` is the wall clock (ns) before the first look.
     """
 
     files: list[SourceFile]
@@ -56,7 +55,7 @@ class Scan:
     listing: git.Listing | None
     passed_over: list[SourceFile]
     absent: list[str]
-    ignore_files: dict[str, SourceFile | None]
+    consulted: dict[str, Stat | None]
     started_ns: int = field(compare=False)
 
 
@@ -113,7 +112,7 @@ def scan(
         listing=listing,
         passed_over=scanner.passed_over,
         absent=scanner.absent,
-        ignore_files=folders.ignore_files,
+        consulted=folders.consulted,
         started_ns=started_ns,
     )
 
@@ -139,7 +138,7 @@ class _Scanner:
         while pending:
             path = pending.pop()
             folder = folders.find(path)
-            if folder is None:
+            if folder is None or folder.is_ours:
                 continue
             if folder.is_ignored:
                 self.skipped[IGNORED] += 1
@@ -171,6 +170,8 @@ class _Scanner:
         folder = folders.find(path[: path.rfind(b"/") + 1])
         if folder is None:
             self.absent.append(name)
+            return
+        if folder.is_ours:
             return
         try:
             info = os.lstat(folders.top + path)

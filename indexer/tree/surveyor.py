@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
@@ -56,8 +57,7 @@ class _Surveyor:
         self._listing = listing
         self._top = os.path.join(os.fsencode(settings.project), b"")
         self._own_folders = {
-            os.path.join(os.fsencode(folder), b"")
-            for folder in (settings.state_dir, settings.cache_dir, settings.wiki_dir)
+            os.path.join(os.fsencode(path), b"") for path in settings.own_paths
         }
         self._nested = set(listing.repositories[1:])
         self._absent = {os.fsencode(path) for path in tree.absent}
@@ -70,8 +70,8 @@ class _Surveyor:
 
     def survey(self) -> Survey:
         """Look at everything; see `survey_tree`."""
-        for name, rules in self._tree.ignore_files.items():
-            self._watch_rules(os.fsencode(name), rules)
+        for name, stat in self._tree.consulted.items():
+            self._watch_consulted(os.fsencode(name), stat)
         for prefix in self._listing.repositories:
             self._look_at(prefix)
         for path in self._listing.vacant:
@@ -96,7 +96,7 @@ class _Surveyor:
         # git is asked again after it listed, because the listing followed these rules.
         with git_status.check(folder, stat_tracked=vouches) as answer:
             after = answer()
-        if (after.places, after.settings) != (before.places, before.settings):
+        if replace(after, changed="") != before:
             raise Unsure
         if self._outer_ignore_files(prefix, after) != ignore_files:
             raise Unsure
@@ -214,14 +214,17 @@ class _Surveyor:
         if self._listed != {*self._listing.files, *folders}:
             raise Unsure
 
-    def _watch_rules(self, path: bytes, rules: SourceFile | None) -> None:
-        """Watch a `.codxignore`, which must be as the scan read it."""
-        if rules is None:
+    def _watch_consulted(self, path: bytes, stat: Stat | None) -> None:
+        """Watch a file that decides about others, which must be as the scan saw it.
+
+        One that is not there shows in the times of its folder when it comes.
+        """
+        if stat is None:
             if os.path.lexists(self._top + path):
                 raise Unsure
         else:
-            self._watch(path, stat_of(rules))
-            self._require_old(stat_of(rules), self._tree.started_ns)
+            self._watch(path, stat)
+            self._require_old(stat, self._tree.started_ns)
 
     def _watch(self, path: bytes, stat: Stat | None) -> None:
         self._found.watched[os.fsdecode(path)] = stat

@@ -134,14 +134,16 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
         "/p", "/c", "m", ignore=("a",), wiki=WikiSettings(command=("w",))
     )
     assert recheck_basis(settings) == {
+        "project": "/p",
         "max_file_size": 1 << 20,
         "recurse_submodules": True,
         "include_secrets": False,
+        "name": "",
         "ignore": ["a"],
         "ignore_containing": [],
         "external_folders": [],
-        "mentions": True,
-        "wiki": [False, "/p/.codx/wiki", "w"],
+        "mentions": {"enabled": True},
+        "wiki": {"enabled": False, "folder": "", "command": ["w"]},
     }
 
 
