@@ -272,36 +272,11 @@ def check_collection(name: str) -> str:
     return name
 
 
-_STATE_NAMES = (
-    ".gitignore",
-    "lock",
-    "manifest.sqlite",
-    "manifest.sqlite-journal",
-    "milvus.db",
-    "stamp.json",
-    "stamp.json.new",
-    "wiki.sqlite",
-    "wiki.sqlite-journal",
-)
-
-
-def check_state_dir(path: str) -> None:
-    """Raise `StateError` if the state folder, or anything in it, is a symlink.
-
-    A repository may bring one, and what it points to would be written or cleared.
-    """
-    files = [os.path.join(path, name) for name in _STATE_NAMES]
-    for name in (os.path.dirname(path), path, *files):
-        if os.path.islink(name):
-            raise StateError(f"{name} is a symlink: remove it to use this project")
-
-
 def make_state_dir(path: str) -> None:
     """Create the state folder, closed to other users and invisible to git.
 
-    Raises `StateError` if it cannot be written, or holds a symlink.
+    Raises `StateError` if it cannot be written.
     """
-    check_state_dir(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)

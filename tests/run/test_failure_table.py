@@ -18,7 +18,10 @@ TESTS = {
         "test_failures.test_a_repository_of_someone_else"
     ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
-        "test_hostile.test_a_tracked_state_folder"
+        "test_gate.test_no_command_believes_a_clone"
+    ),
+    "a `.codx/index` of another user, or open to others": (
+        "test_gate.test_the_state_of_another_user"
     ),
     "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
     "the disk is full, or the project read-only": (
