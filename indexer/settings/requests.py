@@ -8,7 +8,8 @@ import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.settings.kinds import PATH
-from indexer.settings.setting import Form, Reach, Setting, Source
+from indexer.settings.reach import Reach
+from indexer.settings.setting import Form, Setting, Source
 
 
 def _request(name: str, **attributes: Any) -> Setting:
