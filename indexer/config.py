@@ -85,6 +85,8 @@ class Settings:
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
     searchable by its terms before the first one is embedded.
 
+    `takes_over` makes the collection this project's, even if it belongs to another.
+
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
@@ -105,6 +107,7 @@ class Settings:
     uri: str = ""
     token: str = field(default="", repr=False)
     collection: str = ""
+    takes_over: bool = False
     jobs: int = 0
     executor: str = "process"
     task_timeout: float = DEFAULT_TASK_TIMEOUT
@@ -188,13 +191,28 @@ class Settings:
         the same name do not collide. A project with its own embedded database has none, so that
         it may be moved.
         """
-        if self.collection:
-            return self.collection
+        return self.collection or self._default_collection
+
+    @property
+    def _default_collection(self) -> str:
         if not self.uri:
             return EMBEDDED_COLLECTION
         slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
         path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
         return f"codx_{slug[:64]}_{path[:8]}"
+
+    @property
+    def has_name_of_another_folder(self) -> bool:
+        """Whether the collection is where another folder has its own by default."""
+        name = self.collection_name
+        if name == EMBEDDED_COLLECTION:
+            folder = os.path.dirname(self.database)
+            own = os.path.realpath(self.state_dir)
+            return folder.endswith(os.sep + STATE_FOLDER) and (
+                os.path.realpath(folder) != own
+            )
+        is_default = re.fullmatch(r"codx_\w{,64}_[0-9a-f]{8}", name, re.ASCII)
+        return bool(is_default) and name != self._default_collection
 
 
 def recheck_basis(settings: Settings) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from indexer.config import (
     project_folder,
 )
 from indexer.errors import ProjectError, StateError, UsageError
-from indexer.index.clear import clear
 
 
 def settings(project: str = "/src/my-app", **values: str) -> Settings:

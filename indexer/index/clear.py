@@ -7,7 +7,7 @@ import shutil
 from contextlib import nullcontext
 
 from indexer.config import Settings
-from indexer.index.collection import connect_to
+from indexer.index.collection import claim_of, connect_to
 from indexer.index.gate import admit
 from indexer.index.lock import run_lock
 from indexer.milvus.lease import Lease
@@ -45,6 +45,6 @@ def _drop(settings: Settings) -> bool:
             nullcontext() if settings.database else Lease(store.board).hold(deadline=0)
         )
         with lease:
-            return store.drop()
+            return store.drop(claim_of(settings))
     finally:
         store.close()

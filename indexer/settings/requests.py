@@ -31,6 +31,12 @@ TRUST = _request(
     "it, or leave these out.",
     default_text="exit 2 where there are some",
 )
+TAKE_OVER = _flag(
+    "take-over",
+    "Write to a collection, or clear it, even if it belongs to the project at another path: "
+    "it is this project's from then on.",
+    field="takes_over",
+)
 JSON = _flag("json", "Print one JSON object.", also=("as_json",))
 VERBOSE = _request(
     "verbose",

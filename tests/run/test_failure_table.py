@@ -50,6 +50,12 @@ TESTS = {
     "a collection of someone else under our name": (
         "test_failures.test_a_collection_of_someone_else"
     ),
+    "a collection of another project, in a Milvus that both share": (
+        "test_shared_database.test_a_name_that_another_project_has"
+    ),
+    "`run-all` with one `--collection` or `--wiki-path` for several projects": (
+        "test_shared_database.test_run_all_takes_no_name_for_several_projects"
+    ),
     "`search`, `verify` without an index": "test_verify.test_without_an_index",
 }
 
