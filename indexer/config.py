@@ -87,6 +87,8 @@ class Settings:
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
     searchable by its terms before the first one is embedded.
 
+    `takes_over` makes the collection this project's, even if it belongs to another.
+
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
@@ -107,6 +109,7 @@ class Settings:
     uri: str = field(default="", metadata=_NONE)
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
+    takes_over: bool = field(default=False, metadata=_NONE)
     jobs: int = field(default=0, metadata=_NONE)
     executor: str = field(default="process", metadata=_NONE)
     task_timeout: float = field(default=DEFAULT_TASK_TIMEOUT, metadata=_NONE)
@@ -196,13 +199,28 @@ class Settings:
         the same name do not collide. A project with its own embedded database has none, so that
         it may be moved.
         """
-        if self.collection:
-            return self.collection
+        return self.collection or self._default_collection
+
+    @property
+    def _default_collection(self) -> str:
         if not self.uri:
             return EMBEDDED_COLLECTION
         slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
         path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
         return f"codx_{slug[:64]}_{path[:8]}"
+
+    @property
+    def has_name_of_another_folder(self) -> bool:
+        """Whether the collection is where another folder has its own by default."""
+        name = self.collection_name
+        if name == EMBEDDED_COLLECTION:
+            folder = os.path.dirname(self.database)
+            own = os.path.realpath(self.state_dir)
+            return folder.endswith(os.sep + STATE_FOLDER) and (
+                os.path.realpath(folder) != own
+            )
+        is_default = re.fullmatch(r"codx_\w{,64}_[0-9a-f]{8}", name, re.ASCII)
+        return bool(is_default) and name != self._default_collection
 
 
 def recheck_basis(settings: Any) -> dict[str, Any]:
@@ -274,36 +292,11 @@ def check_collection(name: str) -> str:
     return name
 
 
-_STATE_NAMES = (
-    ".gitignore",
-    "lock",
-    "manifest.sqlite",
-    "manifest.sqlite-journal",
-    "milvus.db",
-    "stamp.json",
-    "stamp.json.new",
-    "wiki.sqlite",
-    "wiki.sqlite-journal",
-)
-
-
-def check_state_dir(path: str) -> None:
-    """Raise `StateError` if the state folder, or anything in it, is a symlink.
-
-    A repository may bring one, and what it points to would be written or cleared.
-    """
-    files = [os.path.join(path, name) for name in _STATE_NAMES]
-    for name in (os.path.dirname(path), path, *files):
-        if os.path.islink(name):
-            raise StateError(f"{name} is a symlink: remove it to use this project")
-
-
 def make_state_dir(path: str) -> None:
     """Create the state folder, closed to other users and invisible to git.
 
-    Raises `StateError` if it cannot be written, or holds a symlink.
+    Raises `StateError` if it cannot be written.
     """
-    check_state_dir(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)

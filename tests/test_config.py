@@ -17,7 +17,6 @@ from indexer.config import (
     project_folder,
 )
 from indexer.errors import ProjectError, StateError, UsageError
-from indexer.index.clear import clear
 
 
 def settings(project: str = "/src/my-app", **values: str) -> Settings:
@@ -116,22 +115,6 @@ def test_state_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot write the state folder"):
         make_state_dir(str(tmp_path / "file" / "index"))
-
-
-@pytest.mark.parametrize("link", [".codx", ".codx/index"])
-def test_a_state_folder_that_leads_elsewhere(tmp_path: Path, link: str) -> None:
-    precious = tmp_path / "elsewhere" / "index" / "precious"
-    precious.parent.mkdir(parents=True)
-    precious.write_text("keep")
-    project = tmp_path / "project"
-    (project / link).parent.mkdir(parents=True)
-    (project / link).symlink_to(tmp_path / "elsewhere" / link.partition("/")[2])
-    mode = precious.parent.stat().st_mode
-    for use in (lambda s: make_state_dir(s.state_dir), clear):
-        with pytest.raises(StateError, match="is a symlink"):
-            use(settings(str(project)))
-    assert os.listdir(precious.parent) == ["precious"]
-    assert precious.parent.stat().st_mode == mode
 
 
 def test_fingerprint() -> None:

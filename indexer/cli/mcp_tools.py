@@ -21,7 +21,13 @@ from indexer.cli.mcp_answers import (
     statuses_result,
 )
 from indexer.config import HYBRID, Settings
-from indexer.errors import NoIndexError, StoreUnavailableError, UsageError
+from indexer.errors import (
+    GitError,
+    NoIndexError,
+    StateError,
+    StoreUnavailableError,
+    UsageError,
+)
 from indexer.paths import escape_path, unescape_path
 from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
@@ -32,6 +38,9 @@ from indexer.search.searcher import Searcher, search, similar
 
 MOST_FILES = 50
 MOST_CONTEXT = 100
+
+# Where one of several indexes has one of these, the others are searched.
+_REFUSED = (NoIndexError, StoreUnavailableError, StateError, GitError)
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
 Language = Annotated[
@@ -128,7 +137,7 @@ class Tools:
                 name = _name_in(searcher.settings.project, path)
                 try:
                     answers.append(similar(searcher, name, line, wanted))
-                except (UsageError, NoIndexError) as error:
+                except (UsageError, NoIndexError, StateError, GitError) as error:
                     misses.append(str(error))
             if not answers:
                 raise UsageError("; ".join(dict.fromkeys(misses)))
@@ -151,7 +160,7 @@ class Tools:
         """The answer to a query. If one of several indexes cannot be read, a note says so."""
         try:
             return search(self._searchers, query, wanted)
-        except (NoIndexError, StoreUnavailableError):
+        except _REFUSED:
             if len(self._searchers) == 1:
                 raise
             good, notes = [], []
@@ -159,7 +168,7 @@ class Tools:
                 try:
                     searcher.about()
                     good.append(searcher)
-                except (NoIndexError, StoreUnavailableError) as error:
+                except _REFUSED as error:
                     notes.append(str(error))
             if not good:
                 raise

@@ -41,6 +41,7 @@ from indexer.settings.requests import (
     PROFILE,
     QUIET,
     RETRY_FAILED,
+    TAKE_OVER,
     TRACE,
     TRUST,
     VERBOSE,
@@ -53,6 +54,7 @@ SHOWN_FILES = 10  # the slowest ones, with --profile
 RUN_OPTIONS = (
     TRUST,
     *PLACE,
+    TAKE_OVER,
     *TREE,
     *WORK,
     *AROUND,

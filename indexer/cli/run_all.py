@@ -24,6 +24,7 @@ from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.assembly import cache_folder, make_settings
 from indexer.settings.command import given_values
+from indexer.settings.declarations import COLLECTION, WIKI_PATH
 from indexer.settings.files import project_files
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
@@ -80,6 +81,8 @@ def run_all(
             )
         given = given_values(context)
         projects = watched_projects([project_folder(root) for root in roots])
+        if sum(is_watched for _, is_watched in projects) > 1:
+            _refuse_what_is_one_projects(others)
         with handled_signals() as signals, signals.deferred():
             results = run_projects(
                 projects,
@@ -94,6 +97,16 @@ def run_all(
         if as_json:
             print_json(total)
     return int(total["exit_code"])
+
+
+def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for what each of several projects would take from the one before."""
+    for option in (COLLECTION, WIKI_PATH):
+        if given[option.option.replace("-", "_")]:
+            raise UsageError(
+                f"--{option.option} ({option.variable}) is for one project, and these are "
+                f"several: set {option.name} in the settings of each"
+            )
 
 
 def _run_one(

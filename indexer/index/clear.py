@@ -6,8 +6,9 @@ import os
 import shutil
 from contextlib import nullcontext
 
-from indexer.config import Settings, check_state_dir
-from indexer.index.collection import connect_to
+from indexer.config import Settings
+from indexer.index.collection import claim_of, connect_to
+from indexer.index.gate import admit
 from indexer.index.lock import run_lock
 from indexer.milvus.lease import Lease
 
@@ -17,7 +18,7 @@ def clear(settings: Settings) -> bool:
 
     Raises `LockedError` while a run is at work.
     """
-    check_state_dir(settings.state_dir)
+    admit(settings)
     if not os.path.isdir(settings.state_dir):
         return _drop(settings)
     with run_lock(settings.lock_path):
@@ -44,6 +45,6 @@ def _drop(settings: Settings) -> bool:
             nullcontext() if settings.database else Lease(store.board).hold(deadline=0)
         )
         with lease:
-            return store.drop()
+            return store.drop(claim_of(settings))
     finally:
         store.close()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from indexer.config import Settings
 from indexer.index.identity import Identity
 from indexer.milvus.on_disk import signature
+from indexer.milvus.owner import OWN_DATABASE, Claim
 from indexer.milvus.schema import physical_name
+from indexer.paths import escape_path
 
 # The store is imported where it is opened: a run with nothing to do only looks at the disk.
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ class Collection:
         if not self._is_prepared:
             model = self.identity.backend.model
             store.prepare(
-                self.identity.fingerprint, model.dimension, self.identity.properties
+                self.identity.fingerprint,
+                model.dimension,
+                self.identity.properties,
+                claim_of(self.settings),
             )
             self._is_prepared = True
         return store
@@ -123,6 +128,17 @@ class Collection:
         if self._store is None:
             self._store = connect_to(self.settings)
         return self._store
+
+
+def claim_of(settings: Settings) -> Claim:
+    """What the project may say of its collection. In its own database there is no other's."""
+    if not settings.uri:
+        return OWN_DATABASE
+    return Claim(
+        escape_path(settings.project),
+        settings.takes_over,
+        is_foreign_name=settings.has_name_of_another_folder,
+    )
 
 
 def connect_to(settings: Settings) -> Store:

@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from indexer import __version__
-from indexer.config import Settings, check_state_dir, recheck_basis
+from indexer.config import Settings, recheck_basis
 from indexer.errors import GitError
+from indexer.index.gate import admit
 from indexer.index.lock import run_lock
 from indexer.report import PlanCounts, Report
 from indexer.tree.git_process import find_git
@@ -64,7 +65,7 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
 
     Raises `LockedError` while a run is at work.
     """
-    check_state_dir(settings.state_dir)
+    admit(settings)
     stamp = _load(settings)
     if stamp is None or (stamp.unembedded and settings.embeds):
         return False

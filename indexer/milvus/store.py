@@ -15,6 +15,7 @@ from indexer.faults import reach
 from indexer.milvus.client import CALL_TIMEOUT, Guard
 from indexer.milvus.internals import remove_torn_collection
 from indexer.milvus.lease_board import LeaseBoard
+from indexer.milvus.owner import OWN_DATABASE, Claim
 from indexer.milvus.schema import (
     collection_schema,
     field_names,
@@ -103,16 +104,23 @@ class Store(Table):
         return dict(found["properties"])
 
     def prepare(
-        self, fingerprint: str, dimension: int, properties: dict[str, str]
+        self,
+        fingerprint: str,
+        dimension: int,
+        properties: dict[str, str],
+        claim: Claim = OWN_DATABASE,
     ) -> None:
         """Create or open the physical collection of this fingerprint, for writing.
 
         The first index gets the alias at once, so that it is searchable while it grows.
+        Raises `ForeignCollectionError` for a collection that the `claim` does not allow.
         """
         current = self.describe(self.name)
         self.physical = physical_name(self.name, fingerprint)
         found = self.describe(self.physical)
+        self._accept(claim, current)
         if found is None:
+            properties = {**properties, **claim.properties}
             self._create(dimension, {**properties, FINGERPRINT: fingerprint})
             reach("created")
         elif found["properties"][FINGERPRINT] != fingerprint:
@@ -186,12 +194,14 @@ class Store(Table):
                     self._client.drop_collection(other, timeout=CALL_TIMEOUT)
                 reach("dropped")
 
-    def drop(self) -> bool:
+    def drop(self, claim: Claim = OWN_DATABASE) -> bool:
         """Drop the alias, every physical collection of this name, and the lease's board.
 
-        Returns whether there was an alias or a physical collection.
+        Returns whether there was an alias or a physical collection. Raises
+        `ForeignCollectionError` for a collection that the `claim` does not allow.
         """
         found = self.describe(self.name)
+        self._refuse(claim, self._with_siblings(claim, found))
         siblings = self._siblings()
         with self._guard():
             if found is not None:
@@ -200,6 +210,36 @@ class Store(Table):
                 self._client.drop_collection(name, timeout=CALL_TIMEOUT)
         self.board.drop()
         return bool(found or siblings)
+
+    def _accept(self, claim: Claim, current: dict[str, Any] | None) -> None:
+        """Check the claim, and let it stand on collections that do not name their project."""
+        # Without an alias, a run may have been killed after it created its collection.
+        found = [current] if current else self._with_siblings(claim, current)
+        self._refuse(claim, found)
+        for one in found:
+            if not claim.is_settled(one):
+                with self._guard():
+                    self._client.alter_collection_properties(
+                        one["collection_name"], claim.properties, timeout=CALL_TIMEOUT
+                    )
+
+    def _refuse(self, claim: Claim, found: list[dict[str, Any]]) -> None:
+        for one in found:
+            if problem := claim.problem(one):
+                raise self._foreign(
+                    self.name,
+                    problem,
+                    ", or say with --take-over that it is this project's",
+                )
+
+    def _with_siblings(
+        self, claim: Claim, current: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Milvus's descriptions of all our collections of this name, where a claim matters."""
+        if not claim.project:
+            return []
+        found = [current, *map(self.describe, self._siblings())]
+        return [one for one in found if one]
 
     def _siblings(self) -> list[str]:
         """Our physical collections of this name, of any fingerprint."""
@@ -220,8 +260,10 @@ class Store(Table):
         except ForeignCollectionError:
             return False
 
-    def _foreign(self, name: str, problem: str) -> ForeignCollectionError:
+    def _foreign(
+        self, name: str, problem: str, remedy: str = ""
+    ) -> ForeignCollectionError:
         return ForeignCollectionError(
             f"the collection {name!r} at {self._guard.uri} {problem}: "
-            "choose another name with --collection"
+            f"choose another name with --collection{remedy}"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
+from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.known import recorded_files
 from indexer.report import Report
@@ -56,6 +57,7 @@ def plan(settings: Settings, report: Report) -> Plan:
 
     Counts, and files that cannot be read, go to the report.
     """
+    admit(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     tree = scan_project(settings, report)

@@ -13,6 +13,7 @@ from indexer.config import Settings, make_state_dir
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
+from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
@@ -95,6 +96,7 @@ def open_session(
     """
     budget = Budget(settings.max_seconds)
     deadline = time.monotonic() + settings.wait
+    admit(settings)
     make_state_dir(settings.state_dir)
     with ExitStack() as stack:
         with report.spans.span("lock"):

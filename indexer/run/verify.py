@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
 from indexer.index.collection import Collection
+from indexer.index.gate import admit
 from indexer.index.identity import identify
 from indexer.index.known import Known
 from indexer.index.lock import run_lock
@@ -43,6 +44,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     Holds the lock and reads every file and every row. Nothing is embedded: a vector is only
     checked to be there and to have unit length. Raises `NoIndexError` if there is no index.
     """
+    admit(settings)
     require_state(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint

@@ -21,6 +21,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.index.gate import admit
 from indexer.milvus.embedded import read
 from indexer.milvus.on_disk import is_locked, peek
 from indexer.milvus.remote import connect
@@ -137,10 +138,12 @@ def peek_properties(settings: Settings) -> Properties:
     """The properties of the collection, read without opening it; {} if that is impossible."""
     if not settings.database:
         return {}
+    admit(settings)
     return peek(settings.database, settings.collection_name)
 
 
 def _open_store(settings: Settings) -> Store:
+    admit(settings)
     name = settings.collection_name
     if not settings.database:
         return connect(settings.uri, settings.token, name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from indexer.config import Settings
+from indexer.errors import GitError, StateError
 from indexer.index import stamp
+from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import is_locked
 from indexer.types import Stat
@@ -25,6 +27,10 @@ def remark(settings: Settings) -> str:
     This is as cheap as `git status`. Without a usable stamp only the files in the index are
     checked, so new files go unnoticed.
     """
+    try:
+        admit(settings)
+    except (StateError, GitError):
+        return ""  # the search itself is refused, and says why
     if not settings.has_state:
         return ""
     if is_locked(settings.lock_path):

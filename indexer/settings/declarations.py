@@ -9,15 +9,27 @@ from __future__ import annotations
 import click
 
 from indexer.config import (
+    DEFAULT_CACHE_SIZE,
     DEFAULT_MODEL,
     EXECUTORS,
     HYBRID,
+    MASK_SECRETS,
     PRECISIONS,
     SECRETS,
+    SKIP_SECRETS,
     SPARSE,
 )
 from indexer.settings.kinds import PATH, CommandLine, Duration, Size
-from indexer.settings.setting import Form, Reach, Setting, Source
+from indexer.settings.reach import (
+    IN_OWN_DATABASE,
+    IN_PROJECT,
+    NAME_OR_IN_PROJECT,
+    USUAL_JOBS,
+    Reach,
+    among,
+    up_to,
+)
+from indexer.settings.setting import Form, Setting, Source
 
 SECTIONS = INDEX, FILES, RUN, TOLD = (
     "The index",
@@ -25,6 +37,8 @@ SECTIONS = INDEX, FILES, RUN, TOLD = (
     "The run",
     "What others are told",
 )
+
+_UP_TO_AN_HOUR = up_to(3600, "at most 1h", least=1e-9)  # 0 is no limit
 
 # The project itself
 
@@ -49,7 +63,8 @@ NAME = Setting(
 )
 PROJECT_PATH = Setting(
     name="project_path",
-    reach=Reach.BY_PATH,
+    reach=Reach.FOLDERS,
+    harmless=IN_PROJECT,
     sources=Source.NOWHERE,
     help="The folder that is indexed in place of the one with the file.",
     codx_junior="project_path",
@@ -71,7 +86,7 @@ PROJECT = (USE_KNOWLEDGE, NAME, PROJECT_PATH, WATCHING)
 
 URI = Setting(
     name="uri",
-    reach=Reach.OUTSIDE,
+    reach=Reach.NETWORK | Reach.FOLDERS,
     field="uri",
     is_path=True,
     help="Milvus to write to: http(s)://host:port, or a local path ending in .db.",
@@ -82,14 +97,15 @@ URI = Setting(
 )
 TOKEN = Setting(
     name="token",
-    reach=Reach.OUTSIDE,
+    reach=Reach.NETWORK,
     sources=Source.OPTION,
     field="token",
     help="Token of the Milvus server; safer in the variable than here.",
 )
 COLLECTION = Setting(
     name="collection",
-    reach=Reach.INSIDE,
+    reach=Reach.COLLECTIONS,
+    harmless=IN_OWN_DATABASE,
     field="collection",
     help="Name of the collection.",
     default_text="from the project's folder",
@@ -108,7 +124,8 @@ PRECISION = Setting(
 )
 MODEL = Setting(
     name="model",
-    reach=Reach.INSIDE,
+    reach=Reach.FOLDERS,
+    harmless=NAME_OR_IN_PROJECT,
     field="model",
     fallback=DEFAULT_MODEL,
     help="Any sentence-transformers model, or the path of a local one (./folder).",
@@ -117,7 +134,7 @@ MODEL = Setting(
 )
 CACHE_DIR = Setting(
     name="cache-dir",
-    reach=Reach.OUTSIDE,
+    reach=Reach.FOLDERS | Reach.CACHE,
     kind=PATH,
     field="cache_dir",
     fallback="",
@@ -134,7 +151,8 @@ PLACE = (URI, TOKEN, COLLECTION, PRECISION, MODEL, CACHE_DIR)
 
 MAX_FILE_SIZE = Setting(
     name="max-file-size",
-    reach=Reach.INSIDE,
+    reach=Reach.RESOURCES,
+    harmless=up_to(16 << 20, "at most 16MiB"),
     kind=Size(),
     field="max_file_size",
     help="Skip larger files; 500k, 2MiB.",
@@ -171,7 +189,7 @@ IGNORE_CONTAINING = Setting(
 )
 EXTERNAL_FOLDERS = Setting(
     name="external-folders",
-    reach=Reach.OUTSIDE,
+    reach=Reach.FOLDERS,
     kind=PATH,
     form=Form.LIST,
     field="external_folders",
@@ -184,7 +202,8 @@ EXTERNAL_FOLDERS = Setting(
 )
 INCLUDE_SECRETS = Setting(
     name="include-secrets",
-    reach=Reach.INSIDE,
+    reach=Reach.SECRETS,
+    harmless=among((False,), "`false`"),
     form=Form.FLAG,
     field="include_secrets",
     help="Index files that are left out for their name, such as .env or id_rsa.",
@@ -192,7 +211,8 @@ INCLUDE_SECRETS = Setting(
 )
 SECRETS_IN_TEXT = Setting(
     name="secrets",
-    reach=Reach.INSIDE,
+    reach=Reach.SECRETS,
+    harmless=among((MASK_SECRETS, SKIP_SECRETS), "`mask` or `skip-file`"),
     kind=click.Choice(SECRETS),
     field="secrets",
     help="What to do about credentials in the text of a file: mask each, leave out "
@@ -235,7 +255,8 @@ TREE = (
 
 JOBS = Setting(
     name="jobs",
-    reach=Reach.INSIDE,
+    reach=Reach.RESOURCES,
+    harmless=USUAL_JOBS,
     kind=click.IntRange(0, 1024),
     field="jobs",
     also=("-j",),
@@ -246,7 +267,8 @@ JOBS = Setting(
 )
 EXECUTOR = Setting(
     name="executor",
-    reach=Reach.INSIDE,
+    reach=Reach.RESOURCES,
+    harmless=among(("process",), "`process`"),
     kind=click.Choice(EXECUTORS),
     field="executor",
     help="What runs chunking and embedding.",
@@ -255,7 +277,8 @@ EXECUTOR = Setting(
 )
 TASK_TIMEOUT = Setting(
     name="task-timeout",
-    reach=Reach.INSIDE,
+    reach=Reach.RESOURCES,
+    harmless=_UP_TO_AN_HOUR,
     kind=click.FloatRange(min=0),
     field="task_timeout",
     help="Seconds that a worker has for one task before it is stopped and the file "
@@ -264,7 +287,8 @@ TASK_TIMEOUT = Setting(
 )
 CACHE_SIZE = Setting(
     name="cache-size",
-    reach=Reach.INSIDE,
+    reach=Reach.CACHE,
+    harmless=among((0, DEFAULT_CACHE_SIZE), "`0` or the default"),
     kind=Size(),
     field="cache_size",
     help="Bound of the embedding cache; what was not used for the longest time goes "
@@ -278,7 +302,7 @@ WORK = (JOBS, EXECUTOR, TASK_TIMEOUT, CACHE_SIZE)
 
 METRICS = Setting(
     name="metrics",
-    reach=Reach.OUTSIDE,
+    reach=Reach.FOLDERS,
     kind=PATH,
     is_path=True,
     metavar="FILE",
@@ -289,7 +313,7 @@ METRICS = Setting(
 )
 EVENTS = Setting(
     name="events",
-    reach=Reach.OUTSIDE,
+    reach=Reach.FOLDERS,
     is_path=True,
     metavar="FILE",
     help="Write what happens to FILE, one JSON object a line; - is stdout, fd:N an "
@@ -300,7 +324,7 @@ EVENTS = Setting(
 )
 WEBHOOK = Setting(
     name="webhook",
-    reach=Reach.OUTSIDE,
+    reach=Reach.NETWORK,
     metavar="URL",
     help="Send what happens to this address. With CODX_INDEX_WEBHOOK_SECRET set, "
     "requests are signed.",
@@ -317,7 +341,8 @@ WIKI = Setting(
 )
 WIKI_PATH = Setting(
     name="wiki.path",
-    reach=Reach.BY_PATH,
+    reach=Reach.FOLDERS,
+    harmless=IN_PROJECT,
     kind=PATH,
     field="wiki.folder",
     is_path=True,
@@ -333,7 +358,7 @@ def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, S
     return (
         Setting(
             name=f"{group}.command",
-            reach=Reach.OUTSIDE,
+            reach=Reach.PROGRAMS,
             kind=CommandLine(),
             field=f"{group}.command",
             help=f"Program that is {purpose}: JSON on its stdin, no shell.",
@@ -342,14 +367,16 @@ def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, S
         ),
         Setting(
             name=f"{group}.concurrency",
-            reach=Reach.INSIDE,
+            reach=Reach.RESOURCES,
+            harmless=up_to(32, "at most 32"),
             kind=click.IntRange(1, 256),
             field=f"{group}.concurrency",
             help=f"How many of the {group} commands run at the same time.",
         ),
         Setting(
             name=f"{group}.timeout",
-            reach=Reach.INSIDE,
+            reach=Reach.RESOURCES,
+            harmless=_UP_TO_AN_HOUR,
             kind=Duration(),
             field=f"{group}.timeout",
             help=f"Time that the {group} command has for a file; 0: no limit.",
@@ -389,7 +416,8 @@ SPARSE_FIRST = Setting(
 )
 WAIT = Setting(
     name="wait",
-    reach=Reach.INSIDE,
+    reach=Reach.RESOURCES,
+    harmless=up_to(3600, "at most 1h"),
     kind=Duration(),
     field="wait",
     help="Time to wait for another run on this index.",

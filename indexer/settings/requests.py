@@ -8,7 +8,8 @@ import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.settings.kinds import PATH
-from indexer.settings.setting import Form, Reach, Setting, Source
+from indexer.settings.reach import Reach
+from indexer.settings.setting import Form, Setting, Source
 
 
 def _request(name: str, **attributes: Any) -> Setting:
@@ -29,6 +30,12 @@ TRUST = _request(
     help="Follow settings in the files of the project that run programs or reach outside of "
     "it, or leave these out.",
     default_text="exit 2 where there are some",
+)
+TAKE_OVER = _flag(
+    "take-over",
+    "Write to a collection, or clear it, even if it belongs to the project at another path: "
+    "it is this project's from then on.",
+    field="takes_over",
 )
 JSON = _flag("json", "Print one JSON object.", also=("as_json",))
 VERBOSE = _request(

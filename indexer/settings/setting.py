@@ -16,6 +16,7 @@ from indexer.config import (
     WikiSettings,
     effect_of,
 )
+from indexer.settings.reach import NONE, Harmless, Reach
 
 
 class Form(Enum):
@@ -39,16 +40,6 @@ class Source(Flag):
     FILE = auto()  # codx-index.toml and [tool.codx-index] in pyproject.toml
     ANYWHERE = OPTION | FILE
     NOWHERE = 0
-
-
-class Reach(Enum):
-    """What a project could do to its user with a setting in one of its files."""
-
-    INSIDE = auto()  # harmless
-    OUTSIDE = (
-        auto()
-    )  # runs a program, reads or writes elsewhere, or sends data: needs trust
-    BY_PATH = auto()  # needs trust if the path leads out of the project
 
 
 _UNSET: Any = object()
@@ -77,6 +68,8 @@ class Setting:
     The field gives the default and the effect on the index, unless `fallback` gives a default.
     `default_text` describes a default that the value alone does not tell.
 
+    `reach` says what the setting reaches, but for `harmless` values.
+
     `codx_junior` is the key in codx-junior's .codx/project.json, "" for none. `is_path` marks
     a path, which is relative to the project when it stands in one of its files. `is_request`
     marks what is asked of one run and is no setting of a project.
@@ -87,6 +80,7 @@ class Setting:
 
     name: str
     reach: Reach
+    harmless: Harmless = NONE
     sources: Source = Source.ANYWHERE
     kind: click.ParamType[Any] = click.STRING
     form: Form = Form.VALUE

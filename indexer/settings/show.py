@@ -44,11 +44,11 @@ def settings_of(folder: str) -> Iterator[Found]:
             "***" if setting is TOKEN and found.value else found.value,
             found.origin.value,
             found.place,
-            is_from_file and needs_trust(files, setting.name),
+            is_from_file and needs_trust(values.found, files, setting.name),
         )
     shown = {setting.name for setting in settings}
     for name, entry in files.entries.items():
         if name not in shown:  # of the project itself
             source = Origin.FILE.value
-            trust = needs_trust(files, name)
+            trust = needs_trust(values.found, files, name)
             yield Found(name, entry.value, source, entry.place, trust)

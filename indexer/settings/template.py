@@ -7,7 +7,8 @@ from typing import Any
 
 from indexer.settings.declarations import SECTIONS, SETTINGS
 from indexer.settings.kinds import Duration, Size
-from indexer.settings.setting import Reach, Setting, Source
+from indexer.settings.reach import Reach
+from indexer.settings.setting import Setting, Source
 
 _HEADER = """\
 # Settings of codx-index for this project. An option on the command line counts more, and so
@@ -16,13 +17,8 @@ _HEADER = """\
 # below [tool.codx-index].
 #
 # Settings marked with (trust) run programs, or reach outside of the project. They are
-# followed with --trust or CODX_INDEX_TRUST=1, for the project may be somebody else's.
+# followed with --trust or CODX_INDEX_TRUST=1, because the project may be somebody else's.
 """
-_MARKS = {
-    Reach.INSIDE: "",
-    Reach.OUTSIDE: "(trust)",
-    Reach.BY_PATH: "(trust, where it lies outside of the project)",
-}
 _COLUMNS = (29, 35, 47)  # a remark begins at the first that the line leaves free
 
 
@@ -41,10 +37,17 @@ def template() -> str:
 
 def _line(key: str, setting: Setting) -> str:
     line = f"# {key} = {_toml(setting)}"
-    remark = " ".join(filter(None, (_MARKS[setting.reach], setting.remark)))
+    remark = " ".join(filter(None, (_mark(setting), setting.remark)))
     if not remark:
         return line
     return line.ljust(next(c for c in _COLUMNS if c > len(line))) + f"# {remark}"
+
+
+def _mark(setting: Setting) -> str:
+    if setting.reach is Reach.INSIDE:
+        return ""
+    harmless = setting.harmless.text.replace("`", "")
+    return f"(trust, unless {harmless})" if harmless else "(trust)"
 
 
 def _toml(setting: Setting) -> str:

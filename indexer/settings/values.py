@@ -14,8 +14,9 @@ from indexer.errors import UsageError
 from indexer.settings.declarations import SETTINGS, URI
 from indexer.settings.files import ProjectFiles
 from indexer.settings.options import SettingOption
+from indexer.settings.reach import Reach, Situation
 from indexer.settings.requests import TRUST
-from indexer.settings.setting import Form, Reach, Setting
+from indexer.settings.setting import Form, Setting
 
 _BY_NAME = {one.name: one for one in SETTINGS}
 _IN_FILES_ALONE = {one.name for one in SETTINGS if not one.has_option}
@@ -77,29 +78,32 @@ def resolve(
     untrusted = [
         name
         for name in files.entries
-        if needs_trust(files, name) and name in followed | _IN_FILES_ALONE
+        if name in followed | _IN_FILES_ALONE and needs_trust(found, files, name)
     ]
     is_trusted = found[TRUST].value
     if is_trusted or not untrusted:
         return Values(found, files)
     if is_trusted is None:
+        first = untrusted[0]
         raise UsageError(
-            f"{files.entries[untrusted[0]].place} could run a program or reach outside "
-            f"of the project: allow it with --trust ({TRUST.variable}=1), or leave "
-            "such settings out with --no-trust"
+            f"{files.entries[first].place} {_BY_NAME[first].reach.reason}: allow it with "
+            f"--trust ({TRUST.variable}=1), or leave such settings out with --no-trust"
         )
     kept = {k: entry for k, entry in files.entries.items() if k not in untrusted}
     return resolve(settings, given, replace(files, entries=kept))
 
 
-def needs_trust(files: ProjectFiles, name: str) -> bool:
-    """Whether a setting in the files is followed with --trust only."""
+def needs_trust(found: Mapping[Setting, Value], files: ProjectFiles, name: str) -> bool:
+    """Whether a setting in the files is followed with --trust only.
+
+    `found` has the values of the settings that a command knows, and so the address of Milvus.
+    """
     setting = _BY_NAME[name]
-    if setting.reach is Reach.BY_PATH:
-        root = os.path.realpath(files.folder)
-        path = os.path.realpath(os.path.join(root, files.text(setting)))
-        return path != root and not path.startswith(os.path.join(root, ""))
-    return setting.reach is Reach.OUTSIDE
+    if setting.reach is Reach.INSIDE:
+        return False
+    value = found[setting].value if setting in found else files.entries[name].value
+    uri = found[URI].value if URI in found else ""
+    return not setting.harmless.holds(value, Situation(files.folder, uri))
 
 
 def _find(setting: Setting, files: ProjectFiles) -> Value:

@@ -6,28 +6,18 @@ import os
 from collections import Counter
 from dataclasses import replace
 
-from indexer.config import STATE_FOLDER, Settings
-from indexer.errors import ProjectError, StateError
+from indexer.config import Settings
+from indexer.errors import ProjectError
 from indexer.report import Report
 from indexer.tree.scan import Scan, scan
 
 
 def scan_project(settings: Settings, report: Report) -> Scan:
-    """Scan the tree. Counts, and what could not be listed, go to the report.
-
-    Raises `StateError` if git tracks the state folder, because whoever made that commit could
-    make us believe an index of theirs.
-    """
+    """Scan the tree. Counts, and what could not be listed, go to the report."""
     with report.spans.span("scan"):
         tree = _scan(settings, settings.project)
         for folder in settings.external_folders:
             tree = _with_external(tree, settings, folder)
-    state = os.fsencode(os.path.join(STATE_FOLDER, ""))
-    if tree.listing and any(path.startswith(state) for path in tree.listing.files):
-        raise StateError(
-            f"git tracks files in {STATE_FOLDER}, which only codx-index may write: "
-            f"git rm -r --cached {STATE_FOLDER}, and remove the folder"
-        )
     if settings.only is None:
         report.files.scanned = len(tree.files) + sum(tree.skipped.values())
         report.files.skipped.update(tree.skipped)

@@ -202,6 +202,7 @@ def two(
                 project.write(f"{number}.py", python_text(number, 2))
             project.environment["CODX_INDEX_URI"] = uri
             project.environment["CODX_INDEX_COLLECTION"] = "shared"
+            project.environment["CODX_INDEX_TAKE_OVER"] = "1"
         yield projects
 
 

@@ -18,7 +18,10 @@ TESTS = {
         "test_failures.test_a_repository_of_someone_else"
     ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
-        "test_hostile.test_a_tracked_state_folder"
+        "test_gate.test_no_command_believes_a_clone"
+    ),
+    "a `.codx/index` of another user, or open to others": (
+        "test_gate.test_the_state_of_another_user"
     ),
     "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
     "the disk is full, or the project read-only": (
@@ -46,6 +49,12 @@ TESTS = {
     "SIGINT, SIGTERM, SIGHUP": "test_signals.test_a_signal_stops_a_run_in_order",
     "a collection of someone else under our name": (
         "test_failures.test_a_collection_of_someone_else"
+    ),
+    "a collection of another project, in a Milvus that both share": (
+        "test_shared_database.test_a_name_that_another_project_has"
+    ),
+    "`run-all` with one `--collection` or `--wiki-path` for several projects": (
+        "test_shared_database.test_run_all_takes_no_name_for_several_projects"
     ),
     "`search`, `verify` without an index": "test_verify.test_without_an_index",
 }

@@ -25,8 +25,9 @@ from indexer.settings.declarations import CACHE_SIZE, IGNORE, JOBS, SETTINGS, TO
 from indexer.settings.files import ProjectFiles
 from indexer.settings.kinds import PATH, CommandLine, Duration, Size
 from indexer.settings.options import SettingOption
+from indexer.settings.reach import Reach, Situation
 from indexer.settings.requests import TRUST
-from indexer.settings.setting import Form, Reach, Setting, Source
+from indexer.settings.setting import Form, Setting, Source
 from indexer.settings.values import Origin, option_values, resolve
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -89,26 +90,53 @@ def test_a_run_has_every_setting() -> None:
 
 
 def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
-    """Whoever adds one that a stranger could use says so here as well."""
-    classes: dict[Reach, set[str]] = {reach: set() for reach in Reach}
+    """Anyone who adds a setting says here as well what a stranger could do with it."""
+    classes: dict[str, set[str]] = {}
     for setting in SETTINGS:
         if Source.FILE in setting.sources or setting.codx_junior:
-            classes[setting.reach].add(setting.name)
+            classes.setdefault(setting.reach.words, set()).add(setting.name)
             names_a_place = setting.is_path or setting.kind is PATH
             if names_a_place or isinstance(setting.kind, CommandLine):
                 assert setting.reach is not Reach.INSIDE
-    assert classes[Reach.BY_PATH] == {"wiki.path", "project_path"}
-    assert classes[Reach.OUTSIDE] == {
-        "cache-dir",
-        "events",
-        "external-folders",
-        "mentions.command",
-        "metrics",
-        "uri",
-        "webhook",
-        "wiki.command",
+    assert classes == {
+        "programs": {"mentions.command", "wiki.command"},
+        "network": {"webhook"},
+        "network, folders": {"uri"},
+        "folders": {
+            *("events", "external-folders", "metrics", "model"),
+            *("project_path", "wiki.path"),
+        },
+        "folders, cache": {"cache-dir"},
+        "collections": {"collection"},
+        "cache": {"cache-size"},
+        "secrets": {"include-secrets", "secrets"},
+        "resources": {
+            *("executor", "jobs", "max-file-size", "task-timeout", "wait"),
+            *("mentions.concurrency", "mentions.timeout"),
+            *("wiki.concurrency", "wiki.timeout"),
+        },
+        # About the index of this project alone: what belongs to it, and when.
+        "": {
+            *("changed-within", "ignore", "ignore-containing", "log-format"),
+            *("max-seconds", "mentions.enabled", "mode", "name", "precision"),
+            *("recurse-submodules", "settle", "sparse-first", "use_knowledge"),
+            *("watching", "wiki.enabled"),
+        },
     }
     assert TOKEN.sources == Source.OPTION
+
+
+def test_a_default_needs_no_trust() -> None:
+    for setting in SETTINGS:
+        if setting.reach and setting.harmless.text and setting.default is not None:
+            situation = Situation("/p", "")
+            assert setting.harmless.holds(setting.default, situation), setting.name
+
+
+def test_every_reach_has_a_reason() -> None:
+    for reach in Reach:
+        assert reach.reason and reach.words
+    assert (Reach.INSIDE.reason, Reach.INSIDE.words) == ("", "")
 
 
 def test_every_field_of_the_settings_is_declared() -> None:
@@ -206,14 +234,15 @@ def default_of(setting: Setting) -> str:
 
 
 def settings_rows() -> Iterator[str]:
-    trust = {Reach.INSIDE: "", Reach.OUTSIDE: "yes", Reach.BY_PATH: "outside"}
     for one in SETTINGS:
         key = f"`{one.name}`" if Source.FILE in one.sources else ""
         if one.codx_junior:
             key += f" (`{one.codx_junior}`)" if key else f"(`{one.codx_junior}`)"
         option = option_names(one) if one.has_option else ""
         effect = "" if one.effect is Effect.NONE else one.effect.value
-        needs = trust[one.reach] if one is not TOKEN else ""
+        needs = one.reach.words if one is not TOKEN else ""
+        if one.harmless.text:
+            needs += f", unless {one.harmless.text}"
         cells = key, option, default_of(one), needs, effect, one.help
         yield "| " + " | ".join(cells) + " |"
 
@@ -230,7 +259,7 @@ def request_rows() -> Iterator[str]:
 
 TABLES = [
     table(
-        "| key (codx-junior's) | option | default | needs trust | when it changes | meaning |",
+        "| key (codx-junior's) | option | default | reaches (needs trust) | when it changes | meaning |",
         settings_rows(),
     ),
     table("| option | commands | default | meaning |", request_rows()),

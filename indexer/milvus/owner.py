@@ -1,0 +1,54 @@
+"""Which project a collection belongs to, where projects share a Milvus.
+
+The project's path stands in a property of the collection from its creation on. A collection
+that is older than this property belongs to the first project that writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+OWNER = "codx.project"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The project, by its escaped path, that wants to write or drop a collection.
+
+    `project` "" is that of a database of its own, in which everything is the project's.
+    `takes_over` means that somebody said: the collection is this project's, whoever had it.
+    With `is_foreign_name`, the name is one that another folder gets by default.
+    """
+
+    project: str = ""
+    takes_over: bool = False
+    is_foreign_name: bool = False
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the collection is to say of its owner."""
+        return {OWNER: self.project} if self.project else {}
+
+    def is_settled(self, collection: Mapping[str, Any]) -> bool:
+        """Whether the collection, as Milvus describes it, names the project already."""
+        return not self.project or self._owner(collection) == self.project
+
+    def problem(self, collection: Mapping[str, Any]) -> str:
+        """Why the project may not have the collection, "" if it may."""
+        owner = self._owner(collection)
+        if self.takes_over or self.is_settled(collection):
+            return ""
+        if owner:
+            return f"belongs to the project {owner}"
+        if self.is_foreign_name:
+            return "has the name that another project's folder gives it"
+        return ""
+
+    @staticmethod
+    def _owner(collection: Mapping[str, Any]) -> str:
+        return str(collection.get("properties", {}).get(OWNER, ""))
+
+
+OWN_DATABASE = Claim()
