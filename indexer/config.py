@@ -83,7 +83,8 @@ class Settings:
     it. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
-    searchable by its terms before the first one is embedded.
+    searchable by its terms before the first one is embedded. Unless a run `uses_git`, a work
+    tree is walked like any other folder.
 
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
@@ -113,6 +114,7 @@ class Settings:
     retry_failed: bool = False
     include_secrets: bool = field(default=False, metadata=_RECHECK)
     secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
+    uses_git: bool = field(default=True, metadata=_RECHECK)
     recurse_submodules: bool = field(default=True, metadata=_RECHECK)
     max_file_size: int = field(default=DEFAULT_MAX_FILE_SIZE, metadata=_RECHECK)
     cache_size: int = DEFAULT_CACHE_SIZE

@@ -46,6 +46,7 @@ def _scan(settings: Settings, folder: str) -> Scan:
             settings.wiki_dir,
             *settings.own_files,
         ],
+        uses_git=settings.uses_git,
         recurse_submodules=settings.recurse_submodules,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,

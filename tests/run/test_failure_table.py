@@ -17,6 +17,9 @@ TESTS = {
     "a repository that git refuses (of another user, damaged)": (
         "test_failures.test_a_repository_of_someone_else"
     ),
+    "a work tree, but no git on PATH, or one that cannot be run, crashes, or is older than 2.31": (
+        "test_no_git.test_without_git_a_work_tree_is_refused"
+    ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
         "test_hostile.test_a_tracked_state_folder"
     ),

@@ -102,6 +102,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "cache-dir",
         "events",
         "external-folders",
+        "git",
         "mentions.command",
         "metrics",
         "uri",
@@ -135,6 +136,7 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
     )
     assert recheck_basis(settings) == {
         "max_file_size": 1 << 20,
+        "uses_git": True,
         "recurse_submodules": True,
         "include_secrets": False,
         "ignore": ["a"],
