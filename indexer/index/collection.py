@@ -36,7 +36,7 @@ class Collection:
     @property
     def place(self) -> str:
         """Where the index lies. A project's own embedded database may move along with it."""
-        where = self.settings.uri or "embedded"
+        where = str(self.settings.uri) or "embedded"
         return f"{where} {self.settings.collection_name}"
 
     def open(self) -> Store:
