@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from indexer.errors import ProjectError, StateError, UsageError
 from indexer.index.clear import clear
 
 
-def settings(project: str = "/src/my-app", **values: str) -> Settings:
+def settings(project: str = "/src/my-app", **values: Any) -> Settings:
     return Settings(project, "/cache", "model", **values)  # type: ignore[arg-type]
 
 
@@ -73,11 +74,11 @@ def test_not_a_collection_name(name: str) -> None:
 
 def test_collection_of_a_project() -> None:
     assert settings().collection_name == "codx_index"
-    server = {"uri": Address("http://h:1")}
+    server: dict[str, Any] = {"uri": Address("http://h:1")}
     name = settings(**server).collection_name
     assert name.startswith("codx_my_app_")
     assert name == settings(**server).collection_name
-    assert name != settings("/other/my-app", **server).collection_name
+    assert name != settings("/other/my-app", uri=Address("http://h:1")).collection_name
     assert settings(uri=Address("/data/x.db")).collection_name == name
     assert settings(collection="mine", **server).collection_name == "mine"
 

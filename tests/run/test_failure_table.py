@@ -23,6 +23,9 @@ TESTS = {
     "a repository that brings a `.codx/index`, or a symlink in it": (
         "test_hostile.test_a_tracked_state_folder"
     ),
+    "the project is moved away or removed while a run is at work": (
+        "test_moved.test_the_folder_of_a_run_goes"
+    ),
     "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
     "the disk is full, or the project read-only": (
         "test_crash_disk.test_a_disk_that_is_too_small"
