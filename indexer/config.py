@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from indexer.address import Address, is_local
 from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
 
 STATE_FOLDER = os.path.join(".codx", "index")
@@ -81,11 +82,12 @@ class Settings:
     are seconds.
 
     `model_from` is the file and key that name the model, "" if no file does. `uri` "" means the
-    project's embedded database. `token` is kept out of `repr`, so that no log or traceback shows
-    it. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
+    project's embedded database. `token` and the secrets of `uri` are kept out of `repr`, so that no
+    log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
-    searchable by its terms before the first one is embedded.
+    searchable by its terms before the first one is embedded. Unless a run `uses_git`, a work
+    tree is walked like any other folder.
 
     `takes_over` makes the collection this project's, even if it belongs to another.
 
@@ -106,7 +108,7 @@ class Settings:
     precision: str = field(default=AUTO, metadata=_REBUILD)
     mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = field(default=False, metadata=_NONE)
-    uri: str = field(default="", metadata=_NONE)
+    uri: Address = field(default=Address(), metadata=_NONE)
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
     takes_over: bool = field(default=False, metadata=_NONE)
@@ -118,6 +120,7 @@ class Settings:
     retry_failed: bool = field(default=False, metadata=_NONE)
     include_secrets: bool = False
     secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
+    uses_git: bool = True
     recurse_submodules: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
     cache_size: int = field(default=DEFAULT_CACHE_SIZE, metadata=_NONE)
@@ -184,12 +187,12 @@ class Settings:
         """The folder of the embedded database, "" if a server holds the index."""
         if not self.uri:
             return os.path.join(self.state_dir, "milvus.db")
-        return os.path.abspath(self.uri) if _is_local(self.uri) else ""
+        return os.path.abspath(str(self.uri)) if is_local(str(self.uri)) else ""
 
     @property
     def address(self) -> str:
         """The place of the index, as a person would name it."""
-        return self.database or self.uri
+        return self.database or str(self.uri)
 
     @property
     def collection_name(self) -> str:
@@ -267,20 +270,17 @@ def project_folder(path: str) -> str:
     return os.path.realpath(path)
 
 
-def check_uri(uri: str) -> str:
-    """Return the address. Raises `UsageError` if it cannot be that of a Milvus."""
-    if not uri or _is_local(uri):
-        return uri
+def check_uri(uri: str) -> Address:
+    """The address. Raises `UsageError` if it cannot be that of a Milvus."""
+    address = Address(uri)
+    if not uri or is_local(uri):
+        return address
     if re.match(r"(https?|tcp)://[^/\s]|unix:.", uri):
-        return uri
+        return address
     raise UsageError(
-        f"not a Milvus address: {uri!r} "
+        f"not a Milvus address: {address!r} "
         "(http://host:19530, https://host, unix:/path, or a local path ending in .db)"
     )
-
-
-def _is_local(uri: str) -> bool:
-    return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
 
 
 def check_collection(name: str) -> str:

@@ -7,6 +7,7 @@ when the step concerns the file or the text `which`.
 
     CODX_INDEX_FAULT="kill upserted 3"       die without a word after the third upsert
     CODX_INDEX_FAULT="hang chunking bad.py"  the worker that gets bad.py hangs forever
+    CODX_INDEX_FAULT="stop locked"           wait, once the lock is held, for SIGCONT
     CODX_INDEX_FAULT="full flushed"          fail as if the disk were full after the flush
 """
 
@@ -66,6 +67,8 @@ def _reach(step: str, about: Sequence[str]) -> None:
     elif action == "hang":
         while True:
             time.sleep(3600)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     else:

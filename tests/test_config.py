@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from indexer.address import Address
 from indexer.config import (
     Settings,
     check_collection,
@@ -19,7 +21,7 @@ from indexer.config import (
 from indexer.errors import ProjectError, StateError, UsageError
 
 
-def settings(project: str = "/src/my-app", **values: str) -> Settings:
+def settings(project: str = "/src/my-app", **values: Any) -> Settings:
     return Settings(project, "/cache", "model", **values)  # type: ignore[arg-type]
 
 
@@ -38,7 +40,7 @@ def settings(project: str = "/src/my-app", **values: str) -> Settings:
     ],
 )
 def test_addresses(uri: str) -> None:
-    assert check_uri(uri) == uri
+    assert check_uri(uri).reveal() == str(check_uri(uri)) == uri
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,11 @@ def test_not_an_address(uri: str) -> None:
 
 def test_place_of_the_database() -> None:
     assert settings().database == "/src/my-app/.codx/index/milvus.db"
-    assert settings(uri="/data/x.db").database == "/data/x.db"
-    assert settings(uri="x.db").database == os.path.abspath("x.db")
+    assert settings(uri=Address("/data/x.db")).database == "/data/x.db"
+    assert settings(uri=Address("x.db")).database == os.path.abspath("x.db")
     for uri in ("http://h:1", "http://h:1/x.db", "unix:/run/x.db"):
-        assert settings(uri=uri).database == ""
-        assert settings(uri=uri).address == uri
+        assert settings(uri=Address(uri)).database == ""
+        assert settings(uri=Address(uri)).address == uri
 
 
 @pytest.mark.parametrize("name", ["", "a", "_x9", "A" * 245])
@@ -71,23 +73,23 @@ def test_not_a_collection_name(name: str) -> None:
 
 def test_collection_of_a_project() -> None:
     assert settings().collection_name == "codx_index"
-    server = {"uri": "http://h:1"}
+    server: dict[str, Any] = {"uri": Address("http://h:1")}
     name = settings(**server).collection_name
     assert name.startswith("codx_my_app_")
     assert name == settings(**server).collection_name
-    assert name != settings("/other/my-app", **server).collection_name
-    assert settings(uri="/data/x.db").collection_name == name
+    assert name != settings("/other/my-app", uri=Address("http://h:1")).collection_name
+    assert settings(uri=Address("/data/x.db")).collection_name == name
     assert settings(collection="mine", **server).collection_name == "mine"
 
 
 @pytest.mark.parametrize("project", [b"/\xff\xfe", b"/1 2", b"/" + b"x" * 255, b"/"])
 def test_every_folder_gives_a_name_that_milvus_takes(project: bytes) -> None:
-    found = settings(os.fsdecode(project), uri="http://h:1").collection_name
+    found = settings(os.fsdecode(project), uri=Address("http://h:1")).collection_name
     assert check_collection(found) == found
 
 
 def test_the_token_is_not_shown() -> None:
-    shown = settings(uri="http://h:1", token="sekret")
+    shown = settings(uri=Address("http://h:1"), token="sekret")
     assert "sekret" not in f"{shown!r} {shown}"
 
 

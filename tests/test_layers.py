@@ -18,7 +18,16 @@ MODULES = sorted(
     for path in FOLDER.glob("**/*.py")
 )
 # What each room may import, besides the words. A room is a folder, or a file at the root.
-WORDS = {"errors", "types", "config", "paths", "timeline", "faults", "report"}
+WORDS = {
+    "address",
+    "errors",
+    "types",
+    "config",
+    "paths",
+    "timeline",
+    "faults",
+    "report",
+}
 ROOMS = {
     "text": "",
     "pool": "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.cli.log import log
-from indexer.cli.texts import count_text
+from indexer.cli.texts import count_text, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -37,7 +37,7 @@ class Bars:
 
     def step(self, message: str) -> None:
         if self._is_shown and not log.verbosity:
-            click.echo(message, err=True)
+            click.echo(printable(message), err=True)
         log.info(message)
 
     def warn(self, message: str) -> None:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import click
 
+from indexer.address import without_passwords
 from indexer.cli.log import log
-from indexer.cli.texts import print_json
+from indexer.cli.texts import print_json, without_controls
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, Stopped
 from indexer.report import Report
@@ -60,7 +61,7 @@ def recorded(report: Report) -> Iterator[None]:
         return
     except CodxIndexError as error:
         report.status, report.error_code = error.status, error.exit_code
-        report.error = str(error)
+        report.error = without_passwords(str(error))
     except Stopped as stopped:
         report.status, report.signal = "interrupted", stopped.number
         name = signal.Signals(stopped.number).name
@@ -69,11 +70,13 @@ def recorded(report: Report) -> Iterator[None]:
         raise
     except Exception as error:
         report.status, report.error_code = "failed", 1
-        report.error = f"unexpected {type(error).__name__}: {error}"
+        about = without_passwords(str(error))
+        report.error = f"unexpected {type(error).__name__}: {about}"
         if not log.verbosity:
             report.error += " (--verbose shows where)"
     if log.verbosity:
-        traceback.print_exc()
+        text = without_controls(without_passwords(traceback.format_exc()))
+        click.echo(text, err=True, nl=False)
     raise Ended
 
 

@@ -114,7 +114,7 @@ def cache_import(file: str, cache_dir: str, verbose: int) -> int:
 def _cache_line(file: CacheFile) -> str:
     """One file of the cache, in a line."""
     if file.error:
-        return f"{shown(file.name)}: {_size_text(file.bytes)}, unreadable: {file.error}"
+        return f"{shown(file.name)}: {_size_text(file.bytes)}, unreadable: {printable(file.error)}"
     model = f"{printable(file.model)} ({printable(file.precision)}, {file.dimension})"
     line = f"{model}: {_entries_text(file.entries)}, {_size_text(file.bytes)}"
     return f"{line}, last used {file.last_used}" if file.last_used else line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from indexer.cli.summary import SHOWN_FAILURES
-from indexer.cli.texts import counts_text
+from indexer.cli.texts import counts_text, without_controls
 from indexer.paths import escape_path
 from indexer.report import Report
 
@@ -60,4 +60,4 @@ def _markdown(report: Report) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     """Any text as it is, fit for a cell of a table."""
-    return " ".join(text.split()).translate(_ENTITIES)
+    return without_controls(" ".join(text.split())).translate(_ENTITIES)

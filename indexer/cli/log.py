@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli.texts import printable
+from indexer.address import without_passwords
+from indexer.cli.texts import json_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +57,10 @@ class Log:
         now = (
             datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         )
-        message = " ".join(message.split())
+        message = without_passwords(" ".join(message.split()))
         if self.format == "json":
             line = {"time": now, "level": level, "message": message, **about}
-            click.echo(json.dumps(line, ensure_ascii=False), err=True)
+            click.echo(json_text(line), err=True)
             return
         start = "codx-index: " if sys.stderr.isatty() else f"{now} codx-index: "
         if level == "debug":

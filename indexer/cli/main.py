@@ -6,12 +6,14 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from indexer import __version__
+from indexer.address import MASK, public_part, without_passwords, without_secrets
 from indexer.cli.texts import printable
 from indexer.errors import CodxIndexError
 
@@ -105,7 +107,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point of the console script, of `python -m indexer` and of `cli.py`."""
     os.umask(0o077)  # the index holds the project's source
-    _hide_token()
+    _hide_secrets()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
     ended.append(exit_code(sys.argv[1:]))
@@ -124,13 +126,13 @@ def exit_code(arguments: list[str]) -> int:
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "codx-index"
         message = error.format_message().rstrip(".")
-        click.echo(f"codx-index: {message} (see {where} --help)", err=True)
+        _print_error(f"{message} (see {where} --help)")
         return 2
     except click.ClickException as error:
-        click.echo(f"codx-index: {error.format_message()}", err=True)
+        _print_error(error.format_message())
         return error.exit_code
     except CodxIndexError as error:  # in a file of the project
-        click.echo(f"codx-index: {printable(str(error))}", err=True)
+        _print_error(str(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)
@@ -138,16 +140,28 @@ def exit_code(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _hide_token() -> None:
-    """Keep a `--token` on the command line out of the list of processes."""
-    shown = [
-        (
-            "--token=***"
-            if value.startswith("--token=")
-            else "***" if before == "--token" else value
-        )
-        for before, value in zip(["", *sys.argv], sys.argv)
-    ]
+def _print_error(message: str) -> None:
+    message = printable(without_passwords(" ".join(message.split("\n"))))
+    click.echo(f"codx-index: {message}", err=True)
+
+
+_SECRETS: dict[str, Callable[[str], str]] = {
+    "--token": lambda token: MASK,
+    "--uri": without_secrets,
+    "--webhook": public_part,
+}
+
+
+def _hide_secrets() -> None:
+    """Keep a token, and passwords in addresses, out of the list of processes."""
+    shown = []
+    for before, value in zip(["", *sys.argv], sys.argv):
+        name, equals, given = value.partition("=")
+        if equals and name in _SECRETS:
+            value = f"{name}={_SECRETS[name](given)}"
+        elif before in _SECRETS:
+            value = _SECRETS[before](value)
+        shown.append(value)
     if shown != sys.argv:
         from setproctitle import setproctitle
 

@@ -9,8 +9,10 @@ from typing import Any
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
+from indexer.address import without_passwords
 from indexer.api import Index
 from indexer.cli.boundary import Ended, recorded
+from indexer.cli.texts import without_controls
 from indexer.errors import CodxIndexError
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -120,11 +122,25 @@ def status_of(searcher: Searcher) -> Status:
 
 
 def _result(text: str, structure: BaseModel) -> CallToolResult:
-    """The same answer as text and as structured content."""
+    """The same answer as text and as structured content.
+
+    An agent shows either at a terminal, so neither has anything that a terminal obeys.
+    """
     return CallToolResult(
-        content=[TextContent(text=text)],
-        structured_content=structure.model_dump(mode="json"),
+        content=[TextContent(text=without_controls(text))],
+        structured_content=_safe(structure.model_dump(mode="json")),
     )
+
+
+def _safe(value: Any) -> Any:
+    """JSON-ready values, without controls in any text of theirs."""
+    if isinstance(value, str):
+        return without_controls(value)
+    if isinstance(value, list):
+        return [_safe(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _safe(one) for name, one in value.items()}
+    return value
 
 
 def _hit(hit: answers.Hit) -> Hit:
@@ -169,4 +185,4 @@ def _status_line(status: Status) -> str:
 
 def _one_line(message: str) -> str:
     """The message in one line, with undecodable bytes escaped."""
-    return escape_path(" ".join(message.split()))
+    return without_controls(without_passwords(escape_path(" ".join(message.split()))))

@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from indexer import __version__
 from indexer.cli.mcp_answers import failed
 from indexer.cli.mcp_tools import Tools
+from indexer.cli.texts import shown
 from indexer.config import Settings
-from indexer.paths import escape_path
 
 PATIENCE = 1.0  # seconds that closing may take when a signal ends the server
 
@@ -48,7 +48,7 @@ def serve(
         # While it serves, the SDK redirects stdout to stderr. Nothing may be left in the
         # buffer when it switches back at the end.
         sys.stdout.reconfigure(line_buffering=True)
-    names = ", ".join(dict.fromkeys(escape_path(one.project) for one in projects))
+    names = ", ".join(dict.fromkeys(shown(one.project) for one in projects))
     server = _Server(
         "codx-index",
         title="codx-index",

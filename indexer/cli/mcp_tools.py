@@ -20,6 +20,7 @@ from indexer.cli.mcp_answers import (
     status_of,
     statuses_result,
 )
+from indexer.cli.texts import with_controls
 from indexer.config import HYBRID, Settings
 from indexer.errors import (
     GitError,
@@ -129,6 +130,7 @@ class Tools:
         could serve as a model.
         """
         self._tell(f"similar {path!r}:{line}")
+        path = with_controls(path)
 
         def found() -> Answer:
             wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)

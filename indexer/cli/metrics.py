@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import suppress
 
+from indexer.cli.texts import without_controls
 from indexer.paths import escape_path
 from indexer.report import Report
 
@@ -39,7 +40,8 @@ def _metrics(report: Report, last_success: float) -> bytes:
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
-    project = {"project": escape_path(report.project), "collection": report.collection}
+    folder = without_controls(escape_path(report.project))
+    project = {"project": folder, "collection": report.collection}
 
     def gauge(
         name: str, what: str, values: dict[tuple[str, ...], float], *by: str

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli.texts import counts_text, shown
+from indexer.cli.texts import counts_text, printable, shown
 
 if TYPE_CHECKING:
     from indexer.run.plan import Plan
@@ -21,7 +21,7 @@ def plan_text(plan: Plan) -> str:
         "deleted": len(plan.deleted),
         "to embed": len(plan.unembedded),
     }
-    return "; ".join(filter(None, (plan.doubt, counts_text(changes))))
+    return "; ".join(filter(None, (printable(plan.doubt), counts_text(changes))))
 
 
 def print_plan(plan: Plan) -> None:

@@ -7,7 +7,7 @@ import click
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
 from indexer.cli.projects import settings_of_all
-from indexer.cli.texts import print_json, shown
+from indexer.cli.texts import print_json, printable, shown
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
@@ -95,7 +95,9 @@ def search(
             show = page if is_seen else grep_lines
             lines = [*show(hit, query, around, prefix)]
             if explain:
-                lines += [f"    {line}" for line in explained(hit.explanation)]
+                lines += [
+                    f"    {printable(line)}" for line in explained(hit.explanation)
+                ]
             click.echo("\n".join([*lines, *([""] if is_seen else [])]))
         if not answer.hits:
             log.warn("no hits")

@@ -9,7 +9,8 @@ import click
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.plans import plan_dict, plan_text
 from indexer.cli.summary import print_failures
-from indexer.cli.texts import count_text, print_json, shown
+from indexer.cli.texts import count_text, print_json, printable
+from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
@@ -66,10 +67,10 @@ def _print_status(report: Report, planned: Plan) -> None:
         embedded = f", {report.chunks.total - lacking:,} of them embedded"
     late = plan_text(planned)
     for name, text in (
-        ("project", shown(report.project)),
-        ("collection", f"{report.collection} at {shown(report.uri)}"),
+        ("project", escape_path(report.project)),
+        ("collection", f"{report.collection} at {escape_path(report.uri)}"),
         ("model", model),
         ("index", f"{files}, {chunks}{embedded}"),
         ("state", f"behind: {late}" if late else "up to date"),
     ):
-        click.echo(f"{name:<11}{text}")
+        click.echo(f"{name:<11}{printable(text)}")

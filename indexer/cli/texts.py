@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import click
+
+# What a terminal obeys in place of showing it: control characters, those that change the
+# direction of text, and line separators. Surrogates are no characters at all.
+_CONTROLS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE_IN_JSON = re.compile(f"[{_CONTROLS}]")
+_UNSAFE = re.compile(f"[\0-\x08\x0b-\x1f{_CONTROLS}]")
 
 
 def printable(text: str) -> str:
     """The text with every character escaped that moves the cursor or reverses the text."""
     return "".join(
-        char if char.isprintable() or char in "\t" else f"\\u{ord(char):04x}"
-        for char in text
+        char if char.isprintable() or char in "\t" else _escaped(char) for char in text
     )
+
+
+def without_controls(text: str) -> str:
+    """The text with only those characters escaped that a terminal obeys, but for line breaks.
+
+    It is for texts that go through others before they are shown, such as answers to an agent.
+    """
+    return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
+
+
+def with_controls(path: str) -> str:
+    """The path in a row from which `without_controls` made this one."""
+    return re.sub(
+        r"\\(?:[^u]|u([0-9a-f]{4}))",
+        lambda found: chr(int(found[1], 16)) if found[1] else found[0],
+        path,
+    )
+
+
+def json_text(value: object) -> str:
+    """The value as JSON on one line, in which no character is left that a terminal obeys.
+
+    A reader of the JSON gets them back.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    # They can stand in strings only, where their escape means the same.
+    return _UNSAFE_IN_JSON.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{ord(char):04x}"
 
 
 def shown(path: str) -> str:
@@ -38,4 +75,4 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 def print_json(value: dict[str, object]) -> None:
     """Print one object, on one line of stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json_text(value))

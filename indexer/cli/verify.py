@@ -9,7 +9,7 @@ import click
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.refresh import refresh_alone
 from indexer.cli.summary import print_failures, summary
-from indexer.cli.texts import count_text, print_json, shown
+from indexer.cli.texts import count_text, print_json, printable, shown
 from indexer.config import Settings
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
@@ -76,13 +76,15 @@ def _repair(
         left = [] if report.exit_code else find_differences(settings, Report())
         if left:
             report.status = "failed"
-            report.error = f"{shown(left[0].path)}: {left[0].problem}, still"
+            report.error = f"{left[0].path}: {left[0].problem}, still"
         if as_json:
             found = _differences_list(differences)
             print_json({**report.as_dict(), "differences": found})
         else:
             _print_differences(differences)
-            click.echo(f"repaired; {summary(report)}" if not left else report.error)
+            click.echo(
+                f"repaired; {summary(report)}" if not left else printable(report.error)
+            )
         print_failures(report)
     return report.exit_code
 
@@ -90,7 +92,9 @@ def _repair(
 def _print_differences(differences: list[Difference]) -> None:
     """Print the first of the differences, one per line."""
     for difference in differences[:SHOWN_DIFFERENCES]:
-        click.echo(f"{shown(difference.path) or 'index'}: {difference.problem}")
+        click.echo(
+            f"{shown(difference.path) or 'index'}: {printable(difference.problem)}"
+        )
     if len(differences) > SHOWN_DIFFERENCES:
         click.echo(f"… and {len(differences) - SHOWN_DIFFERENCES:,} more")
 

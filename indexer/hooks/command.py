@@ -9,6 +9,8 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 
+from indexer.address import Address
+
 MAX_OUTPUT = 1 << 20  # bytes of a program's output that are kept
 
 
@@ -67,8 +69,10 @@ class Command:
             raise CommandError(f"{self._argv[0]} cannot be run: {reason}") from error
 
 
-# Secrets of this program, which no other program needs.
-_SECRET_VARIABLES = frozenset({"CODX_INDEX_TOKEN", "CODX_INDEX_WEBHOOK_SECRET"})
+# Secrets of this program, which no other program needs. The path of a webhook may be one.
+_SECRET_VARIABLES = frozenset(
+    {"CODX_INDEX_TOKEN", "CODX_INDEX_WEBHOOK", "CODX_INDEX_WEBHOOK_SECRET"}
+)
 
 
 def _environment() -> dict[str, str]:
@@ -77,6 +81,7 @@ def _environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if name not in _SECRET_VARIABLES
+        and not (name == "CODX_INDEX_URI" and Address(value).has_secrets)
     }
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import indexer
+from indexer.address import public_part
 from indexer.errors import UsageError
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
@@ -44,7 +45,7 @@ def check_webhook(url: str) -> str:
 
     try:
         parts = httpx2.URL(url)
-        _public_part(url)
+        urlsplit(url)
     except (httpx2.InvalidURL, ValueError):
         raise UsageError("the webhook is no valid URL") from None
     if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
@@ -52,12 +53,6 @@ def check_webhook(url: str) -> str:
     if parts.port is not None and not 0 < parts.port < 1 << 16:
         raise UsageError("the webhook has a port that does not exist")
     return url
-
-
-def _public_part(url: str) -> str:
-    """Scheme, host and port of a URL: everything else, even the path, may hold a secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ class WebhookSink(Sink):
     """
 
     def __init__(self, url: str, secret: str, run: str, loop: HookLoop) -> None:
-        super().__init__(f"webhook {_public_part(url)}")
+        super().__init__(f"webhook {public_part(url)}")
         self._url = url
         self._secret = os.fsencode(secret)
         self._run = run

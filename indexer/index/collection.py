@@ -38,7 +38,7 @@ class Collection:
     @property
     def place(self) -> str:
         """Where the index lies. A project's own embedded database may move along with it."""
-        where = self.settings.uri or "embedded"
+        where = str(self.settings.uri) or "embedded"
         return f"{where} {self.settings.collection_name}"
 
     def open(self) -> Store:
@@ -102,9 +102,13 @@ class Collection:
         return self._store is not None
 
     def close(self) -> None:
-        """Close the store. Does nothing after a store error, see `Store`."""
+        """Close the store. Does nothing after a store error, see `Store`.
+
+        Nor if the database was moved away: what is flushed then would begin another one.
+        """
         if self._store is not None:
-            self._store.close()
+            if not (self.settings.database and self.is_absent):
+                self._store.close()
             self._store = None
             self._is_prepared = False
 

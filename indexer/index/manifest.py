@@ -63,6 +63,8 @@ class Manifest:
         try:
             # Every commit is on disk before the next step of the write protocol.
             db.execute("PRAGMA synchronous = FULL")
+            # What is replaced is gone: once, an address had its password in it.
+            db.execute("PRAGMA secure_delete = FAST")
             db.execute("PRAGMA journal_mode = TRUNCATE")
             db.executescript(_SCHEMA)
             _check(db)

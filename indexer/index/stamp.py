@@ -134,13 +134,16 @@ def write(
 
     `mark` is that of the collection, as in the manifest.
     """
-    if not mark or settings.external_folders:
-        return
     from indexer.tree.surveyor import Unsure, survey_tree
 
     try:
+        if not mark or settings.external_folders:
+            raise Unsure
         survey = survey_tree(settings, tree)
     except (Unsure, GitError, OSError):
+        # Readers would take an older one for the state of this index.
+        with suppress(OSError):
+            os.unlink(settings.stamp_path)
         return
     stamp = Stamp(
         _basis(settings, index, mark),

@@ -13,6 +13,7 @@ from indexer.milvus.internals import (
     SCHEMA,
     aliases_file,
     collection_folder,
+    lock_file,
 )
 
 
@@ -55,6 +56,8 @@ def signature(database: str, physical: str) -> str:
     """
     root = collection_folder(database, physical)
     digest = hashlib.sha256()
+    if os.path.isdir(lock_file(database)):
+        return ""  # nobody can open it, so nobody may trust it
     try:
         for name in (SCHEMA, MANIFEST):
             with open(os.path.join(root, name), "rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from indexer.address import Address
 from indexer.errors import StoreUnavailableError
 from indexer.milvus.client import open_client
 from indexer.milvus.store import Store
@@ -13,22 +14,24 @@ CONNECT_PAUSE = 0.25  # seconds; doubles
 CONNECT_TIMEOUT = 10.0  # seconds
 
 
-def connect(uri: str, token: str, name: str) -> Store:
+def connect(where: Address | str, token: str, name: str) -> Store:
     """The collection `name` of the Milvus at this address.
 
     Raises `StoreUnavailableError` after a few attempts: pymilvus does not tell a dead
     server, a wrong token and a wrong certificate apart.
     """
+    address = where if isinstance(where, Address) else Address(where)
+    address = address.with_secret(token)
     for attempt in range(CONNECT_ATTEMPTS):
         if attempt:
             time.sleep(CONNECT_PAUSE * 2 ** (attempt - 1))
         try:
-            client = open_client(uri, token=token, timeout=CONNECT_TIMEOUT)
+            client = open_client(address, token=token, timeout=CONNECT_TIMEOUT)
         except StoreUnavailableError as error:
             reason = error
         else:
-            return Store(client, name, uri, embedded=False)
+            return Store(client, name, address, embedded=False)
     raise StoreUnavailableError(
-        f"no Milvus answers at {uri}: is it running, is the token right, "
+        f"no Milvus answers at {address}: is it running, is the token right, "
         "and does the scheme (http or https) match its certificate?"
     ) from reason

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from indexer.address import Address
 from indexer.errors import ForeignCollectionError, NoIndexError
 from indexer.faults import reach
 from indexer.milvus.client import CALL_TIMEOUT, Guard
@@ -52,13 +53,13 @@ class Store(Table):
         self,
         client: MilvusClient,
         name: str,
-        uri: str,
+        where: Address | str,
         *,
         embedded: bool,
         release: Callable[[], None] = lambda: None,
         is_server: bool = False,
     ) -> None:
-        guard = Guard(uri, DAMAGED if embedded else "")
+        guard = Guard(where, DAMAGED if embedded else "")
         super().__init__(client, guard, embedded=embedded)
         self._release = release
         self.name = name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from indexer.config import Settings
 from indexer.index.known import Known
@@ -11,6 +11,9 @@ from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, compare
 from indexer.tree.scan import Scan
 from indexer.tree.select import select
+from indexer.types import FileRecord
+
+_DIGITS = {"sha1": 40, "sha256": 64}  # of a blob id, by the object format
 
 
 def find_changes(
@@ -25,11 +28,12 @@ def find_changes(
     Only files that were selected, and are due, are among the changes; the others are
     counted as deferred. Raises `UsageError` for a selected file that nobody knows.
     """
+    records = known.files.records
     compared = compare(
         tree.files,
-        known.files.records,
+        records,
         force=settings.force,
-        again=known.failed_hooks,
+        again=known.failed_hooks | _of_other_format(records, tree.object_format),
         embeds=settings.embeds,
     )
     comparison = select(compared, settings, tree, known.files, report, warn)
@@ -47,3 +51,12 @@ def changes_among(
         known.failed_hooks,
         {} if settings.retry_failed else known.failures,
     )
+
+
+def _of_other_format(records: Mapping[str, FileRecord], object_format: str) -> set[str]:
+    """Paths whose blob ids are of another kind than those of the tree now.
+
+    That is so where git began or ceased to list a repository of the other format.
+    """
+    other = set(_DIGITS.values()) - {_DIGITS[object_format]}
+    return {path for path, one in records.items() if len(one.file_hash) in other}

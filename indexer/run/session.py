@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
 from indexer.config import Settings, make_state_dir
+from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
@@ -101,6 +103,7 @@ def open_session(
     with ExitStack() as stack:
         with report.spans.span("lock"):
             stack.enter_context(run_lock(settings.lock_path, deadline))
+        stack.enter_context(_staying(settings.state_dir))
         reach("locked")
         manifest = stack.enter_context(Manifest(settings.manifest_path))
         roots = stack.enter_context(open_roots(settings))
@@ -130,3 +133,25 @@ def open_session(
             cache,
             stack.enter_context(closing(HookLoop())),
         )
+
+
+@contextmanager
+def _staying(state_dir: str) -> Iterator[None]:
+    """A block whose errors say so if the state folder is no longer where it was.
+
+    Whatever fails then names a file that is missing or closed, which is no help.
+    """
+    before = os.stat(state_dir)
+    try:
+        yield
+    except (CodxIndexError, OSError) as error:
+        try:
+            is_there = os.path.samestat(before, os.stat(state_dir))
+        except OSError:
+            is_there = False
+        if is_there:
+            raise
+        raise StateError(
+            f"{state_dir} was moved away or removed while the run was at work: run again "
+            "where the project lies now"
+        ) from error

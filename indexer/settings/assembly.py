@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from indexer.address import Address
 from indexer.config import (
     DEFAULT_MODEL,
     MentionSettings,
@@ -60,7 +61,7 @@ def make_settings(
     if values.found[MODEL].origin is Origin.FILE:
         fields["model_from"] = values.found[MODEL].place
     fields["cache_dir"] = cache_folder(fields["cache_dir"])
-    check_uri(fields["uri"])
+    fields["uri"] = check_uri(fields["uri"])
     check_collection(fields["collection"])
     return Settings(
         project=project,
@@ -103,7 +104,7 @@ def reader_settings(
     """
     if re.match(r"\w+://|unix:", where):
         if not collection:
-            raise UsageError(f"which collection of {where}? Give its name")
+            raise UsageError(f"which collection of {Address(where)}? Give its name")
         return Settings(
             project="",
             cache_dir=cache_folder(cache_dir),

@@ -158,6 +158,18 @@ MAX_FILE_SIZE = Setting(
     help="Skip larger files; 500k, 2MiB.",
     section=FILES,
 )
+GIT = Setting(
+    name="git",
+    # Without git, what the user's own rules exclude is indexed: not for a clone to decide.
+    reach=Reach.SECRETS,
+    harmless=among((True,), "`true`"),
+    form=Form.SWITCH,
+    field="uses_git",
+    help="Let git list the files of a work tree; --no-git walks it as a plain folder, by its "
+    ".gitignore files alone.",
+    section=FILES,
+    remark="false: by .gitignore files alone",
+)
 RECURSE_SUBMODULES = Setting(
     name="recurse-submodules",
     reach=Reach.INSIDE,
@@ -240,6 +252,7 @@ MODE = Setting(
 )
 TREE = (
     MAX_FILE_SIZE,
+    GIT,
     RECURSE_SUBMODULES,
     IGNORE,
     IGNORE_CONTAINING,

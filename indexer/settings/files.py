@@ -20,8 +20,10 @@ from indexer.settings.declarations import (
     PROJECT_PATH,
     SETTINGS,
     TOKEN,
+    URI,
     USE_KNOWLEDGE,
     WATCHING,
+    WEBHOOK,
 )
 from indexer.settings.kinds import CommandLine
 from indexer.settings.setting import Form, Setting, Source
@@ -195,7 +197,9 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
         if not isinstance(value, bool):
             raise UsageError(f"{entry.place}: {value!r} is neither true nor false")
     elif not isinstance(value, str | int | float):
-        raise UsageError(f"{entry.place}: {value!r} is not one text or number")
+        # An address may have a password in it.
+        what = "that" if setting in (URI, WEBHOOK) else repr(value)
+        raise UsageError(f"{entry.place}: {what} is not one text or number")
     return entry
 
 

@@ -83,4 +83,5 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
         try:
             return tuple(shlex.split(value))
         except ValueError as error:
-            self.fail(f"{value!r} is no command: {error}", param, ctx)
+            # What is given may have a password in it.
+            self.fail(f"it is no command: {error}", param, ctx)

@@ -41,7 +41,7 @@ _REASONS = {
     Reach.FOLDERS: "reads or writes outside of the project",
     Reach.COLLECTIONS: "can replace the index of another project",
     Reach.CACHE: "changes the cache that all projects share",
-    Reach.SECRETS: "stores credentials unmasked",
+    Reach.SECRETS: "stores what should stay out of an index",
     Reach.RESOURCES: "can take more of this machine than a run should",
 }
 

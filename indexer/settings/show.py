@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.settings.declarations import SETTINGS, TOKEN
+from indexer.address import MASK, Address, public_part, without_passwords
+from indexer.settings.declarations import SETTINGS, TOKEN, URI, WEBHOOK
 from indexer.settings.files import project_files
+from indexer.settings.kinds import CommandLine
 from indexer.settings.requests import TRUST
+from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, needs_trust, option_values, resolve
 
 
@@ -41,7 +45,7 @@ def settings_of(folder: str) -> Iterator[Found]:
         is_from_file = found.origin is Origin.FILE
         yield Found(
             setting.option,
-            "***" if setting is TOKEN and found.value else found.value,
+            shown_value(setting, found.value),
             found.origin.value,
             found.place,
             is_from_file and needs_trust(values.found, files, setting.name),
@@ -52,3 +56,34 @@ def settings_of(folder: str) -> Iterator[Found]:
             source = Origin.FILE.value
             trust = needs_trust(values.found, files, name)
             yield Found(name, entry.value, source, entry.place, trust)
+
+
+_TELLING = r"(?:\w*[-_])?(?:token|passw(?:or)?d|secret|api[-_]?key|authorization)"
+_BEFORE_SECRET = re.compile(rf"-+{_TELLING}", re.IGNORECASE)
+_WITH_SECRET = re.compile(rf"(.*?\b{_TELLING}\s*[=:]\s*).+", re.IGNORECASE | re.DOTALL)
+
+
+def shown_value(setting: Setting, value: Any) -> Any:
+    """The value of a setting without the secrets that it may have."""
+    if setting is TOKEN:
+        return MASK if value else value
+    if setting is URI:
+        return str(Address(value))
+    if setting is WEBHOOK:
+        shown = public_part(value)  # the rest, even the path, may be a secret
+        return value if value.rstrip("/") == shown else f"{shown}/{MASK}"
+    if isinstance(setting.kind, CommandLine):
+        return _shown_command(value)
+    return value
+
+
+def _shown_command(arguments: Sequence[str]) -> tuple[str, ...]:
+    """A command line in which the values of options that are named like secrets are masked."""
+    return tuple(
+        (
+            MASK
+            if _BEFORE_SECRET.fullmatch(before)
+            else without_passwords(_WITH_SECRET.sub(rf"\1{MASK}", argument))
+        )
+        for before, argument in zip(("", *arguments), arguments)
+    )

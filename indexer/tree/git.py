@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from indexer.errors import GitError
-from indexer.tree.git_process import find_git, run_git
+from indexer.tree.git_process import nonsense, run_git
+
+_OBJECT_FORMATS = ("sha1", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,25 @@ class Listing:
 
 
 def work_tree(root: str) -> WorkTree | None:
-    """The work tree that holds `root`, or None without a repository or without git.
+    """The work tree that holds `root`, or None without a repository.
 
-    Raises GitError where there is a repository that git does not accept, such as one of
-    another user: its ignore rules are then unknown, so nothing may be listed.
+    Raises GitError where there is a repository, but no git that can be asked about it, or
+    one that does not accept it, such as one of another user: its ignore rules are then
+    unknown, so nothing may be listed.
     """
     # git's message does not tell whether there is a repository: it can be translated, and
     # it says "not a git repository" of a damaged one as well.
-    if find_git() is None or not _has_repository(root):
+    if not _has_repository(root):
         return None
-    done = run_git(root, "rev-parse", "--show-object-format", "--show-toplevel")
+    # Before 2.31, git repeats the first of these options in place of an answer.
+    asked = ("--path-format=absolute", "--show-object-format", "--show-toplevel")
+    done = run_git(root, "rev-parse", *asked)
     # The folder's name may hold line breaks. The format, which comes first, does not.
-    object_format, _, toplevel = done.stdout.removesuffix(b"\n").partition(b"\n")
-    tree = WorkTree(os.fsdecode(toplevel), object_format.decode("ascii"))
+    first, _, toplevel = done.stdout.removesuffix(b"\n").partition(b"\n")
+    object_format = first.decode("ascii", "replace")
+    if object_format not in _OBJECT_FORMATS or not toplevel:
+        raise nonsense(root)
+    tree = WorkTree(os.fsdecode(toplevel), object_format)
     real = os.path.realpath(root)
     if os.path.commonpath([tree.toplevel, real]) != tree.toplevel:
         raise GitError(

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from indexer.errors import GitError
 
@@ -25,6 +26,8 @@ _HARDENING = (
     *("-c", "core.trustctime=true"),
     *("-c", "core.checkStat=default"),
 )
+
+INSTEAD = "--no-git indexes it as a plain folder, by its .gitignore files alone"
 
 
 def find_git() -> str | None:
@@ -79,7 +82,12 @@ def _start(
     name = os.fsdecode(folder)
     git = find_git()
     if git is None:
-        raise GitError(f"{name} is a git work tree, but there is no git on PATH")
+        is_clear = all(map(os.path.isabs, os.get_exec_path()))
+        where = "" if is_clear else ", whose relative entries do not count"
+        raise GitError(
+            f"{name} is a git work tree, but there is no git on PATH{where}: install it "
+            f"({INSTEAD})"
+        )
     try:
         return subprocess.Popen(
             [git, *_HARDENING, *arguments],
@@ -90,7 +98,9 @@ def _start(
             stderr=subprocess.PIPE,
         )
     except OSError as error:
-        raise GitError(f"git cannot be started in {name}: {error.strerror}") from error
+        raise GitError(
+            f"git cannot be started in {name}: {error.strerror}: see {git} ({INSTEAD})"
+        ) from error
 
 
 def _finish(
@@ -144,5 +154,24 @@ def _refusal(folder: str | bytes, done: subprocess.CompletedProcess[bytes]) -> G
             f"git refuses {name}: the repository belongs to another user (dubious "
             f"ownership). If you trust it, run: {advice[0]}"
         )
-    reason = lines[0] if lines else f"exit status {done.returncode}"
-    return GitError(f"git cannot list {name}: {reason.removeprefix('fatal: ')}")
+    reason = lines[0] if lines else _end_text(done.returncode)
+    return GitError(
+        f"git cannot list {name}: {reason.removeprefix('fatal: ')} ({INSTEAD})"
+    )
+
+
+def _end_text(status: int) -> str:
+    """How a process ended that said nothing."""
+    if status >= 0:
+        return f"it ended with status {status}"
+    with suppress(ValueError):
+        return f"it was ended by {signal.Signals(-status).name}"
+    return f"it was ended by signal {-status}"
+
+
+def nonsense(folder: str | bytes) -> GitError:
+    """The error of an answer that no git of today gives."""
+    return GitError(
+        f"git cannot list {os.fsdecode(folder)}: {find_git()} does not answer as git 2.31 or "
+        f"later does: install one ({INSTEAD})"
+    )

@@ -31,6 +31,7 @@ def _scan(settings: Settings, folder: str) -> Scan:
         folder,
         max_file_size=settings.max_file_size,
         own_paths=settings.own_paths,
+        uses_git=settings.uses_git,
         recurse_submodules=settings.recurse_submodules,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,

@@ -1,7 +1,7 @@
 """The scan: lists the candidate files of a tree with cheap stat fields, and opens none.
 
-In a git work tree it takes git's list. Elsewhere it walks the folders and honours nested
-`.gitignore` files. In both, `.codxignore` files leave out more: they have the same syntax,
+In a git work tree it takes git's list. Elsewhere, or where git is not wanted, it walks the
+folders and honours nested `.gitignore` files. In both, `.codxignore` files leave out more: they have the same syntax,
 and may lie in any folder from the project's root down. What is left out is counted with
 its reason.
 """
@@ -64,6 +64,7 @@ def scan(
     *,
     max_file_size: int,
     own_paths: Sequence[str],
+    uses_git: bool = True,
     recurse_submodules: bool = True,
     include_secrets: bool = False,
     ignore: Sequence[str] = (),
@@ -71,17 +72,18 @@ def scan(
 ) -> Scan:
     """List the indexable files below `root`.
 
-    `max_file_size` is in bytes. `include_secrets` lists files whose names say that they hold
+    `max_file_size` is in bytes. Unless it `uses_git`, a work tree is walked like any other
+    folder. `include_secrets` lists files whose names say that they hold
     secrets. `ignore` has patterns as in a `.gitignore` at the root, which no ignore file
     overrides. `ignore_containing` has texts that no path may hold once a `/` is put before
     it. The `own_paths`, files and folders that this program writes, are left out, and so is
     every other `.codx/index`. Raises ProjectError where `root` is not a folder that can be
-    read, and GitError where git refuses to list it.
+    read, and GitError where it is a work tree and there is no git, or git refuses to list it.
     """
     if not os.path.isdir(root):
         raise ProjectError(f"{root} is not a folder")
     started_ns = time.time_ns()
-    tree = git.work_tree(root)
+    tree = git.work_tree(root) if uses_git else None
     scanner = _Scanner(max_file_size, include_secrets)
     rules = SettingsRules(ignore, ignore_containing)
     for pattern in rules.unusable:

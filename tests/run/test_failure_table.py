@@ -17,11 +17,17 @@ TESTS = {
     "a repository that git refuses (of another user, damaged)": (
         "test_failures.test_a_repository_of_someone_else"
     ),
+    "a work tree, but no git on PATH, or one that cannot be run, crashes, or is older than 2.31": (
+        "test_no_git.test_without_git_a_work_tree_is_refused"
+    ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
         "test_gate.test_no_command_believes_a_clone"
     ),
     "a `.codx/index` of another user, or open to others": (
         "test_gate.test_the_state_of_another_user"
+    ),
+    "the project is moved away or removed while a run is at work": (
+        "test_moved.test_the_folder_of_a_run_goes"
     ),
     "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
     "the disk is full, or the project read-only": (

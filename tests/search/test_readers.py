@@ -32,6 +32,7 @@ from conftest import (
 )
 from milvus_server import served
 
+from indexer.address import Address
 from indexer.config import DEFAULT_MODEL, Settings
 from indexer.errors import StoreError
 from indexer.index.lock import run_lock
@@ -113,7 +114,7 @@ def settings_of(project: Project, uri: str = "") -> Settings:
         project=str(project.root),
         cache_dir=str(project.cache_dir),
         model=DEFAULT_MODEL,
-        uri=uri,
+        uri=Address(uri),
     )
 
 

@@ -109,7 +109,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "folders, cache": {"cache-dir"},
         "collections": {"collection"},
         "cache": {"cache-size"},
-        "secrets": {"include-secrets", "secrets"},
+        "secrets": {"git", "include-secrets", "secrets"},
         "resources": {
             *("executor", "jobs", "max-file-size", "task-timeout", "wait"),
             *("mentions.concurrency", "mentions.timeout"),
@@ -164,6 +164,7 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
     assert recheck_basis(settings) == {
         "project": "/p",
         "max_file_size": 1 << 20,
+        "uses_git": True,
         "recurse_submodules": True,
         "include_secrets": False,
         "name": "",

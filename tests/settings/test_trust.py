@@ -18,7 +18,7 @@ from indexer.settings.values import Origin, option_values, resolve
 
 # What a stranger's file could do, and a harmless value of the same setting.
 REACHING = [
-    ('secrets = "off"', 'secrets = "skip-file"', "stores credentials unmasked"),
+    ('secrets = "off"', 'secrets = "skip-file"', "stores what should stay out of an index"),
     ("include-secrets = true", "include-secrets = false", "stores credentials"),
     ("jobs = 1024", "jobs = 1", "more of this machine"),
     ('executor = "serial"', 'executor = "process"', "more of this machine"),
@@ -90,7 +90,7 @@ def test_secrets_of_a_clone(project: Project) -> None:
     project.write("codx-index.toml", 'secrets = "off"\ninclude-secrets = true\n')
     project.write(".env", f"AWS_SECRET_ACCESS_KEY={key}\n")
     line = assert_one_line(project.command("run", "--mode", "sparse"), 2)
-    assert "secrets stores credentials unmasked" in line
+    assert "secrets stores what should stay out of an index" in line
     assert not (project.root / ".codx").exists()
     project.run("--mode", "sparse", "--no-trust")
     assert key not in str([row["text"] for row in project.rows().values()])

@@ -51,7 +51,8 @@ def test_no_repository(tmp_path: Path) -> None:
 
 def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert git.work_tree(str(repository)) is None
+    with pytest.raises(GitError, match="no git on PATH: install it"):
+        git.work_tree(str(repository))
     with pytest.raises(GitError, match="no git on PATH"):
         git.list_files(str(repository)).files
 

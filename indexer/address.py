@@ -1,0 +1,190 @@
+"""Addresses whose secrets are shown to nobody: that of a Milvus, and any other in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MASK = "***"
+
+_START = re.compile(r"\s*(?:[A-Za-z][\w+.-]*:)?/*")
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?")
+# Shorter ones are parts of ordinary words. They are masked in the address alone.
+_WORTH_HIDING = 4
+
+
+class Address:
+    """The address of a Milvus as it was given.
+
+    As a text it has no password, token or query, so it can be shown and kept anywhere. Two
+    addresses are equal if they were given alike, secrets included. `also` are further
+    secrets that go to the server.
+    """
+
+    __slots__ = ("_also", "_given", "_shown")
+
+    def __init__(self, given: str = "", *also: str) -> None:
+        self._given = given
+        self._also = also
+        self._shown = given if is_local(given) else without_secrets(given)
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def __repr__(self) -> str:
+        return repr(self._shown)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._shown, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and self._given == other._given
+
+    def __hash__(self) -> int:
+        return hash(self._given)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether something of it is not shown."""
+        return self._shown != self._given
+
+    def reveal(self) -> str:
+        """The address with its secrets, for the client that connects."""
+        return self._given
+
+    def with_secret(self, secret: str) -> Address:
+        """This address, which hides one more secret."""
+        return Address(self._given, *self._also, secret)
+
+    def hide(self, text: str) -> str:
+        """A text that others made of the address, without its secrets."""
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text
+
+    def hide_in(self, error: BaseException) -> BaseException | None:
+        """The error as the cause of another, its texts without secrets.
+
+        None if a secret is left in it, so that it must not be seen.
+        """
+        import traceback
+
+        if not self.has_secrets and not any(self._also):
+            return error
+        for one in _chain(error):
+            one.args = tuple(
+                self.hide(arg) if isinstance(arg, str) else arg for arg in one.args
+            )
+            if isinstance(one, OSError) and one.strerror:
+                one.strerror = self.hide(one.strerror)
+            about = getattr(one, "__dict__", {})
+            if isinstance(message := about.get("_message"), str):  # of pymilvus
+                about["_message"] = self.hide(message)
+        text = "".join(traceback.format_exception(error))
+        return error if self.hide(text) == text else None
+
+    def _secrets(self) -> set[str]:
+        from urllib.parse import unquote, unquote_plus
+
+        found: set[str] = set()
+        if self.has_secrets:
+            found |= {self._given, *_parts(self._given)}
+        for token in self._also:
+            found |= {token, token.partition(":")[2]}
+        forms = {
+            form for one in found for form in (one, unquote(one), unquote_plus(one))
+        }
+        forms |= {repr(one)[1:-1] for one in forms}
+        return {one for one in forms if len(one) >= _WORTH_HIDING}
+
+
+def is_local(uri: str) -> bool:
+    """Whether the address is the path of an embedded database."""
+    return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
+
+
+def without_secrets(uri: str) -> str:
+    """An address without passwords, tokens and queries, however malformed it is.
+
+    What follows the user's name up to the last `@` is a password, because one that is not
+    percent-encoded can have any character in it.
+    """
+    start, rest = _split(uri)
+    user, at, rest = rest.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        is_user = colon and start.endswith("//")
+        start += f"{name}:{MASK}@" if is_user else f"{MASK}@"
+    place, query = _cut(rest, "?#")
+    host, path = _cut(place, "/")
+    if not _HOST.fullmatch(host):  # a password that has lost its host
+        host = f"{host.partition(':')[0]}:{MASK}"
+    shown = [_without_value(one) for one in re.split("([?#&;])", query)]
+    return "".join([start, host, path, *shown])
+
+
+def without_passwords(text: str) -> str:
+    """Any text, such as a message, without the passwords and tokens of addresses in it."""
+    text = re.sub(r"(\w[\w+.-]*://[^\s:@/]*):\S*@", rf"\1:{MASK}@", text)
+    return re.sub(
+        r"(?i)([?&;](?:\w*token|password|api_?key)=)[^\s&;'\"]+", rf"\1{MASK}", text
+    )
+
+
+def public_part(url: str) -> str:
+    """Scheme, host and port of a URL whose path may be a secret, as those of webhooks."""
+    start, rest = _split(url)
+    rest = rest.rpartition("@")[2]
+    host, _ = _cut(rest, "/?#")
+    return start + (host if _HOST.fullmatch(host) else MASK)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    start = _START.match(uri)
+    assert start is not None  # it matches nothing too
+    return start[0], uri[start.end() :]
+
+
+def _cut(text: str, marks: str) -> tuple[str, str]:
+    """The text before the first of the marks, and the text from there on."""
+    before = re.split(f"[{re.escape(marks)}]", text, maxsplit=1)[0]
+    return before, text[len(before) :]
+
+
+def _without_value(part: str) -> str:
+    if not part or part in "?#&;":
+        return part
+    name, equals, _ = part.partition("=")
+    return f"{name}={MASK}" if equals else MASK
+
+
+def _parts(uri: str) -> Iterator[str]:
+    """What is a secret of an address, or a piece of one that a parser could show."""
+    start, rest = _split(uri)
+    user, at, rest = rest.rpartition("@")
+    if at:
+        name, colon, password = user.partition(":")
+        secret = password if colon and start.endswith("//") else user
+        yield secret
+        yield from re.split("[/?#@:]", secret)
+    place, query = _cut(rest, "?#")
+    host, _ = _cut(place, "/")
+    if not _HOST.fullmatch(host):
+        yield host.partition(":")[2]
+    for one in re.split("[?#&;]", query):
+        yield one.partition("=")[2] or one
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those that led to it."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            pending += [one.__cause__, one.__context__]
