@@ -23,7 +23,7 @@ from indexer.index.clear import clear
 
 
 def settings(project: str = "/src/my-app", **values: Any) -> Settings:
-    return Settings(project, "/cache", "model", **values)  # type: ignore[arg-type]
+    return Settings(project, "/cache", "model", **values)
 
 
 @pytest.mark.parametrize(
