@@ -22,7 +22,7 @@ from indexer.errors import ProjectError, StateError, UsageError
 
 
 def settings(project: str = "/src/my-app", **values: Any) -> Settings:
-    return Settings(project, "/cache", "model", **values)  # type: ignore[arg-type]
+    return Settings(project, "/cache", "model", **values)
 
 
 @pytest.mark.parametrize(
