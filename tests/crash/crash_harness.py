@@ -444,7 +444,12 @@ def _kill_a_worker(process: subprocess.Popen[str]) -> None:
 
 
 # Steps that only some rounds reach.
-ONLY_IN = {"created": ("first", "model"), "moved": ("model",), "dropped": ("model",)}
+ONLY_IN = {
+    "created": ("first", "model"),
+    "aside": ("update",),
+    "moved": ("model",),
+    "dropped": ("model",),
+}
 MANY = ("upserted", "deleted", "recorded", "cached")  # once a group
 
 
