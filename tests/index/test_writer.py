@@ -18,9 +18,9 @@ from indexer.index import writer as writing
 from indexer.index.audit import audit
 from indexer.index.manifest import COMPLETE, DIRTY
 from indexer.index.writer import Writer
-from indexer.milvus.rows import row_id
+from indexer.milvus.rows import aside_id, row_id
 from indexer.milvus.store import WRITER
-from indexer.types import Change, EmbeddedFile, Outcome
+from indexer.types import Audit, Change, EmbeddedFile, Outcome
 
 
 @pytest.fixture
@@ -85,6 +85,34 @@ def test_the_order_of_the_protocol(bench: Bench) -> None:
     chunks = bench.report.chunks
     assert (chunks.upserted, chunks.deleted) == (4, 5)
     assert audit(bench.open_store().keys(), {}).records == bench.manifest.records()
+
+
+def test_a_content_that_moves_is_put_aside(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files change places, and each is a group of its own."""
+    monkeypatch.setattr(writing, "GROUP_ROWS", 1)
+    write(bench, make_file("a", 2, "one"), make_file("b", 1, "two"))
+    writer = bench.writer()
+    writer.begin_pass(Audit(bench.manifest.records(), {}), {"one", "two"}, embeds=True)
+    writer.add(make_file("a", 1, "two"), Outcome(Change.MODIFIED))
+    writer.add(make_file("b", 2, "one"), Outcome(Change.MODIFIED))
+    assert writer.is_tidy
+    copies = [aside_id("a", number, "one") for number in range(2)]
+    written = [
+        (name, given) for name, given in bench.log if name in ("upsert", "delete")
+    ]
+    assert [name for name, _ in written] == [
+        *("upsert", "upsert", "delete"),
+        *("upsert", "delete"),
+    ]
+    assert [row["id"] for row in written[0][1]] == copies
+    assert written[2] == ("delete", [row_id("a", 1)])
+    assert sorted(written[4][1]) == sorted(copies)
+    writer.finish(complete=True)
+    assert bench.rows() == expected(a=1, b=2)
+    chunks = bench.report.chunks
+    assert (chunks.upserted, chunks.deleted) == (3, 1)
 
 
 def test_each_run_leaves_another_mark(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from indexer.config import DEFAULT_MODEL
 from indexer.index import writer as writing
 from indexer.milvus import rows as milvus_rows
 from indexer.milvus import table
+from indexer.run.session import Session
 
 SPARSE = "--mode", "sparse"
 SOME = [name for name in MOVES if name != "large"]
@@ -126,6 +127,32 @@ def test_a_line_that_moves_within_its_file_is_never_absent(project: Project) -> 
     with looking({}, lines) as absent:
         project.run(*SPARSE)
     assert len(absent) > 5 and not any(absent)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_run_that_is_cut_keeps_what_has_not_reached_its_place(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small file is written first, the larger one that it changed places with last."""
+    build(project, "swap")
+    build_others(project, 0)
+    project.run(*SPARSE)
+    kept = kept_contents(project, "swap")
+    kept = {hash_: word for hash_, word in kept.items() if word.startswith("uswap")}
+    build_others(project, 1)
+    with looking(kept) as absent:
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "is_closing", property(lambda _: bool(absent)))
+            report = project.run(*SPARSE, "--executor", "serial", code=4)
+        assert report["files"]["deferred"] > 10
+        rows = project.rows().values()
+        paths = {row["path"] for row in rows if row["text"].startswith("uswapb = 1")}
+        assert paths == {"swap/b.py"}  # in the tree it is in the other one now
+        assert any(row["text"].startswith("uswapa") for row in rows)
+        project.run(*SPARSE)
+    assert_never_absent(absent, kept)
+    verify = project.command("verify", "--executor", "serial", *SPARSE)
+    assert verify.returncode == 0, verify.stdout
 
 
 # Readers in processes of their own

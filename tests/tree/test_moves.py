@@ -16,7 +16,7 @@ from indexer.tree.files import open_roots, read_file
 from indexer.tree.git import blob_id
 from indexer.tree.moves import moving_contents
 from indexer.tree.project import scan_project
-from indexer.types import Audit, FileRecord
+from indexer.types import Audit, FileRecord, SourceFile
 
 ONE, TWO, THREE = b"one = 1\n", b"two = 22\n", b"three = 333\n"
 LIMIT = 1000
@@ -35,7 +35,7 @@ class Tree:
         self.root = root
         self.read: list[str] = []
 
-        def read(fd: int, file: moves.SourceFile, limit: int) -> object:
+        def read(fd: int, file: SourceFile, limit: int) -> object:
             self.read.append(file.path)
             return read_file(fd, file, limit)
 
