@@ -28,6 +28,7 @@ STEPS = (
     "created",  # the physical collection exists, but not its alias
     "prepared",  # the collection is ready to be written
     "claimed",  # it bears the mark of this run
+    "aside",  # contents that move on are put aside, before other rows take their ids
     "upserted",  # the new rows of a group are acknowledged
     "deleted",  # the deletions of its stale rows are acknowledged
     "recorded",  # the manifest has the group

@@ -62,7 +62,7 @@ def run(
                 writer.finish(complete=extent.is_complete)
             if settings.wiki.enabled and not extent.is_cut:
                 update_wiki(session)
-            settle(session, extent)
+            settle(session, writer, extent)
             conclude(session, extent)
             if extent.is_settled and extent.is_whole and not report.failures:
                 with report.spans.span("stamp"):
@@ -87,15 +87,20 @@ def update_wiki(session: Session) -> None:
         ProjectWiki(session).update()
 
 
-def settle(session: Session, extent: Extent) -> None:
-    """Close the collection, and record in the manifest what it looks like then."""
+def settle(session: Session, writer: Writer, extent: Extent) -> None:
+    """Close the collection, and record in the manifest what it looks like then.
+
+    With rows that are still put aside it stays dirty, because the manifest knows nothing of them.
+    """
     if not session.collection.is_open:
         return
     with session.report.spans.span("close"):
         session.collection.close()
     reach("closed")
     state = COMPLETE if extent.is_complete else PARTIAL
-    session.manifest.set(state=state, mark=session.collection.mark())
+    session.manifest.set(
+        state=state if writer.is_tidy else DIRTY, mark=session.collection.mark()
+    )
     reach("settled")
 
 

@@ -175,11 +175,15 @@ class Audit:
 
     `records` are those of the files that have rows, by path. A file whose rows are not right
     has no `file_hash`, and `stale` holds the ids of its rows, which are deleted once it has
-    been written again.
+    been written again. `doubted` has the records of such files whose rows are those of one
+    whole content, which somebody doubts. `aside` holds the ids of rows that were put aside by
+    a run that did not come to its end, by the blob id of their content.
     """
 
     records: dict[str, FileRecord]
     stale: dict[str, set[str]]
+    doubted: dict[str, FileRecord] = field(default_factory=dict)
+    aside: dict[str, set[str]] = field(default_factory=dict)
 
     def has_rows(self, path: str) -> bool:
         """Whether the file has any rows, right or wrong."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
-from indexer.milvus.rows import RowKey, row_id
+from indexer.milvus.rows import RowKey, aside_id, row_id
 from indexer.paths import unescape_path
 from indexer.types import Audit, FileRecord
 
@@ -21,7 +21,7 @@ def audit(
     0..chunk_count-1}, each once. `known` are the records of a manifest, which may be wrong
     about the collection but knows the tree: they lend their stat fields to files whose hash
     agrees, and files that have no rows for a reason are kept. Files at `doubted` paths do not
-    count as current, whatever their rows say.
+    count as current, whatever their rows say. Rows that were put aside are no file's.
     """
     by_path: defaultdict[str, list[RowKey]] = defaultdict(list)
     for row in rows:
@@ -31,26 +31,54 @@ def audit(
         for path, record in known.items()
         if record.reason and path not in doubted
     }
-    stale: dict[str, set[str]] = {}
-    for path, found in by_path.items():
-        if path not in doubted and _is_current(path, found):
-            hash_, count = found[0].file_hash, found[0].chunk_count
-            record = known.get(path)
-            agrees = record is not None and record.file_hash == hash_
-            records[path] = FileRecord(
-                path,
-                record.stat if record and agrees else None,
-                hash_,
-                count,
-                unembedded=sum(not row.embedded for row in found),
-            )
-        else:
+    found = Audit(records, stale={})
+    for path, rows_there in by_path.items():
+        is_whole = _is_whole(path, rows_there)
+        if not is_whole:
+            rows_there = _without_aside(path, rows_there, found.aside)
+            is_whole = _is_whole(path, rows_there)
+        if is_whole:
+            record = _record(path, rows_there, known.get(path))
+            if path not in doubted:
+                records[path] = record
+                continue
+            found.doubted[path] = record
+        if rows_there:
             records[path] = FileRecord(path, None, "", 0)
-            stale[path] = {row.id for row in found}
-    return Audit(records, stale)
+            found.stale[path] = {row.id for row in rows_there}
+    return found
 
 
-def _is_current(path: str, rows: list[RowKey]) -> bool:
+def _record(path: str, rows: list[RowKey], known: FileRecord | None) -> FileRecord:
+    """The record of a file whose rows are those of one whole content."""
+    hash_, count = rows[0].file_hash, rows[0].chunk_count
+    agrees = known is not None and known.file_hash == hash_
+    return FileRecord(
+        path,
+        known.stat if known and agrees else None,
+        hash_,
+        count,
+        unembedded=sum(not row.embedded for row in rows),
+    )
+
+
+def _without_aside(
+    path: str, rows: list[RowKey], aside: dict[str, set[str]]
+) -> list[RowKey]:
+    """The rows but for those that were put aside, whose ids are added to `aside`."""
+    others = []
+    for row in rows:
+        if row.id == aside_id(path, row.chunk_no, row.file_hash):
+            aside.setdefault(row.file_hash, set()).add(row.id)
+        else:
+            others.append(row)
+    return others
+
+
+def _is_whole(path: str, rows: list[RowKey]) -> bool:
+    """Whether the rows are those of one whole content, each once."""
+    if not rows:
+        return False
     first = rows[0]
     return (
         len(rows) == first.chunk_count

@@ -4,6 +4,9 @@ For each group of files: (1) upsert all new rows, (2) delete their stale rows by
 (3) commit manifest and cache. Rows of files that are gone are deleted last, and one flush ends
 it. After a store error nothing more is written and nothing is flushed: the next run finds the
 manifest dirty, reads the rows and repairs the index.
+
+A content whose rows are about to be overwritten, and that will be written at another path, is
+put aside before (see `aside.py`), so that a reader always finds it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Iterable, Set
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.errors import StoreError
 from indexer.faults import reach
+from indexer.index.aside import Aside, Replaced
 from indexer.index.collection import Collection
 from indexer.index.manifest import DIRTY, Manifest
 from indexer.milvus.rows import Row, file_rows, row_id
@@ -53,6 +57,7 @@ class Writer:
         self._manifest = manifest
         self._cache = cache
         self._known = known
+        self._aside = Aside(known)
         self._report = report
         self._embeds = collection.settings.embeds_at_once
         self._store: Store | None = None
@@ -69,9 +74,18 @@ class Writer:
         """Whether anything was, or may have been, written."""
         return self._store is not None
 
-    def begin_pass(self, known: Audit, *, embeds: bool) -> None:
-        """Go on with what the index holds now; `embeds` says whether rows get vectors."""
+    @property
+    def is_tidy(self) -> bool:
+        """Whether no copy is left of rows that were put aside."""
+        return not self._aside.count
+
+    def begin_pass(self, known: Audit, moving: Set[str], *, embeds: bool) -> None:
+        """Go on with what the index holds now; `embeds` says whether rows get vectors.
+
+        Contents with the blob ids `moving` will be written at other paths than they have.
+        """
         self._known = known
+        self._aside.expect(moving, known)
         self._embeds = embeds
         self._is_claimed = False
 
@@ -105,7 +119,7 @@ class Writer:
             for file in group
             for stale_id in self._stale_ids(file.record.path, len(file.chunks))
         ]
-        self._write(rows, stale)
+        self._write(rows, stale, self._aside.replace(group, rows))
         with self._report.spans.span("commit", files=len(group)):
             self._manifest.commit([file.record for file in group])
             reach("recorded")
@@ -133,8 +147,8 @@ class Writer:
     def delete(
         self, records: Iterable[FileRecord], renamed: Set[str] = frozenset()
     ) -> None:
-        """Delete the rows and records of files that are gone, then tell about those that do not
-        live on under another name."""
+        """Delete the rows and records of files that are gone, and all rows that were put aside;
+        then tell about those files that do not live on under another name."""
         gone = list(records)
         told = [
             record.path
@@ -142,7 +156,9 @@ class Writer:
             if self._known.has_rows(record.path) and record.path not in renamed
         ]
         self._write(
-            [], [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)]
+            [],
+            [stale_id for r in gone for stale_id in self._stale_ids(r.path, 0)],
+            Replaced(finished=self._aside.take_all()),
         )
         self._manifest.commit(deleted=[record.path for record in gone])
         reach("gone")
@@ -166,25 +182,28 @@ class Writer:
         else:
             store.flush()
         unrepaired = sum(len(ids) for ids in self._known.stale.values())
-        expected = self._manifest.chunk_total() + unrepaired
+        expected = self._manifest.chunk_total() + unrepaired + self._aside.count
         if (found := store.count()) != expected:
             raise StoreError(
                 f"the collection holds {found} rows where {expected} were written: "
                 "run again to repair it"
             )
 
-    def _write(self, rows: list[Row], stale: list[str]) -> None:
+    def _write(self, rows: list[Row], stale: list[str], replaced: Replaced) -> None:
         if self._is_repair:
             self._written.update(row["id"] for row in rows)
             stale = [stale_id for stale_id in stale if stale_id not in self._written]
-        if not rows and not stale:
+        if not rows and not stale and not replaced.finished:
             return
         store = self.begin()
         with self._report.spans.span("upsert", rows=len(rows), deleted=len(stale)):
             self._collection.check_lease()
+            if replaced.copies:
+                store.copy(replaced.copies)
+                reach("aside")
             store.upsert(rows)
             reach("upserted")
-            store.delete(stale)
+            store.delete([*stale, *replaced.finished])
             reach("deleted")
         self._report.chunks.upserted += len(rows)
         self._report.chunks.deleted += len(stale)

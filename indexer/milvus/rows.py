@@ -7,6 +7,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from indexer.paths import escape_path
@@ -45,6 +47,12 @@ class RowKey:
 def row_id(path: str, chunk_no: int) -> str:
     """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number."""
     return hashlib.sha256(os.fsencode(path) + b"\0%d" % chunk_no).hexdigest()
+
+
+def aside_id(path: str, chunk_no: int, file_hash: str) -> str:
+    """Primary key of a row that was put aside, which no row of a file has (see the writer)."""
+    about = b"\0%d\0" % chunk_no + file_hash.encode()
+    return hashlib.sha256(os.fsencode(path) + about).hexdigest()
 
 
 def file_rows(file: EmbeddedFile) -> list[Row]:
@@ -87,20 +95,31 @@ def chunk_rows(
 
 
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes."""
+    """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes.
+
+    A file's rows, which come one after another, are in one batch unless they are too many.
+    """
     batch: list[Row] = []
     size = 0
-    for row in rows:
-        cost = (
-            len(row["text"].encode())
-            + row["vector"].nbytes
-            + 8 * len(row.get("sparse", ()))
-            + 512
-        )
-        if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
+    for _, of_file in groupby(rows, itemgetter("path")):
+        costs = [(row, _cost(row)) for row in of_file]
+        total = sum(cost for _, cost in costs)
+        fits = len(costs) <= UPSERT_ROWS and total <= UPSERT_BYTES
+        is_next = len(batch) + len(costs) > UPSERT_ROWS or size + total > UPSERT_BYTES
+        if batch and fits and is_next:
             yield batch
             batch, size = [], 0
-        batch.append(row)
-        size += cost
+        for row, cost in costs:
+            if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(row)
+            size += cost
     if batch:
         yield batch
+
+
+def _cost(row: Row) -> int:
+    """About how many bytes a row takes in a message."""
+    text, terms = row["text"], row.get("sparse", ())
+    return len(text.encode()) + int(row["vector"].nbytes) + 8 * len(terms) + 512

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from indexer.milvus.client import CALL_TIMEOUT, Guard
@@ -55,6 +55,17 @@ class Table:
                 raise self._guard.fail(
                     f"Milvus acknowledged {answer['upsert_count']} of {len(batch)} rows"
                 )
+
+    def copy(self, ids: Mapping[str, str]) -> None:
+        """Write the rows with these ids once more, each under the id that it is mapped to."""
+        import numpy as np
+
+        for some in _slices(list(ids)):
+            rows = self.fetch(some, sorted(self.fields))
+            for row in rows:
+                row["id"] = ids[row["id"]]
+                row["vector"] = np.asarray(row["vector"], np.float32)
+            self.upsert(rows)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete rows by primary key. An absent row is no error."""

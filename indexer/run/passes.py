@@ -17,6 +17,7 @@ from indexer.run.extent import Extent
 from indexer.run.session import Session
 from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, is_unembedded, without_embedding
+from indexer.tree.moves import moving_contents
 from indexer.tree.reader import Reader
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
 from indexer.work.feedback import Feedback
@@ -33,6 +34,7 @@ def load_changes(
 
     `state` is that of the index before the run.
     """
+    writer.begin_pass(changes.known, _moving(session, changes), embeds=embeds)
     report, manifest, progress = session.report, session.manifest, session.progress
     reader = Reader(
         changes,
@@ -81,7 +83,6 @@ def load_sparse_first(
     session.progress.step("searchable; the vectors follow")
     _convert_model(session)
     rest = _without_vectors(session, changes)
-    writer.begin_pass(rest.known, embeds=True)
     return extent.then(load_changes(session, writer, rest, state, embeds=True))
 
 
@@ -108,6 +109,14 @@ def _without_vectors(session: Session, changes: Changes) -> Changes:
     ]
     comparison = Comparison([], suspects, [])
     return changes_among(session.settings, changes.tree, known, comparison)
+
+
+def _moving(session: Session, changes: Changes) -> set[str]:
+    settings = session.settings
+    with session.report.spans.span("read"):
+        return moving_contents(
+            changes, session.roots, settings.max_file_size, lambda: session.is_closing
+        )
 
 
 def _extent(session: Session, reader: Reader, state: str) -> Extent:

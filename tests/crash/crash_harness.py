@@ -61,6 +61,9 @@ def _base() -> Tree:
         for n in range(8)
     }
     tree["big.py"] = python_text(999, 160).encode()
+    # The largest and the smallest of all: when they change places, neither is in the other's
+    # group.
+    tree["places/one.py"], tree["places/two.py"] = _PLACES
     tree["twin/a.py"] = tree["twin/b.py"] = python_text(500, 4).encode()
     tree["empty.py"] = b""
     tree["blank.txt"] = b"\n\n"
@@ -73,6 +76,9 @@ def _base() -> Tree:
     tree[os.fsdecode(b"raw\xff.txt")] = b"a name that is not UTF-8\n"
     tree |= {f"notes/n{n}.md": _note(n) for n in range(NOTES)}
     return tree
+
+
+_PLACES = (python_text(4242, 60).encode(), b"x = 4242\n")
 
 
 def _prose(seed: int, words: int) -> str:
@@ -101,6 +107,7 @@ def _changed(seed: int) -> Tree:
         tree[f"moved/{seed}/{name}"] = tree.pop(name)
     one, two = sources[14:16]
     tree[one], tree[two] = tree[two], tree[one]
+    tree["places/one.py"], tree["places/two.py"] = _PLACES[:: -1 if seed % 2 else 1]
     del tree[sources[16]], tree["docs/d3.md"]
     tree["empty.py"], tree[sources[17]] = tree[sources[17]], b""
     tree["image.bin"] = b"text now\n"
@@ -444,7 +451,12 @@ def _kill_a_worker(process: subprocess.Popen[str]) -> None:
 
 
 # Steps that only some rounds reach.
-ONLY_IN = {"created": ("first", "model"), "moved": ("model",), "dropped": ("model",)}
+ONLY_IN = {
+    "created": ("first", "model"),
+    "aside": ("update",),
+    "moved": ("model",),
+    "dropped": ("model",),
+}
 MANY = ("upserted", "deleted", "recorded", "cached")  # once a group
 
 

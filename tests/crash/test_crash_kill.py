@@ -37,8 +37,8 @@ QUICK_SHARES = 1
 CHAINS = {
     "first": ["created", "prepared", "audited"],
     "update": [
-        *("locked", "dirty", "claimed", "upserted", "deleted", "recorded", "cached"),
-        *("gone", "flushed", "closed", "settled", "stamped"),
+        *("locked", "dirty", "claimed", "aside", "upserted", "deleted", "recorded"),
+        *("cached", "gone", "flushed", "closed", "settled", "stamped"),
     ],
     "model": ["moved", "dropped"],
 }

@@ -2,136 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from writer_bench import DIMENSION, Bench, make_file
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
-from indexer.config import Settings
 from indexer.errors import StoreError
 from indexer.index import writer as writing
 from indexer.index.audit import audit
-from indexer.index.collection import Collection
-from indexer.index.manifest import COMPLETE, DIRTY, Manifest
+from indexer.index.manifest import COMPLETE, DIRTY
 from indexer.index.writer import Writer
-from indexer.milvus.embedded import serve
-from indexer.milvus.rows import row_id
-from indexer.milvus.store import WRITER, Store
-from indexer.report import Report
-from indexer.types import Audit, Change, Chunk, EmbeddedFile, FileRecord, Outcome
-
-DIMENSION = 8
-PRINT = "c3" * 32
-Log = list[tuple[str, Any]]
-
-
-def make_file(path: str, chunks: int, file_hash: str = "h") -> EmbeddedFile:
-    rng = np.random.default_rng(len(path) + chunks)
-    vectors = rng.standard_normal((chunks, DIMENSION)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    spans = tuple(Chunk(n + 1, n + 1, "f", f"line {n}", 3) for n in range(chunks))
-    return EmbeddedFile(
-        FileRecord(path, None, file_hash, chunks),
-        10 * chunks,
-        "python",
-        spans,
-        tuple({n + 1: 1.0} for n in range(chunks)),
-        vectors,
-    )
-
-
-class LoggedManifest(Manifest):
-    log: Log
-
-    def commit(
-        self, records: Iterable[FileRecord] = (), deleted: Iterable[str] = ()
-    ) -> None:
-        records, deleted = list(records), list(deleted)
-        super().commit(records, deleted)
-        self.log.append(("commit", [r.path for r in records] + deleted))
-
-    def set(self, **values: str) -> None:
-        super().set(**values)
-        self.log.append(("set", values))
-
-
-def log_calls(store: Store, log: Log) -> None:
-    """Note each call of a method that writes, once it has returned."""
-
-    def logged(name: str) -> Any:
-        method = getattr(store, name)
-
-        def call(*arguments: Any, **options: Any) -> None:
-            method(*arguments, **options)
-            given = list(arguments[0]) if arguments else []
-            if given or not arguments:
-                log.append((name, given))
-
-        return call
-
-    for name in ("claim", "upsert", "delete", "finish", "flush"):
-        setattr(store, name, logged(name))
-
-
-class BenchCollection(Collection):
-    """The collection of a bench, whose store is open and logged."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.settings = Settings(str(bench.folder), str(bench.folder), "")
-        self._lease = None
-        self._bench = bench
-
-    def open(self) -> Store:
-        return self._bench.open_store()
-
-
-class Bench:
-    """A writer with a real store, manifest and cache, and a log of what it did."""
-
-    def __init__(self, folder: Path) -> None:
-        self.log: Log = []
-        self.folder = folder
-        self.manifest = LoggedManifest(str(folder / "manifest.sqlite"))
-        self.manifest.log = self.log
-        self.cache = EmbeddingCache(str(folder), Source("i" * 64, DIMENSION))
-        self.store: Store | None = None
-        self.report = Report()
-
-    def open_store(self) -> Store:
-        if self.store is None:
-            folder = str(self.folder)
-            self.store = serve(f"{folder}/milvus.db", folder, "code", patience=1)
-            self.store.prepare(PRINT, DIMENSION, {})
-            log_calls(self.store, self.log)
-        return self.store
-
-    def writer(self, known: Audit | None = None) -> Writer:
-        """A new run's writer; it knows what the manifest says, or `known`."""
-        self.log.clear()
-        self.report = Report()
-        known = known or Audit(self.manifest.records(), {})
-        collection = BenchCollection(self)
-        return Writer(collection, self.manifest, self.cache, known, self.report)
-
-    def calls(self) -> list[str]:
-        return [name for name, _ in self.log]
-
-    def rows(self) -> set[tuple[str, int, int]]:
-        keys = list(self.open_store().keys())
-        rows = {(key.path, key.chunk_no, key.chunk_count) for key in keys}
-        assert len(rows) == len(keys)
-        return rows
-
-    def close(self) -> None:
-        self.cache.close()
-        self.manifest.__exit__(None, None, None)
-        if self.store is not None:
-            self.store.close()
+from indexer.milvus.rows import aside_id, row_id
+from indexer.milvus.store import WRITER
+from indexer.types import Audit, Change, EmbeddedFile, Outcome
 
 
 @pytest.fixture
@@ -196,6 +85,34 @@ def test_the_order_of_the_protocol(bench: Bench) -> None:
     chunks = bench.report.chunks
     assert (chunks.upserted, chunks.deleted) == (4, 5)
     assert audit(bench.open_store().keys(), {}).records == bench.manifest.records()
+
+
+def test_a_content_that_moves_is_put_aside(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files change places, and each is a group of its own."""
+    monkeypatch.setattr(writing, "GROUP_ROWS", 1)
+    write(bench, make_file("a", 2, "one"), make_file("b", 1, "two"))
+    writer = bench.writer()
+    writer.begin_pass(Audit(bench.manifest.records(), {}), {"one", "two"}, embeds=True)
+    writer.add(make_file("a", 1, "two"), Outcome(Change.MODIFIED))
+    writer.add(make_file("b", 2, "one"), Outcome(Change.MODIFIED))
+    assert writer.is_tidy
+    copies = [aside_id("a", number, "one") for number in range(2)]
+    written = [
+        (name, given) for name, given in bench.log if name in ("upsert", "delete")
+    ]
+    assert [name for name, _ in written] == [
+        *("upsert", "upsert", "delete"),
+        *("upsert", "delete"),
+    ]
+    assert [row["id"] for row in written[0][1]] == copies
+    assert written[2] == ("delete", [row_id("a", 1)])
+    assert sorted(written[4][1]) == sorted(copies)
+    writer.finish(complete=True)
+    assert bench.rows() == expected(a=1, b=2)
+    chunks = bench.report.chunks
+    assert (chunks.upserted, chunks.deleted) == (3, 1)
 
 
 def test_each_run_leaves_another_mark(bench: Bench) -> None:
