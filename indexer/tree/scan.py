@@ -85,8 +85,6 @@ def scan(
     tree = git.work_tree(root)
     scanner = _Scanner(max_file_size, include_secrets)
     rules = SettingsRules(ignore, ignore_containing)
-    for pattern in rules.unusable:
-        scanner.warn(".", f"too complex a pattern to ignore: {pattern!r}")
     folders = Folders(
         root,
         own_paths,
