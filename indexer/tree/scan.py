@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from indexer.deadline import check_time
 from indexer.errors import ProjectError
 from indexer.tree import git
 from indexer.tree.files import source_file
@@ -102,6 +103,7 @@ def scan(
         )
         paths = listing.files
     for path in paths:
+        check_time()
         scanner.look_at(path, folders)
     return Scan(
         files=scanner.files,
@@ -145,6 +147,7 @@ class _Scanner:
             try:
                 with os.scandir(folders.top + path) as entries:
                     for entry in entries:
+                        check_time()
                         child = path + entry.name
                         is_folder = entry.is_dir(follow_symlinks=False)
                         child += b"/" if is_folder else b""

@@ -17,6 +17,9 @@ TESTS = {
     "a repository that git refuses (of another user, damaged)": (
         "test_failures.test_a_repository_of_someone_else"
     ),
+    "a git that waits for a pipe or device in the place of a file (`.gitignore`, …), or does nothing for a minute": (
+        "test_git_hang.test_a_pipe_in_the_place_of_a_file_is_named"
+    ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
         "test_hostile.test_a_tracked_state_folder"
     ),
