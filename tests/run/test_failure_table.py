@@ -33,8 +33,8 @@ TESTS = {
     ),
     "a damaged, closed or full embedding cache": "test_failures.test_a_damaged_cache",
     "Milvus does not answer, or refuses the token": "test_failures.test_nobody_answers",
-    "another run on this index, on this or another host": (
-        "test_lease.test_two_hosts_write_one_after_the_other"
+    "another run on this index, on this or another host, or of another project on a database that both share": (
+        "test_shared_database.test_each_waits_for_a_run_of_the_other"
     ),
     "a setting in a file of the project that cannot be, or needs `--trust`": (
         "test_settings.test_what_reaches_outside_needs_trust"
