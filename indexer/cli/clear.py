@@ -9,7 +9,7 @@ from indexer.cli.texts import shown
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
-from indexer.settings.declarations import PLACE
+from indexer.settings.declarations import PLACE, WAIT
 from indexer.settings.options import options, path_argument
 from indexer.settings.requests import TAKE_OVER, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
@@ -17,7 +17,7 @@ from indexer.settings.values import Values
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(TRUST, *PLACE, TAKE_OVER, YES, VERBOSE)
+@options(TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
 def clear(path: str, values: Values, yes: bool, verbose: int) -> int:
     """Remove the index of the project in PATH: its collection and its state."""
     with reporting(Report(), False, verbose):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from indexer.cli.bars import Bars
 from indexer.cli.signals import Signals, handled_signals
 from indexer.config import Settings
+from indexer.deadline import ends_by
 from indexer.report import RUN, Report
+from indexer.run.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -40,7 +43,8 @@ def refresh(
     """Run the pipeline, unless the stamp shows that nothing has changed."""
     from indexer.index.stamp import is_unchanged
 
-    with report.spans.span(RUN):
+    last_moment = time.monotonic() + Budget(settings.max_seconds).seconds_to_list
+    with report.spans.span(RUN), ends_by(last_moment):
         stamp_is_moot = settings.force or doubted or settings.only is not None
         if stamp_is_moot or not is_unchanged(settings, report):
             from indexer.pipeline import run as run_pipeline

@@ -14,7 +14,7 @@ from indexer.config import Settings
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
-from indexer.settings.declarations import PLACE, TREE, WORK
+from indexer.settings.declarations import PLACE, TREE, WAIT, WORK
 from indexer.settings.options import options, path_argument
 from indexer.settings.requests import JSON, REPAIR, TAKE_OVER, TRUST, VERBOSE
 from indexer.settings.values import Values
@@ -27,7 +27,7 @@ SHOWN_DIFFERENCES = 50
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(TRUST, *PLACE, TAKE_OVER, *TREE, *WORK, REPAIR, JSON, VERBOSE)
+@options(TRUST, *PLACE, TAKE_OVER, *TREE, *WORK, WAIT, REPAIR, JSON, VERBOSE)
 def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int) -> int:
     """Compare every row of the collection with its file as it is now.
 

@@ -13,6 +13,8 @@ from indexer.address import Address
 
 MAX_OUTPUT = 1 << 20  # bytes of a program's output that are kept
 
+LAST_WORDS = 5.0  # seconds that a program which was killed has to end
+
 
 class CommandError(Exception):
     """The program failed; the message says why in one line."""
@@ -51,7 +53,10 @@ class Command:
                 ) from error
             finally:
                 _kill(process)
-                await process.wait()
+                # What has left its session may still hold its pipes.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORDS):
+                        await process.wait()
 
     async def _start(self) -> asyncio.subprocess.Process:
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext
+import time
+from contextlib import ExitStack, closing
 
 from indexer.config import Settings
-from indexer.index.collection import claim_of, connect_to
+from indexer.index.collection import claim_of, connect_to, database_lock
 from indexer.index.gate import admit
 from indexer.index.lock import run_lock
 from indexer.milvus.lease import Lease
@@ -21,7 +22,8 @@ def clear(settings: Settings) -> bool:
     admit(settings)
     if not os.path.isdir(settings.state_dir):
         return _drop(settings)
-    with run_lock(settings.lock_path):
+    deadline = time.monotonic() + settings.wait
+    with run_lock(settings.lock_path, deadline):
         had_state = settings.has_state
         had_collection = _drop(settings)
         for name in sorted(os.listdir(settings.state_dir)):
@@ -39,12 +41,11 @@ def _drop(settings: Settings) -> bool:
         return os.path.isdir(settings.database)  # goes with the state folder
     if settings.database and not os.path.isdir(settings.database):
         return False
-    store = connect_to(settings)
-    try:
-        lease = (
-            nullcontext() if settings.database else Lease(store.board).hold(deadline=0)
-        )
-        with lease:
-            return store.drop(claim_of(settings))
-    finally:
-        store.close()
+    deadline = time.monotonic() + settings.wait
+    with ExitStack() as stack:
+        if settings.database:
+            stack.enter_context(database_lock(settings, deadline))
+        store = stack.enter_context(closing(connect_to(settings)))
+        if not settings.database:
+            stack.enter_context(Lease(store.board).hold(deadline))
+        return store.drop(claim_of(settings))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.index.identity import Identity
+from indexer.index.lock import run_lock
 from indexer.milvus.on_disk import signature
 from indexer.milvus.owner import OWN_DATABASE, Claim
 from indexer.milvus.schema import physical_name
@@ -57,13 +58,13 @@ class Collection:
 
     @contextmanager
     def lease(self, deadline: float) -> Iterator[None]:
-        """Keep other hosts from writing while the block runs. An embedded database is guarded by
-        the project's lock instead.
+        """Keep other runs from writing while the block runs, also those of other hosts.
 
         Raises `LockedError` if another run still has the lease at the `deadline` (monotonic).
         """
         if self.settings.database:
-            yield
+            with database_lock(self.settings, deadline):
+                yield
             return
         # Over a connection of its own: ours may be closed before the lease is given back.
         with closing(connect_to(self.settings)) as store:
@@ -154,4 +155,23 @@ def connect_to(settings: Settings) -> Store:
         return connect(settings.uri, settings.token, name)
     from indexer.milvus.embedded import READER_PATIENCE, serve
 
-    return serve(settings.database, settings.state_dir, name, patience=READER_PATIENCE)
+    patience = max(READER_PATIENCE, settings.wait)
+    return serve(settings.database, settings.state_dir, name, patience=patience)
+
+
+@contextmanager
+def database_lock(settings: Settings, deadline: float) -> Iterator[None]:
+    """Keep the runs of other projects from an embedded database that they share.
+
+    One that lies in the project's state folder is guarded by the project's lock. Raises
+    `LockedError` if another run still holds the database at the `deadline` (monotonic).
+    """
+    from indexer.milvus.meeting_place import make_meeting_place, run_lock_path
+
+    database, state_dir = settings.database, settings.state_dir
+    if run_lock_path(database, state_dir) == settings.lock_path:
+        yield
+        return
+    make_meeting_place(database, state_dir)
+    with run_lock(run_lock_path(database, state_dir), deadline, "database"):
+        yield

@@ -15,8 +15,8 @@ SIGNING = 0.3  # seconds that a holder has between taking the lock and signing i
 
 
 @contextmanager
-def run_lock(path: str, deadline: float = 0) -> Iterator[None]:
-    """Hold the lock file while the block runs.
+def run_lock(path: str, deadline: float = 0, what: str = "index") -> Iterator[None]:
+    """Hold the lock file of an index, or of `what` it guards, while the block runs.
 
     Raises `LockedError`, which names the holder, if another process still has the lock at the
     `deadline` (monotonic clock).
@@ -29,7 +29,7 @@ def run_lock(path: str, deadline: float = 0) -> Iterator[None]:
     try:
         while not _try(handle, path):
             if time.monotonic() > deadline:
-                raise LockedError(f"another run holds this index ({_holder(handle)})")
+                raise LockedError(f"another run holds this {what} ({_holder(handle)})")
             time.sleep(POLL)
         _sign(handle)
         yield

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import time
-from collections.abc import Callable
 
 from indexer.errors import (
     CodxIndexError,
@@ -24,13 +22,18 @@ from indexer.milvus.internals import (
     socket_path,
     start_server,
 )
+from indexer.milvus.meeting_place import (
+    make_meeting_place,
+    meeting_place,
+    run_lock_path,
+    short_path,
+)
 from indexer.milvus.on_disk import is_locked
 from indexer.milvus.store import DAMAGED, Store
 
 READER_PATIENCE = 15.0  # seconds that a run waits for a reader to close the database
 GIVE_WAY = 0.5  # seconds that a reader leaves a free database to a run that may want it
 SOCKET_TIMEOUT = 5.0  # seconds to connect to a process that serves the database
-SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108 with the terminator
 
 
 def serve(
@@ -43,16 +46,17 @@ def serve(
 ) -> Store:
     """Open the embedded database and serve it on a private Unix socket.
 
-    The socket lies in the state folder (0700): nobody else can connect, nothing listens on
-    a port, and other processes of this user can read meanwhile. Waits `patience` seconds
+    The socket lies in the `meeting_place` (0700): nobody else can connect, nothing listens
+    on a port, and other processes of this user can read meanwhile. Waits `patience` seconds
     for another process to close the database, then raises `LockedError`. Raises
     `StateError` where the database cannot be opened.
     """
     import_milvus_lite()
-    folder, release_folder = _socket_folder(state_dir)
-    inside, file = os.path.split(database)
+    place = make_meeting_place(database, state_dir)
+    folder, release_folder = short_path(place)
     # milvus-lite rejects a path that is not UTF-8. One through the handle is always valid.
-    path = os.path.join(folder, file) if inside == state_dir else database
+    is_own = place == state_dir
+    path = os.path.join(folder, os.path.basename(database)) if is_own else database
     deadline = time.monotonic() + patience
     try:
         while (stop := start_server(path, folder)) is None:
@@ -92,13 +96,19 @@ def read(database: str, state_dir: str, name: str) -> Store:
         now = time.monotonic()
         if is_locked(lock_file(database)):
             free_since = now
-        is_run_at_work = is_locked(os.path.join(state_dir, "lock"))
+        is_run_at_work = is_wanted(database, state_dir)
         if not is_run_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
                 return serve(database, state_dir, name, patience=0, kind=_ReadStore)
         if now - started > READER_PATIENCE:
             raise _in_use(database)
         time.sleep(random.uniform(0.02, 0.08))
+
+
+def is_wanted(database: str, state_dir: str) -> bool:
+    """Whether a run uses the database, or will as soon as it is free."""
+    paths = {os.path.join(state_dir, "lock"), run_lock_path(database, state_dir)}
+    return any(map(is_locked, paths))
 
 
 class _ReadStore(Store):
@@ -117,7 +127,10 @@ class _ReadStore(Store):
 def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
     import socket
 
-    folder, release_folder = _socket_folder(state_dir)
+    place = meeting_place(database, state_dir)
+    if not os.path.isdir(place) or os.path.islink(place):
+        return None
+    folder, release_folder = short_path(place)
     path = socket_path(folder)
     try:
         # A plain connect fails at once where gRPC would retry for seconds.
@@ -128,28 +141,6 @@ def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
         release_folder()
         return None
     return _ReadStore(client, name, database, embedded=True, release=release_folder)
-
-
-def _socket_folder(state_dir: str) -> tuple[str, Callable[[], None]]:
-    """A path of the state folder that gRPC accepts for a socket, and how to release it.
-
-    Where the path is too long, or has characters with a meaning in a URI, the folder is
-    reached through a handle.
-    """
-    is_short = len(os.fsencode(socket_path(state_dir))) <= SOCKET_PATH_LIMIT
-    if is_short and re.fullmatch(r"[\w/.~+@=-]+", state_dir, re.ASCII):
-        return state_dir, lambda: None
-    try:
-        handle = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StateError(
-            f"cannot open the state folder {state_dir}: {error.strerror}"
-        ) from error
-    short = f"/proc/self/fd/{handle}"
-    if not os.path.isdir(short):
-        os.close(handle)
-        raise StateError(f"no socket can be made in the state folder {state_dir}")
-    return short, lambda: os.close(handle)
 
 
 def _in_use(database: str) -> LockedError:

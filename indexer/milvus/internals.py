@@ -103,6 +103,9 @@ def _replace_sparse_index() -> None:
 # --- milvus-lite: its server ----------------------------------------------------------
 
 
+STOP_SECONDS = 10.0  # until a server that does not stop is left to itself
+
+
 def socket_path(folder: str) -> str:
     """The socket that a server in this folder listens on.
 
@@ -135,7 +138,9 @@ def start_server(database: str, folder: str) -> Callable[[], None] | None:
     inode = os.stat(path).st_ino
 
     def stop() -> None:
-        server.stop(grace=1).wait()  # seconds, for what readers have under way
+        server.stop(grace=1).wait(
+            STOP_SECONDS
+        )  # with a second for what readers have under way
         # Before the database is closed, because the next process binds this very path. If
         # the index was cleared, our socket is gone and another process may serve there.
         with contextlib.suppress(OSError):

@@ -31,6 +31,7 @@ DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
 MAX_SLOW = 10  # writes of our name that may take too long
+PATIENCE = 10.0  # seconds that a renewal under way is waited for at the end
 POLL = 0.5  # seconds between two looks at a lease of another run
 
 
@@ -94,7 +95,7 @@ class Lease:
             yield
         finally:
             self._ended.set()
-            renewing.join()
+            renewing.join(PATIENCE)  # it may be in a call that nobody answers
             if not self._problem and time.monotonic() < self._until:
                 with suppress(CodxIndexError):  # it runs out by itself
                     self._board.write("")

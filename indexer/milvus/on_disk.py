@@ -16,6 +16,8 @@ from indexer.milvus.internals import (
     lock_file,
 )
 
+LOCKS = "/proc/locks"  # proc(5): kind, …, major:minor:inode in hex, hex and decimal
+
 
 def is_locked(path: str) -> bool:
     """Whether a process has locked this file; False where the kernel does not tell.
@@ -24,13 +26,48 @@ def is_locked(path: str) -> bool:
     at the same moment.
     """
     try:
-        inode = f":{os.stat(path).st_ino}"
-        with open("/proc/locks", encoding="ascii") as file:
-            return any(
-                " FLOCK " in line and line.split()[5].endswith(inode) for line in file
-            )
-    except OSError:
+        found = os.stat(path)
+        locks = _flocks_of(found.st_ino)
+    except (OSError, ValueError):
         return False
+    if not locks:
+        return False
+    return found.st_dev in locks or _device_of_mount(path) in locks
+
+
+def _flocks_of(inode: int) -> set[int]:
+    """The devices of the file systems on which a file with this number is locked."""
+    devices = set()
+    with open(LOCKS, encoding="ascii") as file:
+        for line in file:
+            kind, *_, place, _, _ = line.replace(" -> ", " ").split()[1:]
+            major, minor, number = place.split(":")
+            if kind == "FLOCK" and int(number) == inode:
+                devices.add(os.makedev(int(major, 16), int(minor, 16)))
+    return devices
+
+
+def _device_of_mount(path: str) -> int | None:
+    """The device of the mount that holds a file, None if it is unknown.
+
+    It is what the kernel's list of locks has. On btrfs and overlayfs a file's own `st_dev`
+    is another.
+    """
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
+                about = dict(line.split(":", 1) for line in file)
+        finally:
+            os.close(handle)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                mount, _, device, *_ = line.split()
+                if mount == about["mnt_id"].strip():
+                    return os.makedev(*map(int, device.split(":")))
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
 
 
 def peek(database: str, name: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 MOST_HITS = 16_384  # of a search; a limit of servers
+READ_TIMEOUT = 600.0  # seconds; to read the keys of all rows of a large database
 READ_ROWS = 10_000  # per page; servers refuse more than 16,384 a query
 IS_EMBEDDED = "embedded == true"
 
@@ -114,13 +115,19 @@ class Table:
     def _all_at_once(self) -> Iterable[Row]:
         """milvus-lite's iterator would scan all rows again for each page."""
         rows: list[Row] = self._client.query(
-            self.physical, filter='id != ""', output_fields=KEY_FIELDS
+            self.physical,
+            filter='id != ""',
+            output_fields=KEY_FIELDS,
+            timeout=READ_TIMEOUT,
         )
         return rows
 
     def _by_page(self) -> Iterator[Row]:
         iterator = self._client.query_iterator(
-            self.physical, batch_size=READ_ROWS, output_fields=KEY_FIELDS
+            self.physical,
+            batch_size=READ_ROWS,
+            output_fields=KEY_FIELDS,
+            timeout=CALL_TIMEOUT,
         )
         try:
             while page := iterator.next():

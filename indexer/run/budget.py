@@ -10,6 +10,7 @@ from indexer.timeline import process_age
 # lost otherwise, and the rest to the last commit and the flush.
 CLOSING_SECONDS = 0.2
 DRAIN_SECONDS = 0.7
+LISTING_SECONDS = 1.5
 
 
 class Budget:
@@ -18,6 +19,11 @@ class Budget:
     def __init__(self, seconds: float) -> None:
         end = time.monotonic() - process_age() + seconds
         self._end = end if seconds else float("inf")
+
+    @property
+    def seconds_to_list(self) -> float:
+        """Seconds until listing the tree is given up, after which nothing is left to do."""
+        return self._end + LISTING_SECONDS - time.monotonic()
 
     @property
     def seconds_left(self) -> float:

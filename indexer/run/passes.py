@@ -17,7 +17,7 @@ from indexer.run.extent import Extent
 from indexer.run.session import Session
 from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, is_unembedded, without_embedding
-from indexer.tree.moves import moving_contents
+from indexer.tree.moves import Ahead, read_ahead
 from indexer.tree.reader import Reader
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
 from indexer.work.feedback import Feedback
@@ -34,13 +34,15 @@ def load_changes(
 
     `state` is that of the index before the run.
     """
-    writer.begin_pass(changes.known, _moving(session, changes), embeds=embeds)
+    ahead = _read_ahead(session, changes)
+    writer.begin_pass(changes.known, ahead.moving, embeds=embeds)
     report, manifest, progress = session.report, session.manifest, session.progress
     reader = Reader(
         changes,
         session.roots,
         session.settings,
         report,
+        read_ahead=ahead.unchanged,
         embeds=embeds,
         should_stop=lambda: session.is_closing,
         on_done=lambda size: progress.advance(Step(known=size, files=1)),
@@ -111,10 +113,10 @@ def _without_vectors(session: Session, changes: Changes) -> Changes:
     return changes_among(session.settings, changes.tree, known, comparison)
 
 
-def _moving(session: Session, changes: Changes) -> set[str]:
+def _read_ahead(session: Session, changes: Changes) -> Ahead:
     settings = session.settings
     with session.report.spans.span("read"):
-        return moving_contents(
+        return read_ahead(
             changes, session.roots, settings.max_file_size, lambda: session.is_closing
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, closing
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
-from indexer.index.collection import Collection
+from indexer.index.collection import Collection, database_lock
 from indexer.index.gate import admit
 from indexer.index.identity import identify
 from indexer.index.known import Known
@@ -49,7 +50,10 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     with ExitStack() as stack:
-        stack.enter_context(run_lock(settings.lock_path))
+        deadline = time.monotonic() + settings.wait
+        stack.enter_context(run_lock(settings.lock_path, deadline))
+        if settings.database:
+            stack.enter_context(database_lock(settings, deadline))
         index = stack.enter_context(closing(Collection(settings, identity)))
         roots = stack.enter_context(open_roots(settings))
         store = index.open_existing()

@@ -22,8 +22,8 @@ from indexer.errors import (
     UsageError,
 )
 from indexer.index.gate import admit
-from indexer.milvus.embedded import read
-from indexer.milvus.on_disk import is_locked, peek
+from indexer.milvus.embedded import is_wanted, read
+from indexer.milvus.on_disk import peek
 from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
 
@@ -128,7 +128,7 @@ class Connection:
             store = self._store
             if store is None or not store.is_server:
                 continue
-            if is_locked(self._settings.lock_path):
+            if is_wanted(self._settings.database, self._settings.state_dir):
                 with self._in_use:
                     if self._store is store:
                         self._close_store()

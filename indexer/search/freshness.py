@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 
 from indexer.config import Settings
+from indexer.deadline import ends_by
 from indexer.errors import GitError, StateError
 from indexer.index import stamp
 from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import is_locked
 from indexer.types import Stat
+
+PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
 
 AT_WORK = (
     "a run is at work on this index: what it has not reached yet is found as it was"
@@ -28,14 +32,16 @@ def remark(settings: Settings) -> str:
     checked, so new files go unnoticed.
     """
     try:
-        admit(settings)
+        with ends_by(time.monotonic() + PATIENCE):
+            admit(settings)
     except (StateError, GitError):
         return ""  # the search itself is refused, and says why
     if not settings.has_state:
         return ""
     if is_locked(settings.lock_path):
         return AT_WORK
-    agrees = stamp.is_as_stamped(settings)
+    with ends_by(time.monotonic() + PATIENCE):
+        agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if agrees is None:
             agrees = all(

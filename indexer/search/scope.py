@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from indexer.errors import UsageError
 from indexer.milvus.schema import condition
+from indexer.paths import unescape_path
+from indexer.patterns import Patterns
 from indexer.text.languages import LANGUAGES, language_of
-
-if TYPE_CHECKING:
-    from pathspec import PathSpec
 
 _WILD = re.compile(r"[*?\[\\]")
 
@@ -28,13 +27,17 @@ class Scope:
 
     language: str = ""
     condition: str = ""
-    spec: PathSpec[Any] | None = None
+    patterns: Patterns | None = None
 
     def holds(self, path: str, language: str) -> bool:
         """Whether a file is in the scope; `path` is as in rows."""
         if self.language and language != self.language:
             return False
-        return self.spec is None or self.spec.match_file(path)
+        if self.patterns is None:
+            return True
+        # The path of a file in an external folder begins with a slash.
+        name = os.fsencode(unescape_path(path)).removeprefix(b"/")
+        return bool(self.patterns.verdict_with_folders(name))
 
 
 def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
@@ -45,17 +48,15 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
     the file out. Raises `UsageError` for an unknown language or an invalid pattern.
     """
     name = _known(language.strip().lower()) if language else ""
-    patterns = [pattern for pattern in paths if pattern]
-    if not patterns:
+    given = [pattern for pattern in paths if pattern]
+    if not given:
         return Scope(name, condition(name))
-    from pathspec import PathSpec
-
-    try:
-        spec = PathSpec.from_lines("gitignore", patterns)
-    except ValueError as error:
-        raise UsageError(f"not a pattern for paths: {error}") from error
-    start = _literal_start(patterns[0]) if len(patterns) == 1 else ""
-    return Scope(name, condition(name, start), spec)
+    patterns = Patterns(map(os.fsencode, given))
+    if patterns.meaningless:
+        which = os.fsdecode(patterns.meaningless[0])
+        raise UsageError(f"not a pattern for paths: {which!r} matches nothing")
+    start = _literal_start(given[0]) if len(given) == 1 else ""
+    return Scope(name, condition(name, start), patterns)
 
 
 def _known(language: str) -> str:
@@ -70,6 +71,7 @@ def _known(language: str) -> str:
 
 def _literal_start(pattern: str) -> str:
     """How every path that the pattern matches begins, "" if it can begin in any way."""
+    pattern = pattern.rstrip(" ")
     if pattern.startswith("!") or "/" not in pattern.rstrip("/"):
         return ""  # the pattern matches at any depth
     return _WILD.split(pattern.removeprefix("/"), maxsplit=1)[0].rstrip("/")

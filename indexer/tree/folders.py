@@ -175,8 +175,6 @@ class Folders:
             return None
         finally:
             os.close(fd)
-        for pattern in rules.unusable:
-            self._on_warning(shown, f"too complex: {pattern!r}")
         return rules
 
     def _consult(self, path: bytes) -> int:

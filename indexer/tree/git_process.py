@@ -4,6 +4,10 @@ Every call is hardened: no shell, a scrubbed environment, no fsmonitor, no hooks
 fetch from a remote. Callers use only plumbing commands that read the index and the folders,
 because `git status` and `git diff` would run the repository's filters. This needs git 2.31
 or later (tried with 2.39).
+
+No call is waited for without an end. One that does nothing for `LOOK` seconds may be stuck at
+something that is no file, which is looked for and named. Without such a thing it has `STALL`
+seconds. One that works may take as long as it needs, but not longer than `deadline` allows.
 """
 
 from __future__ import annotations
@@ -12,10 +16,17 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from indexer.deadline import check_time, seconds_left
 from indexer.errors import GitError
+
+LOOK = 1.0  # seconds without progress until something is looked for that git waits for
+STALL = 60.0  # seconds without progress until git is not waited for any longer
+BLIND_STALL = 600.0  # the same where the system does not tell whether git does anything
+LAST_WORDS = 5.0  # seconds that a git which was killed has to end
 
 _HARDENING = (
     # An empty core.fsmonitor means "none" to every git. Before 2.36, git takes `false` for
@@ -71,9 +82,7 @@ def running_git(
         yield outputs
     finally:
         for process in processes:
-            if process.returncode is None:
-                process.kill()
-                process.communicate()
+            _kill(process)
 
 
 def _start(
@@ -96,6 +105,7 @@ def _start(
             stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0,  # so that whatever it starts can be killed with it
         )
     except OSError as error:
         raise GitError(
@@ -109,12 +119,81 @@ def _finish(
     standard_input: bytes = b"",
     accepted: tuple[int, ...] = (0,),
 ) -> subprocess.CompletedProcess[bytes]:
-    with process:
-        output, errors = process.communicate(standard_input or None)
+    try:
+        output, errors = _communicate(folder, process, standard_input or None)
+    finally:
+        _kill(process)
     done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
     if done.returncode not in accepted:
         raise _refusal(folder, done)
     return done
+
+
+def _communicate(
+    folder: str | bytes, process: subprocess.Popen[bytes], given: bytes | None
+) -> tuple[bytes, bytes]:
+    """What git prints to stdout and stderr.
+
+    Raises GitError where git is stuck, and OutOfTimeError at the deadline.
+    """
+    from indexer.tree.git_progress import find_obstacle, work_done
+
+    before, since = work_done(process.pid), time.monotonic()
+    has_looked = False
+    while True:
+        try:
+            return process.communicate(given, max(0.01, min(LOOK, seconds_left())))
+        except subprocess.TimeoutExpired:
+            given = None  # it goes on where it was
+        now = work_done(process.pid)
+        if now != before:
+            before, since = now, time.monotonic()
+            check_time()
+            continue
+        is_over = seconds_left() <= 0
+        if now is not None and not has_looked:
+            has_looked = True
+            time_left = () if not is_over else (0.2,)
+            path = find_obstacle(folder, _named_files(folder), *time_left)
+            if path:
+                raise GitError(
+                    f"git waits for {path}, which is not a file but a pipe or a device: "
+                    "remove it"
+                )
+        check_time()
+        if time.monotonic() - since > (BLIND_STALL if now is None else STALL):
+            raise GitError(
+                f"git does nothing in {os.fsdecode(folder)} and does not end: does "
+                f"`git status` end there, and does the disk answer?"
+            )
+
+
+def _named_files(folder: str | bytes) -> list[str]:
+    """The files that settings of git name, as far as git tells at once."""
+    names = r"^core\.(excludesfile|attributesfile)$"
+    process = _start(folder, "config", "-z", "--path", "--get-regexp", names)
+    try:
+        output, _ = process.communicate(timeout=LOOK)
+    except subprocess.TimeoutExpired:
+        return []
+    finally:
+        _kill(process)
+    fields = [entry.partition(b"\n")[2] for entry in output.split(b"\0")[:-1]]
+    return [os.path.join(os.fsdecode(folder), os.fsdecode(name)) for name in fields]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End git, and whatever it started, unless it has ended."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # A disk that does not answer can keep even a killed process.
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=LAST_WORDS)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _environment() -> dict[str, str]:

@@ -1,19 +1,16 @@
 """Ignore rules in gitignore syntax, for what git does not decide.
 
 These are `.codxignore` files, `.gitignore` files outside a work tree, and the settings.
-pathspec compiles the patterns; the precedence between nested files is decided here.
+`Patterns` knows what a pattern matches; the precedence between nested files is decided here.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# With more stars in one segment, a hostile name could take minutes to match.
-MAX_STARS = 4
+from indexer.patterns import Patterns
 
 # Folders and files that nobody wants indexed where no repository says so. These are the
 # weakest rules of all: a `.gitignore` brings any of them back with a `!` pattern.
@@ -49,57 +46,18 @@ class IgnoreRules:
     A pattern decides about the very path that it matches and says nothing of what lies
     below, because a walk does not enter ignored folders. This gives nested files git's
     precedence: `!b` in `a/.gitignore` does not bring back `a/b/x.log` from a `*.log` above.
-
-    `unusable` lists the patterns that are not followed. Patterns that mean nothing to git
-    either are not among them.
     """
 
     def __init__(self, text: bytes) -> None:
-        self.unusable: list[str] = []
-        self._patterns: list[tuple[re.Pattern[str], bool]] = []
-        # Latin-1 gives each byte one character: to git, `?` is one byte.
-        for line in text.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n"):
-            self._add(line.removesuffix("\r"))
-        self._patterns.reverse()  # the last pattern that matches decides
+        lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        self._patterns = Patterns(line.removesuffix(b"\r") for line in lines)
 
     def verdict(self, path: bytes) -> bool | None:
         """True to ignore the path, False if a `!` pattern keeps it, None without a match.
 
         `path` is relative to the folder of the ignore file. That of a folder ends with `/`.
         """
-        name = path.decode("latin-1")
-        for regex, ignores in self._patterns:
-            if any(_is_about(match, name) for match in regex.finditer(name)):
-                return ignores
-        return None
-
-    def _add(self, line: str) -> None:
-        if not line or line.startswith("#"):
-            return
-        from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
-        if any(segment.count("*") > MAX_STARS for segment in line.split("/")):
-            self.unusable.append(line)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # from `[[` in a pattern
-            try:
-                pattern = GitIgnoreSpecPattern(line)
-            except (ValueError, re.error):
-                return
-        if pattern.include is not None and pattern.regex is not None:
-            self._patterns.append((pattern.regex, pattern.include))
-
-
-def _is_about(match: re.Match[str], path: str) -> bool:
-    """Whether a match is one of the path itself, and not only of a folder above it.
-
-    pathspec marks the slash after a folder that matched as the group `ps_d`.
-    """
-    if match.groupdict().get("ps_d") is not None:
-        return match.end("ps_d") == len(path)
-    # `a/**` is about what is in `a`, not about `a`.
-    return not (path.endswith("/") and match.end() == len(path))
+        return self._patterns.verdict(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +92,6 @@ class SettingsRules:
     def __init__(self, patterns: Sequence[str], texts: Sequence[str]) -> None:
         self._rules = IgnoreRules(os.fsencode("\n".join(patterns)))
         self._texts = [os.fsencode(text) for text in texts]
-
-    @property
-    def unusable(self) -> list[str]:
-        """The patterns that are not followed."""
-        return self._rules.unusable
 
     def verdict(self, path: bytes) -> bool | None:
         """As in `IgnoreRules`, for a `path` that is relative to the root."""

@@ -2,7 +2,9 @@
 
 The blob id of a changed file is known once it is read, which may be long after the rows of its
 content's old path were overwritten. So the files that may have such a content are read ahead:
-those that are as large as the old content of another changed file. In most runs there are none.
+those that are as large as the old content of another changed file. After an edit there are
+none. In a fresh clone, where every file has new times, there are many. Those that turn out to
+be unchanged are not read again.
 """
 
 from __future__ import annotations
@@ -10,38 +12,44 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from indexer.tree.changes import Changes
-from indexer.tree.files import NotIndexable, Roots, Vanished, read_file
+from indexer.tree.diff import is_racy, stat_of
+from indexer.tree.files import Content, NotIndexable, Roots, Vanished, read_file
 from indexer.tree.git import blob_id
-from indexer.types import FileRecord, SourceFile
+from indexer.types import FileRecord, SourceFile, Stat
 
 
-def moving_contents(
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What reading ahead found.
+
+    `moving` has the blob ids of contents that changed files have now, and that the index has
+    at the path of another changed file. A content at the path of a file that is gone is not
+    among them, because such rows are deleted last. `unchanged` has the stat fields of files
+    whose bytes are those of their records, by path, where they can be trusted.
+    """
+
+    moving: set[str] = field(default_factory=set)
+    unchanged: dict[str, Stat] = field(default_factory=dict)
+
+
+def read_ahead(
     changes: Changes,
     roots: Roots,
     max_bytes: int,
     should_stop: Callable[[], object] = lambda: False,
-) -> set[str]:
-    """Blob ids of contents that changed files have now, and that the index has at the path of
-    another changed file.
-
-    A content at the path of a file that is gone is not among them, because such rows are
-    deleted last.
-    """
-    suspects = [
-        file
-        for file in changes.comparison.suspects
-        if file.path not in changes.known_to_git
-    ]
+) -> Ahead:
+    """Read the changed files whose content may be that of another one in the index."""
+    suspects = changes.comparison.suspects
     replaced = {
         file.path: record
         for file in suspects
         if (record := _indexed(changes, file.path)) is not None
     }
     hashes = {record.file_hash for record in replaced.values()}
-    moving: set[str] = set()
+    ahead = Ahead()
     for file in _as_large(suspects, replaced):
         if should_stop():
             break  # and so will the run, before it reads a file
@@ -51,8 +59,21 @@ def moving_contents(
             found = blob_id(content.data, changes.tree.object_format)
             here = replaced.get(file.path)
             if found in hashes and (here is None or here.file_hash != found):
-                moving.add(found)
-    return moving
+                ahead.moving.add(found)
+            elif _is_unchanged(changes, file.path, found) and _is_steady(content):
+                ahead.unchanged[file.path] = stat_of(content.stat)
+    return ahead
+
+
+def _is_unchanged(changes: Changes, path: str, file_hash: str) -> bool:
+    """Whether there is nothing to do about a file with these bytes."""
+    record = changes.known.records.get(path)
+    is_asked = path in changes.again or path in changes.failures
+    return record is not None and record.file_hash == file_hash and not is_asked
+
+
+def _is_steady(content: Content) -> bool:
+    return content.stable and not is_racy(content.stat, content.read_ns)
 
 
 def _indexed(changes: Changes, path: str) -> FileRecord | None:

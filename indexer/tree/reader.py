@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 
 from indexer.config import Settings
 from indexer.report import Report
@@ -20,6 +21,7 @@ from indexer.types import (
     FileRecord,
     Outcome,
     SourceFile,
+    Stat,
 )
 
 STARTERS, STARTER_BYTES = (
@@ -48,6 +50,9 @@ class Reader:
     Iteration ends early once `should_stop()`. `on_done(size)` is called for each file that
     needs nothing more. Counts and failures go to the report.
 
+    Files that were `read_ahead` and found unchanged, with the stat fields that they had, are
+    not read again.
+
     `touched` gathers new records of files whose bytes are unchanged. `is_settled` holds as
     long as every file was as the scan saw it and its stat fields can be trusted. `left_out`
     has the paths of files that someone is working on.
@@ -60,6 +65,7 @@ class Reader:
         settings: Settings,
         report: Report,
         *,
+        read_ahead: Mapping[str, Stat] = MappingProxyType({}),
         embeds: bool = True,
         should_stop: Callable[[], object] = lambda: False,
         on_done: Callable[[int], None] = lambda size: None,
@@ -70,6 +76,7 @@ class Reader:
         self._roots = roots
         self._settings = settings
         self._report = report
+        self._read_ahead = read_ahead
         self._embeds = embeds
         self._should_stop = should_stop
         self._on_done = on_done
@@ -151,6 +158,12 @@ class Reader:
         path = file.path
         is_forced, record = self._settings.force, self._known.records.get(path)
         lacks_vectors = self._embeds and is_unembedded(record)
+        stat = self._read_ahead.get(path)
+        if stat and not (lacks_vectors or is_forced):
+            self._report.files.read += 1
+            self._touch(path, stat)
+            self.is_settled &= stat == stat_of(file)
+            return None
         content = self._content_of(file)
         if content is None:
             return None

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from indexer.deadline import check_time
 from indexer.errors import ProjectError
 from indexer.tree import git
 from indexer.tree.files import source_file
@@ -86,8 +87,6 @@ def scan(
     tree = git.work_tree(root) if uses_git else None
     scanner = _Scanner(max_file_size, include_secrets)
     rules = SettingsRules(ignore, ignore_containing)
-    for pattern in rules.unusable:
-        scanner.warn(".", f"too complex a pattern to ignore: {pattern!r}")
     folders = Folders(
         root,
         own_paths,
@@ -105,6 +104,7 @@ def scan(
         )
         paths = listing.files
     for path in paths:
+        check_time()
         scanner.look_at(path, folders)
     return Scan(
         files=scanner.files,
@@ -148,6 +148,7 @@ class _Scanner:
             try:
                 with os.scandir(folders.top + path) as entries:
                     for entry in entries:
+                        check_time()
                         child = path + entry.name
                         is_folder = entry.is_dir(follow_symlinks=False)
                         child += b"/" if is_folder else b""

@@ -14,6 +14,7 @@ import click
 import pytest
 from conftest import Project, assert_one_line
 
+from indexer.address import Address
 from indexer.api import Index
 from indexer.cli.main import cli
 from indexer.config import Settings
@@ -280,7 +281,7 @@ def test_letters_of_either_case(
 
 def test_a_database_or_a_cache_in_the_project(project: Project) -> None:
     settings = settings_of(project)
-    database = replace(settings, uri=str(project.root / "x.db"))
+    database = replace(settings, uri=Address(str(project.root / "x.db")))
     cache = replace(settings, cache_dir=str(project.root / ".codx/cache"))
     plant(project, "x.db/aliases.json")
     plant(project, ".codx/cache/embeddings-0.sqlite")

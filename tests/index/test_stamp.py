@@ -1446,7 +1446,7 @@ def test_the_lock_comes_first(tree: Tree) -> None:
 
 HEAVY = {"torch", "openvino", "pymilvus", "milvus_lite", "grpc", "numpy"}
 HEAVY |= {"tokenizers", "tree_sitter", "transformers", "sentence_transformers", "tqdm"}
-HEAVY |= {"pathspec", "charset_normalizer", "multiprocessing", "concurrent"}
+HEAVY |= {"charset_normalizer", "multiprocessing", "concurrent"}
 
 WATCHING = """
 import json, os, sys

@@ -20,6 +20,9 @@ TESTS = {
     "a work tree, but no git on PATH, or one that cannot be run, crashes, or is older than 2.31": (
         "test_no_git.test_without_git_a_work_tree_is_refused"
     ),
+    "a git that waits for a pipe or device in the place of a file (`.gitignore`, …), or does nothing for a minute": (
+        "test_git_hang.test_a_pipe_in_the_place_of_a_file_is_named"
+    ),
     "a repository that brings a `.codx/index`, or a symlink in it": (
         "test_gate.test_no_command_believes_a_clone"
     ),
@@ -39,8 +42,8 @@ TESTS = {
     ),
     "a damaged, closed or full embedding cache": "test_failures.test_a_damaged_cache",
     "Milvus does not answer, or refuses the token": "test_failures.test_nobody_answers",
-    "another run on this index, on this or another host": (
-        "test_lease.test_two_hosts_write_one_after_the_other"
+    "another run on this index, on this or another host, or of another project on a database that both share": (
+        "test_two_projects.test_each_waits_for_a_run_of_the_other"
     ),
     "a setting in a file of the project that cannot be, or needs `--trust`": (
         "test_settings.test_what_reaches_outside_needs_trust"

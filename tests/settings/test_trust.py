@@ -18,8 +18,12 @@ from indexer.settings.values import Origin, option_values, resolve
 
 # What a stranger's file could do, and a harmless value of the same setting.
 REACHING = [
-    ('secrets = "off"', 'secrets = "skip-file"', "stores what should stay out of an index"),
-    ("include-secrets = true", "include-secrets = false", "stores credentials"),
+    (
+        'secrets = "off"',
+        'secrets = "skip-file"',
+        "stores what should stay out of an index",
+    ),
+    ("include-secrets = true", "include-secrets = false", "stores what should stay out"),
     ("jobs = 1024", "jobs = 1", "more of this machine"),
     ('executor = "serial"', 'executor = "process"', "more of this machine"),
     ('max-file-size = "1GiB"', 'max-file-size = "8MiB"', "more of this machine"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from indexer.tree.changes import Changes
 from indexer.tree.diff import compare
 from indexer.tree.files import open_roots, read_file
 from indexer.tree.git import blob_id
-from indexer.tree.moves import moving_contents
+from indexer.tree.moves import Ahead, read_ahead
 from indexer.tree.project import scan_project
 from indexer.types import Audit, FileRecord, SourceFile
 
@@ -41,16 +44,18 @@ class Tree:
 
         monkeypatch.setattr(moves, "read_file", read)
 
-    def moving(
+    def ahead(
         self,
         files: dict[str, bytes],
         *known: FileRecord,
         doubted: tuple[FileRecord, ...] = (),
-        known_to_git: frozenset[str] = frozenset(),
+        again: Set[str] = frozenset(),
         stops: bool = False,
-    ) -> set[str]:
+        age: float = 0,
+    ) -> Ahead:
         for name, data in files.items():
             (self.root / name).write_bytes(data)
+        time.sleep(age)
         records = {one.path: one for one in known}
         settings = Settings(str(self.root), str(self.root), "")
         tree = scan_project(settings, Report())
@@ -58,10 +63,13 @@ class Tree:
             tree,
             Audit(records, {}, {one.path: one for one in doubted}),
             compare(tree.files, records),
-            known_to_git=known_to_git,
+            again,
         )
         with open_roots(settings) as roots:
-            return moving_contents(changes, roots, LIMIT, lambda: stops)
+            return read_ahead(changes, roots, LIMIT, lambda: stops)
+
+    def moving(self, *arguments: Any, **options: Any) -> set[str]:
+        return self.ahead(*arguments, **options).moving
 
 
 @pytest.fixture
@@ -124,12 +132,18 @@ def test_a_file_that_is_gone_keeps_its_rows_to_the_end(tree: Tree) -> None:
     assert tree.read == []
 
 
-def test_files_that_git_vouches_for_are_not_read(tree: Tree) -> None:
-    known = record("a", ONE), record("b", TWO)
-    found = tree.moving(
-        {"a": TWO, "b": ONE}, *known, known_to_git=frozenset(["a", "b"])
+def test_unchanged_files_are_read_once(tree: Tree) -> None:
+    """Every file has new times, and many are of one size."""
+    files = {"a": ONE, "b": ONE[::-1], "c": ONE.upper(), "again": ONE.title()}
+    known = [record(name, data) for name, data in files.items()]
+    # Any younger, and their stat fields could not be trusted.
+    found = tree.ahead(files, *known, again={"again"}, age=0.05)
+    assert found.moving == set()
+    info = (tree.root / "a").stat()
+    assert found.unchanged.keys() == {"a", "b", "c"}
+    assert found.unchanged["a"] == (
+        *(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino),
     )
-    assert found == set() and tree.read == []
 
 
 def test_what_cannot_be_read_does_not_move(tree: Tree) -> None:
