@@ -16,9 +16,10 @@ CONNECT_TIMEOUT = 10.0  # seconds
 def connect(uri: str, token: str, name: str) -> Store:
     """The collection `name` of the Milvus at this address.
 
-    Raises `StoreUnavailableError` after a few attempts: pymilvus does not tell a dead
-    server, a wrong token and a wrong certificate apart.
+    Raises `StoreUnavailableError` after a few attempts, and `AccessError` where the token
+    is refused.
     """
+    reason = StoreUnavailableError()
     for attempt in range(CONNECT_ATTEMPTS):
         if attempt:
             time.sleep(CONNECT_PAUSE * 2 ** (attempt - 1))
@@ -28,7 +29,4 @@ def connect(uri: str, token: str, name: str) -> Store:
             reason = error
         else:
             return Store(client, name, uri, embedded=False)
-    raise StoreUnavailableError(
-        f"no Milvus answers at {uri}: is it running, is the token right, "
-        "and does the scheme (http or https) match its certificate?"
-    ) from reason
+    raise reason

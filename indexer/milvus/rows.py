@@ -86,17 +86,18 @@ def chunk_rows(
     ]
 
 
+def row_bytes(row: Row, vector: int) -> int:
+    """About how large the row is in a message; `vector` is the size of its vector."""
+    terms = 8 * len(row.get("sparse", ()))
+    return len(row["text"].encode()) + vector + terms + 512
+
+
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes."""
     batch: list[Row] = []
     size = 0
     for row in rows:
-        cost = (
-            len(row["text"].encode())
-            + row["vector"].nbytes
-            + 8 * len(row.get("sparse", ()))
-            + 512
-        )
+        cost = row_bytes(row, row["vector"].nbytes)
         if batch and (len(batch) == UPSERT_ROWS or size + cost > UPSERT_BYTES):
             yield batch
             batch, size = [], 0
