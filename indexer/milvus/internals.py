@@ -71,6 +71,29 @@ def is_not_found(error: Exception) -> bool:
     )
 
 
+def description(
+    client: MilvusClient, name: str, timeout: float
+) -> dict[str, Any] | None:
+    """Milvus's description of a collection or alias, None if there is none: in one call."""
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        found: dict[str, Any] = client.describe_collection(name, timeout=timeout)
+    except MilvusException as error:
+        if is_not_found(error):
+            return None
+        raise
+    return found
+
+
+def is_loaded(client: MilvusClient, name: str, timeout: float) -> bool:
+    """Whether the collection is loaded, completely."""
+    from pymilvus.client.types import LoadState
+
+    found = client.get_load_state(name, timeout=timeout)["state"]
+    return bool(found == LoadState.Loaded)
+
+
 def says_try_again(error: Exception) -> bool:
     """Whether the server itself says of this `MilvusException` that it will pass."""
     return bool(getattr(error, "retriable", False))

@@ -22,8 +22,9 @@ from indexer.milvus.board import Board
 from indexer.milvus.client import PATIENCE, Guard
 from indexer.milvus.internals import (
     begin_flush,
+    description,
     is_flushed,
-    is_not_found,
+    is_loaded,
     remember_schema,
     remove_torn_collection,
 )
@@ -102,25 +103,12 @@ class Store(Table):
 
         Raises `ForeignCollectionError` where something else made it.
         """
-        found: dict[str, Any] | None = self._guard.call(self._described, name)
+        found: dict[str, Any] | None = self._guard.call(description, self._client, name)
         if found is None:
             return None
         is_ours = FINGERPRINT in found.get("properties", {})
         if not is_ours or found["collection_name"] == self.name:
             raise self._foreign(name, "was not made by codx-index")
-        return found
-
-    def _described(self, name: str, timeout: float) -> dict[str, Any] | None:
-        from pymilvus.exceptions import MilvusException
-
-        try:
-            found: dict[str, Any] = self._client.describe_collection(
-                name, timeout=timeout
-            )
-        except MilvusException as error:
-            if is_not_found(error):
-                return None
-            raise
         return found
 
     @property
@@ -245,10 +233,7 @@ class Store(Table):
     def _load(self, is_whole: bool) -> None:
         """Load the collection; one that `is_whole` most likely is."""
         if is_whole and not self.embedded:
-            from pymilvus.client.types import LoadState
-
-            found = self._guard.call(self._client.get_load_state, self.physical)
-            if found["state"] == LoadState.Loaded:
+            if self._guard.call(is_loaded, self._client, self.physical):
                 return
         self._guard.call(self._client.load_collection, self.physical)
 

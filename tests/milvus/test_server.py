@@ -251,7 +251,9 @@ def test_a_missing_right_of_later_runs(host: Project, gate: Gate, method: str) -
     assert f"the privilege {method} " in assert_one_line(done, 1)
 
 
-@pytest.mark.parametrize("command", [["search", "ledger account"], ["status"], ["verify"]])
+@pytest.mark.parametrize(
+    "command", [["search", "ledger account"], ["status"], ["verify"]]
+)
 @pytest.mark.parametrize("method", ["DescribeCollection", "Query", "Search"])
 def test_a_missing_right_of_a_reader(
     host: Project, gate: Gate, method: str, command: list[str]
