@@ -18,7 +18,6 @@ from conftest import (
 from flaky_proxy import flaky_way_to
 from milvus_gate import gate_before
 from milvus_real import RealMilvus, real_milvus
-from pymilvus import MilvusClient
 
 from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
@@ -236,77 +235,12 @@ def test_another_scheme(host: Project, milvus: RealMilvus) -> None:
 
 
 def test_verify_reads_many_rows_a_call(host: Project) -> None:
-    for number in range(400):
+    for number in range(700):
         host.write(f"more/{number}.py", python_text(100 + number, 3))
     with gate_before(host.environment["CODX_INDEX_URI"]) as gate:
         host.environment["CODX_INDEX_URI"] = gate.uri
         rows = host.run()["chunks"]["total"]
         gate.calls.clear()
         assert_equal(host)
-        pages = gate.calls["Query"] - 4  # of keys
-        assert rows > 1_000 and pages <= rows / 1_000 + 1, gate.calls
-
-
-# Users and their rights
-
-PRIVILEGES = [
-    *("CreateCollection", "DescribeCollection", "ShowCollections", "DropCollection"),
-    *("CreateAlias", "DropAlias", "CreateIndex", "IndexDetail", "Load", "Flush"),
-    *(
-        "GetFlushState",
-        "GetLoadingProgress",
-        "Upsert",
-        "Insert",
-        "Delete",
-        "Query",
-        "Search",
-    ),
-]
-GLOBAL = {"CreateCollection", "DescribeCollection", "ShowCollections", "DropCollection"}
-GLOBAL |= {"CreateAlias", "DropAlias"}
-
-
-class Rights:
-    """A user `bob` of a Milvus, who may do what a test says."""
-
-    def __init__(self, server: RealMilvus) -> None:
-        self.uri = server.uri
-        self.root = MilvusClient(server.uri, token="root:Milvus", dedicated=True)
-        self.root.create_user("bob", "secret-of-bob")
-        self.root.create_role("indexer")
-        self.root.grant_role("bob", "indexer")
-
-    def change(self, privilege: str, *, is_granted: bool) -> None:
-        kind = "Global" if privilege in GLOBAL else "Collection"
-        act = self.root.grant_privilege if is_granted else self.root.revoke_privilege
-        act("indexer", kind, privilege, "*")
-
-
-@pytest.fixture(scope="module")
-def rights(
-    tmp_path_factory: pytest.TempPathFactory, milvus: RealMilvus
-) -> Iterator[Rights]:
-    folder = tmp_path_factory.mktemp("milvus-with-users")
-    with real_milvus(folder, has_users=True) as server:
-        yield Rights(server)
-
-
-def test_rights(rights: Rights, host: Project) -> None:
-    host.environment |= {
-        "CODX_INDEX_URI": rights.uri,
-        "CODX_INDEX_TOKEN": "bob:secret-of-bob",
-    }
-    granted: list[str] = []
-    while (done := host.command("run")).returncode:
-        line = assert_one_line(done, 1)
-        lacking = line.partition("the privilege ")[2].split()[0]
-        assert lacking in PRIVILEGES and lacking not in granted, line
-        rights.change(lacking, is_granted=True)
-        granted.append(lacking)
-        time.sleep(0.5)  # until the proxy knows
-    assert {"Query", "Upsert", "Load", "Flush", "CreateCollection"} <= {*granted}
-    for token in ("bob:wrong", "nobody:x", "", "a-key"):
-        host.environment["CODX_INDEX_TOKEN"] = token
-        for command in (["run"], ["status"], ["search", "x"]):
-            line = assert_one_line(host.command(*command), 1)
-            assert "token" in line and "bob" not in line
+        # Three for the iterator over the keys.
+        assert rows > 1_000 and gate.calls["Query"] - 3 <= rows / 1_000, gate.calls
