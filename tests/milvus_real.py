@@ -84,7 +84,7 @@ def real_milvus(folder: Path, *, has_users: bool = False) -> Iterator[RealMilvus
     if not PYTHON:
         pytest.skip("there is no Milvus here: make test-server installs one")
     server = RealMilvus(folder, has_users)
-    server.start()
+    server.start()  # fails where another one runs on this machine
     try:
         yield server
     finally:
