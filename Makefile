@@ -1,22 +1,27 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
 # make check  set up, check types, style and imports
 # make test   set up, run every test but the slow ones
+# make test-server  set up, install a real Milvus beside it, run the tests against that
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 5
 
-.PHONY: run test test-slow check format bench bench-peers clean
+.PHONY: run test test-slow test-server check format bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
 	$(BIN)/codx-index search "how are stale rows removed" . -k 3
 
 test: .venv/installed-dev
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not server"
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m slow
+
+# One Milvus at a time: it takes ports of its own, and most of a processor.
+test-server: .venv/installed-dev .venv-milvus/installed
+	CODX_TEST_MILVUS=$(CURDIR)/.venv-milvus/bin/python $(BIN)/pytest -n 0 -m server
 
 check: .venv/installed-dev
 	$(BIN)/black --check --quiet .
@@ -43,7 +48,7 @@ bench-peers: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf .venv .codx build dist *.egg-info
+	rm -rf .venv .venv-milvus .codx build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -59,3 +64,11 @@ clean:
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# The last version with a server in its wheel.
+.venv-milvus/installed: | .venv-milvus/bin/python
+	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
+	touch $@
+
+.venv-milvus/bin/python:
+	$(PYTHON) -m venv .venv-milvus

@@ -84,6 +84,10 @@ class StoreError(CodxIndexError):
     """Milvus answered, but refused or failed. No write may follow."""
 
 
+class AccessError(StoreError):
+    """Milvus refuses the token, or its user lacks a right."""
+
+
 class ForeignCollectionError(StoreError):
     """The collection with our name was made by something else."""
 

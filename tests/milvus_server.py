@@ -42,9 +42,11 @@ def listening(
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served(
+    folder: Path, port: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A milvus-lite in a process of its own, behind an address."""
-    port = free_port()
+    port = port or free_port()
     arguments = ["server", "--data-dir", str(folder), "--host", "127.0.0.1"]
     arguments += ["--port", str(port)]
     with listening("milvus-lite", arguments, folder.parent, port) as process:

@@ -54,10 +54,11 @@ KEPT_TO = {
     "pymilvus": {
         "milvus.client",
         "milvus.internals",
+        "milvus.refusals",
         "milvus.schema",
     },
     "milvus_lite": {"milvus.internals"},
-    "grpc": {"milvus.client"},
+    "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
@@ -73,7 +74,7 @@ KEPT_TO = {
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
     "httpx2": {"hooks.webhook"},
-    "tenacity": {"hooks.webhook"},
+    "tenacity": {"hooks.webhook", "milvus.client"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},
     "detect_secrets": {"text.detectors"},

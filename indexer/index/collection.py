@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
@@ -66,14 +66,19 @@ class Collection:
             with database_lock(self.settings, deadline):
                 yield
             return
-        # Over a connection of its own: ours may be closed before the lease is given back.
-        with closing(connect_to(self.settings)) as store:
-            from indexer.milvus.lease import Lease
+        from indexer.milvus.lease import Lease
 
-            lease = Lease(store.board)
-            with lease.hold(deadline):
-                self._lease = lease
+        store = self._connected()
+        if not self.settings.embeds:
+            store.require_sparse()
+        lease = Lease(store.board)
+        with lease.hold(deadline):
+            store.stay_within(lease.until)
+            self._lease = lease
+            try:
                 yield
+            finally:
+                self._lease = None
 
     def check_lease(self) -> None:
         """Raise `LeaseLostError` if the lease is lost. Called before each write."""
@@ -103,11 +108,12 @@ class Collection:
         return self._store is not None
 
     def close(self) -> None:
-        """Close the store. Does nothing after a store error, see `Store`.
+        """Close the store. An embedded one stays as it is after a store error, see `Store`, and
+        when the database was moved away: what is flushed then would begin another one.
 
-        Nor if the database was moved away: what is flushed then would begin another one.
+        The connection to a server stays while there is a lease, which is given back over it.
         """
-        if self._store is not None:
+        if self._store is not None and self._lease is None:
             if not (self.settings.database and self.is_absent):
                 self._store.close()
             self._store = None
@@ -117,17 +123,16 @@ class Collection:
         """What a later run compares to tell whether anyone has written since.
 
         For the embedded database that is what it looks like on disk, which takes no import. For a
-        server it is the mark that the last writer left on the collection behind the alias, ""
-        without one.
+        server it is the mark that the last writer left, with the collection behind the alias: one
+        that was restored or made again is another. "" if there is no mark, or another index.
         """
         if self.settings.database:
             return signature(self.settings.database, self.physical)
-        from indexer.milvus.store import WRITER
-
-        found = self._connected().describe(self.settings.collection_name)
-        if found is None or found["collection_name"] != self.physical:
+        self.check_lease()  # without it the mark may be that of a run at work
+        store = self._connected()
+        if store.behind_alias != self.physical or not store.board.mark:
             return ""
-        return str(found["properties"].get(WRITER, ""))
+        return f"{store.board.mark} {store.incarnation}"
 
     def _connected(self) -> Store:
         if self._store is None:

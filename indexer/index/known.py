@@ -61,19 +61,28 @@ def known_files(
 
 
 def recorded_files(settings: Settings, identity: Identity) -> Known:
-    """What the manifest says, without reading a row and without writing anything."""
+    """What the manifest says, without reading a row and without writing anything.
+
+    Raises `AccessError` or `StoreUnavailableError` where a server would not let a run in.
+    """
+    with closing(Collection(settings, identity)) as collection:
+        if not settings.database:
+            collection.mark()
+        return _recorded_files(settings, collection)
+
+
+def _recorded_files(settings: Settings, collection: Collection) -> Known:
     if not os.path.exists(settings.manifest_path):
         return Known(doubt="there is no index yet")
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if not manifest.get("format"):
             return Known(doubt="what is known of the index cannot be read")
-        with closing(Collection(settings, identity)) as collection:
-            trusted = is_trusted(collection, manifest)
+        trusted = is_trusted(collection, manifest)
         if manifest.get("place") != collection.place:
             return Known(
                 doubt="there is no index there yet, or another project wrote it"
             )
-        if manifest.get("fingerprint") != identity.fingerprint:
+        if manifest.get("fingerprint") != collection.identity.fingerprint:
             return Known(doubt="the index was built with other settings")
         doubt = "" if trusted else "the index was left unfinished, or written since"
         return from_manifest(manifest, doubt)

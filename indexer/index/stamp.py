@@ -81,9 +81,10 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
 
             index = Collection(settings, identify(settings))
             stack.callback(index.close)
-            if stamp.basis != _basis(settings, index, index.mark()):
-                return False
             if not agrees():
+                return False
+            # Last, because the mark may have to be asked of a server.
+            if stamp.basis != _basis(settings, index, index.mark()):
                 return False
         except (GitError, OSError):
             return False  # The run that looks at everything says what is wrong.

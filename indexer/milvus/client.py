@@ -1,21 +1,26 @@
-"""Calls to a Milvus through pymilvus: their time limit, and our errors in place of its."""
+"""Calls to a Milvus through pymilvus: their time limit, and how often they are made again."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from indexer.address import Address
 from indexer.errors import CodxIndexError, StoreError, StoreUnavailableError
-from indexer.milvus.internals import is_unavailable, one_line, silence
+from indexer.milvus.internals import silence
+from indexer.milvus.refusals import cannot_connect, our_error
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-CALL_TIMEOUT = 60.0  # seconds; pymilvus retries on its own within it
+CALL_TIMEOUT = 60.0  # seconds
+PATIENCE = 20.0  # seconds in which a call that was cut off is made again
+FIRST_PAUSE = 0.1  # seconds before that; doubles, up to LAST_PAUSE, and varies
+LAST_PAUSE = 3.0
+LEAST_TIMEOUT = 1.0  # seconds
 
 
 def open_client(
@@ -23,7 +28,7 @@ def open_client(
 ) -> MilvusClient:
     """A client with a connection of its own, made within `timeout` seconds.
 
-    Raises `StoreUnavailableError`.
+    Raises `StoreUnavailableError`, or `AccessError` where the token is refused.
     """
     silence()
     import grpc
@@ -36,48 +41,107 @@ def open_client(
         # Clients of one address share a channel unless told otherwise.
         return MilvusClient(uri, token=token, timeout=timeout, dedicated=True)
     except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
-        message = address.hide(one_line(error))
-        raise StoreUnavailableError(message) from address.hide_in(error)
+        raise cannot_connect(error, address, has_token=bool(token)) from (
+            address.hide_in(error)
+        )
 
 
 class Guard:
-    """Turns what pymilvus and gRPC raise into our errors, and remembers that one came.
+    """Makes calls, raises our errors for what pymilvus and gRPC raise, and remembers that.
 
-    `hint` is added to each message, unless the disk is full.
+    `hint` is added to each message, unless the disk is full. A call that was cut off is
+    made again for `patience` seconds. That ends at `until` (monotonic clock), because a
+    run must not write without its lease.
     """
 
-    def __init__(self, where: Address | str, hint: str = "") -> None:
+    def __init__(
+        self, where: Address | str, hint: str = "", patience: float = 0
+    ) -> None:
         self._address = where if isinstance(where, Address) else Address(where)
         self.uri = str(where)
         self.is_broken = False
+        self.patience = patience
+        self.until: Callable[[], float] = lambda: math.inf
         self._hint = hint
+
+    def call(
+        self,
+        method: Callable[..., Any],
+        *arguments: Any,
+        timeout: float = CALL_TIMEOUT,
+        is_done: Callable[[], bool] = lambda: False,
+        **options: Any,
+    ) -> Any:
+        """What a method of the client returns, if need be on a later attempt.
+
+        So the method must mean the same when it is called twice. Where the second call
+        would be refused, `is_done` says whether the first one, whose answer was lost, has
+        done it. Raises `StoreError` or, where nobody answers, `StoreUnavailableError`.
+        """
+
+        def attempt() -> Any:
+            left = max(self.until() - time.monotonic(), LEAST_TIMEOUT)
+            with self._translated():
+                return method(*arguments, timeout=min(timeout, left), **options)
+
+        try:
+            return self._repeatedly(attempt) if self.patience else attempt()
+        except StoreUnavailableError:
+            self.is_broken = True
+            raise
+        except StoreError:
+            if is_done():
+                return None
+            self.is_broken = True
+            raise
+
+    def _repeatedly(self, attempt: Callable[[], Any]) -> Any:
+        """What the attempt returns, once it is not cut off.
+
+        pymilvus itself makes a call again whose answer was lost, but only if it can connect
+        at once.
+        """
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_before_delay,
+            wait_random_exponential,
+        )
+
+        attempts = Retrying(
+            retry=retry_if_exception_type(StoreUnavailableError),
+            stop=stop_before_delay(min(self.patience, self.until() - time.monotonic())),
+            wait=wait_random_exponential(FIRST_PAUSE, max=LAST_PAUSE),
+            reraise=True,
+        )
+        return attempts(attempt)
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """Enter this around each call of the client.
+        """Enter this around what is done once only, such as closing the client.
 
         Raises `StoreError` or, where nobody answers, `StoreUnavailableError`.
         """
+        try:
+            with self._translated():
+                yield
+        except CodxIndexError:
+            self.is_broken = True
+            raise
+
+    def fail(self, message: str) -> StoreError:
+        """Break the guard; returns the error to raise."""
+        self.is_broken = True
+        return StoreError(f"Milvus at {self.uri}: {message}{self._hint}")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
         import grpc
-        from pymilvus.exceptions import MilvusException, MilvusUnavailableException
+        from pymilvus.exceptions import MilvusException
 
         try:
             yield
-        except (MilvusUnavailableException, grpc.RpcError) as error:
-            raise self.fail(
-                one_line(error), StoreUnavailableError
+        except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
+            raise our_error(
+                error, self._address, self._hint
             ) from self._address.hide_in(error)
-        except MilvusException as error:
-            kind = StoreUnavailableError if is_unavailable(error) else StoreError
-            raise self.fail(one_line(error), kind) from self._address.hide_in(error)
-        except (OSError, ValueError) as error:
-            raise self.fail(one_line(error)) from self._address.hide_in(error)
-
-    def fail(
-        self, message: str, kind: type[CodxIndexError] = StoreError
-    ) -> CodxIndexError:
-        """Break the guard; returns the error to raise."""
-        self.is_broken = True
-        message = self._address.hide(message)
-        is_full = os.strerror(errno.ENOSPC) in message
-        return kind(f"Milvus at {self.uri}: {message}{'' if is_full else self._hint}")

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import StateError
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2"}
 
@@ -51,6 +55,96 @@ def is_unavailable(error: Exception) -> bool:
     when it cannot connect.
     """
     return "UNAVAILABLE" in str(error) or "Fail connecting" in str(error)
+
+
+COLLECTION_NOT_FOUND = 100
+
+
+def is_not_found(error: Exception) -> bool:
+    """Whether this `MilvusException` means that there is no such collection or alias.
+
+    Servers before 2.3.2 have no code for it but that of unexpected errors.
+    """
+    code = getattr(error, "code", 0)
+    return code == COLLECTION_NOT_FOUND or (
+        code <= 1 and "can't find collection" in str(error)
+    )
+
+
+def description(
+    client: MilvusClient, name: str, timeout: float
+) -> dict[str, Any] | None:
+    """Milvus's description of a collection or alias, None if there is none: in one call."""
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        found: dict[str, Any] = client.describe_collection(name, timeout=timeout)
+    except MilvusException as error:
+        if is_not_found(error):
+            return None
+        raise
+    return found
+
+
+def is_loaded(client: MilvusClient, name: str, timeout: float) -> bool:
+    """Whether the collection is loaded, completely."""
+    from pymilvus.client.types import LoadState
+
+    found = client.get_load_state(name, timeout=timeout)["state"]
+    return bool(found == LoadState.Loaded)
+
+
+def says_try_again(error: Exception) -> bool:
+    """Whether the server itself says of this `MilvusException` that it will pass."""
+    return bool(getattr(error, "retriable", False))
+
+
+def remember_schema(client: MilvusClient, name: str, found: dict[str, Any]) -> None:
+    """Spare pymilvus the question for a schema that is known already.
+
+    It asks once for each collection before it writes rows or reads them by id. `found` is
+    Milvus's description of the collection, or what `CollectionSchema.to_dict` returns.
+    """
+    from pymilvus.client.cache import GlobalCache
+
+    database = client._generate_call_context().get_db_name()
+    address = client._get_connection().server_address
+    GlobalCache.schema.set(address, database, name, found)
+
+
+Flushing = dict[str, tuple[Sequence[int], int]]
+"""The segments of each collection, and the time up to which they hold what was written."""
+
+
+def begin_flush(client: MilvusClient, names: Sequence[str], timeout: float) -> Flushing:
+    """Have these collections flushed, in one call that does not wait for it."""
+    flushing = client._get_connection().flush(
+        [*names],
+        timeout=timeout,
+        context=client._generate_call_context(),
+        _async=True,
+    )
+    answer = flushing._future.result()
+    return {
+        name: (answer.coll_segIDs[name].data, answer.coll_flush_ts[name])
+        for name in names
+    }
+
+
+def is_flushed(
+    client: MilvusClient, name: str, flushing: Flushing, timeout: float
+) -> bool:
+    """Whether the flush of a collection has ended."""
+    segments, until = flushing[name]
+    return bool(
+        client._get_connection().get_flush_state(
+            segments,
+            name,
+            until,
+            timeout=timeout,
+            context=client._generate_call_context(),
+        )
+    )
 
 
 # --- milvus-lite: its memory and its speed --------------------------------------------

@@ -100,6 +100,10 @@ class Lease:
                 with suppress(CodxIndexError):  # it runs out by itself
                     self._board.write("")
 
+    def until(self) -> float:
+        """When the lease runs out if nothing renews it (monotonic clock)."""
+        return self._until
+
     def check(self) -> None:
         """Raise `LeaseLostError` if the lease is lost. To be called before each write."""
         if self._problem or time.monotonic() > self._until:
@@ -142,6 +146,7 @@ class Lease:
                 if not self._is_ours():
                     self._problem = "another run took over the collection: run again"
                     return
+                self.check()  # reading it may have taken long
                 self._write()
             except CodxIndexError:
                 continue  # the next write fails too, or the lease runs out

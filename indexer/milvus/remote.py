@@ -17,11 +17,12 @@ CONNECT_TIMEOUT = 10.0  # seconds
 def connect(where: Address | str, token: str, name: str) -> Store:
     """The collection `name` of the Milvus at this address.
 
-    Raises `StoreUnavailableError` after a few attempts: pymilvus does not tell a dead
-    server, a wrong token and a wrong certificate apart.
+    Raises `StoreUnavailableError` after a few attempts, and `AccessError` where the token
+    is refused.
     """
     address = where if isinstance(where, Address) else Address(where)
     address = address.with_secret(token)
+    reason = StoreUnavailableError()
     for attempt in range(CONNECT_ATTEMPTS):
         if attempt:
             time.sleep(CONNECT_PAUSE * 2 ** (attempt - 1))
@@ -31,7 +32,4 @@ def connect(where: Address | str, token: str, name: str) -> Store:
             reason = error
         else:
             return Store(client, name, address, embedded=False)
-    raise StoreUnavailableError(
-        f"no Milvus answers at {address}: is it running, is the token right, "
-        "and does the scheme (http or https) match its certificate?"
-    ) from reason
+    raise reason

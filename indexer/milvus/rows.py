@@ -94,6 +94,12 @@ def chunk_rows(
     ]
 
 
+def row_bytes(row: Row, vector: int) -> int:
+    """About how large the row is in a message; `vector` is the size of its vector."""
+    terms = 8 * len(row.get("sparse", ()))
+    return len(row["text"].encode()) + vector + terms + 512
+
+
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """The rows in batches of at most UPSERT_ROWS rows and about UPSERT_BYTES bytes.
 
@@ -102,7 +108,7 @@ def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     batch: list[Row] = []
     size = 0
     for _, of_file in groupby(rows, itemgetter("path")):
-        costs = [(row, _cost(row)) for row in of_file]
+        costs = [(row, row_bytes(row, row["vector"].nbytes)) for row in of_file]
         total = sum(cost for _, cost in costs)
         fits = len(costs) <= UPSERT_ROWS and total <= UPSERT_BYTES
         is_next = len(batch) + len(costs) > UPSERT_ROWS or size + total > UPSERT_BYTES
@@ -117,9 +123,3 @@ def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
             size += cost
     if batch:
         yield batch
-
-
-def _cost(row: Row) -> int:
-    """About how many bytes a row takes in a message."""
-    text, terms = row["text"], row.get("sparse", ())
-    return len(text.encode()) + int(row["vector"].nbytes) + 8 * len(terms) + 512

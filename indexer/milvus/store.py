@@ -7,15 +7,28 @@ is never removed before its successor exists, and rows are removed by primary ke
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexer.address import Address
-from indexer.errors import ForeignCollectionError, NoIndexError
+from indexer.errors import (
+    ForeignCollectionError,
+    NoIndexError,
+    UsageError,
+)
 from indexer.faults import reach
-from indexer.milvus.client import CALL_TIMEOUT, Guard
-from indexer.milvus.internals import remove_torn_collection
-from indexer.milvus.lease_board import LeaseBoard
+from indexer.milvus.board import Board
+from indexer.milvus.client import PATIENCE, Guard
+from indexer.milvus.internals import (
+    begin_flush,
+    description,
+    is_flushed,
+    is_loaded,
+    remember_schema,
+    remove_torn_collection,
+)
 from indexer.milvus.owner import OWN_DATABASE, Claim
 from indexer.milvus.schema import (
     collection_schema,
@@ -31,8 +44,13 @@ if TYPE_CHECKING:
 
 # Properties of a physical collection.
 FINGERPRINT = "codx.fingerprint"
-WRITER = "codx.writer"
-HAS_VECTORS = "codx.has-vectors"  # since a run embedded; before, no row has a vector
+WRITER = "codx.writer"  # of an embedded one; on a server the mark is a row of the board
+HAS_VECTORS = "codx.has-vectors"  # since a run embedded; a hint, which may be missing
+
+# Seconds. A server takes about three for a flush, whatever the size, and is asked meanwhile.
+FLUSH_TIMEOUT = 120.0
+FIRST_LOOK = 0.5  # doubles, up to LAST_LOOK
+LAST_LOOK = 2.0
 
 DAMAGED = (
     " (if the database is damaged, codx-index clear removes it, and the next run builds it "
@@ -59,16 +77,24 @@ class Store(Table):
         release: Callable[[], None] = lambda: None,
         is_server: bool = False,
     ) -> None:
-        guard = Guard(where, DAMAGED if embedded else "")
+        # A reader whose embedded database was closed by another process opens it anew.
+        patience = 0 if embedded else PATIENCE
+        guard = Guard(where, DAMAGED if embedded else "", patience)
         super().__init__(client, guard, embedded=embedded)
         self._release = release
+        self._looked: dict[str, Any] | None = None
+        self._properties: dict[str, str] = {}
         self.name = name
         self.is_server = is_server
-        self.board = LeaseBoard(client, guard, name)
+        self.board = Board(client, where, name, patience)
+
+    def stay_within(self, until: Callable[[], float]) -> None:
+        """Make no call again after `until` (monotonic clock), when the lease runs out."""
+        self._guard.until = until
 
     def close(self) -> None:
         """Close the client and, where this process serves the database, the database."""
-        if self._guard.is_broken:
+        if self._guard.is_broken and self.embedded:
             return
         with self._guard():
             self._client.close()
@@ -79,16 +105,45 @@ class Store(Table):
 
         Raises `ForeignCollectionError` where something else made it.
         """
-        with self._guard():
-            if not self._client.has_collection(name, timeout=CALL_TIMEOUT):
-                return None
-            found: dict[str, Any] = self._client.describe_collection(
-                name, timeout=CALL_TIMEOUT
-            )
+        found: dict[str, Any] | None = self._guard.call(description, self._client, name)
+        if found is None:
+            return None
         is_ours = FINGERPRINT in found.get("properties", {})
         if not is_ours or found["collection_name"] == self.name:
             raise self._foreign(name, "was not made by codx-index")
         return found
+
+    @property
+    def behind_alias(self) -> str:
+        """The physical collection behind the alias, "" if there is none.
+
+        Milvus is asked once, because nobody else moves the alias while we hold the lease.
+        """
+        found = self._looked or self._look()
+        return str(found["collection_name"]) if found else ""
+
+    @property
+    def incarnation(self) -> str:
+        """What tells the collection behind the alias from others that had or get its name."""
+        found = self._looked or self._look() or {}
+        created = found.get("created_timestamp", 0)
+        return f"{found.get('collection_id', 0)} {created}"
+
+    def _look(self) -> dict[str, Any] | None:
+        self._looked = self.describe(self.name)
+        if self._looked is None and not self.embedded:
+            # Where the database is unknown, Milvus says that of the collection only.
+            self._guard.call(self._client.list_collections)
+        return self._looked
+
+    def require_sparse(self) -> None:
+        """Raise `UsageError` on a server that could not find anything by words."""
+        version = self._version()
+        if not knows_sparse(version):
+            raise UsageError(
+                f"--mode sparse: the Milvus at {self._guard.uri} ({version}) has no sparse "
+                "vectors, so nothing could be found: leave it out, or use Milvus 2.4 or later"
+            )
 
     def open(self) -> dict[str, str]:
         """Open the collection behind the alias, for reading; returns its properties.
@@ -98,10 +153,8 @@ class Store(Table):
         found = self.describe(self.name)
         if found is None:
             raise NoIndexError(f"no collection {self.name!r} at {self._guard.uri}")
-        self.physical = found["collection_name"]
-        self.fields = field_names(found)
-        with self._guard():
-            self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
+        self._use(found)
+        self._guard.call(self._client.load_collection, self.physical)
         return dict(found["properties"])
 
     def prepare(
@@ -116,9 +169,11 @@ class Store(Table):
         The first index gets the alias at once, so that it is searchable while it grows.
         Raises `ForeignCollectionError` for a collection that the `claim` does not allow.
         """
-        current = self.describe(self.name)
+        current = self._looked or self._look()
         self.physical = physical_name(self.name, fingerprint)
-        found = self.describe(self.physical)
+        # Then it has its indexes.
+        is_whole = bool(current and current["collection_name"] == self.physical)
+        found = current if is_whole else self.describe(self.physical)
         self._accept(claim, current)
         if found is None:
             properties = {**properties, **claim.properties}
@@ -127,76 +182,128 @@ class Store(Table):
         elif found["properties"][FINGERPRINT] != fingerprint:
             raise self._foreign(self.physical, "holds another index")
         else:
-            self.fields = field_names(found)
-        self._add_missing_indexes()
-        with self._guard():
-            self._client.load_collection(self.physical, timeout=CALL_TIMEOUT)
-            if current is None:
-                if self.embedded:  # where an alias may outlive its collection
-                    self._client.drop_alias(self.name, timeout=CALL_TIMEOUT)
-                self._client.create_alias(
-                    self.physical, self.name, timeout=CALL_TIMEOUT
-                )
+            self._use(found)
+        if not is_whole:
+            self._add_missing_indexes()
+        self._load(is_whole)
+        if current is None:
+            self._create_alias()
         reach("prepared")
+
+    def _use(self, found: dict[str, Any]) -> None:
+        self.physical = found["collection_name"]
+        self.fields = field_names(found)
+        self._properties = dict(found["properties"])
+        if not self.embedded:
+            remember_schema(self._client, self.physical, found)
 
     def _create(self, dimension: int, properties: dict[str, str]) -> None:
         if self.embedded:
             remove_torn_collection(self._guard.uri, self.physical)
-        with self._guard():
-            version = str(self._client.get_server_version(timeout=CALL_TIMEOUT))
-            schema = collection_schema(dimension, sparse=knows_sparse(version))
-            self.fields = frozenset(field.name for field in schema.fields)
-            self._client.create_collection(
-                self.physical,
-                schema=schema,
-                index_params=vector_indexes(self.fields, embedded=self.embedded),
-                consistency_level="Strong",
-                properties=properties,
-                timeout=CALL_TIMEOUT,
-            )
+        schema = collection_schema(dimension, sparse=knows_sparse(self._version()))
+        self.fields = frozenset(field.name for field in schema.fields)
+        self._properties = properties
+        self._guard.call(
+            self._client.create_collection,
+            self.physical,
+            schema=schema,
+            index_params=vector_indexes(self.fields, embedded=self.embedded),
+            consistency_level="Strong",
+            properties=properties,
+            is_done=self._is_made,
+        )
+
+    def _version(self) -> str:
+        return str(self._guard.call(self._client.get_server_version))
+
+    def _is_made(self) -> bool:
+        """Whether the collection is there although the call to create it was refused."""
+        found = self.describe(self.physical)
+        fingerprint = self._properties[FINGERPRINT]
+        return found is not None and found["properties"][FINGERPRINT] == fingerprint
 
     def _add_missing_indexes(self) -> None:
         """A run may have been killed between the calls that create a collection."""
         for field in ["vector", *(["sparse"] if self.has_sparse else [])]:
-            with self._guard():
-                if not self._client.list_indexes(
-                    self.physical, field_name=field, timeout=CALL_TIMEOUT
-                ):
-                    index = vector_indexes({field}, embedded=self.embedded)
-                    self._client.create_index(
-                        self.physical, index, timeout=CALL_TIMEOUT
-                    )
+            if not self._has_index(field):
+                self._guard.call(
+                    self._client.create_index,
+                    self.physical,
+                    vector_indexes({field}, embedded=self.embedded),
+                    is_done=partial(self._has_index, field),
+                )
+
+    def _has_index(self, field: str) -> bool:
+        found = self._guard.call(
+            self._client.list_indexes, self.physical, field_name=field
+        )
+        return bool(found)
+
+    def _load(self, is_whole: bool) -> None:
+        """Load the collection; one that `is_whole` most likely is."""
+        if is_whole and not self.embedded:
+            if self._guard.call(is_loaded, self._client, self.physical):
+                return
+        self._guard.call(self._client.load_collection, self.physical)
+
+    def _create_alias(self) -> None:
+        # After a crash, and in the embedded database, it may have outlived its collection.
+        self._guard.call(self._client.drop_alias, self.name)
+        self._guard.call(
+            self._client.create_alias,
+            self.physical,
+            self.name,
+            is_done=self._has_alias,
+        )
+
+    def _has_alias(self) -> bool:
+        found = self._look()
+        return found is not None and found["collection_name"] == self.physical
 
     def claim(self, writer: str, *, embeds: bool = True) -> None:
         """Leave the mark of the run that is about to write, with vectors or without."""
-        marks = {WRITER: writer, **({HAS_VECTORS: "yes"} if embeds else {})}
-        with self._guard():
-            self._client.alter_collection_properties(
-                self.physical, marks, timeout=CALL_TIMEOUT
+        marks = {WRITER: writer} if self.embedded else {}
+        if embeds and (self.embedded or HAS_VECTORS not in self._properties):
+            marks[HAS_VECTORS] = "yes"
+        if not self.embedded:
+            self.board.write_mark(writer)
+        if marks:
+            self._guard.call(
+                self._client.alter_collection_properties, self.physical, marks
             )
 
     def flush(self) -> None:
         """Make what was written permanent, without moving the alias."""
-        with self._guard():
-            self._client.flush(self.physical, timeout=CALL_TIMEOUT)
+        if self.embedded:
+            self._guard.call(self._client.flush, self.physical)
+            return
+        # With the mark, so that the rows never outlive it.
+        names = [self.physical, self.board.place]
+        flushing = self._guard.call(begin_flush, self._client, names)
+        deadline = time.monotonic() + FLUSH_TIMEOUT
+        pause = FIRST_LOOK
+        for name in names:
+            while not self._guard.call(is_flushed, self._client, name, flushing):
+                if time.monotonic() > deadline:
+                    raise self._guard.fail(f"{name} was not flushed in time")
+                time.sleep(pause)
+                pause = min(2 * pause, LAST_LOOK)
 
     def finish(self) -> None:
         """Flush, move the alias here, and drop our other physical collections."""
         self.flush()
         reach("flushed")
-        current = self.describe(self.name)
-        if current is None or current["collection_name"] != self.physical:
-            with self._guard():
-                self._client.alter_alias(self.physical, self.name, timeout=CALL_TIMEOUT)
+        if not self._has_alias():
+            self._guard.call(self._client.alter_alias, self.physical, self.name)
+            self._looked = None
             reach("moved")
         for other in self._siblings():
             if other != self.physical:
-                with self._guard():
-                    self._client.drop_collection(other, timeout=CALL_TIMEOUT)
+                self._guard.call(self._client.drop_collection, other)
                 reach("dropped")
 
     def drop(self, claim: Claim = OWN_DATABASE) -> bool:
-        """Drop the alias, every physical collection of this name, and the lease's board.
+        """Drop the alias, every physical collection of this name, and the board.
 
         Returns whether there was an alias or a physical collection. Raises
         `ForeignCollectionError` for a collection that the `claim` does not allow.
@@ -204,11 +311,11 @@ class Store(Table):
         found = self.describe(self.name)
         self._refuse(claim, self._with_siblings(claim, found))
         siblings = self._siblings()
-        with self._guard():
-            if found is not None:
-                self._client.drop_alias(self.name, timeout=CALL_TIMEOUT)
-            for name in siblings:
-                self._client.drop_collection(name, timeout=CALL_TIMEOUT)
+        if found is not None:
+            self._guard.call(self._client.drop_alias, self.name)
+        for name in siblings:
+            self._guard.call(self._client.drop_collection, name)
+        self._looked = None
         self.board.drop()
         return bool(found or siblings)
 
@@ -219,10 +326,11 @@ class Store(Table):
         self._refuse(claim, found)
         for one in found:
             if not claim.is_settled(one):
-                with self._guard():
-                    self._client.alter_collection_properties(
-                        one["collection_name"], claim.properties, timeout=CALL_TIMEOUT
-                    )
+                self._guard.call(
+                    self._client.alter_collection_properties,
+                    one["collection_name"],
+                    claim.properties,
+                )
 
     def _refuse(self, claim: Claim, found: list[dict[str, Any]]) -> None:
         for one in found:
@@ -244,15 +352,14 @@ class Store(Table):
 
     def _siblings(self) -> list[str]:
         """Our physical collections of this name, of any fingerprint."""
-        with self._guard():
-            names = self._client.list_collections(timeout=CALL_TIMEOUT)
+        names = self._guard.call(self._client.list_collections)
         length = len(physical_name(self.name, "0" * 8))
         return [
             name
             for name in names
             if name.startswith(f"{self.name}__")
             and len(name) == length
-            and self._is_ours(name)
+            and (name == self.physical or self._is_ours(name))
         ]
 
     def _is_ours(self, name: str) -> bool:

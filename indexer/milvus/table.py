@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from indexer.milvus.client import CALL_TIMEOUT, Guard
+from indexer.milvus.client import Guard
 from indexer.milvus.rows import (
     KEY_FIELDS,
     SHOWN_FIELDS,
@@ -50,8 +50,7 @@ class Table:
         if not self.has_sparse:
             rows = [{k: v for k, v in row.items() if k != "sparse"} for row in rows]
         for batch in batches(rows):
-            with self._guard():
-                answer = self._client.upsert(self.physical, batch, timeout=CALL_TIMEOUT)
+            answer = self._guard.call(self._client.upsert, self.physical, batch)
             if answer["upsert_count"] != len(batch):
                 raise self._guard.fail(
                     f"Milvus acknowledged {answer['upsert_count']} of {len(batch)} rows"
@@ -71,8 +70,7 @@ class Table:
     def delete(self, ids: Sequence[str]) -> None:
         """Delete rows by primary key. An absent row is no error."""
         for some in _slices(ids):
-            with self._guard():
-                self._client.delete(self.physical, ids=some, timeout=CALL_TIMEOUT)
+            self._guard.call(self._client.delete, self.physical, ids=some)
 
     def count(self, *, embedded: bool = False) -> int:
         """How many rows there are, or how many embedded ones.
@@ -80,27 +78,25 @@ class Table:
         A row that is there twice counts twice.
         """
         narrows = embedded and "embedded" in self.fields
-        with self._guard():
-            answer = self._client.query(
-                self.physical,
-                filter=IS_EMBEDDED if narrows else "",
-                output_fields=["count(*)"],
-                timeout=CALL_TIMEOUT,
-            )
+        answer = self._guard.call(
+            self._client.query,
+            self.physical,
+            filter=IS_EMBEDDED if narrows else "",
+            output_fields=["count(*)"],
+        )
         return int(answer[0]["count(*)"])
 
     def has_vectors(self) -> bool:
         """Whether any row is embedded."""
         if "embedded" not in self.fields:
             return True
-        with self._guard():
-            found = self._client.query(
-                self.physical,
-                filter=IS_EMBEDDED,
-                output_fields=["chunk_no"],
-                limit=1,
-                timeout=CALL_TIMEOUT,
-            )
+        found = self._guard.call(
+            self._client.query,
+            self.physical,
+            filter=IS_EMBEDDED,
+            output_fields=["chunk_no"],
+            limit=1,
+        )
         return bool(found)
 
     def keys(self) -> Iterator[RowKey]:
@@ -108,13 +104,13 @@ class Table:
 
         A row that is there twice comes twice.
         """
-        with self._guard():
-            for row in self._all_at_once() if self.embedded else self._by_page():
-                yield RowKey(*(row[field] for field in KEY_FIELDS))
+        for row in self._all_at_once() if self.embedded else self._by_page():
+            yield RowKey(*(row[field] for field in KEY_FIELDS))
 
     def _all_at_once(self) -> Iterable[Row]:
         """milvus-lite's iterator would scan all rows again for each page."""
-        rows: list[Row] = self._client.query(
+        rows: list[Row] = self._guard.call(
+            self._client.query,
             self.physical,
             filter='id != ""',
             output_fields=KEY_FIELDS,
@@ -123,29 +119,41 @@ class Table:
         return rows
 
     def _by_page(self) -> Iterator[Row]:
-        iterator = self._client.query_iterator(
+        iterator = self._guard.call(
+            self._client.query_iterator,
             self.physical,
             batch_size=READ_ROWS,
             output_fields=KEY_FIELDS,
-            timeout=CALL_TIMEOUT,
         )
+
+        def next_page(timeout: float) -> list[Row]:
+            page: list[Row] = iterator.next()  # after an error the same one again
+            return page
+
         try:
-            while page := iterator.next():
+            while page := self._guard.call(next_page):
                 yield from page
         finally:
             iterator.close()
 
-    def fetch(self, ids: Sequence[str], fields: Sequence[str] = ("*",)) -> list[Row]:
-        """Those of the rows with these ids that exist, with these fields and their id."""
+    def fetch(
+        self,
+        ids: Sequence[str],
+        fields: Sequence[str] = ("*",),
+        at_once: int = UPSERT_ROWS,
+    ) -> list[Row]:
+        """Those of the rows with these ids that exist, with these fields and their id.
+
+        `at_once` is the number of ids in a call; its answer must be below 64 MB.
+        """
         rows: list[Row] = []
-        for some in _slices(ids):
-            with self._guard():
-                rows += self._client.get(
-                    self.physical,
-                    ids=some,
-                    output_fields=list(fields),
-                    timeout=CALL_TIMEOUT,
-                )
+        for some in _slices(ids, at_once):
+            rows += self._guard.call(
+                self._client.get,
+                self.physical,
+                ids=some,
+                output_fields=list(fields),
+            )
         return rows
 
     def search(
@@ -166,23 +174,22 @@ class Table:
             options = {"params": {"ef": max(64, 2 * limit)}}
             if "embedded" in self.fields:
                 where = f"{where} and {IS_EMBEDDED}" if where else IS_EMBEDDED
-        with self._guard():
-            hits = self._client.search(
-                self.physical,
-                data=[query],
-                anns_field=field,
-                filter=where,
-                limit=limit,
-                output_fields=SHOWN_FIELDS,
-                search_params=options,
-                timeout=CALL_TIMEOUT,
-            )
+        hits = self._guard.call(
+            self._client.search,
+            self.physical,
+            data=[query],
+            anns_field=field,
+            filter=where,
+            limit=limit,
+            output_fields=SHOWN_FIELDS,
+            search_params=options,
+        )
         return [
             {"id": hit["id"], **hit["entity"], "score": float(hit["distance"])}
             for hit in hits[0]
         ]
 
 
-def _slices(ids: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), UPSERT_ROWS):
-        yield list(ids[start : start + UPSERT_ROWS])
+def _slices(ids: Sequence[str], size: int = UPSERT_ROWS) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from indexer.index.gate import admit
 from indexer.index.identity import identify
 from indexer.index.known import Known
 from indexer.index.lock import run_lock
-from indexer.milvus.rows import Row, chunk_rows
+from indexer.milvus.rows import UPSERT_BYTES, Row, chunk_rows, row_bytes
 from indexer.milvus.store import Store
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
@@ -29,6 +29,7 @@ from indexer.work.tasks import chunked_files
 from indexer.work.workers import open_executor
 
 UNIT_TOLERANCE = 1e-3
+READ_ROWS = 4_000  # in a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class Difference:
 
     path: str
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The rows that a file should have, without their vectors."""
+
+    path: str
+    rows: list[Row]
 
 
 def verify(settings: Settings, report: Report) -> list[Difference]:
@@ -72,22 +81,56 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
                 task_timeout=settings.task_timeout,
             )
         )
+        dimension = identity.backend.model.dimension
         pairs = chunked_files(reader, executor, jobs)
         differences = list(
-            _compare(store, pairs, report, reader.left_out, settings.embeds)
+            _compare(
+                store,
+                expected_groups(pairs, report, dimension),
+                report,
+                reader.left_out,
+                settings.embeds,
+            )
         )
     differences += [Difference(*failure) for failure in report.failures.items()]
     return sorted(differences, key=lambda difference: difference.path)
 
 
+def expected_groups(
+    pairs: Iterable[tuple[ChangedFile, ChunkedFile]], report: Report, dimension: int
+) -> Iterator[list[Expected]]:
+    """What the files should have, in groups that one call reads: many rows, but few bytes.
+
+    Files that could not be chunked go to the report.
+    """
+    group: list[Expected] = []
+    number = size = 0
+    for change, file in pairs:
+        if file.error:
+            report.fail(change.path, file.error)
+            continue
+        rows = chunk_rows(
+            change.path, change.file_hash, file.language, file.chunks, file.weights
+        )
+        cost = sum(row_bytes(row, 4 * dimension) for row in rows)
+        if group and (number + len(rows) > READ_ROWS or size + cost > UPSERT_BYTES):
+            yield group
+            group, number, size = [], 0, 0
+        group.append(Expected(change.path, rows))
+        number += len(rows)
+        size += cost
+    if group:
+        yield group
+
+
 def _compare(
     store: Store,
-    pairs: Iterator[tuple[ChangedFile, ChunkedFile]],
+    groups: Iterable[list[Expected]],
     report: Report,
     left_out: Set[str],
     embeds: bool,
 ) -> Iterator[Difference]:
-    """Compare rows with files. `left_out` fills while pairs are read: those keep their rows."""
+    """Compare rows with files. `left_out` fills while groups are read: those keep their rows."""
     rows = Counter[str]()
     paths: dict[str, str] = {}
     wrong: set[str] = set()  # listed already: their surplus rows need no second line
@@ -95,21 +138,17 @@ def _compare(
         rows[key.id] += 1
         paths[key.id] = row_path(key)
     report.chunks.total = rows.total()
-    for change, file in pairs:
-        if file.error:
-            report.fail(change.path, file.error)
-            continue
-        expected = chunk_rows(
-            change.path, change.file_hash, file.language, file.chunks, file.weights
-        )
-        found = {row["id"]: row for row in store.fetch([row["id"] for row in expected])}
-        problem = _first_problem(expected, found, rows, embeds)
-        if problem:
-            yield Difference(change.path, problem)
-            wrong.add(change.path)
-        for row in expected:
-            paths.pop(row["id"], None)
-        report.files.unchanged += not problem and bool(expected)
+    for group in groups:
+        ids = [row["id"] for file in group for row in file.rows]
+        found = {row["id"]: row for row in store.fetch(ids, at_once=READ_ROWS)}
+        for file in group:
+            problem = _first_problem(file.rows, found, rows, embeds)
+            if problem:
+                yield Difference(file.path, problem)
+                wrong.add(file.path)
+            report.files.unchanged += not problem and bool(file.rows)
+        for row_id in ids:
+            paths.pop(row_id, None)
     for path in sorted(set(paths.values()) - wrong - left_out):
         yield Difference(path, "rows that belong to no file as it is now")
 

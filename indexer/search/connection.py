@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from indexer.config import Settings
 from indexer.errors import (
+    AccessError,
     ForeignCollectionError,
     LockedError,
     NoIndexError,
@@ -79,7 +80,7 @@ class Connection:
                 except UsageError:
                     is_good = True
                     raise
-                except ForeignCollectionError:
+                except (ForeignCollectionError, AccessError):
                     raise
                 except StoreUnavailableError:
                     if time.monotonic() > deadline:

@@ -69,6 +69,12 @@ def find_candidates(
     found: dict[str, Candidate] = {}
     if wanted.mode != DENSE:
         weights = query_weights(query)
+        if (
+            not store.has_sparse
+            and wanted.mode == SPARSE
+            and current.get("codx.sparse")
+        ):
+            raise UsageError(f"{NO_SPARSE}; leave out --mode sparse")
         if not store.has_sparse:
             notes.append(NO_SPARSE if current.get("codx.sparse") else OTHER_SPARSE)
         elif not _has_our_terms(current):

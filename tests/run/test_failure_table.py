@@ -41,7 +41,16 @@ TESTS = {
         "test_failures.test_a_damaged_manifest"
     ),
     "a damaged, closed or full embedding cache": "test_failures.test_a_damaged_cache",
-    "Milvus does not answer, or refuses the token": "test_failures.test_nobody_answers",
+    "Milvus does not answer": "test_failures.test_nobody_answers",
+    "Milvus refuses the token, or its user lacks a right": (
+        "test_server.test_a_missing_right_is_named"
+    ),
+    "a Milvus that crashed and lost its last changes, or was restored from a backup": (
+        "test_server.test_a_server_killed_between_two_writers"
+    ),
+    "`--mode sparse` on a Milvus without sparse vectors (before 2.4)": (
+        "test_server.test_sparse_vectors_are_needed_for_their_mode"
+    ),
     "another run on this index, on this or another host, or of another project on a database that both share": (
         "test_two_projects.test_each_waits_for_a_run_of_the_other"
     ),

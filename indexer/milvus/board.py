@@ -1,0 +1,159 @@
+"""What writers tell each other on a server: rows of a small collection beside the index.
+
+Rows, because a server that crashes can roll back the properties of its collections, and a
+restored one comes without them. A row that was acknowledged stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from indexer.address import Address
+from indexer.errors import AccessError, StoreError
+from indexer.milvus.client import CALL_TIMEOUT, Guard
+from indexer.milvus.internals import remember_schema
+from indexer.milvus.schema import collection_schema, vector_indexes
+
+if TYPE_CHECKING:
+    from pymilvus import CollectionSchema, MilvusClient
+
+    from indexer.milvus.rows import Row
+
+LEASE, MARK = "lease", "mark"  # the ids of the rows
+QUERY = f'id in ["{LEASE}", "{MARK}"]'
+BOARD_TIMEOUT = 5.0  # seconds; a lease that takes longer to write is of no use
+VECTOR = [1.0, 0.0]  # Milvus has no collection without vectors
+
+
+class Board:
+    """Two texts for all physical collections of one name: the lease, and the last writer's mark.
+
+    Every method raises `StoreError` or `StoreUnavailableError`.
+    """
+
+    def __init__(
+        self,
+        client: MilvusClient,
+        where: Address | str,
+        name: str,
+        patience: float = 0,
+    ) -> None:
+        self._client = client
+        # Its own: the lease is given back after an error elsewhere, too.
+        self._guard = Guard(where, patience=min(patience, BOARD_TIMEOUT))
+        self.place = f"{name}__lease"
+        self._mark: str | None = None
+        self._is_ours = False
+
+    def read(self) -> str:
+        """The text of the lease, "" if there is none."""
+        return self._read().get(LEASE, "")
+
+    @property
+    def mark(self) -> str:
+        """The mark that the last writer left, "" if there is none.
+
+        It is what we left ourselves, or else as it was when the lease was last read.
+        """
+        if self._mark is None:
+            self._read()
+        return self._mark or ""
+
+    def write(self, text: str) -> None:
+        """Replace the text of the lease. Nothing is created for an empty one."""
+        self._write(LEASE, text)
+
+    def write_mark(self, mark: str) -> None:
+        """Leave the mark of the run that is about to write."""
+        self._is_ours = True
+        self._write(MARK, mark)
+        self._mark = mark
+
+    def drop(self) -> None:
+        """Remove the board and what is on it."""
+        self._guard.call(self._client.drop_collection, self.place)
+
+    def _read(self) -> dict[str, str]:
+        texts = self._texts()
+        if not self._is_ours:
+            self._mark = texts.get(MARK, "")
+        return texts
+
+    def _texts(self) -> dict[str, str]:
+        try:
+            return self._query()
+        except AccessError:
+            raise
+        except StoreError:
+            # It must be certain that nothing stands there, because then we write.
+            if not self._exists() or not self._is_indexed():
+                return {}
+            self._load()
+            return self._query()
+
+    def _query(self) -> dict[str, str]:
+        rows: list[Row] = self._guard.call(
+            self._client.query,
+            self.place,
+            filter=QUERY,
+            output_fields=["text"],
+            consistency_level="Strong",
+            timeout=BOARD_TIMEOUT,
+        )
+        return {row["id"]: row["text"] for row in rows}
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            self._upsert(name, text)
+        except AccessError:
+            raise
+        except StoreError:
+            if not text and not self._exists():
+                return  # it was dropped together with the index
+            self._make()
+            self._upsert(name, text)
+
+    def _upsert(self, name: str, text: str) -> None:
+        row = {
+            **dict.fromkeys(("path", "file_hash", "language", "symbol"), ""),
+            **dict.fromkeys(("chunk_no", "chunk_count", "start_line", "end_line"), 0),
+            **{"id": name, "text": text, "embedded": False, "vector": VECTOR},
+        }
+        remember_schema(self._client, self.place, _schema().to_dict())
+        self._guard.call(self._client.upsert, self.place, [row], timeout=BOARD_TIMEOUT)
+
+    def _make(self) -> None:
+        """Make the collection ready, or what is missing of it.
+
+        That of an earlier version has neither rows nor an index.
+        """
+        if not self._exists():
+            self._guard.call(
+                self._client.create_collection,
+                self.place,
+                schema=_schema(),
+                consistency_level="Strong",
+                is_done=self._exists,
+            )
+        if not self._is_indexed():
+            self._guard.call(
+                self._client.create_index,
+                self.place,
+                vector_indexes({"vector"}, embedded=True),
+                sync=False,
+                is_done=self._is_indexed,
+            )
+        self._load()
+
+    def _exists(self) -> bool:
+        return bool(self._guard.call(self._client.has_collection, self.place))
+
+    def _is_indexed(self) -> bool:
+        return bool(self._guard.call(self._client.list_indexes, self.place))
+
+    def _load(self) -> None:
+        self._guard.call(self._client.load_collection, self.place, timeout=CALL_TIMEOUT)
+
+
+def _schema() -> CollectionSchema:
+    return collection_schema(len(VECTOR), sparse=False)

@@ -1,0 +1,121 @@
+"""What pymilvus and gRPC raise, in our errors: who refused, and what can be done about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from indexer.address import Address
+from indexer.errors import (
+    AccessError,
+    CodxIndexError,
+    StoreError,
+    StoreUnavailableError,
+)
+from indexer.milvus.internals import is_unavailable, one_line, says_try_again
+
+TOKEN = "CODX_INDEX_TOKEN"
+
+# Milvus words it like this, whether as the details of a gRPC error or as its own message.
+_PRIVILEGE = re.compile(r"\bPrivilege([A-Z]\w*)")
+
+# What gRPC says where it found something else than it looked for, and what that means.
+_OTHER_SERVICES = {
+    "UNIMPLEMENTED": "something else than Milvus listens there",
+    "HTTP/2": "something else than Milvus listens there, or a Milvus that wants https",
+    "Tls handshake failed": "no TLS there, or a certificate that is not trusted here",
+    "SSL_ERROR": "no TLS there, or a certificate that is not trusted here",
+    "hostname lookup": "there is no host of that name",
+    "Domain name not found": "there is no host of that name",
+}
+
+
+def our_error(error: Exception, address: Address, hint: str = "") -> CodxIndexError:
+    """The error to raise in place of one of pymilvus, gRPC or the system.
+
+    `hint` is added to what Milvus says, unless that explains itself.
+    """
+    import grpc
+    from pymilvus.exceptions import MilvusException, MilvusUnavailableException
+
+    where = f"Milvus at {address}"
+    message = address.hide(_reason(error))
+    if (refusal := _access_refused(error, address)) is not None:
+        return refusal
+    if isinstance(error, MilvusUnavailableException | grpc.RpcError):
+        return StoreUnavailableError(f"{where}: {message}{hint}")
+    if isinstance(error, MilvusException) and (
+        is_unavailable(error) or says_try_again(error)
+    ):
+        return StoreUnavailableError(f"{where}: {message}{hint}")
+    if re.search(r"database\b.*\b(not found|does not exist)", message):
+        return StoreError(
+            f"{where}: {message}: create the database, or name another one in --uri"
+        )
+    is_full = os.strerror(errno.ENOSPC) in message
+    return StoreError(f"{where}: {message}{'' if is_full else hint}")
+
+
+def cannot_connect(
+    error: Exception, address: Address, *, has_token: bool
+) -> CodxIndexError:
+    """The error to raise where no connection could be made."""
+    if (refusal := _access_refused(error, address, has_token=has_token)) is not None:
+        return refusal
+    message = " ".join(_reason(one) for one in _chain(error))
+    cause = next((text for key, text in _OTHER_SERVICES.items() if key in message), "")
+    return StoreUnavailableError(
+        f"no Milvus answers at {address}{cause and f' ({cause})'}: is it running, is the token "
+        "right, and does the scheme (http or https) match its certificate?"
+    )
+
+
+def _access_refused(
+    error: Exception, address: Address, *, has_token: bool = True
+) -> AccessError | None:
+    """What to raise if it is the token, or a right of its user, that is missing."""
+    import grpc
+
+    for one in _chain(error):
+        message = address.hide(_reason(one))
+        code = one.code() if isinstance(one, grpc.RpcError) else None
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            what = (
+                "refuses the token" if has_token else "wants a token, and has got none"
+            )
+            return AccessError(
+                f"Milvus at {address} {what}: put that of a user in {TOKEN} "
+                "(user:password, or an API key)"
+            )
+        is_denied = code is grpc.StatusCode.PERMISSION_DENIED
+        if is_denied or re.search(r"permission den(y|ied)", message, re.IGNORECASE):
+            named = _PRIVILEGE.search(message)
+            right = f"the privilege {named[1]}" if named else "a privilege"
+            return AccessError(
+                f"the user of the token lacks {right} at {address}: grant it to a role of the "
+                f"user, or put another user's token in {TOKEN} "
+                f"(Milvus says: {message})"
+            )
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it. pymilvus makes some errors their own cause."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__
+
+
+def _reason(error: BaseException) -> str:
+    """The message in one line, of a gRPC error its status and details alone."""
+    import grpc
+
+    if isinstance(error, grpc.RpcError):
+        text = f"{error.code().name}: {error.details()}"
+        return " ".join(text.split())[:300]
+    return one_line(error)
