@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import in_process
 import pytest
 
@@ -33,6 +34,15 @@ GIT_ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "a",
     "GIT_COMMITTER_EMAIL": "a@example.org",
 }
+
+
+# How long an example takes, or is to be made up, decides nothing.
+hypothesis.settings.register_profile(
+    "usual",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("usual")
 
 
 @pytest.fixture(scope="session")

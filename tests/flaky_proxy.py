@@ -51,12 +51,14 @@ class _Proxy:
             asyncio.create_task(self._pass(reader, there[1])),
             asyncio.create_task(self._pass(there[0], writer)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        self._reset(writer)
-        there[1].close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._reset(writer)
+            there[1].close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -95,8 +97,11 @@ def flaky_way_to(uri: str, seed: int) -> Iterator[Flaky]:
             listens.set()
             with suppress(asyncio.CancelledError):
                 await server.serve_forever()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
                 task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.sleep(0)  # the connections that were just closed go
 
     serving = loop.create_task(serve())
     thread = threading.Thread(target=loop.run_until_complete, args=[serving])

@@ -74,7 +74,9 @@ def serve(
     except* BrokenPipeError:
         pass  # the client has gone without closing our stdin first
     finally:
-        _close(tools.close)
+        is_closed = _close(tools.close)
+    if not is_closed:
+        os._exit(0)  # at its own end Python would trip over threads of gRPC
 
 
 class _Server(MCPServer[Any]):
@@ -125,8 +127,9 @@ def _end_with_signals(close: Callable[[], None]) -> None:
         signal.signal(number, leave)
 
 
-def _close(close: Callable[[], None]) -> None:
-    """Call `close`, but do not wait for a query that takes long."""
+def _close(close: Callable[[], None]) -> bool:
+    """Call `close`, but do not wait for a query that takes long. Returns whether it is done."""
     closing = threading.Thread(target=close, daemon=True)
     closing.start()
     closing.join(PATIENCE)
+    return not closing.is_alive()

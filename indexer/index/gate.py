@@ -38,7 +38,7 @@ def admit(settings: Settings) -> None:
         _refuse_odd(path, info)
         entries.append((path, info))
     for place in _places(settings):
-        _refuse_tracked(place)
+        _refuse_tracked(place, must_know=settings.uses_git)
     _refuse_foreign(state, entries)
 
 
@@ -81,8 +81,12 @@ def _places(settings: Settings) -> list[str]:
     ]
 
 
-def _refuse_tracked(place: str) -> None:
-    """Raise `StateError` if a repository around the place tracks it, or files in it."""
+def _refuse_tracked(place: str, *, must_know: bool) -> None:
+    """Raise `StateError` if a repository around the place tracks it, or files in it.
+
+    Unless we `must_know`, a git that does not tell is left alone: what a checkout made is
+    still open to others.
+    """
     if find_git() is None:
         return  # what a checkout made is still open to others
     for number, top in enumerate(_repositories(place)):
@@ -90,7 +94,7 @@ def _refuse_tracked(place: str) -> None:
             is_tracked = _is_tracked(top, place)
         except GitError:
             # Of a repository around the project's own, git may not be allowed to tell.
-            if number == 0:
+            if number == 0 and must_know:
                 raise
             continue
         if is_tracked:

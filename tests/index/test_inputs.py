@@ -48,10 +48,11 @@ VALUES: dict[str, list[Any]] = {
     "cache_size": [2 * 1024**3, 0],
     "retry_failed": [False, True],
     "sparse_first": [False, True],
+    "uses_git": [True, True, False],
 }
 # These name another index, another tree or a part of it, or have tests of their own.
 LEFT_OUT = set(
-    """project cache_dir model model_from precision mode uri token collection executor
+    """project cache_dir model model_from precision mode uri token collection takes_over executor
     task_timeout wait force external_folders only named changed_within max_seconds""".split()
 )
 

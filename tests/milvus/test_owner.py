@@ -27,6 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def prepare(store: Store, claim: Claim, fingerprint: str = PRINT) -> None:
     store._guard.is_broken = False
+    store._looked = None  # another run, with a store of its own
     store.prepare(fingerprint, DIMENSION, {}, claim)
 
 

@@ -40,6 +40,7 @@ def make_host(make_project: Callable[[str], Project]) -> Callable[[str], Project
         project.environment["CODX_INDEX_COLLECTION"] = NAME
         project.environment["CODX_INDEX_EXECUTOR"] = "serial"
         project.environment["CODX_INDEX_MODE"] = "sparse"
+        project.environment["CODX_INDEX_TAKE_OVER"] = "1"
         project.git("init", "-q")
         for number in range(3):
             project.write(f"{number}.py", python_text(number, 1))

@@ -23,6 +23,7 @@ from conftest import (
 )
 from permissions import unprivileged
 
+from indexer.config import make_state_dir
 from indexer.index.lock import run_lock
 from indexer.milvus.embedded import serve
 
@@ -167,8 +168,7 @@ def test_the_token_is_not_shown(small: Project) -> None:
 
 def test_a_collection_of_someone_else(small: Project) -> None:
     state = small.root / ".codx/index"
-    state.mkdir(parents=True)
-
+    make_state_dir(str(state))
     store = serve(str(state / "milvus.db"), str(state), "codx_index", patience=5)
     with closing(store):
         store._client.create_collection("codx_index", dimension=4)

@@ -45,6 +45,7 @@ def make_host(
             "CODX_INDEX_URI": milvus.uri,
             "CODX_INDEX_COLLECTION": NAME,
             "CODX_INDEX_EXECUTOR": "serial",
+            "CODX_INDEX_TAKE_OVER": "1",
         }
         project.git("init", "-q")
         for number in range(3):
