@@ -185,15 +185,14 @@ def failed_alone(project: Project, *words: str) -> None:
 @pytest.mark.parametrize(
     "fault, words",
     [
-        pytest.param(
-            "kill chunking bad.py", ["died", "SIGKILL"], marks=pytest.mark.slow
-        ),
-        ("hang chunking bad.py", ["took longer than 10 s"]),
+        ("kill chunking bad.py", ["died", "SIGKILL"]),
         ("kill embedding culprit = 1", ["died", "SIGKILL"]),
-        pytest.param(
-            "hang embedding culprit = 1",
-            ["took longer than 10 s"],
-            marks=pytest.mark.slow,
+        # The limit is one that other tasks keep on a busy machine, and is waited for twice.
+        *(
+            pytest.param(
+                f"hang {what}", ["took longer than 60 s"], marks=pytest.mark.slow
+            )
+            for what in ("chunking bad.py", "embedding culprit = 1")
         ),
     ],
 )
@@ -201,7 +200,8 @@ def test_the_file_to_blame_fails_alone(
     fault: str, words: list[str], large: Project
 ) -> None:
     large.environment[FAULT] = fault
-    report = large.installed.run(*POOL, "--task-timeout", "10", code=3)
+    limit = ("--task-timeout", "60") if fault.startswith("hang") else ()
+    report = large.installed.run(*POOL, *limit, code=3)
     assert (report["status"], report["files"]["added"]) == ("partial", 9)
     (failure,) = report["failures"]
     assert failure["path"] == "bad.py"
