@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -224,6 +226,33 @@ def test_it_is_tried_again_when_it_changes(large: Project) -> None:
     large.write("bad.py", "better = 1\n")
     assert large.run()["files"]["added"] == 1
     assert large.command("verify", "--executor", "serial").returncode == 0
+
+
+# Found by tests/text/fuzzing.py: 5 KB that the grammar of F# does not survive.
+# One that does is as good, because the file is indexed either way.
+FATAL = zlib.decompress(
+    base64.b85decode(
+        "c-rmOs|tWH6oBC;F}dP1i9x(1+u{)REOy0gFr4#ZR#A&G@b;H447Tud;7q&>+6e|XCBa(hWz"
+        "zZ26^bUeHvGepjv3>1zsAr25x16AO@x>KUZ{YGA2V)gfERb-?kpk8gFJb|IjSKd;;{?hnbU#"
+    )
+)
+
+
+@pytest.mark.parametrize("others", [8, 0], ids=["among others", "alone"])
+def test_a_file_that_crashes_its_grammar_is_cut_without_syntax(
+    others: int, project: Project
+) -> None:
+    for number in range(others):
+        project.write(f"{number}.py", python_text(number))
+    project.write("filler.md", "plain words in a line\n" * 5000)
+    project.write("bad.fs", FATAL)
+    report = project.installed.run(*POOL)
+    assert (report["status"], report["files"]["added"]) == ("updated", others + 2)
+    rows = [row for row in project.rows().values() if row["path"] == "bad.fs"]
+    assert "".join(row["text"] for row in rows) == FATAL.decode()
+    assert {row["language"] for row in rows} == {"fsharp"}
+    assert project.installed.command("verify", *POOL).returncode == 0
+    assert project.run()["status"] == "unchanged"
 
 
 def test_a_file_that_was_fine_keeps_its_rows(large: Project) -> None:
