@@ -344,9 +344,9 @@ def recorded_files(project: Project, expected: Rows) -> dict[str, int]:
     with Manifest(str(copy / "manifest.sqlite")) as manifest:
         records = manifest.records().values()
     return {
-        path: record.chunk_count
+        shown: record.chunk_count
         for record in records
-        if wanted.get(path := escape_path(record.path))
+        if wanted.get(shown := escape_path(record.path))
         == (record.file_hash, record.chunk_count)
     }
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fatal_source import FATAL
 
 from indexer.pool.process_pool import CRASHES
 
@@ -108,3 +109,25 @@ def test_what_killed_the_process_is_shown(death: str, tmp_path: Path) -> None:
             fuzz(tmp_path, 0, 7)
     assert "seed 7" in str(caught.value)
     assert "b.py, 8 bytes" in str(caught.value)
+
+
+def test_it_goes_on_behind_a_grammar_that_crashes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        f"sys.path[:0] = [{str(PROGRAM.parent)!r}]\n"
+        "import fuzzing\n"
+        "seed = int(sys.argv[3])\n"
+        f"found = [('a.fs', {FATAL!r})] if seed == 7 else [('a.py', b'x = 1')]\n"
+        "fuzzing.corpus = lambda: found\n"
+        "sys.exit(fuzzing.main(fuzzing.Path(sys.argv[1]), 0, seed))\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.PROGRAM", program)
+        fuzz(tmp_path, 0, 7)
+    if (tmp_path / "crash-7").exists():  # a newer grammar may take it
+        assert (tmp_path / "crash-7").read_bytes() == FATAL
+        assert "seed 7: a grammar crashed: a.fs" in capsys.readouterr().out
+        assert (tmp_path / "input").read_bytes() == b"x = 1"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import random
 import signal
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,6 +14,7 @@ from functools import partial
 import psutil
 import pytest
 from conftest import Project, python_text, start, wait_for
+from fatal_source import FATAL
 
 from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
 from indexer.pool.process_pool import ProcessPool
@@ -226,16 +225,6 @@ def test_it_is_tried_again_when_it_changes(large: Project) -> None:
     large.write("bad.py", "better = 1\n")
     assert large.run()["files"]["added"] == 1
     assert large.command("verify", "--executor", "serial").returncode == 0
-
-
-# Found by tests/text/fuzzing.py: 5 KB that the grammar of F# does not survive.
-# One that does is as good, because the file is indexed either way.
-FATAL = zlib.decompress(
-    base64.b85decode(
-        "c-rmOs|tWH6oBC;F}dP1i9x(1+u{)REOy0gFr4#ZR#A&G@b;H447Tud;7q&>+6e|XCBa(hWz"
-        "zZ26^bUeHvGepjv3>1zsAr25x16AO@x>KUZ{YGA2V)gfERb-?kpk8gFJb|IjSKd;;{?hnbU#"
-    )
-)
 
 
 @pytest.mark.parametrize("others", [8, 0], ids=["among others", "alone"])
