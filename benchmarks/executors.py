@@ -778,7 +778,7 @@ def gil(job: Job) -> dict[str, Any]:
     }
     clock = Clock()
     clock.watch(secrets, "mask_secrets", "masking (Python, re)")
-    clock.watch(chunking, "_parse", "parsing (tree-sitter)")
+    clock.watch(chunking, "parse", "parsing (tree-sitter)")
     for name in ("count", "spans"):
         clock.watch(type(worker._tokenizer()), name, "tokenizing (tokenizers)")
     total = seconds_of(lambda: chunk(files))

@@ -108,5 +108,9 @@ class WorkerDiedError(TaskError):
     """The worker died while the task ran alone."""
 
 
+class WorkerCrashedError(WorkerDiedError):
+    """Native code that the task called ended the worker, as by a segmentation fault."""
+
+
 class TaskTimeoutError(TaskError):
     """The task took longer than it may."""

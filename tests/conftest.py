@@ -7,11 +7,12 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,19 +161,17 @@ class Project:
         """This project, with the installed command started: where the process is the point."""
         return _InstalledCommand(self.root, self.cache_dir, self.environment)
 
-    def launch(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def launch(
+        self, *command: str, timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[str]:
         """Run any program in the project and return how it ended."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
+        with started(self, *command) as process:
+            output, errors = process.communicate(timeout=timeout)
+        if process.returncode < 0:
+            wait_for(lambda: is_lock_free(self))
+        return subprocess.CompletedProcess(
+            command, process.returncode, output, without_times(errors)
         )
-        done.stderr = without_times(done.stderr)
-        return done
 
     def report(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command with --json; its object, after a check of the exit code."""
@@ -342,8 +341,13 @@ def _make_tiny_model(folder: str, cache_dir: str) -> None:
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
     """Start `codx-index …` in a session of its own, and do not wait for it."""
+    return start_program(project, COMMAND, *arguments)
+
+
+def start_program(project: Project, *command: str) -> subprocess.Popen[str]:
+    """Start any program in the project, in a session of its own, and do not wait for it."""
     return subprocess.Popen(
-        [COMMAND, *arguments],
+        command,
         cwd=project.root,
         env=project.variables(),
         stdin=subprocess.DEVNULL,
@@ -352,6 +356,36 @@ def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+@contextmanager
+def started(project: Project, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """Start any program in the project. If the block fails, all that it has started ends."""
+    with start_program(project, *command) as process:
+        try:
+            yield process
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def is_lock_free(project: Project) -> bool:
+    """Whether no process holds the lock of the project's index.
+
+    A run that was killed may leave a child that was about to become another program. Until
+    that one ends too, which a busy machine can delay, it has the lock that it inherited.
+    """
+    import fcntl
+
+    try:
+        with open(project.root / ".codx/index/lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True  # no run has got that far
+    except BlockingIOError:
+        return False
+    return True
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import COMMAND, Project
 
+PATIENCE = 3 * 3600  # seconds; only ever reached by a command that hangs
 ONE_GIB = 1024 * 1024  # in the KiB of ru_maxrss
 # Started by a small process: to the kernel, what a process begins with is the memory of the
 # one that started it, which here has a model and a database.
@@ -45,14 +46,16 @@ def copy_library(target: Path, folder: str) -> int:
 )
 def test_indexed_verified_and_within_memory(folder: str, project: Project) -> None:
     files = copy_library(project.root, folder)
-    done = project.launch(sys.executable, "-c", MEASURED, COMMAND, "run", "--json")
+    # Without -P, Python would import the copy's modules instead of its own.
+    measured = (sys.executable, "-P", "-c", MEASURED)
+    done = project.launch(*measured, COMMAND, "run", "--json", timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["files"]["scanned"] == files
     assert report["files"]["added"] > 0 and report["files"]["failed"] == 0
     assert report["chunks"]["truncated"] == 0
     assert int(done.stderr) < ONE_GIB
-    verified = project.command("verify")
+    verified = project.launch(COMMAND, "verify", timeout=PATIENCE)
     assert verified.returncode == 0, verified.stdout[-2000:]
     again = project.run()
     assert (again["status"], again["files"]["read"]) == ("unchanged", 0)

@@ -21,12 +21,18 @@ from functools import partial
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
+from indexer.errors import (
+    TaskTimeoutError,
+    WorkerCrashedError,
+    WorkerDiedError,
+    WorkerError,
+)
 from indexer.pool.process import RecordingContext, Slots, run_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
 TICK = 0.2  # seconds between two looks at the clock
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 MAX_RESTARTS = 4  # pools in a row that are lost before a task was done or begun
 
 
@@ -47,7 +53,8 @@ class ProcessPool(Executor):
     Tasks that were lost with a worker go out again. Those that no worker had begun go out as
     before. The others are suspects, each of which runs alone. A task raises
 
-    - `WorkerDiedError` if its worker dies while the task runs alone,
+    - `WorkerDiedError` if its worker dies while the task runs alone, `WorkerCrashedError` if
+      that was the doing of native code,
     - `TaskTimeoutError` if it runs longer than `task_timeout` seconds (0: no limit), for which
       its worker is killed,
     - `WorkerError` if workers cannot be kept alive at all.
@@ -180,7 +187,7 @@ class ProcessPool(Executor):
             elif not self._slots[2 * slot]:
                 self._waiting.appendleft(task)
             elif task.is_suspect:
-                task.future.set_exception(WorkerDiedError(self._epitaph(slot)))
+                task.future.set_exception(self._epitaph(slot))
             else:
                 task.is_suspect = True
                 self._suspects.append(task)
@@ -194,13 +201,14 @@ class ProcessPool(Executor):
         self._suspects.clear()
         self._waiting.clear()
 
-    def _epitaph(self, slot: int) -> str:
+    def _epitaph(self, slot: int) -> WorkerDiedError:
         code = self._context.exit_code(int(self._slots[2 * slot + 1]))
         if code is None or code >= 0:
-            return "the worker process that had it ended by itself"
+            return WorkerDiedError("the worker process that had it ended by itself")
         name = signal.Signals(-code).name
         hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
-        return f"the worker process that had it died ({name}{hint})"
+        error = WorkerCrashedError if -code in CRASHES else WorkerDiedError
+        return error(f"the worker process that had it died ({name}{hint})")
 
     def _end_overdue(self) -> None:
         if not self._timeout:

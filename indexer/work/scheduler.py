@@ -17,7 +17,7 @@ from typing import Any
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key
-from indexer.errors import TaskError
+from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, Chunk, EmbeddedFile
 from indexer.work import worker
 from indexer.work.assembly import Assembly
@@ -45,7 +45,8 @@ class Scheduler:
     """Runs changed files through workers; `files` yields them as they get ready.
 
     A task that costs a worker (`TaskError`) is given out again in its smallest parts, so that
-    only the file to blame fails. Raises any other error of a task, such as `ModelError`.
+    only the file to blame fails. A file at which a worker crashes is chunked without its
+    syntax. Raises any other error of a task, such as `ModelError`.
 
     Unless it `embeds`, only what the cache knows gets a vector.
     """
@@ -67,6 +68,7 @@ class Scheduler:
         self._backlog = Backlog(workers)
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}
+        self._crashing: set[str] = set()  # paths of files to chunk without syntax
         self._since = 0.0  # when the first embed task was given out
 
     def files(self, changes: Iterable[ChangedFile | None]) -> Iterator[EmbeddedFile]:
@@ -124,7 +126,11 @@ class Scheduler:
 
     def _chunk(self, task: list[ChangedFile]) -> None:
         files = [(change.path, change.data) for change in task]
-        self._chunking[self._workers.chunkers.submit(worker.chunk_files, files)] = task
+        with_syntax = task[0].path not in self._crashing
+        future = self._workers.chunkers.submit(
+            worker.chunk_files, files, with_syntax=with_syntax
+        )
+        self._chunking[future] = task
 
     def _submit_embedding(self, *, is_last: bool) -> None:
         """Keep the workers in embed tasks."""
@@ -175,11 +181,18 @@ class Scheduler:
                 self._backlog.add(self._assembly.open(change, file, seconds))
 
     def _not_chunked(self, task: list[ChangedFile], error: TaskError) -> None:
-        if len(task) == 1:
-            self._feedback.on_failure(task[0].path, task[0].file_hash, str(error))
-            return
-        for change in task:
-            self._chunk([change])
+        change, *others = task
+        if others:
+            for change in task:
+                self._chunk([change])
+        elif (
+            isinstance(error, WorkerCrashedError) and change.path not in self._crashing
+        ):
+            # In a chunk task, only a grammar's native code does that.
+            self._crashing.add(change.path)
+            self._chunk(task)
+        else:
+            self._feedback.on_failure(change.path, change.file_hash, str(error))
 
     def _not_embedded(self, task: dict[Key, Chunk], error: TaskError) -> None:
         for key, chunk in task.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
 
-from indexer.errors import TaskError
+from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, ChunkedFile
 from indexer.work import worker
 
@@ -49,7 +49,8 @@ def chunked_files(
 ) -> Iterator[tuple[ChangedFile, ChunkedFile]]:
     """Chunk the files without embedding them, and yield them in the order of `changes`.
 
-    At most 2 × jobs tasks are in flight. A file that costs its worker has that as its error.
+    At most 2 × jobs tasks are in flight. A file that costs its worker has that as its error,
+    unless it can be chunked without its syntax.
     """
     tasks = chunk_tasks(changes)
     window: deque[tuple[list[ChangedFile], Future[worker.ChunkedBatch]]] = deque()
@@ -67,9 +68,14 @@ def chunked_files(
         yield from zip(task, chunked, strict=True)
 
 
-def _chunked_alone(change: ChangedFile, executor: Executor) -> ChunkedFile:
-    task = executor.submit(worker.chunk_files, [(change.path, change.data)])
+def _chunked_alone(
+    change: ChangedFile, executor: Executor, *, with_syntax: bool = True
+) -> ChunkedFile:
+    files = [(change.path, change.data)]
+    task = executor.submit(worker.chunk_files, files, with_syntax=with_syntax)
     try:
         return task.result().files[0]
     except TaskError as error:
+        if with_syntax and isinstance(error, WorkerCrashedError):
+            return _chunked_alone(change, executor, with_syntax=False)
         return ChunkedFile(change.path, "", (), error=str(error))

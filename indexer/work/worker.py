@@ -96,14 +96,19 @@ def initialize_process(
     _worker.spans.begin("start")
 
 
-def chunk_files(files: Sequence[tuple[str, bytes]]) -> ChunkedBatch:
-    """Chunk files that are given as (path, bytes). A file that fails does not affect the others."""
+def chunk_files(
+    files: Sequence[tuple[str, bytes]], *, with_syntax: bool = True
+) -> ChunkedBatch:
+    """Chunk files that are given as (path, bytes). A file that fails does not affect the others.
+
+    Unless `with_syntax`, no grammar sees them: blank lines alone decide where they are cut.
+    """
     chunked, seconds = [], []
     about = {"path": escape_path(files[0][0])} if len(files) == 1 else {}
     with _worker.spans.span("chunk", files=len(files), **about):
         for path, data in files:
             started = time.monotonic()
-            chunked.append(_chunk_file(path, data))
+            chunked.append(_chunk_file(path, data, with_syntax))
             seconds.append(time.monotonic() - started)
     return ChunkedBatch(chunked, seconds, _worker.spans.take())
 
@@ -136,7 +141,7 @@ def embed_texts(
     )
 
 
-def _chunk_file(path: str, data: bytes) -> ChunkedFile:
+def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
     from indexer.text.chunks import chunk_text
     from indexer.text.languages import language_of
     from indexer.text.terms import row_weights
@@ -148,7 +153,8 @@ def _chunk_file(path: str, data: bytes) -> ChunkedFile:
             return ChunkedFile(path, "", (), reason=reason)
         language = language_of(path, text.partition("\n")[0])
         limit = _used_backend().model.max_tokens
-        chunks = chunk_text(text, language, _tokenizer(), limit)
+        grammar = language if with_syntax else None
+        chunks = chunk_text(text, grammar, _tokenizer(), limit)
         shown = escape_path(path)
         weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
         return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)

@@ -10,9 +10,7 @@ import time
 
 import psutil
 import pytest
-from conftest import TIMEOUT, Project, python_text, start, wait_for
-
-from indexer.index.lock import run_lock
+from conftest import TIMEOUT, Project, is_lock_free, python_text, start, wait_for
 
 EMBED_TASK_CHUNKS = 64
 SERIAL = ("--executor", "serial")  # starts faster than a pool
@@ -82,8 +80,7 @@ def test_a_signal_stops_a_run_in_order(
     first = json.loads(output)
     assert (first["status"], first["exit_code"]) == ("interrupted", code)
     wait_for(lambda: not alive(children))
-    with run_lock(str(long.root / ".codx/index/lock")):
-        pass
+    wait_for(lambda: is_lock_free(long))
     assert 0 < committed_files(long) == first["files"]["added"] < 60
     status = long.report("status")
     assert status["indexed_files"] == first["files"]["added"]
@@ -116,8 +113,7 @@ def test_a_killed_run_is_repaired(long: Project) -> None:
     process.kill()
     process.communicate()
     wait_for(lambda: not alive(children))
-    with run_lock(str(long.root / ".codx/index/lock")):
-        pass
+    wait_for(lambda: is_lock_free(long))
     assert long.report("status", "--check", code=1)["doubt"]
     second = long.run("-j", "2")
     assert second["status"] == "updated"

@@ -33,15 +33,18 @@ from conftest import (
     TIMEOUT,
     WORDS,
     Project,
+    is_lock_free,
     make_cache,
     open_store,
     python_text,
     read_rows,
     start,
+    wait_for,
 )
 
 from indexer.faults import STEPS
 from indexer.index.manifest import DIRTY, Manifest
+from indexer.milvus.embedded import serve
 from indexer.milvus.rows import FIELDS
 from indexer.paths import escape_path
 
@@ -318,7 +321,12 @@ def assert_repaired(
 
 
 def recorded_rows(project: Project, expected: Rows) -> int:
-    """How many of the expected rows belong to files that the manifest has recorded.
+    """How many of the expected rows belong to files that the manifest has recorded."""
+    return sum(recorded_files(project, expected).values())
+
+
+def recorded_files(project: Project, expected: Rows) -> dict[str, int]:
+    """How many rows each file has that the manifest has recorded as it is expected.
 
     Reads a copy: opening the manifest itself would roll a journal back before the run can.
     """
@@ -332,15 +340,34 @@ def recorded_rows(project: Project, expected: Rows) -> int:
     for found in state_of(project).glob("manifest.sqlite*"):
         shutil.copy(found, copy)
     if not (copy / "manifest.sqlite").exists():
-        return 0
+        return {}
     with Manifest(str(copy / "manifest.sqlite")) as manifest:
         records = manifest.records().values()
-    return sum(
-        record.chunk_count
+    return {
+        shown: record.chunk_count
         for record in records
-        if wanted.get(escape_path(record.path))
+        if wanted.get(shown := escape_path(record.path))
         == (record.file_hash, record.chunk_count)
-    )
+    }
+
+
+def doubled_paths(state: Path) -> set[str]:
+    """The paths of rows that are there twice, which the next run has to write again.
+
+    milvus-lite shows them twice if it died after a flush, before it removed its log. Reads a
+    copy, because to open a database is to repair it.
+    """
+    copy = state.with_name("copy-of-" + state.name)
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(state, copy)
+    store = serve(str(copy / "milvus.db"), str(copy), "codx_index", patience=20)
+    try:
+        store.open()
+        keys = list(store.keys())
+    finally:
+        store.close()
+    seen = Counter(key.id for key in keys)
+    return {key.path for key in keys if seen[key.id] > 1}
 
 
 # --- ways to die -----------------------------------------------------------------------
@@ -387,6 +414,7 @@ def kill_run(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+    wait_for(lambda: is_lock_free(project))
     return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
 
@@ -648,15 +676,19 @@ class Storm:
             self._cool()
         model = project.environment.get("CODX_INDEX_MODEL", DEFAULT)
         expected = self.yard.expected(self.tree, model)
-        recorded = recorded_rows(project, expected)
+        recorded = recorded_files(project, expected)
         started = time.monotonic()
         report = project.installed.run()  # its seconds tell when to kill the next
         self.yard.seconds[self._way(cold)] = time.monotonic() - started
         if kind not in ("repair", "model"):
-            # What the manifest had recorded is neither embedded nor written again.
-            for count in ("upserted", "embedded"):
-                again = report["chunks"][count]
-                assert again <= len(expected) - recorded, (report["chunks"], recorded)
+            again = max(report["chunks"][count] for count in ("upserted", "embedded"))
+            # What the manifest had recorded is neither embedded nor written again, unless
+            # the kill made milvus-lite show it twice. To look for that takes a second.
+            if again > len(expected) - sum(recorded.values()):
+                for path in doubled_paths(self.folder / "killed"):
+                    recorded.pop(path, None)
+            known = sum(recorded.values())
+            assert again <= len(expected) - known, (report["chunks"], known)
         assert_exact(self.yard, project, self.tree, verify=number % 5 == 4)
 
     def _seconds(self, cold: bool) -> float:

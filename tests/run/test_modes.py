@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from comparisons import comparable
-from conftest import COMMAND, Project, project_in, python_text, wait_for
+from conftest import COMMAND, Project, is_lock_free, project_in, python_text, wait_for
 
 from indexer.config import DEFAULT_MODEL, Settings
 from indexer.search.answers import Wanted
@@ -154,6 +154,7 @@ def test_sparse_first_is_searchable_before_it_is_embedded(
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    wait_for(lambda: is_lock_free(project))
     report = project.run()
     assert report["files"]["embedded"] == FILES + 1
     assert comparable(project.rows()) == expected
@@ -189,6 +190,7 @@ def test_a_kill_of_sparse_first(
             os.killpg(process.pid, signal.SIGKILL)
     ended = process.wait()
     assert ended == -signal.SIGKILL or isinstance(after, float)
+    wait_for(lambda: is_lock_free(project))
     project.run()
     assert comparable(project.rows()) == expected
     assert project.command("verify").returncode == 0

@@ -14,15 +14,13 @@ import pytest
 from conftest import (
     TIMEOUT,
     Project,
+    is_lock_free,
     make_cache,
     python_text,
     start,
     wait_for,
     without_times,
 )
-
-from indexer.errors import LockedError
-from indexer.index.lock import run_lock
 
 FILES = 40
 
@@ -41,14 +39,6 @@ def begin_anew(project: Project, model_cache: Path, number: int) -> None:
     project.cache_dir = make_cache(
         project.cache_dir.parent / f"cache-{number}", model_cache
     )
-
-
-def is_free(project: Project) -> bool:
-    try:
-        with run_lock(str(project.root / ".codx/index/lock")):
-            return True
-    except LockedError:
-        return False
 
 
 def all_ended(processes: list[psutil.Process]) -> bool:
@@ -81,7 +71,7 @@ def test_signals_at_any_moment(
         if code:
             assert "Traceback" not in errors
         wait_for(partial(all_ended, children))
-        assert is_free(long)
+        wait_for(lambda: is_lock_free(long))
     done = long.command("run")
     assert done.returncode == 0, done.stderr
     assert long.command("verify", "--executor", "serial").returncode == 0
@@ -98,7 +88,7 @@ def test_the_parent_is_killed(long: Project, model_cache: Path) -> None:
         children = psutil.Process(run.pid).children(recursive=True)
         run.kill()
         run.communicate()
-        wait_for(lambda: is_free(long))
+        wait_for(lambda: is_lock_free(long))
         wait_for(partial(all_ended, children))
     assert long.command("run").returncode == 0
     assert long.command("verify", "--executor", "serial").returncode == 0
