@@ -137,11 +137,11 @@ def test_a_run_that_is_cut_keeps_what_has_not_reached_its_place(
 ) -> None:
     """The small file is written first, the larger one that it changed places with last."""
     build(project, "swap")
-    build_others(project, 0, count=14)
+    build_others(project, 0, count=24)
     project.run(*SPARSE)
     kept = kept_contents(project, "swap")
     kept = {hash_: word for hash_, word in kept.items() if word.startswith("uswap")}
-    build_others(project, 1, count=14)
+    build_others(project, 1, count=24)
     with looking(kept) as absent:
         with monkeypatch.context() as patch:
             for name in ("FIRST_TASK_BYTES", "CHUNK_TASK_BYTES"):
