@@ -47,9 +47,12 @@ def listening(
 def served(
     folder: Path, port: int = 0
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A milvus-lite in a process of its own, behind an address."""
+    """A milvus-lite in a process of its own, behind an address.
+
+    It has one worker, as the documentation asks for: with more, its reads race with writes.
+    """
     port = port or free_port()
     arguments = ["server", "--data-dir", str(folder), "--host", "127.0.0.1"]
-    arguments += ["--port", str(port)]
+    arguments += ["--port", str(port), "--max-workers", "1"]
     with listening("milvus-lite", arguments, folder.parent, port) as process:
         yield f"http://127.0.0.1:{port}", process

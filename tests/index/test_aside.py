@@ -170,7 +170,7 @@ def kept(*of: Tree) -> set[str]:
 
 
 often = pytest.mark.parametrize(
-    "examples", [20, pytest.param(1000, marks=pytest.mark.slow)]
+    "examples", [12, pytest.param(1000, marks=pytest.mark.slow)]
 )
 
 

@@ -12,16 +12,19 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
-from store_rows import PHYSICAL, make_rows, prepare, serve
+from store_rows import PHYSICAL, make_row, make_rows, prepare, serve
 
 from indexer.errors import StateError
 from indexer.milvus import internals
@@ -221,6 +224,73 @@ def test_the_socket_of_another_server_is_left_alone(tmp_path: Path) -> None:
         path.unlink()
         path.touch()
     assert path.exists()
+
+
+def query(client: MilvusClient) -> list[str]:
+    found = client.query(PHYSICAL, filter='id != ""', output_fields=["text"])
+    return [row["text"] for row in found]
+
+
+def search(client: MilvusClient, field: str, value: object) -> list[str]:
+    (hits,) = client.search(
+        PHYSICAL, data=[value], anns_field=field, limit=1, output_fields=["text"]
+    )
+    return [hit["entity"]["text"] for hit in hits]
+
+
+READS: dict[str, Callable[[MilvusClient], list[str]]] = {
+    "query": query,
+    "dense": lambda client: search(client, "vector", make_row(0)["vector"]),
+    "sparse": lambda client: search(client, "sparse", {7: 1.0}),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("workers", [1, 10])
+def test_a_flush_that_begins_within_a_read(
+    workers: int, read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With our one worker the flush waits.
+
+    With more, the read has taken the list of segments before and looks at the memory after, so
+    it misses what was acknowledged long before, and finds what that replaced. Once it does not,
+    milvus-lite has mended this, and docs/design/milvus.md may say so.
+    """
+    internals.import_milvus_lite()
+    from milvus_lite.adapter.grpc import server
+    from milvus_lite.engine.collection import Collection
+
+    start = server.start_server_in_thread
+    begun, flushed = threading.Event(), threading.Event()
+    look = Collection._read_snapshot
+
+    def start_with_workers(*given: Any, max_workers: int, **named: Any) -> Any:
+        assert max_workers == 1
+        return start(*given, max_workers=workers, **named)
+
+    def look_and_wait(collection: Any) -> Any:
+        found = look(collection)
+        begun.set()
+        flushed.wait(0.3 if workers == 1 else 60)
+        return found
+
+    def flush(store: Store) -> None:
+        begun.wait(60)
+        store.flush()
+        flushed.set()
+
+    monkeypatch.setattr(server, "start_server_in_thread", start_with_workers)
+    with closing(prepare(serve(tmp_path))) as store:
+        store.upsert([make_row(0, text="old")])
+        store.finish()
+        store.upsert([make_row(0, text="new")])
+        other = open_client(f"unix:{internals.socket_path(str(tmp_path))}")
+        monkeypatch.setattr(Collection, "_read_snapshot", look_and_wait)
+        with closing(other), ThreadPoolExecutor(1) as pool:
+            done = pool.submit(flush, store)
+            found = READS[read](other)
+            done.result()
+    assert found == ["new" if workers == 1 else "old"]
 
 
 # milvus-lite: its files

@@ -18,9 +18,11 @@ from pymilvus import MilvusClient
 
 from indexer.config import DEFAULT_MODEL
 from indexer.index import writer as writing
+from indexer.milvus import internals
 from indexer.milvus import rows as milvus_rows
 from indexer.milvus import table
 from indexer.run.session import Session
+from indexer.work import tasks
 
 SPARSE = "--mode", "sparse"
 SOME = [name for name in MOVES if name != "large"]
@@ -135,13 +137,15 @@ def test_a_run_that_is_cut_keeps_what_has_not_reached_its_place(
 ) -> None:
     """The small file is written first, the larger one that it changed places with last."""
     build(project, "swap")
-    build_others(project, 0)
+    build_others(project, 0, count=24)
     project.run(*SPARSE)
     kept = kept_contents(project, "swap")
     kept = {hash_: word for hash_, word in kept.items() if word.startswith("uswap")}
-    build_others(project, 1)
+    build_others(project, 1, count=24)
     with looking(kept) as absent:
         with monkeypatch.context() as patch:
+            for name in ("FIRST_TASK_BYTES", "CHUNK_TASK_BYTES"):
+                patch.setattr(tasks, name, 1024)
             patch.setattr(Session, "is_closing", property(lambda _: bool(absent)))
             report = project.run(*SPARSE, "--executor", "serial", code=4)
         assert report["files"]["deferred"] > 10
@@ -160,6 +164,16 @@ def test_a_run_that_is_cut_keeps_what_has_not_reached_its_place(
 LOOKS = int(os.environ.get("CODX_INDEX_READS", "1000"))
 
 
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """milvus-lite writes a segment every few calls, and merges them all the time."""
+    internals.import_milvus_lite()
+    from milvus_lite.engine import collection
+
+    monkeypatch.setenv("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", "100000")
+    monkeypatch.setattr(collection, "MEMTABLE_MEMORY_LIMIT", 100_000)
+
+
 @pytest.fixture(params=["embedded", "served"])
 def place(
     request: pytest.FixtureRequest, project: Project, tmp_path: Path
@@ -174,7 +188,11 @@ def place(
 
 
 def look_on(
-    project: Project, words: Iterable[str], change: Callable[[], object], *options: str
+    project: Project,
+    words: Iterable[str],
+    change: Callable[[], object],
+    *options: str,
+    looks: int = LOOKS,
 ) -> None:
     """Change the tree and run, again and again, while a reader looks for what is always there."""
     build_others(project, 0)
@@ -182,19 +200,22 @@ def look_on(
     rounds = 0
     with reading(project, sorted(words)) as seen:
         wait_for(lambda: seen.so_far)
-        while seen.so_far < LOOKS:
+        while seen.so_far < looks:
             rounds += 1
             change()
             build_others(project, rounds)
             project.run(*options)
-    print(f"{rounds} runs, {seen.looks} looks: {seen.absent or 'none'} absent")
+    name = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2]
+    print(f"{name}: {rounds} runs, {seen.looks} looks, {seen.absent or 'none'} absent")
     assert (seen.absent, seen.failures) == ({}, [])
 
 
-def build_others(project: Project, number: int) -> None:
+def build_others(
+    project: Project, number: int, count: int = 70, functions: int = 40
+) -> None:
     """Files that change beside."""
-    for other in range(70):
-        project.write(f"others/o{other}.py", source(f"o{other}v{number}", 40))
+    for other in range(count):
+        project.write(f"others/o{other}.py", source(f"o{other}v{number}", functions))
 
 
 @pytest.mark.slow
@@ -205,6 +226,16 @@ def test_a_thousand_looks_while_contents_change_places(
     build(place, name)
     words = contents(place).values()
     look_on(place, words, lambda: move(place, name), *SPARSE)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_memory")
+def test_two_thousand_looks_while_segments_are_written(place: Project) -> None:
+    build(place, "swap", "cycle")
+    words = contents(place).values()
+    look_on(
+        place, words, lambda: move(place, "swap", "cycle"), *SPARSE, looks=2 * LOOKS
+    )
 
 
 @pytest.mark.slow
