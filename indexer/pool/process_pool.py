@@ -21,7 +21,13 @@ from functools import partial
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
+from indexer.errors import (
+    OUT_OF_MEMORY,
+    OutOfMemoryError,
+    TaskTimeoutError,
+    WorkerDiedError,
+    WorkerError,
+)
 from indexer.pool.process import RecordingContext, Slots, run_task
 
 P = ParamSpec("P")
@@ -50,6 +56,7 @@ class ProcessPool(Executor):
     - `WorkerDiedError` if its worker dies while the task runs alone,
     - `TaskTimeoutError` if it runs longer than `task_timeout` seconds (0: no limit), for which
       its worker is killed,
+    - `OutOfMemoryError` if it raised a `MemoryError`,
     - `WorkerError` if workers cannot be kept alive at all.
 
     `shutdown` ends running tasks at once.
@@ -159,6 +166,8 @@ class ProcessPool(Executor):
         error = task.inner.exception()
         if error is None:
             task.future.set_result(task.inner.result())
+        elif isinstance(error, MemoryError):
+            task.future.set_exception(OutOfMemoryError(OUT_OF_MEMORY))
         else:
             task.future.set_exception(error)
 
