@@ -97,7 +97,10 @@ class Store(Table):
         """
         found = self.describe(self.name)
         if found is None:
-            raise NoIndexError(f"no collection {self.name!r} at {self._guard.uri}")
+            raise NoIndexError(
+                f"no collection {self.name!r} at {self._guard.uri}: "
+                "build it with codx-index run"
+            )
         self.physical = found["collection_name"]
         self.fields = field_names(found)
         with self._guard():
