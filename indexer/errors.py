@@ -114,3 +114,10 @@ class WorkerCrashedError(WorkerDiedError):
 
 class TaskTimeoutError(TaskError):
     """The task took longer than it may."""
+
+
+OUT_OF_MEMORY = "its worker had no memory left"
+
+
+class OutOfMemoryError(TaskError):
+    """The task needed more memory than its worker could get."""

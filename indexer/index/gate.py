@@ -34,9 +34,15 @@ def admit(settings: Settings) -> None:
         return  # a collection of a server is read, and no project is known
     state = settings.state_dir
     entries = []
-    for path, info in _entries(state):
-        _refuse_odd(path, info)
-        entries.append((path, info))
+    try:
+        for path, info in _entries(state):
+            _refuse_odd(path, info)
+            entries.append((path, info))
+    except OSError as error:  # as a rule the folder of another user, closed to us
+        raise StateError(
+            f"{error.filename} cannot be looked at ({error.strerror}): it may be another "
+            f"user's. Remove {state}, or if you trust it, make it yours (chown -R)"
+        ) from error
     for place in _places(settings):
         _refuse_tracked(place, must_know=settings.uses_git)
     _refuse_foreign(state, entries)

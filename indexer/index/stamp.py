@@ -180,9 +180,15 @@ def write(
 
 
 def _load(settings: Settings) -> Stamp | None:
-    """The stamp, None if there is none or git's index has changed since."""
+    """The stamp, None if there is none or git's index has changed since.
+
+    Nor if it was written in the future: since the clock was set back, a file may have got
+    the very times that it had before, which are whole seconds where git compares them.
+    """
     try:
         with open(settings.stamp_path, encoding="ascii") as file:
+            if os.fstat(file.fileno()).st_mtime > time.time():
+                return None
             checksum, _, text = file.read().partition("\n")
         if checksum != _checksum(text):
             return None

@@ -18,7 +18,7 @@ from indexer.milvus.client import open_client
 from indexer.milvus.internals import (
     import_milvus_lite,
     lock_file,
-    remove_torn_indexes,
+    remove_index_files,
     socket_path,
     start_server,
 )
@@ -28,7 +28,7 @@ from indexer.milvus.meeting_place import (
     run_lock_path,
     short_path,
 )
-from indexer.milvus.on_disk import is_locked
+from indexer.milvus.on_disk import is_locked, missing_part
 from indexer.milvus.store import DAMAGED, Store
 
 READER_PATIENCE = 15.0  # seconds that a run waits for a reader to close the database
@@ -74,7 +74,7 @@ def serve(
         stop()
         release_folder()
 
-    remove_torn_indexes(database)
+    remove_index_files(database)
     client = open_client(f"unix:{socket_path(folder)}")
     return kind(client, name, database, embedded=True, release=release, is_server=True)
 
@@ -83,8 +83,9 @@ def read(database: str, state_dir: str, name: str) -> Store:
     """The embedded database, for a reader.
 
     It is read through the socket of the process that has it open, or else opened here.
-    Raises `NoIndexError` where there is no database, and `LockedError` where another
-    process has it open for `READER_PATIENCE` seconds without serving it.
+    Raises `NoIndexError` where there is no database, `LockedError` where another process
+    has it open for `READER_PATIENCE` seconds without serving it, and `StateError` where it
+    cannot be opened, or only without some of its rows.
     """
     if not os.path.isdir(database):
         raise NoIndexError(f"no database at {database}")
@@ -99,7 +100,7 @@ def read(database: str, state_dir: str, name: str) -> Store:
         is_run_at_work = is_wanted(database, state_dir)
         if not is_run_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
-                return serve(database, state_dir, name, patience=0, kind=_ReadStore)
+                return _open_whole(database, state_dir, name)
         if now - started > READER_PATIENCE:
             raise _in_use(database)
         time.sleep(random.uniform(0.02, 0.08))
@@ -109,6 +110,18 @@ def is_wanted(database: str, state_dir: str) -> bool:
     """Whether a run uses the database, or will as soon as it is free."""
     paths = {os.path.join(state_dir, "lock"), run_lock_path(database, state_dir)}
     return any(map(is_locked, paths))
+
+
+def _open_whole(database: str, state_dir: str, name: str) -> Store:
+    store = serve(database, state_dir, name, patience=0, kind=_ReadStore)
+    # While nobody else can write, and before milvus-lite opens the collection.
+    if path := missing_part(database, name):
+        store.close()
+        raise StateError(
+            f"the database is damaged ({path} is missing or cannot be read): codx-index run "
+            "writes again what is lost"
+        )
+    return store
 
 
 class _ReadStore(Store):

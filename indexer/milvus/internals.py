@@ -156,7 +156,7 @@ SEGMENT_ROWS = 20_000
 
 
 def import_milvus_lite() -> None:
-    """Import milvus-lite, silent, with our bounds on memory and our sparse index.
+    """Import milvus-lite, silent, with our bounds on memory, our indexes and checksums.
 
     Raises `StateError` where it cannot be imported.
     """
@@ -174,6 +174,8 @@ def import_milvus_lite() -> None:
         raise StateError(f"the embedded Milvus is not usable here: {error}") from error
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _replace_sparse_index()
+    _keep_no_copy_of_vectors()
+    _checksum_pages()
 
 
 def _replace_sparse_index() -> None:
@@ -192,6 +194,35 @@ def _replace_sparse_index() -> None:
     pairs = struct.Struct("<If")
     sparse.bytes_to_sparse = lambda data: dict(pairs.iter_unpack(data))
     sparse_factory.SparseIpIndex = SparseIndex
+
+
+def _keep_no_copy_of_vectors() -> None:
+    """Have the vectors of a segment searched as they are, without a second file of them.
+
+    What milvus-lite calls a FLAT index is a copy of the vectors. It reads it instead of the
+    segment's own, damaged or not, and keeps both in memory.
+    """
+    from milvus_lite.index.brute_force import BruteForceIndex
+
+    BruteForceIndex.save = lambda index, path: None
+
+
+def _checksum_pages() -> None:
+    """Have the pages of segments written with checksums, which reading compares.
+
+    Without, a flipped bit in a page gives another row. Segments from before have none.
+    """
+    from functools import partial
+    from types import SimpleNamespace
+
+    import pyarrow.parquet
+    from milvus_lite.storage import data_file, delta_file
+
+    checked = SimpleNamespace(
+        write_table=partial(pyarrow.parquet.write_table, write_page_checksum=True),
+        read_table=partial(pyarrow.parquet.read_table, page_checksum_verification=True),
+    )
+    data_file.pq = delta_file.pq = checked
 
 
 # --- milvus-lite: its server ----------------------------------------------------------
@@ -277,23 +308,19 @@ def collection_folder(database: str, physical: str) -> str:
     return os.path.join(database, "collections", physical)
 
 
-def remove_torn_indexes(database: str) -> None:
-    """Remove vector indexes that were cut short by a kill.
+def remove_index_files(database: str) -> None:
+    """Remove the copies of vectors that were written before `_keep_no_copy_of_vectors`.
 
-    milvus-lite writes them in place, and cannot load a collection that has such a one.
-    Without the file it builds the index anew.
+    A kill cut some short, with which milvus-lite cannot load the collection.
     """
     import glob
-
-    import numpy as np
+    import shutil
 
     folder = collection_folder(glob.escape(database), "*")
-    for path in glob.glob(os.path.join(folder, "partitions", "*", INDEXES, "*.idx")):
-        try:
-            np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError):  # short, or empty
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+    for path in glob.glob(os.path.join(folder, "partitions", "*", INDEXES)):
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # it was no folder
 
 
 def remove_torn_collection(database: str, physical: str) -> None:

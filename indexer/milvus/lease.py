@@ -4,8 +4,10 @@ Milvus has no compare-and-set. This is Fischer's algorithm for mutual exclusion 
 (L. Lamport, "A Fast Mutual Exclusion Algorithm", 1987, section 2): see that the lease is
 free, write our name, wait longer than anyone may take between these two steps, and hold
 the lease if the name is still ours. A holder that renews it too late notices before its
-next write. The clocks of all hosts must agree to within about ten seconds. A lease that a
-killed run of this machine left behind is free at once.
+next write. A lease that a killed run of this machine left behind is free at once. One of
+another host is free when it was watched for `DURATION` and not renewed. Clocks that are
+wrong, or are set meanwhile, are no danger: each host measures time by its own monotonic
+clock.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ SETTLE = 0.5  # seconds between writing our name and believing it
 MAX_SLOW = 10  # writes of our name that may take too long
 PATIENCE = 10.0  # seconds that a renewal under way is waited for at the end
 POLL = 0.5  # seconds between two looks at a lease of another run
+SKEW = 10.0  # seconds that clocks differ by where all is well
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """Who has the lease, and until when (wall clock, seconds).
+    """Who has the lease, and until when by the holder's wall clock, in seconds.
 
     `machine` tells whether the process would be found here, and `started` whether a process
     with this `pid` is the same one.
@@ -51,11 +54,31 @@ class _Holder:
     expires: float
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the lease ran out or its process ended."""
-        if self.expires < time.time():
-            return True
+    def is_dead(self) -> bool:
+        """Whether its process ended, on this machine."""
         return self.machine == _machine() != "" and _started(self.pid) != self.started
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether no lease could run out then by our clock: the holder died, or a clock is wrong."""
+        return not 0 <= self.expires - time.time() <= DURATION + SKEW
+
+
+class _Watch:
+    """The lease of another run, as we see it change; `is_renewed` tells whether it did."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._since = 0.0
+        self.is_renewed = False
+
+    def has_run_out(self, text: str) -> bool:
+        """Whether this text has stood on the board for so long that its holder has given up."""
+        now = time.monotonic()
+        if text != self._text:
+            self.is_renewed = self._text != ""
+            self._text, self._since = text, now
+        return now - self._since > DURATION
 
 
 class Board(Protocol):
@@ -86,7 +109,8 @@ class Lease:
     def hold(self, deadline: float) -> Iterator[None]:
         """Hold the lease for the length of the block.
 
-        Raises `LockedError` if another run still has it at `deadline` (monotonic clock).
+        Raises `LockedError` if another run still has it at `deadline` (monotonic clock). If
+        it is in doubt whether there is such a run, it is watched all the same.
         """
         self._acquire(deadline)
         renewing = threading.Thread(target=self._renew, daemon=True)
@@ -113,13 +137,16 @@ class Lease:
 
     def _acquire(self, deadline: float) -> None:
         slow = 0
+        watch = _Watch()
         while True:
             before = time.monotonic()
-            holder = self._holder()
+            text = self._board.read()
+            holder = _holder_in(text)
             if holder and holder.name == self._name:
                 holder = None  # our own last attempt, which was too slow
-            if holder and not holder.is_gone:
-                if before > deadline:
+            if holder and not (holder.is_dead or watch.has_run_out(text)):
+                is_there = watch.is_renewed or not holder.is_doubtful
+                if is_there and before > deadline:
                     raise LockedError(
                         "another run writes this collection "
                         f"(pid {holder.pid} on {holder.host})"
@@ -151,14 +178,8 @@ class Lease:
             except CodxIndexError:
                 continue  # the next write fails too, or the lease runs out
 
-    def _holder(self) -> _Holder | None:
-        try:
-            return _Holder(**json.loads(self._board.read()))
-        except (ValueError, TypeError):  # "" too: nobody has it
-            return None
-
     def _is_ours(self) -> bool:
-        holder = self._holder()
+        holder = _holder_in(self._board.read())
         return holder is not None and holder.name == self._name
 
     def _write(self) -> None:
@@ -173,6 +194,14 @@ class Lease:
         )
         self._board.write(json.dumps(asdict(holder)))
         self._until = now + DURATION
+
+
+def _holder_in(text: str) -> _Holder | None:
+    try:
+        found = _Holder(**json.loads(text))
+    except (ValueError, TypeError):  # "" too: nobody has it
+        return None
+    return found if isinstance(found.expires, int | float) else None
 
 
 def _machine() -> str:

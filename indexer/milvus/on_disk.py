@@ -17,6 +17,7 @@ from indexer.milvus.internals import (
 )
 
 LOCKS = "/proc/locks"  # proc(5): kind, …, major:minor:inode in hex, hex and decimal
+SAMPLE_BYTES = 4096  # of each end, and of the middle, of a file with rows
 
 
 def is_locked(path: str) -> bool:
@@ -84,12 +85,39 @@ def peek(database: str, name: str) -> dict[str, str]:
         return {}
 
 
+def missing_part(database: str, name: str) -> str:
+    """The file of the collection behind the alias `name` without which rows would be missing.
+
+    milvus-lite does without: it takes the last but one list of segments, or none, leaves out
+    a segment that is not there, and then removes what that list does not name. "" if there
+    is no such file, or no such collection.
+    """
+    try:
+        with open(aliases_file(database), encoding="utf-8") as file:
+            folder = collection_folder(database, json.load(file)[name])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""  # opening the collection says what is wrong
+    manifest = os.path.join(folder, MANIFEST)
+    try:
+        with open(manifest, encoding="utf-8") as file:
+            found = json.load(file)["partitions"]
+        listed = [
+            os.path.join(folder, "partitions", partition, file)
+            for partition, kinds in found.items()
+            for kind in ("data_files", "delta_files")
+            for file in kinds[kind]
+        ]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return manifest
+    return next((path for path in listed if not os.path.isfile(path)), "")
+
+
 def signature(database: str, physical: str) -> str:
     """A hash of what the embedded database looks like on disk; "" without the collection.
 
     Reading leaves it as it is. Any write changes it, because a write changes the
-    collection's manifest, its segments or its log. Index files are left out: they follow
-    from the segments.
+    collection's manifest, its segments or its log. So does damage that samples of the files
+    with rows can show. Index files are left out: they follow from the segments.
     """
     root = collection_folder(database, physical)
     digest = hashlib.sha256()
@@ -104,10 +132,33 @@ def signature(database: str, physical: str) -> str:
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(set(folders) - {INDEXES})
             for name in sorted(names):
-                found = os.lstat(os.path.join(folder, name))
-                if stat.S_ISREG(found.st_mode) and not name.startswith(MANIFEST):
-                    where = os.path.relpath(os.path.join(folder, name), root)
-                    digest.update(f"{where}\0{found.st_size}\0".encode())
+                path = os.path.join(folder, name)
+                if name.startswith((MANIFEST, SCHEMA)) or os.path.islink(path):
+                    continue
+                where = os.path.relpath(path, root)
+                digest.update(os.fsencode(where) + b"\0" + _samples(path))
     except (OSError, ValueError):
         return ""
     return digest.hexdigest()
+
+
+def _samples(path: str) -> bytes:
+    """The size of a file, and what stands at its beginning, in its middle and at its end.
+
+    What was lost with the power, or filled with zeros by a repaired file system, keeps its
+    name and size. The times of a file say nothing, because a restored cache has others.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        size = found.st_size
+        if size <= 3 * SAMPLE_BYTES:
+            parts = [os.pread(handle, size, 0)]
+        else:
+            starts = (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES)
+            parts = [os.pread(handle, SAMPLE_BYTES, start) for start in starts]
+    finally:
+        os.close(handle)
+    return b"%d\0%s" % (size, hashlib.sha256(b"".join(parts)).digest())

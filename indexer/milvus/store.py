@@ -152,7 +152,10 @@ class Store(Table):
         """
         found = self.describe(self.name)
         if found is None:
-            raise NoIndexError(f"no collection {self.name!r} at {self._guard.uri}")
+            raise NoIndexError(
+                f"no collection {self.name!r} at {self._guard.uri}: "
+                "build it with codx-index run"
+            )
         self._use(found)
         self._guard.call(self._client.load_collection, self.physical)
         return dict(found["properties"])

@@ -22,6 +22,8 @@ from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from indexer.errors import (
+    OUT_OF_MEMORY,
+    OutOfMemoryError,
     TaskTimeoutError,
     WorkerCrashedError,
     WorkerDiedError,
@@ -57,6 +59,7 @@ class ProcessPool(Executor):
       that was the doing of native code,
     - `TaskTimeoutError` if it runs longer than `task_timeout` seconds (0: no limit), for which
       its worker is killed,
+    - `OutOfMemoryError` if it raised a `MemoryError`,
     - `WorkerError` if workers cannot be kept alive at all.
 
     `shutdown` ends running tasks at once.
@@ -166,6 +169,8 @@ class ProcessPool(Executor):
         error = task.inner.exception()
         if error is None:
             task.future.set_result(task.inner.result())
+        elif isinstance(error, MemoryError):
+            task.future.set_exception(OutOfMemoryError(OUT_OF_MEMORY))
         else:
             task.future.set_exception(error)
 

@@ -28,8 +28,8 @@ class Backoff:
         is tried at once.
         """
         _, failed, until, error = self._read(project)
-        # Never longer than the longest delay, whatever the clock said then.
-        if changed > failed or not 0 < until - time.time() <= DELAYS[-1]:
+        # A failure in the future: the clock was wrong then, or is now.
+        if changed > failed or not failed <= time.time() < until <= failed + DELAYS[-1]:
             return 0.0, ""
         return until, error
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,23 @@ def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:
     """Convert the model of an OpenVINO backend, unless that was done or tried before.
 
     Returns the backend that has the result: a cache that cannot be written is replaced by a
-    temporary one. A model that does not fit is remembered as unsupported. `on_step` is told
-    what takes long. Raises `ModelError` where the conversion itself cannot run, and
+    temporary one. If another process converts just now, its result is waited for. A model
+    that does not fit is remembered as unsupported. `on_step` is told what takes long. Raises `ModelError` where the conversion itself cannot run, and
     `StateError` where its result cannot be written.
     """
     if not openvino_version() or is_ready(backend):
         return backend
     if backend.precision == INT8 and (problem := quantization.missing()):
         raise ModelError(problem)
+    models = os.path.join(backend.cache_dir, "models")
+    with suppress(OSError):  # where it cannot be written, the next step says so
+        os.makedirs(models, exist_ok=True)
+    wait = f"waiting for another run, which converts a model in {models}"
+    with graph_folder.turn(models, lambda: on_step(wait)):
+        return backend if is_ready(backend) else _convert(backend, on_step)
+
+
+def _convert(backend: Backend, on_step: Callable[[str], None]) -> Backend:
     about_seconds = 30 if backend.precision == INT8 else 10
     on_step(
         f"converting {backend.model.name} for this CPU, once (about {about_seconds} s)"

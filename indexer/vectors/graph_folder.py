@@ -6,13 +6,14 @@ how close the vectors are to the original's, or why there is no graph.
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import importlib.util
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,6 +24,8 @@ from indexer.vectors.backend import OPENVINO, Backend
 VERSION = 2
 GRAPH = "model.xml"
 _ABANDONED_SECONDS = 3600
+_TURN = ".lock"  # in the folder of all models
+_TURN_POLL = 0.2  # seconds
 
 
 def converted_folder(backend: Backend) -> str:
@@ -85,14 +88,53 @@ def write_about(folder: str, about: dict[str, Any]) -> None:
             json.dump(about, opened)
 
 
+@contextmanager
+def turn(models: str, on_wait: Callable[[], None]) -> Iterator[None]:
+    """A block that one process of this user at a time has, to convert into `models`.
+
+    `on_wait` is called if another has it. Its end, by whatever means, lets us go on. On a
+    file system without locks two convert at once, which costs time alone: see `publish`.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(os.path.join(models, _TURN), flags, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        has_waited = False
+        while _is_taken(handle):
+            if not has_waited:
+                on_wait()
+            has_waited = True
+            time.sleep(_TURN_POLL)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there are no locks here
+        return False
+    return False
+
+
 def publish(building: str, target: str) -> None:
     """Move a finished conversion to its place, unless another process was faster."""
-    try:
+    with suppress(OSError):
         os.rename(building, target)
-    except OSError:
-        if read_about(target) is None:
-            shutil.rmtree(target, ignore_errors=True)
+        return
+    if read_about(target) is None:
+        shutil.rmtree(target, ignore_errors=True)
+        try:
             os.rename(building, target)
+        except OSError:
+            if read_about(target) is None:
+                raise
 
 
 def sweep(models: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,20 @@ def load_sentence_transformer(
         ).eval()
 
 
+_NO_MEMORY = re.compile(
+    "bad.?alloc|out of memory|allocate memory|failed to map segment", re.IGNORECASE
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, which C++ and the loader of libraries have words for."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 @contextmanager
 def third_party(what: str) -> Iterator[None]:
-    """Turn whatever a model library raises into a `ModelError` that starts with `what`.
+    """Turn whatever a model library raises into a `ModelError` that starts with `what`,
+    or into a `MemoryError`.
 
     It catches every exception because these libraries leave no choice: tokenizers raises
     bare `Exception`, and safetensors a direct child of it.
@@ -55,6 +67,8 @@ def third_party(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if is_out_of_memory(error):
+            raise MemoryError(f"{what}: {reason[:200]}") from error
         raise ModelError(f"{what}: {reason[:200]}") from error
 
 

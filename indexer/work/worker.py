@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.config import MASK_SECRETS
+from indexer.errors import OUT_OF_MEMORY, OutOfMemoryError
 from indexer.faults import reach
 from indexer.paths import escape_path
 from indexer.text.source import read_source
@@ -118,17 +120,18 @@ def embed_texts(
 ) -> EmbeddedBatch:
     """Embed texts. `ids` are their tokens, if these are known.
 
-    Raises `ModelError` where the model gives no usable vector.
+    Raises `ModelError` where the model gives no usable vector, and `OutOfMemoryError`.
     """
     reach("embedding", texts)
     if _worker.embedder is None:
-        with _worker.spans.span("load"):
+        with _worker.spans.span("load"), _told_of_memory():
             from indexer.vectors.embedders import load_embedder
 
             _worker.embedder = load_embedder(_used_backend())
     with _worker.spans.span("embed", chunks=len(texts)) as about:
         started = time.monotonic()
-        encoding = _worker.embedder.encode(texts, ids)
+        with _told_of_memory():
+            encoding = _worker.embedder.encode(texts, ids)
         seconds = time.monotonic() - started
         about.update(tokens=encoding.tokens, padding=encoding.padding)
     return EmbeddedBatch(
@@ -158,8 +161,23 @@ def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
         shown = escape_path(path)
         weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
         return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)
+    except MemoryError:
+        return ChunkedFile(path, "", (), error=OUT_OF_MEMORY)
     except Exception as error:  # a bug met by one file must not cost the others
         return ChunkedFile(path, "", (), error=f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _told_of_memory() -> Iterator[None]:
+    """Raise `OutOfMemoryError` for what Python, numpy and OpenVINO raise then."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        from indexer.vectors.library import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(OUT_OF_MEMORY) from error
 
 
 def _tokenizer() -> Tokenizer:

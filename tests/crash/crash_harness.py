@@ -494,7 +494,7 @@ def random_death(rng: random.Random, scenario: str = "") -> Death:
     step = rng.choice(steps)
     which = rng.choice([1, 2, 3]) if step in MANY else 1
     kind = rng.choice(["moment", "moment", "late", "step", "step", "file"])
-    ending = rng.choice([".idx", ".parquet", ".arrow", ".tmp", "schema.json"])
+    ending = rng.choice([".parquet", ".arrow", ".tmp", "schema.json"])
     part = rng.random() ** 3 if kind == "file" else rng.random()
     return Death(kind, part, f"kill {step} {which}", ending)
 

@@ -84,7 +84,7 @@ def torn_after_a_kill(number: int, yard: Yard, folder: Path, draw: str) -> None:
     logs = files_of(project, ".arrow")
     torn = [cut(path, rng) for path in logs if rng.random() < 0.8]
     if not logs or rng.random() < 0.2:
-        segments = files_of(project, ".parquet", ".json", ".idx")
+        segments = files_of(project, ".parquet", ".json")
         torn.append(cut(rng.choice(segments), rng))
     with telling(round=number, fault=fault, torn=torn):
         assert_exact_or_told(yard, project, "edited")
@@ -165,28 +165,6 @@ def test_the_line_says_how_to_go_on(ending: str, yard: Yard, tmp_path: Path) -> 
     damage(project, ending)
     line = assert_one_line(project.installed.command("run", "-q"), 1)
     assert "codx-index clear" in line
-
-
-@pytest.mark.slow
-def test_a_torn_vector_index_is_built_anew(yard: Yard, tmp_path: Path) -> None:
-    project = yard.indexed(tmp_path / "project", "base")
-    damage(project, ".idx")
-    hits = project.report("search", "how is a ledger balanced", "-k", "3")
-    assert len(hits["hits"]) == 3
-    assert_repaired(yard, project, "base", verify=True)
-
-
-@pytest.mark.parametrize(
-    "left", [100_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100))]
-)
-def test_killed_while_a_vector_index_is_written(
-    left: int, yard: Yard, tmp_path: Path
-) -> None:
-    project = yard.empty(tmp_path / "project", "base")
-    kill_run(project, Death("step", fault="kill closed"), 0)
-    (path,) = files_of(project, ".idx")
-    os.truncate(path, left)
-    assert_repaired(yard, project, "base")
 
 
 # --- what else can happen to the files ---------------------------------------------------

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,11 +126,58 @@ def test_many_at_once() -> None:
     assert len(had) >= 12
 
 
-def test_waiting_for_it() -> None:
-    board = held_by(**ELSEWHERE, expires=time.time() + 0.5)
+@pytest.mark.parametrize("clock", [-3600, 0, 3600], ids=["behind", "right", "ahead"])
+def test_one_that_nobody_renews_runs_out(
+    clock: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our own monotonic clock, whatever the two wall clocks say."""
+    monkeypatch.setattr(module, "DURATION", 0.5)
+    board = held_by(**ELSEWHERE, expires=time.time() + 0.5 + clock)
     lease = Lease(board)
+    started = time.monotonic()
     with lease.hold(time.monotonic() + 60):
+        assert time.monotonic() - started > 0.5
         assert lease.was_taken_over  # it ran out: nobody gave it back
+
+
+@pytest.mark.parametrize("clock", [-3600, 3600], ids=["behind", "ahead"])
+def test_a_wrong_clock_takes_the_lease_from_nobody(
+    clock: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our clock it ran out an hour ago, or will in an hour; but it is renewed."""
+    monkeypatch.setattr(module, "RENEWAL", 0.2)
+    board = Board()
+    with Lease(board).hold(0):
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + clock)
+        board.change(machine="another boot", host="elsewhere")
+        renewed = threading.Timer(
+            0.5, lambda: board.change(expires=real() + module.DURATION)
+        )
+        renewed.start()
+        with pytest.raises(LockedError, match="pid"), Lease(board).hold(0):
+            pass
+        renewed.join()
+
+
+def test_a_clock_that_is_set_in_mid_run_loses_no_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RENEWAL", 0.05)
+    board = Board()
+    lease = Lease(board)
+    real = time.time
+    with lease.hold(0):
+        for jump in (3600, -3600):
+            monkeypatch.setattr(time, "time", lambda by=jump: real() + by)
+            before = board.text
+            wait_for(partial(has_changed, board, before))
+            lease.check()
+    assert board.text == ""
+
+
+def has_changed(board: Board, before: str) -> bool:
+    return board.text != before
 
 
 def test_a_holder_elsewhere_is_believed_until_it_runs_out() -> None:
@@ -181,7 +229,10 @@ def test_it_runs_out_when_it_cannot_be_renewed(monkeypatch: pytest.MonkeyPatch) 
                 time.sleep(0.02)
 
 
-@pytest.mark.parametrize("text", ["", "noise", "[]", "{}", "null", '{"name": 1}'])
+NO_LEASES = ["", "noise", "[]", "{}", "null", '{"name": 1}']
+
+
+@pytest.mark.parametrize("text", NO_LEASES)
 def test_what_is_no_lease_holds_nobody_up(text: str) -> None:
     with Lease(Board(text)).hold(0):
         pass
@@ -239,7 +290,7 @@ def test_two_hosts_write_one_after_the_other(two: tuple[Project, Project]) -> No
 def test_an_abandoned_lease_means_an_audit(two: tuple[Project, Project]) -> None:
     here, _ = two
     here.run()
-    lease = held_by(**ELSEWHERE, expires=time.time() - 1).text
+    lease = held_by(name="killed", started="1").text
     with closing(store_of(here)) as store:
         store.open()
         store.board.write(lease)

@@ -26,7 +26,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 from store_rows import PHYSICAL, make_row, make_rows, prepare, serve
 
-from indexer.errors import StateError
+from indexer.errors import StateError, StoreError
 from indexer.milvus import internals
 from indexer.milvus.client import open_client
 from indexer.milvus.on_disk import is_locked
@@ -298,7 +298,7 @@ def test_a_flush_that_begins_within_a_read(
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
-    """A closed database with three rows in a segment that has a vector index."""
+    """A closed database with three rows in a segment."""
     store = prepare(serve(tmp_path))
     store.upsert(make_rows(3))
     store.finish()
@@ -321,7 +321,8 @@ def test_the_files_lie_where_we_look(database: str) -> None:
     assert (db.SCHEMA_FILENAME, db.LOCK_FILENAME) == ("schema.json", "LOCK")
     names = manifest.MANIFEST_PREV_FILENAME, manifest.MANIFEST_TMP_FILENAME
     assert all(name.startswith(internals.MANIFEST) for name in names)
-    assert [*folder.glob(f"partitions/*/{internals.INDEXES}/*.idx")]
+    assert [*folder.glob(f"partitions/*/{internals.INDEXES}")]
+    assert not [*folder.rglob("*.idx")]
 
 
 def rows_found(folder: Path) -> int:
@@ -333,20 +334,37 @@ def rows_found(folder: Path) -> int:
         store.close()
 
 
-@pytest.mark.parametrize("size", [0, 20, -4])
-def test_a_torn_index_is_removed_and_built_anew(
-    database: str, tmp_path: Path, size: int
+@pytest.mark.parametrize("kind", ["torn", "zeros", "a folder", "no folder around"])
+def test_a_copy_of_the_vectors_is_removed_unread(
+    database: str, tmp_path: Path, kind: str
 ) -> None:
+    """As an older version wrote it, and as a kill or a disk may leave it."""
     folder = Path(internals.collection_folder(database, PHYSICAL))
-    (index,) = folder.glob(f"partitions/*/{internals.INDEXES}/*.idx")
-    whole = index.read_bytes()
-    internals.remove_torn_indexes(database)
-    assert index.exists()
-    index.write_bytes(whole[:size])
-    internals.remove_torn_indexes(database)
-    assert not index.exists()
+    (segment,) = folder.rglob("data_*.parquet")
+    (around,) = folder.glob(f"partitions/*/{internals.INDEXES}")
+    index = around / f"{segment.stem}.vector.flat.idx"
+    if kind == "a folder":
+        index.mkdir()
+    elif kind == "no folder around":
+        around.rmdir()
+        around.write_bytes(b"noise")
+    else:
+        np.save(index, np.zeros((3, 8), np.float32))
+        index.with_suffix(".idx.npy").rename(index)
+        os.truncate(index, 20 if kind == "torn" else index.stat().st_size)
     assert rows_found(tmp_path) == 3
-    assert index.read_bytes() == whole
+    assert not index.exists()
+
+
+def test_a_flipped_bit_in_a_page_is_told(database: str, tmp_path: Path) -> None:
+    folder = Path(internals.collection_folder(database, PHYSICAL))
+    (segment,) = folder.rglob("data_*.parquet")
+    content = bytearray(segment.read_bytes())
+    vector = make_rows(1)[0]["vector"].tobytes()
+    content[content.index(vector[:4]) + 1] ^= 1
+    segment.write_bytes(content)
+    with pytest.raises(StoreError, match="clear"):
+        rows_found(tmp_path)
 
 
 def test_only_a_collection_without_a_schema_is_removed(database: str) -> None:

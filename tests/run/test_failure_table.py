@@ -36,7 +36,17 @@ TESTS = {
     "the disk is full, or the project read-only": (
         "test_crash_disk.test_a_disk_that_is_too_small"
     ),
-    "a damaged database": "test_crash_files.test_the_line_says_how_to_go_on",
+    "a damaged database": "test_damage.test_a_damaged_file",
+    "a worker whose memory runs out": (
+        "test_workers.test_memory_that_runs_out_is_the_tasks_own_failure"
+    ),
+    "two runs that need the same model converted": (
+        "test_embedding.test_a_conversion_that_another_process_makes_is_waited_for"
+    ),
+    "a project or a database of another user": (
+        "test_users.test_two_users_on_one_project"
+    ),
+    "a clock that is wrong, or is set meanwhile": "test_clock.test_a_wrong_clock",
     "a damaged manifest, or a manifest of another index": (
         "test_failures.test_a_damaged_manifest"
     ),

@@ -15,13 +15,14 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from conftest import Project, start, wait_for
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL
@@ -31,6 +32,7 @@ from indexer.vectors import backend as backends
 from indexer.vectors import batches, choice, conversion, graph, graph_folder
 from indexer.vectors.backend import Backend, ModelInfo
 from indexer.vectors.choice import choose_backend
+from indexer.vectors.conversion import convert_once
 from indexer.vectors.embedders import Embedder, load_embedder
 from indexer.vectors.graph_folder import converted_folder
 from indexer.vectors.library import load_sentence_transformer, quiet
@@ -405,6 +407,57 @@ def test_the_loser_of_a_race_keeps_what_the_winner_made(tmp_path: Path) -> None:
     (tmp_path / "target" / "about.json").write_text("{")
     graph_folder.publish(str(tmp_path / "second"), target)
     assert graph_folder.read_about(target) == {"pad_id": "second"}
+
+
+def test_a_conversion_that_another_process_makes_is_waited_for(
+    tiny_folder: str, tmp_path: Path
+) -> None:
+    model = resolve_model(tiny_folder, str(tmp_path))
+    backend = choose_backend(model, str(tmp_path), "f32", convert=False)
+    steps: list[str] = []
+    results: list[Backend] = []
+    with graph_folder.turn(str(tmp_path / "models"), lambda: None):
+        other = threading.Thread(
+            target=lambda: results.append(convert_once(backend, steps.append))
+        )
+        other.start()
+        wait_for(lambda: steps)
+        assert steps[0].startswith("waiting for another run")
+        (tmp_path / "building").mkdir()
+        graph_folder.write_about(str(tmp_path / "building"), {"pad_id": 7})
+        graph_folder.publish(str(tmp_path / "building"), converted_folder(backend))
+    other.join()
+    assert (results, len(steps)) == ([backend], 1)  # it was not converted again
+    assert graph_folder.read_about(converted_folder(backend)) == {"pad_id": 7}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_two_runs_that_need_one_conversion(
+    is_killed: bool, make_project: Callable[[str], Project], tmp_path: Path
+) -> None:
+    """Both are done, with one conversion, also if the first of the two is killed amid it."""
+    cache = tmp_path / "empty"
+    projects = [make_project("one"), make_project("two")]
+    runs = []
+    for project in projects:
+        project.cache_dir = cache
+        project.write("a.py", "banana = 1\n")
+        runs.append(start(project, "run", "--json"))
+        wait_for(lambda: [*cache.glob("models/.tmp-*")])
+    if is_killed:
+        runs[0].kill()
+    for run in runs:
+        run.wait(240)
+    errors = [(run.communicate()[1]) for run in runs]
+    assert [run.returncode for run in runs] == [-9 if is_killed else 0, 0], errors
+    made = [path for path in (cache / "models").iterdir() if path.is_dir()]
+    (folder,) = [path for path in made if not path.name.startswith(".tmp-")]
+    assert graph_folder.read_about(str(folder)) is not None
+    assert len(made) == 1 + is_killed  # what a kill leaves is swept after an hour
+    for project in projects:
+        assert project.installed.run()["exit_code"] == 0
+        assert project.installed.command("verify").returncode == 0
 
 
 def test_what_a_killed_conversion_left_is_swept(tmp_path: Path) -> None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 from conftest import Project, python_text, start, wait_for
 from fatal_source import FATAL
 
-from indexer.errors import TaskTimeoutError, WorkerDiedError, WorkerError
+from indexer.config import DEFAULT_MODEL
+from indexer.errors import (
+    OutOfMemoryError,
+    TaskTimeoutError,
+    WorkerDiedError,
+    WorkerError,
+)
 from indexer.pool.process_pool import ProcessPool
 from indexer.pool.serial import SerialExecutor
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.model import resolve_model
+from indexer.work import worker
 from indexer.work.worker import initialize_process
 
 POOL = ("--executor", "process", "-j", "2")
@@ -150,6 +162,55 @@ def test_the_end_does_not_wait(open_pool: Open) -> None:
     assert hanging.cancelled()
 
 
+def limit_memory(spare: int) -> None:
+    """Leave this process so many bytes of address space that it does not use yet."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
+        "SC_PAGESIZE"
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (used + spare, used + spare))
+
+
+def embed_with_little_memory(spare: int) -> None:
+    limit_memory(spare)
+    worker.embed_texts(["def f(): return 1"])
+
+
+def chunk_with_little_memory(spare: int) -> str:
+    worker.chunk_files([("a.py", b"x = 1")])
+    limit_memory(spare)
+    found = worker.chunk_files([("b.py", b"def f(x): return x\n" * 40_000)])
+    return found.files[0].error
+
+
+def take_all_memory(spare: int) -> None:
+    limit_memory(spare)
+    bytearray(1 << 40)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+def test_memory_that_runs_out_is_the_tasks_own_failure(
+    model_cache: Path,
+) -> None:
+    """Not a model that cannot be loaded, nor a bug: the scheduler tries smaller tasks."""
+    model = resolve_model(DEFAULT_MODEL, str(model_cache))
+    backend = choose_backend(model, str(model_cache), convert=False)
+    pool = ProcessPool(1, 0, initialize_process, (backend,))
+    spares = (0, 10 << 20, 160 << 20)
+    for spare in spares:
+        error = pool.submit(embed_with_little_memory, spare).exception(120)
+        # A library may also end the process.
+        assert isinstance(error, OutOfMemoryError | WorkerDiedError), (spare, error)
+        pool.shutdown()
+        pool = ProcessPool(1, 0, initialize_process, (backend,))
+    taken = pool.submit(take_all_memory, 1 << 20).exception(120)
+    assert isinstance(taken, OutOfMemoryError)
+    pool.shutdown()
+    pool = ProcessPool(1, 0, initialize_process, (backend,))
+    chunked = pool.submit(chunk_with_little_memory, 8 << 20)
+    assert chunked.exception(120) or "no memory" in chunked.result()
+    pool.shutdown()
+
+
 def test_serial_work_has_a_time_limit_too() -> None:
     executor = SerialExecutor(task_timeout=0.2)
     assert error_of(executor.submit(sleep, 600)) == "took longer than 0.2 s"
@@ -266,15 +327,72 @@ def test_a_small_plan_that_ends_the_run_goes_to_a_worker(project: Project) -> No
     assert project.run("--retry-failed")["status"] == "updated"
 
 
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers of a run, the one with the most memory first."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append((child.memory_info().rss, child.pid, child))
+    return [child for _, _, child in sorted(found, reverse=True)]
+
+
+def is_in_order(project: Project, output: str, errors: str, code: int) -> None:
+    """A run whose workers had too little memory: what failed is named, all else is there."""
+    assert code in (0, 3), errors
+    assert "Traceback" not in errors
+    report = json.loads(output)
+    failed = {failure["path"] for failure in report["failures"]}
+    assert (code == 3) == bool(failed)
+    there = {row["path"] for row in project.rows().values()}
+    assert there | failed == set(os.listdir(project.root)) - {".git", ".codx"}
+    assert project.run("--retry-failed")["exit_code"] == 0
+    assert project.command("verify", "--executor", "serial").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 3, 6])
+def test_the_largest_worker_is_killed_in_mid_run(kills: int, large: Project) -> None:
+    """As the kernel does when memory runs out, and soon again."""
+    for number in range(40):
+        large.write(f"more{number}.py", python_text(100 + number))
+    run = start(large, "run", "--json", *POOL)
+    for _ in range(kills):
+        # With the model, a worker has more than 150 MB.
+        wait_for(
+            lambda: run.poll() is not None
+            or [w for w in workers_of(run.pid)[:1] if w.memory_info().rss > 150e6]
+        )
+        for worker_ in workers_of(run.pid)[:1]:
+            worker_.kill()
+    output, errors = run.communicate(timeout=240)
+    is_in_order(large, output, errors, run.returncode)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="no prlimit")
+@pytest.mark.parametrize("spare", [0, 1 << 20, 20 << 20, 150 << 20])
+def test_workers_with_little_memory(spare: int, large: Project) -> None:
+    for number in range(40):
+        large.write(f"more{number}.py", python_text(100 + number))
+    run = start(large, "run", "--json", *POOL)
+    limited: set[int] = set()
+    while run.poll() is None and len(limited) < 6:
+        for one in workers_of(run.pid):
+            if one.pid not in limited:
+                with suppress(psutil.NoSuchProcess):
+                    limit = one.memory_info().vms + spare
+                    one.rlimit(psutil.RLIMIT_AS, (limit, limit))
+                    limited.add(one.pid)
+        time.sleep(0.05)
+    output, errors = run.communicate(timeout=240)
+    is_in_order(large, output, errors, run.returncode)
+
+
 def test_a_killed_worker_costs_nothing(large: Project) -> None:
     run = start(large, "run", "--json", *POOL)
-    seen = psutil.Process(run.pid)
-
-    def workers() -> list[psutil.Process]:
-        found = seen.children(recursive=True)
-        return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
-
-    wait_for(workers)[0].kill()
+    wait_for(lambda: workers_of(run.pid))[0].kill()
     output, errors = run.communicate(timeout=120)
     assert (run.returncode, errors) == (0, "")
     assert large.command("verify", "--executor", "serial").returncode == 0
