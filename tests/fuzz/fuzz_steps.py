@@ -1,0 +1,367 @@
+"""The fuzz of whole trees: something happens, a run follows, and the rows must equal the oracle's.
+
+CODX_INDEX_FUZZ_SEED    the seed, in place of those of the tests; a failure names the one it had
+CODX_INDEX_FUZZ_STEPS   how many steps, in place of the test's
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from conftest import TIMEOUT, Project, start
+from fuzz_acts import NAMES, TEXTS, Acts
+from fuzz_git import GitActs
+from fuzz_oracle import SETTINGS, Options, Oracle, Refusal
+from fuzz_rows import Row, faults, read_rows, shown_path
+
+from indexer.faults import STEPS
+
+Rows = dict[str, list[Row]]
+PLAIN = Options()
+
+
+class Fuzz:
+    """One tree, its runs, and what is known of its rows.
+
+    `rows` are those after the last run of each work tree, None where a killed run left some.
+    """
+
+    def __init__(
+        self, folder: Path, cache_dir: Path, seed: int, *, embeds: bool
+    ) -> None:
+        self.rng = random.Random(seed)
+        self.folder = folder
+        self.embeds = embeds
+        top = folder / "project"
+        root = top / "part" if seed % 3 == 2 else top
+        root.mkdir(parents=True)
+        variables = {"CODX_INDEX_EXECUTOR": "serial", "CODX_INDEX_MODE": "sparse"}
+        self.project = Project(root, cache_dir, variables)
+        self.acts = Acts(self.project, top, self.rng)
+        self.git = GitActs(self.acts, folder, self.rng)
+        self.rows: dict[Path, Rows | None] = {}
+        self.log: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()  # how often each act could be done
+        object_format = "sha256" if seed % 4 == 3 else "sha1"
+        self.git.git("init", "-q", "-b", "main", f"--object-format={object_format}")
+        for name in NAMES:
+            self.acts.write(name, self.acts.text())
+        self.git.commit()
+        for branch in "pqr":
+            self.git.git("branch", branch)
+            self.acts.edit()
+            self.git.commit()
+
+    # A step
+
+    def step(self) -> None:
+        """Let something happen, run, and compare."""
+        for _ in range(self.rng.choice([1, 1, 1, 2, 3])):
+            acts = self.rng.choice([self.acts.file_acts, self.git.all])()
+            self._do(self.rng.choice(acts))
+        if self.rng.random() < 0.04:
+            self._settle()
+        if self.rng.random() < 0.2:
+            self._check_status()
+        how = self.rng.choices(*zip(*self._ways(), strict=True))[0]
+        self.log[-1] += f" | {how.__name__.strip('_')}"
+        how()
+        if self.rng.random() < 0.3:
+            self._plain()
+            self._again()
+        if self.rng.random() < 0.1:
+            self._plain()
+            self._verify()
+        self.counts["steps"] += 1
+
+    def _do(self, act: Callable[[], object]) -> None:
+        self.log.append(act.__name__)
+        # What cannot be done is not done: a file in the way, nothing to commit.
+        with suppress(OSError, subprocess.CalledProcessError, shutil.Error):
+            act()
+            self.done[act.__name__] += 1
+
+    def _ways(self) -> list[tuple[Callable[[], object], int]]:
+        return [
+            (self._plain, 50),
+            (self._selected, 10),
+            (self._in_no_time, 6),
+            (self._with_options, 14),
+            (self._deferred, 4),
+            (self._forced, 3),
+            (self._killed_at_a_step, 3),
+            (self._killed_at_a_moment, 2),
+            (self._embedded, 5 if self.embeds else 0),
+        ]
+
+    # Ways to run
+
+    def _plain(self) -> None:
+        self._run(PLAIN)
+
+    def _forced(self) -> None:
+        self._run(PLAIN, "--force")
+
+    def _with_options(self) -> None:
+        arguments, options = self.rng.choice(
+            [
+                (
+                    ["--ignore", "b.py", "--ignore", "deep/"],
+                    Options(ignore=("b.py", "deep/")),
+                ),
+                (["--max-file-size", "1000"], Options(size=1000)),
+                (["--no-recurse-submodules"], Options(recurses=False)),
+                (["--no-git"], Options(uses_git=False)),
+                (["--include-secrets"], Options(has_secrets=True)),
+                (["--ignore-containing", "/src"], Options(containing=("/src",))),
+            ]
+        )
+        self._run(options, *arguments)
+        if self.rng.random() < 0.5:
+            self._again(options, *arguments)
+
+    def _embedded(self) -> None:
+        if self._expected() is None:
+            return self._plain()
+        self._run(PLAIN, "--mode", "hybrid", *self.rng.choice([["--sparse-first"], []]))
+        rows = self.rows[self.project.root] or {}
+        lacking = [
+            path for path in rows if not all(row["embedded"] for row in rows[path])
+        ]
+        assert not lacking, f"not embedded: {lacking}"
+
+    def _in_no_time(self) -> None:
+        seconds = self.rng.choice(["0.02", "0.05", "0.2"])
+        report = self._report("--max-seconds", seconds)
+        if report["exit_code"] == 4:
+            self.counts["budget"] += 1
+            self.rows[self.project.root] = None
+            self._plain()
+        else:
+            self._compare(report, PLAIN)
+
+    def _selected(self) -> None:
+        """A run of some files, which leaves all others as they are."""
+        root, before = self.project.root, self._known_rows()
+        expected = self._expected()
+        if (
+            before is None
+            or expected is None
+            or self._has_other_format(before, expected)
+        ):
+            return self._plain()
+        gone = {path for path in before if "\\" not in path} - expected.keys()
+        some = sorted(expected.keys() | gone)
+        names = self.rng.sample(some, min(len(some), self.rng.choice([1, 2, 5])))
+        arguments = [part for name in names for part in ("--file", name)]
+        report = self._report(*arguments) if names else None
+        if report is None:
+            return self._plain()
+        assert report["exit_code"] == 0, report
+        self.rows[root] = rows = read_rows(root)
+        # What was a file may be a folder now.
+        below = tuple(f"{name}/" for name in names)
+        shown = {shown_path(name) for name in names}
+
+        def is_chosen(path: str) -> bool:
+            return path in shown or path.startswith(below)
+
+        wanted = {
+            path: hash_
+            for path, hash_ in expected.items()
+            if is_chosen(shown_path(path))
+        }
+        found = faults(
+            {path: rows[path] for path in rows if is_chosen(path)}, wanted, root
+        )
+        assert not found, f"selected: {found}"
+        rest = {path: rows[path] for path in rows if not is_chosen(path)}
+        kept = {path: before[path] for path in before if not is_chosen(path)}
+        assert rest == kept, f"other files changed: {differences(kept, rest)}"
+
+    def _deferred(self) -> None:
+        """What changed a moment ago stays as it was, or is as it is: nothing in between."""
+        root, before = self.project.root, self._known_rows()
+        expected = self._expected()
+        if before is None or expected is None:
+            return self._plain()
+        report = self._report("--settle", "1h")
+        assert report["exit_code"] == 0, report
+        self.rows[root] = rows = read_rows(root)
+        found = faults(rows, expected, root)
+        other = {path for path in found if rows.get(path) != before.get(path)}
+        assert (
+            not other
+        ), f"neither old nor new: { {path: found[path] for path in other} }"
+        if not report["files"]["deferred"]:
+            assert not found, found
+        self._plain()
+
+    def _killed_at_a_step(self) -> None:
+        which = self.rng.choice([1, 1, 2])
+        fault = f"kill {self.rng.choice(STEPS)} {which}"
+        self.log[-1] += f" ({fault})"
+        variables = {**self.project.environment, "CODX_INDEX_FAULT": fault}
+        killed = Project(self.project.root, self.project.cache_dir, variables)
+        done = killed.installed.command("run", "--quiet")
+        self.counts["killed"] += done.returncode == -signal.SIGKILL
+        self._after_a_kill()
+
+    def _killed_at_a_moment(self) -> None:
+        process = start(self.project, "run", "--quiet")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(self.rng.random() * 2)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=TIMEOUT)
+        self.counts["killed"] += process.returncode == -signal.SIGKILL
+        self._after_a_kill()
+
+    def _after_a_kill(self) -> None:
+        self.rows[self.project.root] = None
+        self._do(self.rng.choice([self.acts.edit, self.acts.swap, self.git.checkout]))
+        self._plain()
+
+    # What must hold
+
+    def _report(self, *arguments: str) -> dict[str, Any]:
+        import json
+
+        done = self.project.command("run", "--json", *arguments)
+        report: dict[str, Any] = json.loads(done.stdout or "{}")
+        report["exit_code"], report["said"] = done.returncode, done.stderr
+        self.counts["runs"] += 1
+        return report
+
+    def _run(self, options: Options, *arguments: str) -> None:
+        self._compare(self._report(*arguments), options)
+
+    def _compare(self, report: dict[str, Any], options: Options) -> None:
+        root = self.project.root
+        try:
+            expected = Oracle(root, self.project.variables()).files(options)
+        except Refusal as refusal:
+            self.counts["refused"] += 1
+            assert report["exit_code"] == refusal.code, (refusal, report)
+            before = self._known_rows()
+            assert before is None or before == read_rows(root)
+            self._mend()
+            return
+        assert report["exit_code"] == 0, report
+        self.rows[root] = rows = read_rows(root)
+        found = faults(rows, expected, root)
+        assert not found, f"{report['status']}: {found}"
+        self.counts["files"] += len(expected)
+        is_stamped = report["status"] == "unchanged" and not report["seconds"]["stamp"]
+        self.counts["stamped"] += is_stamped
+        self.counts["unchanged"] += report["status"] == "unchanged"
+
+    def _again(self, options: Options = PLAIN, *arguments: str) -> None:
+        """At once, there is nothing to do any more."""
+        if self._known_rows() is None:
+            return
+        report = self._report(*arguments)
+        if report["exit_code"] == 0:
+            assert report["status"] == "unchanged", report
+        self._compare(report, options)
+
+    def _verify(self) -> None:
+        if self._known_rows() is not None and self._expected() is not None:
+            done = self.project.command("verify")
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    def _known_rows(self) -> Rows | None:
+        """The rows of the work tree, None where they are not known."""
+        root = self.project.root
+        if not (root / ".codx/index/manifest.sqlite").exists():  # git clean
+            self.rows[root] = None
+        return self.rows.get(root)
+
+    def _expected(self) -> dict[str, str] | None:
+        """What the oracle says of the tree, None where a run would refuse it."""
+        try:
+            return Oracle(self.project.root, self.project.variables()).files()
+        except Refusal:
+            return None
+
+    def _check_status(self) -> None:
+        """`status --check` tells whether a run would change a row."""
+        root, before = self.project.root, self._known_rows()
+        expected = self._expected()
+        if before is None or expected is None:
+            return
+        done = self.project.command("status", "--check")
+        is_equal = not faults(before, expected, root)
+        assert done.returncode == (0 if is_equal else 1), (
+            is_equal,
+            done.stdout,
+            done.stderr,
+        )
+
+    def _settle(self) -> None:
+        """Let git's index get older than its files, so that git can vouch for them."""
+        self.log[-1] += " | settle"
+        time.sleep(1.1)
+        with suppress(subprocess.CalledProcessError):
+            self.git.git("status")
+        time.sleep(1.1)
+        self._plain()
+        self._plain()
+
+    def _mend(self) -> None:
+        """After a state that a run refuses: take its cause away."""
+        with suppress(FileNotFoundError):
+            (self.project.root / SETTINGS).unlink()
+        for path in sorted(self.project.root.rglob(".git")):
+            try:
+                self.git.git("rev-parse", "--show-toplevel", folder=path.parent)
+            except subprocess.CalledProcessError:
+                path.unlink()  # of a submodule that was moved
+        self._plain()
+
+    @staticmethod
+    def _has_other_format(rows: Rows, expected: dict[str, str]) -> bool:
+        """Whether the repository came or went, which changes the id of each file."""
+        lengths = {len(row["file_hash"]) for found in rows.values() for row in found}
+        return bool(lengths - {len(hash_) for hash_ in expected.values()})
+
+
+def differences(one: Rows, two: Rows) -> list[str]:
+    return sorted(
+        path for path in one.keys() | two.keys() if one.get(path) != two.get(path)
+    )
+
+
+def fuzz(
+    folder: Path, cache_dir: Path, seed: int, steps: int, *, embeds: bool
+) -> Counter[str]:
+    """As many steps; how often things happened. A failure says how to bring it about again."""
+    seed = int(os.environ.get("CODX_INDEX_FUZZ_SEED", seed))
+    steps = int(os.environ.get("CODX_INDEX_FUZZ_STEPS", steps))
+    life = Fuzz(folder, cache_dir, seed, embeds=embeds)
+    try:
+        life.log.append("begin")
+        life._plain()
+        for _ in range(steps):
+            life.step()
+    except BaseException as error:
+        done = life.counts["steps"]
+        error.add_note(f"CODX_INDEX_FUZZ_SEED={seed} CODX_INDEX_FUZZ_STEPS={done + 1}")
+        error.add_note(f"what happened: {'; '.join(life.log)}")
+        raise
+    print(f"seed {seed}: {dict(life.counts)}; {dict(life.done)}")
+    return life.counts
+
+
+assert TEXTS
