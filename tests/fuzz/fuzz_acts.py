@@ -95,6 +95,8 @@ class Acts:
         return self.rng.choice(found) if found else self.write("src/a.py", "x\n").parent
 
     def write(self, name: str, text: str) -> Path:
+        if (self.root / name).is_fifo():  # nobody reads it
+            (self.root / name).unlink()
         data = text.encode("utf-16" if text.startswith("\ufeff") else "utf-8")
         return self.project.write(name, data)
 

@@ -43,7 +43,7 @@ class Refusal(Exception):
     """A run must end with this exit code, and leave the rows alone."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(code, reason)
         self.code = code
 
 

@@ -1,4 +1,4 @@
-"""The rows of an embedded database, read by pymilvus alone from a copy of it."""
+"""The rows of an embedded database, read by milvus-lite alone from a copy of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 def read_rows(root: Path) -> dict[str, list[Row]]:
     """The rows of each path, in the order of their chunks."""
-    from pymilvus import MilvusClient
+    from milvus_lite import MilvusLite
 
     database = root / ".codx/index/milvus.db"
     if not database.exists():
@@ -27,14 +27,13 @@ def read_rows(root: Path) -> dict[str, list[Row]]:
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "copy.db")
         shutil.copytree(database, copy)
-        client = MilvusClient(copy)
-        try:
-            if not client.list_collections():  # a tree without files
+        with MilvusLite(copy) as lite:
+            name = lite.resolve_collection_name(COLLECTION)
+            if not lite.has_collection(name):  # a tree without files
                 return {}
-            client.load_collection(COLLECTION)
-            found = client.query(COLLECTION, filter='id != ""', output_fields=FIELDS)
-        finally:
-            client.close()
+            collection = lite.get_collection(name)
+            collection.load()
+            found = collection.query('id != ""', output_fields=FIELDS)
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in sorted(found, key=lambda row: int(row["chunk_no"])):
         rows[row["path"]].append(dict(row))

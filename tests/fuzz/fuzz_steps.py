@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import TIMEOUT, Project, start
-from fuzz_acts import NAMES, TEXTS, Acts
+from fuzz_acts import NAMES, Acts
 from fuzz_git import GitActs
 from fuzz_oracle import SETTINGS, Options, Oracle, Refusal
 from fuzz_rows import Row, faults, read_rows, shown_path
@@ -33,15 +33,16 @@ PLAIN = Options()
 class Fuzz:
     """One tree, its runs, and what is known of its rows.
 
-    `rows` are those after the last run of each work tree, None where a killed run left some.
+    Only one that `is_thorough` kills runs, embeds, and waits for the clock. `rows` are those
+    after the last run of each work tree, None where they are not known.
     """
 
     def __init__(
-        self, folder: Path, cache_dir: Path, seed: int, *, embeds: bool
+        self, folder: Path, cache_dir: Path, seed: int, *, is_thorough: bool
     ) -> None:
         self.rng = random.Random(seed)
         self.folder = folder
-        self.embeds = embeds
+        self.is_thorough = is_thorough
         top = folder / "project"
         root = top / "part" if seed % 3 == 2 else top
         root.mkdir(parents=True)
@@ -70,7 +71,7 @@ class Fuzz:
         for _ in range(self.rng.choice([1, 1, 1, 2, 3])):
             acts = self.rng.choice([self.acts.file_acts, self.git.all])()
             self._do(self.rng.choice(acts))
-        if self.rng.random() < 0.04:
+        if self.is_thorough and self.rng.random() < 0.04:
             self._settle()
         if self.rng.random() < 0.2:
             self._check_status()
@@ -100,9 +101,9 @@ class Fuzz:
             (self._with_options, 14),
             (self._deferred, 4),
             (self._forced, 3),
-            (self._killed_at_a_step, 3),
-            (self._killed_at_a_moment, 2),
-            (self._embedded, 5 if self.embeds else 0),
+            (self._killed_at_a_step, 3 * self.is_thorough),
+            (self._killed_at_a_moment, 2 * self.is_thorough),
+            (self._embedded, 5 * self.is_thorough),
         ]
 
     # Ways to run
@@ -344,12 +345,12 @@ def differences(one: Rows, two: Rows) -> list[str]:
 
 
 def fuzz(
-    folder: Path, cache_dir: Path, seed: int, steps: int, *, embeds: bool
+    folder: Path, cache_dir: Path, seed: int, steps: int, *, is_thorough: bool
 ) -> Counter[str]:
     """As many steps; how often things happened. A failure says how to bring it about again."""
     seed = int(os.environ.get("CODX_INDEX_FUZZ_SEED", seed))
     steps = int(os.environ.get("CODX_INDEX_FUZZ_STEPS", steps))
-    life = Fuzz(folder, cache_dir, seed, embeds=embeds)
+    life = Fuzz(folder, cache_dir, seed, is_thorough=is_thorough)
     try:
         life.log.append("begin")
         life._plain()
@@ -362,6 +363,3 @@ def fuzz(
         raise
     print(f"seed {seed}: {dict(life.counts)}; {dict(life.done)}")
     return life.counts
-
-
-assert TEXTS

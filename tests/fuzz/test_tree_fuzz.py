@@ -11,12 +11,12 @@ from fuzz_steps import fuzz
 
 def test_some_steps(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    counts = fuzz(tmp_path, tmp_path / "cache", 5, 25, embeds=False)
+    counts = fuzz(tmp_path, tmp_path / "cache", 5, 25, is_thorough=False)
     assert counts["stamped"] > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_many_steps(seed: int, tmp_path: Path, cache_dir: Path) -> None:
-    counts = fuzz(tmp_path, cache_dir, seed, 500, embeds=True)
+    counts = fuzz(tmp_path, cache_dir, seed, 500, is_thorough=True)
     assert counts["stamped"] > 20 and counts["killed"] > 3
