@@ -69,7 +69,7 @@ class Acts:
     def file_acts(self) -> list[Callable[[], object]]:
         return [
             *[self.edit, self.create, self.delete, self.rename, self.same_size] * 2,
-            *[self.swap, self.chain, self.swap_folders, self.kind, self.append],
+            *[self.swap, self.chain, self.swap_folders, self.kind, self.append, self.hard_link],
             *[self.mode, self.touch, self.old_times, self.link, self.folder_and_file],
             *[self.gitignore, self.codxignore, self.attributes, self.settings],
             *[self.move_folder, self.copy_folder, self.replace_whole, self.outside, self.pipe],
@@ -215,6 +215,12 @@ class Acts:
             path.unlink()
             path.mkdir()
             (path / "inner.py").write_text(self.text())
+
+    def hard_link(self) -> None:
+        """A file has two names: what is written to one is written to both."""
+        target = self.root / self.rng.choice(NAMES)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(self.file(), target)
 
     def pipe(self) -> None:
         path = self.file()

@@ -237,5 +237,5 @@ def is_text(data: bytes) -> bool:
 def lines_of(data: bytes) -> list[str]:
     """The lines of a text, without what ends them."""
     is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = data.decode("utf-16" if is_wide else "utf-8", "replace")
+    text = data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
     return [line.removesuffix("\r") for line in text.split("\n")]

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections import Counter
@@ -69,7 +70,10 @@ class Fuzz:
     def step(self) -> None:
         """Let something happen, run, and compare."""
         for _ in range(self.rng.choice([1, 1, 1, 2, 3])):
-            acts = self.rng.choice([self.acts.file_acts, self.git.all])()
+            acts = self.rng.choices(
+                [self.acts.file_acts(), self.git.all(), self._project_acts()],
+                [10, 10, 1],
+            )[0]
             self._do(self.rng.choice(acts))
         if self.is_thorough and self.rng.random() < 0.04:
             self._settle()
@@ -105,6 +109,39 @@ class Fuzz:
             (self._killed_at_a_moment, 2 * self.is_thorough),
             (self._embedded, 5 * self.is_thorough),
         ]
+
+    # What happens to the project as a whole
+
+    def _project_acts(self) -> list[Callable[[], object]]:
+        return [self._move, self._copy, self._state_of_another_time]
+
+    def _move(self) -> None:
+        """The project gets another path, and every file in it stays what it is."""
+        top, rows = self.acts.top, self._known_rows()
+        if self.git.trees == [top]:
+            moved = self.folder / self.rng.choice(["project", "project moved"])
+            top.rename(moved)
+            self.acts.top = moved
+            self.git.trees = [moved]
+            self.project.root = moved / self.git.below
+            self.rows = {self.project.root: rows}
+
+    def _copy(self) -> None:
+        """A copy takes the place of the project, with all times as they were."""
+        top, old = self.acts.top, self.folder / "original"
+        top.rename(old)
+        shutil.copytree(old, top, symlinks=True, copy_function=copy_any)
+        shutil.rmtree(old)
+
+    def _state_of_another_time(self) -> None:
+        """The state folder is put aside, or the one that was comes back."""
+        state, aside = self.project.root / ".codx", self.folder / "state-aside"
+        self.rows[self.project.root] = None
+        if aside.exists():
+            shutil.rmtree(state, ignore_errors=True)
+            aside.rename(state)
+        else:
+            state.rename(aside)
 
     # Ways to run
 
@@ -336,6 +373,14 @@ class Fuzz:
         """Whether the repository came or went, which changes the id of each file."""
         lengths = {len(row["file_hash"]) for found in rows.values() for row in found}
         return bool(lengths - {len(hash_) for hash_ in expected.values()})
+
+
+def copy_any(source: str, target: str) -> None:
+    """Copy a file as `cp -a` does: a pipe is made anew."""
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
+    else:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def differences(one: Rows, two: Rows) -> list[str]:
