@@ -105,6 +105,9 @@ class Oracle:
     def _listed(self, options: Options, prefix: str = "") -> Iterator[str]:
         """The files that git lists in one repository, and in those below it."""
         folder = self.root / prefix
+        top = self._git(folder, "rev-parse", "--show-toplevel").decode().strip()
+        if not os.path.samefile(top, folder) and prefix:
+            raise Refusal(1, f"{folder} has the .git of {top}")
         tracked = self._git(folder, "ls-files", "-z", "--stage")
         submodules = set()
         for entry in names(tracked):

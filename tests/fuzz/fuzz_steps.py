@@ -362,11 +362,16 @@ class Fuzz:
         with suppress(FileNotFoundError):
             (self.project.root / SETTINGS).unlink()
         for path in sorted(self.project.root.rglob(".git")):
-            try:
-                self.git.git("rev-parse", "--show-toplevel", folder=path.parent)
-            except subprocess.CalledProcessError:
-                path.unlink()  # of a submodule that was moved
+            if not path.is_dir() and not self._is_top(path.parent):
+                path.unlink()  # of a submodule that was moved or copied
         self._plain()
+
+    def _is_top(self, folder: Path) -> bool:
+        try:
+            top = self.git.git("rev-parse", "--show-toplevel", folder=folder)
+        except subprocess.CalledProcessError:
+            return False
+        return top.removesuffix("\n") == str(folder)
 
     @staticmethod
     def _has_other_format(rows: Rows, expected: dict[str, str]) -> bool:
