@@ -17,26 +17,20 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from conftest import TIMEOUT, Project, start
 from fuzz_acts import NAMES, Acts
+from fuzz_checks import PLAIN, Checks, differences
 from fuzz_git import GitActs
-from fuzz_oracle import SETTINGS, Options, Oracle, Refusal
-from fuzz_rows import Row, faults, read_rows, shown_path
+from fuzz_oracle import Options
+from fuzz_rows import faults, read_rows, shown_path
 
 from indexer.faults import STEPS
 
-Rows = dict[str, list[Row]]
-PLAIN = Options()
 
-
-class Fuzz:
-    """One tree, its runs, and what is known of its rows.
-
-    Only one that `is_thorough` kills runs, embeds, and waits for the clock. `rows` are those
-    after the last run of each work tree, None where they are not known.
-    """
+class Fuzz(Checks):
+    """One tree, and its runs. Only one that `is_thorough` kills runs, embeds, and waits for the
+    clock."""
 
     def __init__(
         self, folder: Path, cache_dir: Path, seed: int, *, is_thorough: bool
@@ -48,12 +42,9 @@ class Fuzz:
         root = top / "part" if seed % 3 == 2 else top
         root.mkdir(parents=True)
         variables = {"CODX_INDEX_EXECUTOR": "serial", "CODX_INDEX_MODE": "sparse"}
-        self.project = Project(root, cache_dir, variables)
-        self.acts = Acts(self.project, top, self.rng)
-        self.git = GitActs(self.acts, folder, self.rng)
-        self.rows: dict[Path, Rows | None] = {}
+        self.acts = Acts(Project(root, cache_dir, variables), top, self.rng)
+        super().__init__(self.acts.project, GitActs(self.acts, folder, self.rng))
         self.log: list[str] = []
-        self.counts: Counter[str] = Counter()
         self.done: Counter[str] = Counter()  # how often each act could be done
         object_format = "sha256" if seed % 4 == 3 else "sha1"
         self.git.git("init", "-q", "-b", "main", f"--object-format={object_format}")
@@ -89,6 +80,16 @@ class Fuzz:
             self._plain()
             self._verify()
         self.counts["steps"] += 1
+
+    def _settle(self) -> None:
+        """Let git's index get older than its files, so that git can vouch for them."""
+        self.log[-1] += " | settle"
+        time.sleep(1.1)
+        with suppress(subprocess.CalledProcessError):
+            self.git.git("status")
+        time.sleep(1.1)
+        self._plain()
+        self._plain()
 
     def _do(self, act: Callable[[], object]) -> None:
         self.log.append(act.__name__)
@@ -165,8 +166,7 @@ class Fuzz:
                 (["--ignore-containing", "/src"], Options(containing=("/src",))),
             ]
         )
-        self._run(options, *arguments)
-        if self.rng.random() < 0.5:
+        if self._run(options, *arguments) and self.rng.random() < 0.5:
             self._again(options, *arguments)
 
     def _embedded(self) -> None:
@@ -271,114 +271,6 @@ class Fuzz:
         self._do(self.rng.choice([self.acts.edit, self.acts.swap, self.git.checkout]))
         self._plain()
 
-    # What must hold
-
-    def _report(self, *arguments: str) -> dict[str, Any]:
-        import json
-
-        done = self.project.command("run", "--json", *arguments)
-        report: dict[str, Any] = json.loads(done.stdout or "{}")
-        report["exit_code"], report["said"] = done.returncode, done.stderr
-        self.counts["runs"] += 1
-        return report
-
-    def _run(self, options: Options, *arguments: str) -> None:
-        self._compare(self._report(*arguments), options)
-
-    def _compare(self, report: dict[str, Any], options: Options) -> None:
-        root = self.project.root
-        try:
-            expected = Oracle(root, self.project.variables()).files(options)
-        except Refusal as refusal:
-            self.counts["refused"] += 1
-            assert report["exit_code"] == refusal.code, (refusal, report)
-            before = self._known_rows()
-            assert before is None or before == read_rows(root)
-            self._mend()
-            return
-        assert report["exit_code"] == 0, report
-        self.rows[root] = rows = read_rows(root)
-        found = faults(rows, expected, root)
-        assert not found, f"{report['status']}: {found}"
-        self.counts["files"] += len(expected)
-        is_stamped = report["status"] == "unchanged" and not report["seconds"]["stamp"]
-        self.counts["stamped"] += is_stamped
-        self.counts["unchanged"] += report["status"] == "unchanged"
-
-    def _again(self, options: Options = PLAIN, *arguments: str) -> None:
-        """At once, there is nothing to do any more."""
-        if self._known_rows() is None:
-            return
-        report = self._report(*arguments)
-        if report["exit_code"] == 0:
-            assert report["status"] == "unchanged", report
-        self._compare(report, options)
-
-    def _verify(self) -> None:
-        if self._known_rows() is not None and self._expected() is not None:
-            done = self.project.command("verify")
-            assert done.returncode == 0, done.stdout + done.stderr
-
-    def _known_rows(self) -> Rows | None:
-        """The rows of the work tree, None where they are not known."""
-        root = self.project.root
-        if not (root / ".codx/index/manifest.sqlite").exists():  # git clean
-            self.rows[root] = None
-        return self.rows.get(root)
-
-    def _expected(self) -> dict[str, str] | None:
-        """What the oracle says of the tree, None where a run would refuse it."""
-        try:
-            return Oracle(self.project.root, self.project.variables()).files()
-        except Refusal:
-            return None
-
-    def _check_status(self) -> None:
-        """`status --check` tells whether a run would change a row."""
-        root, before = self.project.root, self._known_rows()
-        expected = self._expected()
-        if before is None or expected is None:
-            return
-        done = self.project.command("status", "--check")
-        is_equal = not faults(before, expected, root)
-        assert done.returncode == (0 if is_equal else 1), (
-            is_equal,
-            done.stdout,
-            done.stderr,
-        )
-
-    def _settle(self) -> None:
-        """Let git's index get older than its files, so that git can vouch for them."""
-        self.log[-1] += " | settle"
-        time.sleep(1.1)
-        with suppress(subprocess.CalledProcessError):
-            self.git.git("status")
-        time.sleep(1.1)
-        self._plain()
-        self._plain()
-
-    def _mend(self) -> None:
-        """After a state that a run refuses: take its cause away."""
-        with suppress(FileNotFoundError):
-            (self.project.root / SETTINGS).unlink()
-        for path in sorted(self.project.root.rglob(".git")):
-            if not path.is_dir() and not self._is_top(path.parent):
-                path.unlink()  # of a submodule that was moved or copied
-        self._plain()
-
-    def _is_top(self, folder: Path) -> bool:
-        try:
-            top = self.git.git("rev-parse", "--show-toplevel", folder=folder)
-        except subprocess.CalledProcessError:
-            return False
-        return top.removesuffix("\n") == str(folder)
-
-    @staticmethod
-    def _has_other_format(rows: Rows, expected: dict[str, str]) -> bool:
-        """Whether the repository came or went, which changes the id of each file."""
-        lengths = {len(row["file_hash"]) for found in rows.values() for row in found}
-        return bool(lengths - {len(hash_) for hash_ in expected.values()})
-
 
 def copy_any(source: str, target: str) -> None:
     """Copy a file as `cp -a` does: a pipe is made anew."""
@@ -386,12 +278,6 @@ def copy_any(source: str, target: str) -> None:
         os.mkfifo(target)
     else:
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def differences(one: Rows, two: Rows) -> list[str]:
-    return sorted(
-        path for path in one.keys() | two.keys() if one.get(path) != two.get(path)
-    )
 
 
 def fuzz(
