@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,8 @@ def blob_id(data: bytes, object_format: str) -> str:
 def is_text(data: bytes) -> bool:
     """Whether a file of the kinds that the fuzz makes is text, and not blank."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return bool(data.decode("utf-16").strip())
+        with suppress(UnicodeDecodeError):  # something was appended
+            return bool(data.decode("utf-16").strip())
     return b"\0" not in data and bool(data.strip())
 
 
