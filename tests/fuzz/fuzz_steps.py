@@ -66,6 +66,8 @@ class Fuzz(Checks):
                 [10, 10, 1],
             )[0]
             self._do(self.rng.choice(acts))
+        # git removes a folder that has become empty.
+        self.project.root.mkdir(parents=True, exist_ok=True)
         if self.is_thorough and self.rng.random() < 0.04:
             self._settle()
         if self.rng.random() < 0.2:
@@ -269,6 +271,7 @@ class Fuzz(Checks):
     def _after_a_kill(self) -> None:
         self.rows[self.project.root] = None
         self._do(self.rng.choice([self.acts.edit, self.acts.swap, self.git.checkout]))
+        self.project.root.mkdir(parents=True, exist_ok=True)
         self._plain()
 
 
