@@ -19,4 +19,4 @@ def test_some_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_many_steps(seed: int, tmp_path: Path, cache_dir: Path) -> None:
     counts = fuzz(tmp_path, cache_dir, seed, 500, is_thorough=True)
-    assert counts["stamped"] > 20 and counts["killed"] > 3
+    assert counts["stamped"] > counts["steps"] // 10
