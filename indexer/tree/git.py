@@ -61,9 +61,15 @@ def work_tree(root: str) -> WorkTree | None:
     tree = WorkTree(os.fsdecode(toplevel), object_format)
     real = os.path.realpath(root)
     if os.path.commonpath([tree.toplevel, real]) != tree.toplevel:
+        dot_git = os.path.join(root, ".git")
+        # The repository of a submodule lies elsewhere, and says where the submodule is.
+        remedy = (
+            f"{dot_git} is that of another folder, as in a copy of a submodule; remove it"
+            if os.path.isfile(dot_git)
+            else "core.worktree names another folder; unset it"
+        )
         raise GitError(
-            f"{root} is not in the work tree of its repository, {tree.toplevel}: "
-            "core.worktree names another folder; unset it"
+            f"{root} is not in the work tree of its repository, {tree.toplevel}: {remedy}"
         )
     return tree
 

@@ -17,6 +17,9 @@ TESTS = {
     "a repository that git refuses (of another user, damaged)": (
         "test_failures.test_a_repository_of_someone_else"
     ),
+    "the copy of a submodule's folder, with its `.git` file": (
+        "test_git.test_copy_of_a_submodule_is_an_error"
+    ),
     "a work tree, but no git on PATH, or one that cannot be run, crashes, or is older than 2.31": (
         "test_no_git.test_without_git_a_work_tree_is_refused"
     ),

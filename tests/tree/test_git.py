@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,8 +102,22 @@ def test_work_tree_that_is_elsewhere_is_an_error(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     run_git(repository, "config", "core.worktree", str(tmp_path / "elsewhere"))
-    with pytest.raises(GitError):
+    with pytest.raises(GitError, match="core.worktree names another folder; unset it"):
         git.work_tree(str(repository))
+
+
+def test_copy_of_a_submodule_is_an_error(repository: Path, tmp_path: Path) -> None:
+    """To unset what its repository says of the work tree would break the submodule itself."""
+    shutil.copytree(repository, tmp_path / "library")
+    allowed = ("-c", "protocol.file.allow=always")
+    library = str(tmp_path / "library")
+    run_git(repository, *allowed, "submodule", "--quiet", "add", library, "sub")
+    shutil.copytree(repository / "sub", repository / "copy")
+    with pytest.raises(GitError, match="copy/.git is that of another.*; remove it"):
+        git.list_files(str(repository))
+    (repository / "copy/.git").unlink()
+    files = git.list_files(str(repository)).files
+    assert {b"sub/a.py", b"copy/a.py"} <= set(files)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
