@@ -287,11 +287,11 @@ class Counting(ThreadPoolExecutor):
         self._count_lock = threading.Lock()
 
     def submit(  # type: ignore[override]
-        self, task: Callable[..., Any], /, *arguments: Any
+        self, task: Callable[..., Any], /, *arguments: Any, **named: Any
     ) -> Future[Any]:
         def work() -> Any:
             time.sleep(0.01)
-            return task(*arguments)
+            return task(*arguments, **named)
 
         name = task.__name__
         with self._count_lock:
