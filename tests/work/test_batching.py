@@ -286,7 +286,7 @@ class Counting(ThreadPoolExecutor):
         self.most: Counter[str] = Counter()
         self._count_lock = threading.Lock()
 
-    def submit(  # type: ignore[override]
+    def submit(
         self, task: Callable[..., Any], /, *arguments: Any, **named: Any
     ) -> Future[Any]:
         def work() -> Any:
