@@ -23,7 +23,11 @@ REACHING = [
         'secrets = "skip-file"',
         "stores what should stay out of an index",
     ),
-    ("include-secrets = true", "include-secrets = false", "stores what should stay out"),
+    (
+        "include-secrets = true",
+        "include-secrets = false",
+        "stores what should stay out",
+    ),
     ("jobs = 1024", "jobs = 1", "more of this machine"),
     ('executor = "serial"', 'executor = "process"', "more of this machine"),
     ('max-file-size = "1GiB"', 'max-file-size = "8MiB"', "more of this machine"),
