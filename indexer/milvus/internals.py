@@ -213,14 +213,15 @@ def _checksum_pages() -> None:
     Without, a flipped bit in a page gives another row. Segments from before have none.
     """
     from functools import partial
+    from importlib import import_module
     from types import SimpleNamespace
 
-    import pyarrow.parquet
     from milvus_lite.storage import data_file, delta_file
 
+    parquet = import_module("pyarrow.parquet")  # which has no types
     checked = SimpleNamespace(
-        write_table=partial(pyarrow.parquet.write_table, write_page_checksum=True),
-        read_table=partial(pyarrow.parquet.read_table, page_checksum_verification=True),
+        write_table=partial(parquet.write_table, write_page_checksum=True),
+        read_table=partial(parquet.read_table, page_checksum_verification=True),
     )
     data_file.pq = delta_file.pq = checked
 

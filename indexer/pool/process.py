@@ -71,8 +71,11 @@ def become_worker(slots: Slots) -> None:
     global _slots
     _slots = slots
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    _die_by_kernel()
+    try:
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+        _die_by_kernel()
+    except (MemoryError, OSError, RuntimeError):  # no memory for a thread
+        os._exit(1)  # CPython's pool would print a traceback; ours starts another one
 
 
 def run_task(slot: int, call: Callable[[], T]) -> T:

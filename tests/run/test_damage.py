@@ -119,10 +119,7 @@ FILES = {
     "last segment": "collections/*/partitions/*/data/data_*",
     "deleted": "collections/*/partitions/*/delta/*",
 }
-LOGS = {
-    "log": "collections/*/wal/wal_data_*",
-    "log of deletions": "collections/*/wal/wal_delta_*",
-}
+LOGS = {"log": "collections/*/wal/wal_data_*"}
 # Those that fail are done in a process of their own, because an error leaves the database
 # open until its end.
 QUICK = {
@@ -158,6 +155,15 @@ def is_refused(done: CompletedProcess[str]) -> bool:
     return True
 
 
+def known(index: Project | Model) -> dict[str, dict[str, Any]]:
+    """The rows as far as verify can know them: a vector is only known to have a length."""
+    rows = index.rows() if isinstance(index, Project) else index.rows
+    return {
+        key: {name: value for name, value in row.items() if name != "vector"}
+        for key, row in rows.items()
+    }
+
+
 @pytest.mark.parametrize("file, kind", [*cases()])
 def test_a_damaged_file(
     file: str, kind: str, whole: Model, killed: Model, tmp_path: Path
@@ -187,7 +193,7 @@ def test_a_damaged_file(
 
     found = call("search", "banana", *SPARSE)
     if not is_refused(found) and file in FILES:
-        assert "1.py" in found.stdout
+        assert "1.py" in found.stdout or "codx-index run brings" in found.stderr
     is_equal = False
     if (file, kind) not in QUICK:
         verified = call("verify", *SPARSE)
@@ -198,5 +204,12 @@ def test_a_damaged_file(
         assert not is_equal
         assert project.command("clear", "--yes").returncode == 0
         project.run(*SPARSE)
-    assert project.rows() == model.rows
+    if file in LOGS and known(project) != known(model):
+        # Arrow's log has no checksums: what a disk did to the log of a killed run, verify sees.
+        assert project.command("verify", *SPARSE).returncode == 1
+        assert project.command("verify", "--repair", *SPARSE).returncode == 0
+    if file in LOGS:
+        assert known(project) == known(model)
+    else:
+        assert project.rows() == model.rows
     assert project.run(*SPARSE)["status"] == "unchanged"
