@@ -187,6 +187,7 @@ def take_all_memory(spare: int) -> None:
     bytearray(1 << 40)
 
 
+@pytest.mark.slow  # what a library says then is not always known: it may blame the model
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_memory_that_runs_out_is_the_tasks_own_failure(
     model_cache: Path,
