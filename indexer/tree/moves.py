@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from indexer.tree.changes import Changes
-from indexer.tree.diff import is_racy, stat_of
-from indexer.tree.files import Content, NotIndexable, Roots, Vanished, read_file
+from indexer.tree.diff import stat_of
+from indexer.tree.files import NotIndexable, Roots, Vanished, read_file
 from indexer.tree.git import blob_id
+from indexer.tree.reader import is_steady
 from indexer.types import FileRecord, SourceFile, Stat
 
 
@@ -60,7 +61,7 @@ def read_ahead(
             here = replaced.get(file.path)
             if found in hashes and (here is None or here.file_hash != found):
                 ahead.moving.add(found)
-            elif _is_unchanged(changes, file.path, found) and _is_steady(content):
+            elif _is_unchanged(changes, file.path, found) and is_steady(content):
                 ahead.unchanged[file.path] = stat_of(content.stat)
     return ahead
 
@@ -70,10 +71,6 @@ def _is_unchanged(changes: Changes, path: str, file_hash: str) -> bool:
     record = changes.known.records.get(path)
     is_asked = path in changes.again or path in changes.failures
     return record is not None and record.file_hash == file_hash and not is_asked
-
-
-def _is_steady(content: Content) -> bool:
-    return content.stable and not is_racy(content.stat, content.read_ns)
 
 
 def _indexed(changes: Changes, path: str) -> FileRecord | None:

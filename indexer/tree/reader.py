@@ -41,6 +41,11 @@ def _in_order(files: Iterable[SourceFile]) -> list[SourceFile]:
     return starters + [file for file in by_size if file.path not in first]
 
 
+def is_steady(content: Content) -> bool:
+    """Whether a later change of the file would show in the stat fields of these bytes."""
+    return content.stable and not is_racy(content.stat, content.read_ns)
+
+
 class Reader:
     """Iterates over the files that changed, in the order of `_in_order`, each read once.
 
@@ -170,8 +175,7 @@ class Reader:
         file_hash = blob_id(content.data, self._changes.tree.object_format)
         # Bytes that were still changing, or changed a moment ago, are indexed as they
         # are. Their record has no stat fields, so that the next run reads them again.
-        is_steady = content.stable and not is_racy(content.stat, content.read_ns)
-        stat = stat_of(content.stat) if is_steady else None
+        stat = stat_of(content.stat) if is_steady(content) else None
         self.is_settled &= stat == stat_of(file)
         failure = self._changes.failures.get(path)
         if failure and failure.file_hash == file_hash and not is_forced:

@@ -18,6 +18,14 @@ import grpc
 import pytest
 from conftest import Project, assert_one_line, python_text
 from flaky_proxy import flaky_way_to
+from hosts import (
+    NAME,
+    assert_equal,
+    assert_put_right,
+    fill_host,
+    store_of,
+    write_in_turn,
+)
 from milvus_gate import Gate, gate_before
 from milvus_server import free_port, served
 
@@ -28,8 +36,6 @@ from indexer.milvus.remote import connect
 from indexer.milvus.schema import collection_schema
 from indexer.milvus.store import WRITER, Store
 
-NAME = "shared"
-
 
 @pytest.fixture
 def make_host(make_project: Callable[[str], Project]) -> Callable[[str], Project]:
@@ -37,15 +43,7 @@ def make_host(make_project: Callable[[str], Project]) -> Callable[[str], Project
 
     def make(name: str) -> Project:
         project = make_project(name)
-        project.environment["CODX_INDEX_COLLECTION"] = NAME
-        project.environment["CODX_INDEX_EXECUTOR"] = "serial"
-        project.environment["CODX_INDEX_MODE"] = "sparse"
-        project.environment["CODX_INDEX_TAKE_OVER"] = "1"
-        project.git("init", "-q")
-        for number in range(3):
-            project.write(f"{number}.py", python_text(number, 1))
-        project.git("add", "-A")
-        project.git("commit", "-qm", "three files")
+        fill_host(project, CODX_INDEX_MODE="sparse")
         return project
 
     return make
@@ -65,15 +63,6 @@ def host(gate: Gate, make_host: Callable[[str], Project]) -> Project:
     return made
 
 
-def store_of(project: Project) -> Store:
-    return connect(project.environment["CODX_INDEX_URI"], "", NAME)
-
-
-def assert_equal(project: Project) -> None:
-    done = project.command("verify")
-    assert done.returncode == 0, done.stderr
-
-
 # A mark and a lease that outlive the server
 
 
@@ -85,17 +74,9 @@ def test_a_server_killed_between_two_writers(
     for project in (here, there):
         project.environment["CODX_INDEX_URI"] = f"http://127.0.0.1:{port}"
     with served(tmp_path / "server", port):
-        here.run()
-        here.write("0.py", "first = 1\n")
-        here.run()
-        assert here.run()["status"] == "unchanged"
-        there.write("0.py", "second = 2\n")
-        there.run()
+        write_in_turn(here, there)
     with served(tmp_path / "server", port):
-        report = here.run()
-        assert (report["status"], report["chunks"]["upserted"]) == ("updated", 1)
-        assert_equal(here)
-        assert here.run()["status"] == "unchanged"
+        assert_put_right(here)
 
 
 def test_the_lease_and_the_mark_are_rows(host: Project) -> None:

@@ -16,15 +16,20 @@ from conftest import (
     wait_for,
 )
 from flaky_proxy import flaky_way_to
+from hosts import (
+    NAME,
+    assert_equal,
+    assert_put_right,
+    fill_host,
+    store_of,
+    write_in_turn,
+)
 from milvus_gate import gate_before
 from milvus_real import RealMilvus, real_milvus
 
 from indexer.milvus.remote import connect
-from indexer.milvus.store import Store
 
 pytestmark = pytest.mark.server
-
-NAME = "shared"
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +46,7 @@ def make_host(
 
     def make(name: str) -> Project:
         project = make_project(name)
-        project.environment |= {
-            "CODX_INDEX_URI": milvus.uri,
-            "CODX_INDEX_COLLECTION": NAME,
-            "CODX_INDEX_EXECUTOR": "serial",
-            "CODX_INDEX_TAKE_OVER": "1",
-        }
-        project.git("init", "-q")
-        for number in range(3):
-            project.write(f"{number}.py", python_text(number, 1))
-        project.git("add", "-A")
-        project.git("commit", "-qm", "three files")
+        fill_host(project, CODX_INDEX_URI=milvus.uri)
         return project
 
     yield make
@@ -64,31 +59,14 @@ def host(make_host: Callable[[str], Project]) -> Project:
     return make_host("here")
 
 
-def store_of(project: Project) -> Store:
-    return connect(project.environment["CODX_INDEX_URI"], "", NAME)
-
-
-def assert_equal(project: Project) -> None:
-    done = project.command("verify")
-    assert done.returncode == 0, done.stderr
-
-
 def test_killed_between_two_writers(
     milvus: RealMilvus, make_host: Callable[[str], Project]
 ) -> None:
     here, there = make_host("here"), make_host("there")
-    here.run()
-    here.write("0.py", "first = 1\n")
-    here.run()
-    assert here.run()["status"] == "unchanged"
-    there.write("0.py", "second = 2\n")
-    there.run()
+    write_in_turn(here, there)
     milvus.kill()
     milvus.start()
-    report = here.run()
-    assert (report["status"], report["chunks"]["upserted"]) == ("updated", 1)
-    assert_equal(here)
-    assert here.run()["status"] == "unchanged"
+    assert_put_right(here)
     assert there.run()["status"] == "updated"
     assert_equal(there)
 
