@@ -46,6 +46,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("usual")
 
 
+def only_slow(*cases: object) -> list[object]:
+    """Parameters of a test whose other ones show the same in `make test`."""
+    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder whose `models/` holds the converted default model.

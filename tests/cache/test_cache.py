@@ -773,7 +773,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 # Several processes
 
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from typing import Any
 sys.path.insert(0, sys.argv[1])
@@ -784,6 +784,8 @@ vectors = list(some_vectors(1000, int(sys.argv[3])).items())
 for start in range(0, 1000, 20):
     cache.put(dict(vectors[start : start + 20]))
     cache.commit()
+while "to be killed" in sys.argv:
+    time.sleep(1)
 cache.close()
 assert warnings == [], warnings
 """
@@ -845,7 +847,7 @@ def test_a_writer_is_killed(tmp_path: Path) -> None:
     """What it had committed is there, and nobody has to wait."""
     for seed in range(1, 5):
         folder, vectors = tmp_path / f"{seed}", some_vectors(1000, seed)
-        writer = launch(WRITER, folder, seed)
+        writer = launch(WRITER, folder, seed, "to be killed")
         log = Path(f"{path_in(folder)}-wal")
         while not log.exists() or log.stat().st_size < 20_000 * seed:
             assert writer.poll() is None

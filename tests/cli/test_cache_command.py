@@ -21,6 +21,7 @@ from conftest import (
     Project,
     assert_one_line,
     make_cache,
+    only_slow,
     python_text,
     start,
     wait_for,
@@ -120,7 +121,9 @@ def another_fingerprint(path: Path) -> None:
         db.execute("UPDATE meta SET value = ? WHERE key = 'identity'", ("e" * 64,))
 
 
-@pytest.mark.parametrize("damage", [noise, noise_in_the_middle, another_fingerprint])
+@pytest.mark.parametrize(
+    "damage", [noise_in_the_middle, another_fingerprint, *only_slow(noise)]
+)
 def test_a_damaged_file(copied: Project, damage: Callable[[Path], None]) -> None:
     before = copied.rows()
     damage(file_in(copied.cache_dir))
@@ -128,7 +131,7 @@ def test_a_damaged_file(copied: Project, damage: Callable[[Path], None]) -> None
     assert copied.rows() == before
 
 
-@pytest.mark.parametrize("share", [0.003, 0.3, 0.99])
+@pytest.mark.parametrize("share", [0.3, *only_slow(0.003, 0.99)])
 def test_a_file_cut_short(copied: Project, share: float) -> None:
     path = file_in(copied.cache_dir)
     os.truncate(path, int(path.stat().st_size * share))

@@ -11,7 +11,7 @@ from fuzz_steps import fuzz
 
 def test_some_steps(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    counts = fuzz(tmp_path, tmp_path / "cache", 7, 25, is_thorough=False)
+    counts = fuzz(tmp_path, tmp_path / "cache", 7, 15, is_thorough=False)
     assert counts["stamped"] > 0
 
 

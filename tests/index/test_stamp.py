@@ -856,10 +856,9 @@ def called_before(function: Any, act: Callable[[], object]) -> Callable[..., Any
 MOMENTS = ["after the scan", "before the survey", "within it"]
 # One of each kind, at one of the moments; the slow rounds have them all.
 DURING = """
-    edit_tracked edit_and_add new_file_in_src_ new_file_in_vacant_deep_ delete_untracked
-    codxignore_in_src_ gitignore_leaves_out ignored_gitignore excludes_file_set
-    excludes_file_leads_elsewhere gitconfig_of_the_user core_ignorecase checkout_of_a_vacant_submodule
-    nested_repository_loses_its_git deleted_file_comes_back git_checkout_of_a_branch
+    edit_tracked edit_and_add new_file_in_src_ delete_untracked codxignore_in_src_
+    excludes_file_leads_elsewhere gitconfig_of_the_user checkout_of_a_vacant_submodule
+    nested_repository_loses_its_git
     """.split()
 IN_TURN = set(zip(DURING, itertools.cycle(MOMENTS), strict=False))
 

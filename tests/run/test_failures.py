@@ -17,6 +17,7 @@ from conftest import (
     TIMEOUT,
     Project,
     assert_one_line,
+    only_slow,
     python_text,
     start,
     wait_for,
@@ -125,7 +126,7 @@ def test_one_file_that_cannot_be_read(
     assert unprivileged(small, "verify").returncode == 0
 
 
-@pytest.mark.parametrize("mode", [0, 0o300], ids=["closed", "unlisted"])
+@pytest.mark.parametrize("mode", [0, *only_slow(0o300)])  # closed, or only unlisted
 @pytest.mark.parametrize("kind", ["tracked", "untracked", "outside git"])
 def test_files_in_a_closed_folder_keep_their_rows(
     kind: str, mode: int, small: Project, closed: Callable[[Path, int], None]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Project, assert_one_line, python_text
+from conftest import COMMAND, Project, assert_one_line, only_slow, python_text
 from permissions import unprivileged
 
 from indexer.text.languages import language_of
@@ -229,12 +229,10 @@ def test_a_name_of_a_file_that_fails(project: Project) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        b"-rf",
-        b"x.db",
         b" line\nbreak 'quo\"te' $(id) *[x] %s \\ ; & ",
-        "\u202e\u00e9 e\u0301 🎈".encode(),
         b"what? c# a,b 100%41",
         b"caf\xe9",
+        *only_slow(b"-rf", b"x.db", "\u202e\u00e9 e\u0301 🎈".encode()),
     ],
 )
 def test_the_name_of_the_project(name: bytes, tmp_path: Path, cache_dir: Path) -> None:
@@ -666,7 +664,7 @@ def set_model(folder: Path, trap: Trap) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Pickled(trap.program)))
 
 
-@pytest.mark.parametrize("kind", ["git", "outside git"])
+@pytest.mark.parametrize("kind", ["git", *only_slow("outside git")])
 def test_a_folder_named_like_the_model(kind: str, plain: Project, trap: Trap) -> None:
     names = ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"]
     for name in names:
@@ -689,11 +687,8 @@ def test_a_folder_named_like_the_model(kind: str, plain: Project, trap: Trap) ->
     "kind",
     [
         "pickle",
-        *(
-            # test_model.py refuses each of these folders
-            pytest.param(kind, marks=pytest.mark.slow)
-            for kind in ("pickled part", "unknown", "tokenizer")
-        ),
+        # test_model.py refuses each of these folders
+        *only_slow("pickled part", "unknown", "tokenizer"),
     ],
 )
 def test_a_model_that_brings_code(

@@ -297,3 +297,35 @@ def test_a_thousand_looks_while_the_model_changes(
         place.environment["CODX_INDEX_MODEL"] = next(models)
 
     look_on(place, words, change, *SPARSE)
+
+
+@pytest.mark.slow
+def test_a_thousand_looks_while_the_precision_changes(
+    place: Project, tiny_model: str
+) -> None:
+    """Each vector is computed anew, by the same model."""
+    build(place, "swap", "cycle")
+    words = contents(place).values()
+    place.environment["CODX_INDEX_MODEL"] = tiny_model
+    precisions = itertools.cycle(["bf16", "f32"])
+
+    def change() -> None:
+        move(place, "swap", "cycle")
+        place.environment["CODX_INDEX_PRECISION"] = next(precisions)
+
+    look_on(place, words, change)
+
+
+@pytest.mark.slow
+def test_a_thousand_looks_while_an_index_is_repaired(place: Project) -> None:
+    build(place, "swap", "cycle")
+    words = contents(place).values()
+    numbers = itertools.count(1000)
+
+    def repair() -> None:
+        move(place, "swap", "cycle")
+        build_others(place, next(numbers))
+        done = place.command("verify", "--repair", *SPARSE)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    look_on(place, words, repair, *SPARSE)

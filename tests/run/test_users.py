@@ -17,6 +17,7 @@ from conftest import (
     GIT_ENVIRONMENT,
     TIMEOUT,
     assert_one_line,
+    only_slow,
     python_text,
     without_times,
 )
@@ -89,7 +90,7 @@ def shared() -> Iterator[Shared]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("safe", [True, False], ids=["safe", "refused by git"])
+@pytest.mark.parametrize("safe", [True, *only_slow(False)])
 def test_two_users_on_one_project(safe: bool, shared: Shared) -> None:
     assert shared.call(FIRST, "run", *SPARSE).returncode == 0
     shared.trust_repositories(safe)

@@ -176,7 +176,7 @@ def look_while_both_run(pair: Pair, looks: int) -> None:
 
 
 def test_nothing_is_absent_while_both_run(pair: Pair) -> None:
-    look_while_both_run(pair, 6)
+    look_while_both_run(pair, 3)
 
 
 @pytest.mark.slow

@@ -216,7 +216,7 @@ CONVERSIONS: dict[str, tuple[str, Callable[[str], bytes]]] = {
     "kind",
     [
         pytest.param(
-            kind, marks=pytest.mark.slow if kind in ("utf-16", "rot13") else ()
+            kind, marks=() if kind in ("autocrlf", "growing") else pytest.mark.slow
         )
         for kind in CONVERSIONS
     ],

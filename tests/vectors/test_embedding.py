@@ -292,6 +292,7 @@ def test_without_openvino(
 # Converting
 
 
+@pytest.mark.slow
 def test_conversion_is_quiet_announced_and_done_once(
     tiny_folder: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Project, python_text, start, wait_for
+from conftest import Project, only_slow, python_text, start, wait_for
 from fatal_source import FATAL
 
 from indexer.config import DEFAULT_MODEL
@@ -249,13 +249,15 @@ def failed_alone(project: Project, *words: str) -> None:
     "fault, words",
     [
         ("kill chunking bad.py", ["died", "SIGKILL"]),
-        ("kill embedding culprit = 1", ["died", "SIGKILL"]),
-        # The limit is one that other tasks keep on a busy machine, and is waited for twice.
         *(
-            pytest.param(
-                f"hang {what}", ["took longer than 60 s"], marks=pytest.mark.slow
+            pytest.param(fault, words, marks=pytest.mark.slow)
+            for fault, words in (
+                ("kill embedding culprit = 1", ["died", "SIGKILL"]),
+                # The limit is one that other tasks keep on a busy machine, and is waited
+                # for twice.
+                ("hang chunking bad.py", ["took longer than 60 s"]),
+                ("hang embedding culprit = 1", ["took longer than 60 s"]),
             )
-            for what in ("chunking bad.py", "embedding culprit = 1")
         ),
     ],
 )
@@ -289,7 +291,7 @@ def test_it_is_tried_again_when_it_changes(large: Project) -> None:
     assert large.command("verify", "--executor", "serial").returncode == 0
 
 
-@pytest.mark.parametrize("others", [8, 0], ids=["among others", "alone"])
+@pytest.mark.parametrize("others", [8, *only_slow(0)])
 def test_a_file_that_crashes_its_grammar_is_cut_without_syntax(
     others: int, project: Project
 ) -> None:
