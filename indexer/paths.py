@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Set
 
 _NEEDS_ESCAPE = re.compile("[\\\\\udc80-\udcff]")
 _ESCAPE = re.compile(r"\\(?:\\|x[89a-f][0-9a-f])")
@@ -30,3 +31,16 @@ def unescape_path(text: str) -> str:
         ),
         text,
     )
+
+
+def is_within(path: str, only: Set[str]) -> bool:
+    """Whether the path is one of these, or lies below one of them."""
+    return any(one in only for one in upwards(path))
+
+
+def upwards(path: str) -> Iterator[str]:
+    """The path, its folder, the folder above it, and so on up to "", the whole project."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import click
 
 from indexer.cli.boundary import reporting
 from indexer.cli.texts import shown
+from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, WAIT
 from indexer.settings.options import options, path_argument
-from indexer.settings.requests import TAKE_OVER, TRUST, VERBOSE, YES
+from indexer.settings.place import Place
+from indexer.settings.requests import HERE, TAKE_OVER, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
 
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
-def clear(path: str, values: Values, yes: bool, verbose: int) -> int:
-    """Remove the index of the project in PATH: its collection and its state."""
+@options(HERE, TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
+def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
+    """Remove the index of the project around PATH: its collection and its state."""
     with reporting(Report(), False, verbose):
         from indexer.index.clear import clear as clear_index
 
-        settings = make_settings(path, values)
+        if place.scope:
+            raise UsageError(
+                f"{shown(place.scope)} is a part of the project {shown(place.folder)}, whose "
+                "index is one: remove it as a whole with codx-index clear "
+                f"{quote(place.folder)}"
+            )
+        settings = make_settings(place.folder, values)
         question = f"Remove {settings.collection_name} at {shown(settings.address)}?"
         if not yes and not click.confirm(question, err=True):
             return 1

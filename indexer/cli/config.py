@@ -11,7 +11,8 @@ from indexer.cli.texts import print_json, printable, shown
 from indexer.config import project_folder
 from indexer.report import Report
 from indexer.settings.options import options, path_argument
-from indexer.settings.requests import JSON, VERBOSE
+from indexer.settings.place import find_place
+from indexer.settings.requests import HERE, JSON, VERBOSE
 from indexer.settings.show import Found, settings_of
 
 
@@ -22,11 +23,12 @@ def config_group() -> None:
 
 @config_group.command("show")
 @path_argument
-@options(JSON, VERBOSE)
-def config_show(path: str, as_json: bool, verbose: int) -> int:
-    """Print each setting that a run in PATH would have, and where it comes from."""
+@options(HERE, JSON, VERBOSE)
+def config_show(path: str, is_here: bool, as_json: bool, verbose: int) -> int:
+    """Print each setting that a run of the project around PATH would have, and where it comes from."""
     with reporting(Report(), as_json, verbose):
-        found = list(settings_of(project_folder(path)))
+        place = find_place(path, is_here=is_here)
+        found = list(settings_of(project_folder(place.folder)))
         if as_json:
             print_json({"settings": {one.name: asdict(one) for one in found}})
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli.texts import count_text, printable
+from indexer.cli.texts import count_text, printable, shown
 from indexer.paths import escape_path
 from indexer.search.question import definition_line
 from indexer.text.terms import idf, terms
@@ -37,21 +37,29 @@ def best_line(hit: Hit, query: str) -> int:
     return hit.start_line + best
 
 
-def grep_lines(hit: Hit, query: str, context: int, prefix: str = "") -> Iterator[str]:
+def name_of(hit: Hit, *, several: bool) -> str:
+    """How a hit's file is called: as seen from the current folder if that is in the project,
+    with the project if there are `several`, else by its path in the project."""
+    if several:
+        return f"{shown(hit.project)}/{printable(hit.path)}"
+    here = os.path.relpath(os.getcwd(), hit.project or os.getcwd())
+    if here.split(os.sep)[0] == ".." or os.path.isabs(hit.path):
+        return printable(hit.path)
+    return printable(os.path.relpath(hit.path, escape_path(here)))
+
+
+def grep_lines(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
     """The best line as `path:line:text`, and those around it as `path-line-text`."""
     line = best_line(hit, query)
-    path = prefix + printable(hit.path)
     for number, text in _window(hit, line, context):
         mark = ":" if number == line else "-"
         yield f"{path}{mark}{number}{mark}{printable(text)}"
 
 
-def page(hit: Hit, query: str, context: int, prefix: str = "") -> Iterator[str]:
+def page(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
     """A heading and the code around the best line, in colour."""
     line = best_line(hit, query)
-    place = click.style(
-        f"{prefix}{printable(hit.path)}:{line}", fg="magenta", bold=True
-    )
+    place = click.style(f"{path}:{line}", fg="magenta", bold=True)
     symbol = click.style(printable(hit.symbol), bold=True)
     yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
     coloured = _highlighted(hit)

@@ -24,7 +24,7 @@ def init(path: str, force: bool) -> int:
         from indexer.settings.files import OWN_FILE
         from indexer.settings.template import template
 
-        name = os.path.join(project_folder(path), OWN_FILE)
+        name = os.path.join(project_folder(path or "."), OWN_FILE)
         try:
             with open(name, "w" if force else "x", encoding="utf-8") as file:
                 file.write(template())

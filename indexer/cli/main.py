@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "clear": (
         "clear:clear",
-        "Remove the index of the project in PATH: its collection and its state.",
+        "Remove the index of the project around PATH: its collection and its state.",
     ),
     "config": (
         "config:config_group",
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "run": (
         "run:run",
-        "Make the index of the project in PATH equal to its files.",
+        "Make the index of the project around PATH equal to its files.",
     ),
     "run-all": (
         "run_all:run_all",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -41,7 +42,7 @@ def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
             raise UsageError(
                 "a client talks to it on stdin and stdout, but one of them is closed"
             )
-        projects = settings_of_all(paths, values)
+        projects = [replace(one, only=None) for one in settings_of_all(paths, values)]
         if sys.stdin.isatty():
             log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from indexer.config import Settings, project_folder
+from indexer.config import Settings
 from indexer.settings.assembly import make_settings, settings_for
-from indexer.settings.files import indexed_project
+from indexer.settings.place import find_place
 from indexer.settings.values import Values
 
 
 def settings_of_all(paths: Sequence[str], values: Values) -> list[Settings]:
-    """The settings of the projects that hold the `paths`; without a path, of the current one.
+    """The settings of the projects around the `paths`; without a path, of the current one.
 
-    `values` are those of the first project. The others get what was given on the command
-    line. Raises `UsageError` and `ProjectError`.
+    Each project is there once, limited to those of the paths that are parts of it. `values` are
+    those of the first project. The others get what was given on the command line. Raises
+    `UsageError` and `ProjectError`.
     """
-    folder = indexed_project(project_folder(paths[0] if paths else "."))
-    return [
-        make_settings(folder, values),
-        *(settings_for(path, values.given) for path in paths[1:]),
-    ]
+    found: dict[str, Settings] = {}
+    for place in [find_place(path) for path in paths or [""]]:
+        if not found:
+            settings = make_settings(place.folder, values)
+        else:
+            settings = settings_for(place.folder, values.given)
+        settings = place.limited(settings)
+        before = found.setdefault(settings.project, settings)
+        only = before.only and settings.only and before.only | settings.only
+        found[settings.project] = replace(before, only=only)
+    return list(found.values())

@@ -31,11 +31,13 @@ from indexer.settings.declarations import (
     WORK,
 )
 from indexer.settings.options import options, path_argument
+from indexer.settings.place import Place
 from indexer.settings.requests import (
     DRY_RUN,
     FILE,
     FILES_FROM,
     FORCE,
+    HERE,
     JSON,
     NULL,
     PROFILE,
@@ -75,9 +77,9 @@ RUN_OPTIONS = (
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(*RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, PROFILE, TRACE)
+@options(HERE, *RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, PROFILE, TRACE)
 def run(
-    path: str,
+    place: Place,
     values: Values,
     files: tuple[str, ...],
     files_from: str,
@@ -89,10 +91,11 @@ def run(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Make the index of the project in PATH equal to its files.
+    """Make the index of the project around PATH equal to its files.
 
-    PATH is the folder of the project; the current one by default. Only what changed since
-    the last run is read, embedded and written.
+    PATH is the folder of the project. One that lies in a project, or a file, is that part of
+    it, and only this part is indexed. Without PATH it is the project around the current folder.
+    Only what changed since the last run is read, embedded and written.
 
     \b
     Exit codes:
@@ -109,8 +112,8 @@ def run(
     with reporting(report, as_json, verbose, values[LOG_FORMAT]):
         outlets = Outlets.of(values)
         check_stdout(outlets.events, as_json=as_json)
-        settings = make_settings(path, values, outlets.files)
-        settings = _select(settings, files, files_from, null)
+        settings = make_settings(place.folder, values, outlets.files)
+        settings = _select(settings, place, files, files_from, null)
         locate(report, settings)
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
@@ -130,9 +133,13 @@ def run(
 
 
 def _select(
-    settings: Settings, files: tuple[str, ...], files_from: str, null: bool
+    settings: Settings,
+    place: Place,
+    files: tuple[str, ...],
+    files_from: str,
+    null: bool,
 ) -> Settings:
-    """The settings, limited to the files that were named, if any were.
+    """The settings, limited to the files that were named, or else to the PATH in the project.
 
     Raises `UsageError`.
     """
@@ -141,7 +148,7 @@ def _select(
             raise UsageError(
                 "-z is about the paths of --files-from, which is not given"
             )
-        return settings
+        return place.limited(settings)
     listed = _listed(files_from, null) if files_from else []
     from indexer.settings.select import selected
 

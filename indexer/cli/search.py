@@ -7,7 +7,7 @@ import click
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
 from indexer.cli.projects import settings_of_all
-from indexer.cli.texts import print_json, printable, shown
+from indexer.cli.texts import print_json, printable
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
@@ -52,7 +52,8 @@ def search(
 ) -> int:
     """Find the files of the projects in the PATHS that answer QUERY.
 
-    PATH is the folder of a project, or a folder in it; the current one by default. With
+    PATH is the folder of a project, or a part of it, which is searched alone. Without PATH it is
+    the project around the current folder. With
     --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
     elsewhere by a line path:line:text, as grep writes it.
     """
@@ -62,6 +63,7 @@ def search(
             grep_lines,
             hit_dict,
             is_for_person,
+            name_of,
             page,
         )
         from indexer.search.answers import Wanted
@@ -91,9 +93,9 @@ def search(
         for remark in remarks:
             log.warn(remark)
         for hit in answer.hits:
-            prefix = shown(hit.project) + "/" if len(projects) > 1 else ""
+            name = name_of(hit, several=len(projects) > 1)
             show = page if is_seen else grep_lines
-            lines = [*show(hit, query, around, prefix)]
+            lines = [*show(hit, query, around, name)]
             if explain:
                 lines += [
                     f"    {printable(line)}" for line in explained(hit.explanation)

@@ -16,7 +16,8 @@ from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, TREE
 from indexer.settings.options import options, path_argument
-from indexer.settings.requests import CHECK, JSON, TRUST, VERBOSE
+from indexer.settings.place import Place
+from indexer.settings.requests import CHECK, HERE, JSON, TRUST, VERBOSE
 from indexer.settings.values import Values
 
 if TYPE_CHECKING:
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(TRUST, *PLACE, *TREE, CHECK, JSON, VERBOSE)
-def status(path: str, values: Values, check: bool, as_json: bool, verbose: int) -> int:
-    """Say what a run would do, how big the index is, and which model it uses."""
+@options(HERE, TRUST, *PLACE, *TREE, CHECK, JSON, VERBOSE)
+def status(
+    place: Place, values: Values, check: bool, as_json: bool, verbose: int
+) -> int:
+    """Say what a run would do, how big the index is, and which model it uses.
+
+    A PATH in a project is a part of it: then only changes there are told.
+    """
     report = Report()
     with reporting(report, as_json, verbose):
         from indexer.run.plan import plan
 
-        settings = make_settings(path, values)
+        settings = place.limited(make_settings(place.folder, values))
         locate(report, settings)
         planned = plan(settings, report)
         is_current = planned.is_empty and not report.failures

@@ -16,7 +16,8 @@ from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, TREE, WAIT, WORK
 from indexer.settings.options import options, path_argument
-from indexer.settings.requests import JSON, REPAIR, TAKE_OVER, TRUST, VERBOSE
+from indexer.settings.place import Place
+from indexer.settings.requests import HERE, JSON, REPAIR, TAKE_OVER, TRUST, VERBOSE
 from indexer.settings.values import Values
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ SHOWN_DIFFERENCES = 50
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(TRUST, *PLACE, TAKE_OVER, *TREE, *WORK, WAIT, REPAIR, JSON, VERBOSE)
-def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int) -> int:
+@options(HERE, TRUST, *PLACE, TAKE_OVER, *TREE, *WORK, WAIT, REPAIR, JSON, VERBOSE)
+def verify(
+    place: Place, values: Values, repair: bool, as_json: bool, verbose: int
+) -> int:
     """Compare every row of the collection with its file as it is now.
 
     Reads every file and every row. Exits with 1 and lists what differs, or with 0 if nothing
@@ -38,7 +41,7 @@ def verify(path: str, values: Values, repair: bool, as_json: bool, verbose: int)
     with reporting(report, as_json, verbose):
         from indexer.run.verify import verify as find_differences
 
-        settings = make_settings(path, values)
+        settings = place.limited(make_settings(place.folder, values))
         locate(report, settings)
         differences = find_differences(settings, report)
         if repair and differences:

@@ -18,6 +18,7 @@ from indexer.index.known import Known
 from indexer.index.lock import run_lock
 from indexer.milvus.rows import UPSERT_BYTES, Row, chunk_rows, row_bytes
 from indexer.milvus.store import Store
+from indexer.paths import is_within
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.changes import find_changes
@@ -89,7 +90,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
                 expected_groups(pairs, report, dimension),
                 report,
                 reader.left_out,
-                settings.embeds,
+                settings,
             )
         )
     differences += [Difference(*failure) for failure in report.failures.items()]
@@ -128,7 +129,7 @@ def _compare(
     groups: Iterable[list[Expected]],
     report: Report,
     left_out: Set[str],
-    embeds: bool,
+    settings: Settings,
 ) -> Iterator[Difference]:
     """Compare rows with files. `left_out` fills while groups are read: those keep their rows."""
     rows = Counter[str]()
@@ -142,7 +143,7 @@ def _compare(
         ids = [row["id"] for file in group for row in file.rows]
         found = {row["id"]: row for row in store.fetch(ids, at_once=READ_ROWS)}
         for file in group:
-            problem = _first_problem(file.rows, found, rows, embeds)
+            problem = _first_problem(file.rows, found, rows, settings.embeds)
             if problem:
                 yield Difference(file.path, problem)
                 wrong.add(file.path)
@@ -150,7 +151,8 @@ def _compare(
         for row_id in ids:
             paths.pop(row_id, None)
     for path in sorted(set(paths.values()) - wrong - left_out):
-        yield Difference(path, "rows that belong to no file as it is now")
+        if settings.only is None or is_within(path, settings.only):
+            yield Difference(path, "rows that belong to no file as it is now")
 
 
 def _first_problem(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from indexer.errors import UsageError
 from indexer.milvus.schema import condition
-from indexer.paths import unescape_path
+from indexer.paths import escape_path, is_within, unescape_path
 from indexer.patterns import Patterns
 from indexer.text.languages import LANGUAGES, language_of
 
@@ -21,23 +21,35 @@ _WILD = re.compile(r"[*?\[\\]")
 class Scope:
     """Files of one language at paths that match; all files by default.
 
-    `condition` is the part of the scope that Milvus can check. It may let more through than
-    `holds` does.
+    Every path begins with `start`. `only` has the parts of the project that are meant, None for
+    all of it.
     """
 
     language: str = ""
-    condition: str = ""
+    start: str = ""
     patterns: Patterns | None = None
+    only: Set[str] | None = None
+
+    @property
+    def condition(self) -> str:
+        """What Milvus can check of it. It may let more through than `holds` does."""
+        start = self.start
+        if self.only and len(self.only) == 1 and not start:
+            start = escape_path(*self.only)
+        return condition(self.language, start)
 
     def holds(self, path: str, language: str) -> bool:
         """Whether a file is in the scope; `path` is as in rows."""
         if self.language and language != self.language:
             return False
+        name = unescape_path(path)
+        if self.only is not None and not is_within(name, self.only):
+            return False
         if self.patterns is None:
             return True
         # The path of a file in an external folder begins with a slash.
-        name = os.fsencode(unescape_path(path)).removeprefix(b"/")
-        return bool(self.patterns.verdict_with_folders(name))
+        relative = os.fsencode(name).removeprefix(b"/")
+        return bool(self.patterns.verdict_with_folders(relative))
 
 
 def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
@@ -50,13 +62,13 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
     name = _known(language.strip().lower()) if language else ""
     given = [pattern for pattern in paths if pattern]
     if not given:
-        return Scope(name, condition(name))
+        return Scope(name)
     patterns = Patterns(map(os.fsencode, given))
     if patterns.meaningless:
         which = os.fsdecode(patterns.meaningless[0])
         raise UsageError(f"not a pattern for paths: {which!r} matches nothing")
     start = _literal_start(given[0]) if len(given) == 1 else ""
-    return Scope(name, condition(name, start), patterns)
+    return Scope(name, start, patterns)
 
 
 def _known(language: str) -> str:

@@ -98,6 +98,7 @@ class Searcher:
         self, query: str, wanted: Wanted
     ) -> tuple[list[Candidate], list[str]]:
         """The chunks that may answer the query, and notes as in `Answer`."""
+        wanted = self._limited(wanted)
         with self._lock:
             self._properties = peek_properties(self.settings) or self._properties
             properties = self._properties
@@ -122,6 +123,7 @@ class Searcher:
 
         Raises `UsageError` if the index does not have this line.
         """
+        wanted = self._limited(wanted)
         with self._lock:
             return self._connection.ask(partial(find_alike, path, line, wanted))
 
@@ -158,6 +160,10 @@ class Searcher:
         """The collection's properties and name, its `chunks`, and how many are `embedded`."""
         with self._lock:
             return self._connection.ask(_describe)
+
+    def _limited(self, wanted: Wanted) -> Wanted:
+        """What is wanted, of the part of the project that the settings name."""
+        return replace(wanted, scope=replace(wanted.scope, only=self.settings.only))
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

@@ -28,7 +28,8 @@ from indexer.settings.declarations import (
     TOKEN,
     WIKI_PATH,
 )
-from indexer.settings.files import indexed_project, project_files
+from indexer.settings.files import project_files
+from indexer.settings.place import find_place
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import (
@@ -84,12 +85,12 @@ def _by_group(values: Values) -> dict[str, dict[str, Any]]:
 
 
 def settings_for(where: str, given: Mapping[Setting, Value]) -> Settings:
-    """The settings of a reader, for the project at or above the folder `where`.
+    """The settings of a reader, for the project around the folder `where`.
 
     Of what is `given`, only the settings that say which index is meant count. Raises
     `UsageError` and `ProjectError`.
     """
-    folder = indexed_project(project_folder(where))
+    folder = find_place(project_folder(where)).folder
     values = resolve((TRUST, *PLACE), given, project_files(folder))
     return make_settings(folder, values)
 

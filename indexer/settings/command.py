@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from indexer.settings.files import indexed_project, project_files
+from indexer.settings.files import project_files
 from indexer.settings.options import SettingOption
-from indexer.settings.requests import TRUST
+from indexer.settings.place import Place, find_place
+from indexer.settings.requests import HERE, TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
 
@@ -24,42 +24,45 @@ _ORIGINS = {
 class ProjectCommand(click.Command):
     """A command on a project.
 
-    Its function receives the settings as `values` (see `Values`). What is asked of this one run
-    it receives by name, as click does it.
+    Its function receives the settings as `values` (see `Values`), and what its PATH means as
+    `place`. What is asked of this one run it receives by name, as click does it.
     """
 
-    def path_of(self, given: Mapping[str, Any]) -> str:
-        """The PATH among the parameters, the first if there are several."""
-        return str(given["path"])
-
-    def folder_of(self, path: str) -> str:
-        """The folder with the files of the project that PATH means."""
-        return path
+    def place_of(self, given: dict[str, Any]) -> Place:
+        """What the PATH among the parameters means, which is taken out of them."""
+        path, is_here = str(given.pop("path")), bool(given.get(HERE.also[0]))
+        return find_place(path, is_here=is_here)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         options = {one.setting: one.name for one in setting_options(self)}
-        files = project_files(self.folder_of(self.path_of(ctx.params)))
-        values = resolve(options, given_values(ctx), files)
+        place = self.place_of(ctx.params)
+        values = resolve(options, given_values(ctx), project_files(place.folder))
         for setting, name in options.items():
             del ctx.params[name]
-            if setting.is_argument and setting is not TRUST:
+            if setting.is_argument and setting not in (TRUST, HERE):
                 ctx.params[name] = values[setting]
-        ctx.params["values"] = values
+        ctx.params |= {"place": place, "values": values}
         return rest
 
 
 class SearchCommand(ProjectCommand):
-    """A command whose PATHs, of which the first counts, may be folders in a project."""
+    """A command with several PATHs, of which the first says whose settings count."""
 
-    def path_of(self, given: Mapping[str, Any]) -> str:
+    def place_of(self, given: dict[str, Any]) -> Place:
+        """What the first PATH means."""
         paths: Sequence[str] = given["paths"]
         if given.get("like") and given.get("query"):
-            return str(given["query"])  # there is no query then: this is the first PATH
-        return paths[0] if paths else "."
+            paths = (
+                given["query"],
+                *paths,
+            )  # there is no query then: this is the first PATH
+        return find_place(paths[0] if paths else "")
 
-    def folder_of(self, path: str) -> str:
-        return indexed_project(os.path.realpath(path))
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        del ctx.params["place"]  # there may be more of them
+        return rest
 
 
 def setting_options(command: click.Command) -> Iterator[SettingOption]:

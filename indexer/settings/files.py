@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from indexer.config import STATE_FOLDER
 from indexer.errors import UsageError
 from indexer.settings.declarations import (
     PROJECT_PATH,
@@ -112,6 +111,17 @@ def read_project_files(folder: str) -> ProjectFiles:
     return ProjectFiles(folder, found)
 
 
+def settings_files(folder: str) -> Iterator[str]:
+    """The files in a folder that hold settings of a project, readable or not."""
+    for name in (OWN_FILE, CODX_JUNIOR):
+        if os.path.isfile(path := os.path.join(folder, name)):
+            yield path
+    path = os.path.join(folder, PYPROJECT)
+    with suppress(UsageError):  # that of another program may be whatever it likes
+        if (text := _text(path)) and _has_table(path, text):
+            yield path
+
+
 def _text(path: str) -> str | None:
     """The text of a file, None if there is none. Opens regular files only."""
     if not os.path.isfile(path):
@@ -131,11 +141,26 @@ def _own(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
     return _known(path, _toml(path, text), "")
 
 
-def _pyproject(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
+def _has_table(path: str, text: str) -> bool:
+    """Whether a pyproject.toml is about us; one that is no TOML is, if it looks like that."""
+    try:
+        return _own_table(path, text) is not None
+    except UsageError:
+        return "[tool.codx-index" in text
+
+
+def _own_table(path: str, text: str) -> Any:
+    """What `tool.codx-index` is in a pyproject.toml, None if it is not there."""
     if "codx-index" not in text:  # most of these files are not about us
+        return None
+    table = _toml(path, text).get("tool")
+    return table.get("codx-index") if isinstance(table, dict) else None
+
+
+def _pyproject(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:
+    table = _own_table(path, text)
+    if table is None:
         return iter(())
-    table = _toml(path, text).get("tool", {})
-    table = table.get("codx-index", {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
         raise UsageError(f"{path}: tool.codx-index is not a table")
     return _known(path, table, "tool.codx-index.")
@@ -251,14 +276,3 @@ def find_projects(roots: Iterable[str]) -> list[str]:
             if OWN_FILE in files or os.path.isfile(os.path.join(folder, CODX_JUNIOR)):
                 found.add(folder)
     return sorted(found)
-
-
-def indexed_project(path: str) -> str:
-    """The nearest folder at or above `path` that holds an index, or `path` if none does."""
-    folder = path
-    while not os.path.isdir(os.path.join(folder, STATE_FOLDER)):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return path
-        folder = parent
-    return folder

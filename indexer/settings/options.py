@@ -62,5 +62,5 @@ def options(*settings: Setting) -> Callable[[F], F]:
 
 
 def path_argument(function: F) -> F:
-    """The folder of the project, by default the current one."""
-    return click.argument("path", default=".", type=PATH)(function)
+    """What is meant of a project, by default the one around the current folder."""
+    return click.argument("path", default="", type=PATH)(function)

@@ -37,6 +37,11 @@ TAKE_OVER = _flag(
     "it is this project's from then on.",
     field="takes_over",
 )
+HERE = _flag(
+    "here",
+    "Take PATH itself as the project, even if it lies in one.",
+    also=("is_here",),
+)
 JSON = _flag("json", "Print one JSON object.", also=("as_json",))
 VERBOSE = _request(
     "verbose",

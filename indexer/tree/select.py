@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from indexer.config import Settings
 from indexer.errors import UsageError
+from indexer.paths import is_within, upwards
 from indexer.report import Report
 from indexer.tree.diff import Comparison
 from indexer.tree.names import IGNORED, skip_reason_by_name
@@ -35,7 +36,7 @@ def select(
         known_paths = {
             path
             for name in (*(file.path for file in tree.files), *known.records)
-            for path in _upwards(name)
+            for path in upwards(name)
         }
         unknown = only - known_paths
         if only and len(unknown) == len(only) and not settings.named:
@@ -58,23 +59,10 @@ def select(
 
 def _narrowed(comparison: Comparison, only: Set[str]) -> Comparison:
     return Comparison(
-        [record for record in comparison.unchanged if _is_within(record.path, only)],
-        [file for file in comparison.suspects if _is_within(file.path, only)],
-        [record for record in comparison.missing if _is_within(record.path, only)],
+        [record for record in comparison.unchanged if is_within(record.path, only)],
+        [file for file in comparison.suspects if is_within(file.path, only)],
+        [record for record in comparison.missing if is_within(record.path, only)],
     )
-
-
-def _is_within(path: str, only: Set[str]) -> bool:
-    """Whether the path is one of these, or lies below one of them."""
-    return any(one in only for one in _upwards(path))
-
-
-def _upwards(path: str) -> Iterator[str]:
-    """The path, its folder, the folder above it, and so on up to "", the whole project."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-    yield ""
 
 
 def _is_due(file: SourceFile, settings: Settings, now_ns: int) -> bool:
