@@ -9,6 +9,7 @@ from dataclasses import replace
 import click
 
 from indexer.cli.boundary import locate, reporting
+from indexer.cli.log import log
 from indexer.cli.outlets import Outlets, check_stdout, traced
 from indexer.cli.refresh import refresh_alone
 from indexer.cli.summary import print_failures, summary
@@ -115,6 +116,8 @@ def run(
         settings = make_settings(place.folder, values, outlets.files)
         settings = _select(settings, place, files, files_from, null)
         locate(report, settings)
+        if not (quiet or as_json):
+            _say_where(settings)
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
         is_quiet = quiet or as_json
@@ -130,6 +133,17 @@ def run(
                 click.echo(_profile_table(report), err=outlets.events == "-")
         print_failures(report)
     return report.exit_code
+
+
+def _say_where(settings: Settings) -> None:
+    """Say which project gets its first index, if that is more than the current folder."""
+    here = os.path.realpath(".")
+    is_inside = here.startswith(os.path.join(settings.project, ""))
+    if is_inside and not os.path.exists(settings.state_dir):
+        log.warn(
+            f"the project is {shown(settings.project)}, around this folder: it gets its "
+            "first index (--here makes a project of a folder in it)"
+        )
 
 
 def _select(

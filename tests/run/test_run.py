@@ -380,7 +380,7 @@ def test_a_subfolder_of_a_repository(project: Project) -> None:
     project.write("outside.py", "x = 1\n")
     project.write("sub/inside.py", "y = 1\n")
     project.write("sub/a.log", "no\n")
-    report = project.run("sub")
+    report = project.run("sub", "--here")
     assert report["project"] == str(project.root / "sub")
     assert_work(report, files_added=1)
     assert paths_of(read_rows(project.root / "sub/.codx/index")) == {"inside.py"}

@@ -333,7 +333,8 @@ def test_a_run_elsewhere_reads_the_files_of_its_project(project: Project) -> Non
     )
     done = project.command("run", str(project.root), "--json", folder=Path("/"))
     assert json.loads(done.stdout)["collection"] == "named"
-    (project.root / "sub").mkdir()
+    project.write("sub/c.md", "# about sledges\n")
+    project.run()
     arguments = ("search", "wagons", str(project.root / "sub"), "--json")
     done = project.command(*arguments, folder=Path("/"))
-    assert [hit["path"] for hit in json.loads(done.stdout)["hits"]] == ["a.md"]
+    assert [hit["path"] for hit in json.loads(done.stdout)["hits"]] == ["sub/c.md"]
