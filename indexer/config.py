@@ -94,7 +94,7 @@ class Settings:
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
-    are looked at; None means all. Each path in `named` must exist in the tree or in the index.
+    are looked at; None means all.
     `changed_within` leaves out files that changed longer ago than that, and `settle` files that
     changed more recently; 0 leaves out none.
 
@@ -130,7 +130,6 @@ class Settings:
     ignore_containing: tuple[str, ...] = ()
     external_folders: tuple[str, ...] = ()
     only: frozenset[str] | None = field(default=None, metadata=_NONE)
-    named: frozenset[str] = field(default=frozenset(), metadata=_NONE)
     changed_within: float = field(default=0, metadata=_NONE)
     settle: float = field(default=0, metadata=_NONE)
     max_seconds: float = field(default=0, metadata=_NONE)

@@ -47,7 +47,7 @@ def run(
         tree = scan_project(settings, report)
         with report.spans.span("diff"):
             known = known_files(session.collection, session.manifest, doubted)
-            changes = find_changes(settings, tree, known, report, progress.warn)
+            changes = find_changes(settings, tree, known, report)
         with interrupts.deferred():  # from here on there is work to keep
             report.tell_plan(changes.comparison.counts)
             writer = Writer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 
 import click
@@ -163,25 +162,10 @@ def _select(
                 "-z is about the paths of --files-from, which is not given"
             )
         return place.limited(settings)
-    listed = _listed(files_from, null) if files_from else []
-    from indexer.settings.select import selected
+    from indexer.settings.select import listed_paths, selected
 
-    only, named = selected(settings.project, files, listed)
-    return replace(settings, only=only, named=named)
-
-
-def _listed(source: str, null: bool) -> list[str]:
-    """The paths in a file, or on stdin, that each end with a line break, or with a NUL."""
-    try:
-        if source == "-":
-            data = sys.stdin.buffer.read() if sys.stdin else b""
-        else:
-            with open(source, "rb") as file:
-                data = file.read()
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
-    paths = data.split(b"\0") if null else data.splitlines()
-    return [os.fsdecode(path) for path in paths if path]
+    listed = listed_paths(files_from, null) if files_from else []
+    return replace(settings, only=selected(settings.project, [*files, *listed]))
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from indexer.config import Settings
 from indexer.index.known import Known
@@ -21,12 +21,11 @@ def find_changes(
     tree: Scan,
     known: Known,
     report: Report,
-    warn: Callable[[str], None] = lambda message: None,
 ) -> Changes:
     """Compare the tree with what is known of the index, by stat fields; opens no file.
 
     Only files that were selected, and are due, are among the changes; the others are
-    counted as deferred. Raises `UsageError` for a selected file that nobody knows.
+    counted as deferred.
     """
     records = known.files.records
     compared = compare(
@@ -36,7 +35,7 @@ def find_changes(
         again=known.failed_hooks | _of_other_format(records, tree.object_format),
         embeds=settings.embeds,
     )
-    comparison = select(compared, settings, tree, known.files, report, warn)
+    comparison = select(compared, settings, tree, known.files, report)
     return changes_among(settings, tree, known, comparison)
 
 

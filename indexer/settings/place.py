@@ -31,8 +31,7 @@ class Place:
             not self.scope or settings.project != self.folder
         ):  # its files name another folder
             return settings
-        only = frozenset([self.scope])
-        return replace(settings, only=only, named=only)
+        return replace(settings, only=frozenset([self.scope]))
 
 
 def find_place(path: str, *, is_here: bool = False) -> Place:

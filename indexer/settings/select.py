@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import Iterable
 
 from indexer.errors import UsageError
 
+# As git quotes a name: https://git-scm.com/docs/git-config#Documentation/git-config.txt-corequotePath
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}))*"')
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_CONTROLS = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 
-def selected(
-    project: str, files: Sequence[str], listed: Iterable[str]
-) -> tuple[frozenset[str], frozenset[str]]:
-    """All selected paths, and among them those that a person named, relative to the project.
 
-    Raises `UsageError` for a path that is not in the project.
+def selected(project: str, paths: Iterable[str]) -> frozenset[str]:
+    """The paths, relative to the project.
+
+    Raises `UsageError` for one that is not in it.
     """
-    named = frozenset(_relative(project, path) for path in files)
-    return named | {_relative(project, path) for path in listed}, named
+    return frozenset(_relative(project, path) for path in paths)
+
+
+def listed_paths(source: str, null: bool) -> list[str]:
+    """The paths in a file, or on stdin with `-`: one a line, or each with a NUL behind it.
+
+    Of lines, a name may be quoted as git does it without `-z`, and the first may begin with a
+    byte order mark. Raises `UsageError`.
+    """
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read() if sys.stdin else b""
+        else:
+            with open(source, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+    if null:
+        names = data.split(b"\0")
+    else:
+        lines = data.removeprefix(codecs.BOM_UTF8).splitlines()
+        names = [_unquoted(line) for line in lines]
+    return [os.fsdecode(name) for name in names if name]
+
+
+def _unquoted(line: bytes) -> bytes:
+    if not _QUOTED.fullmatch(line) or os.path.lexists(line):
+        return line
+    return _ESCAPE.sub(lambda found: _byte(found[1]), line[1:-1])
+
+
+def _byte(escaped: bytes) -> bytes:
+    if len(escaped) == 3:
+        return bytes([int(escaped, 8)])
+    return bytes([_CONTROLS.get(escaped[0], escaped[0])])
 
 
 def _relative(project: str, path: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import replace
 
 from indexer.config import Settings
-from indexer.errors import UsageError
 from indexer.paths import is_within, upwards
 from indexer.report import Report
 from indexer.tree.diff import Comparison
@@ -23,12 +22,12 @@ def select(
     tree: Scan,
     known: Audit,
     report: Report,
-    warn: Callable[[str], None] = lambda message: None,
 ) -> Comparison:
     """The part of a comparison to be done now: selected files whose last change lies within
     the window of time and has settled. The others are counted as deferred.
 
-    Raises `UsageError` for a file that a person named and that is not known.
+    A selected file that nobody knows is a failure, unless its name alone says that it would be
+    left out.
     """
     only = settings.only
     if only is not None:
@@ -38,17 +37,14 @@ def select(
             for name in (*(file.path for file in tree.files), *known.records)
             for path in upwards(name)
         }
-        unknown = only - known_paths
-        if only and len(unknown) == len(only) and not settings.named:
-            warn("none of the selected files is in the project or in the index")
-        for path in sorted(unknown):
-            if os.path.lexists(os.path.join(settings.project, path)):
-                name = os.path.basename(path)
-                secrets = settings.include_secrets
-                reason = skip_reason_by_name(name, include_secrets=secrets)
+        for path in sorted(only - known_paths):
+            name = os.path.basename(path)
+            secrets = settings.include_secrets
+            reason = skip_reason_by_name(name, include_secrets=secrets)
+            if reason or os.path.lexists(os.path.join(settings.project, path)):
                 report.skip(path, reason or IGNORED)
-            elif path in settings.named:
-                raise UsageError(f"{path} is neither in the project nor in the index")
+            else:
+                report.fail(path, "it is neither in the project nor in the index")
         scanned = len(comparison.suspects) + len(comparison.unchanged)
         report.files.scanned = scanned + sum(report.files.skipped.values())
     now_ns = time.time_ns()

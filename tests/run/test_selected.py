@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,8 +85,11 @@ def test_one_that_is_left_out_says_why(project: Project) -> None:
 
 def test_a_typo_is_named(project: Project, tmp_path: Path) -> None:
     three_files(project)
-    line = assert_one_line(project.command("run", "--file", "typo.py"), 2)
-    assert "typo.py is neither in the project nor in the index" in line
+    done = project.command("run", "--file", "typo.py", "--file", "a.py")
+    assert done.returncode == 3 and paths(project) == {"a.py"}
+    assert done.stderr == (
+        "codx-index: typo.py: it is neither in the project nor in the index\n"
+    )
     (tmp_path / "other.py").write_text("x = 1\n")
     line = assert_one_line(project.command("run", "--file", "../other.py"), 2)
     assert "is not in the project" in line
@@ -114,7 +119,8 @@ def test_a_list_of_files(project: Project, tmp_path: Path) -> None:
         file.write(b"ODD = 1\n")
     listed = tmp_path / "listed"
     listed.write_text("a.py\nnever-was.py\n\nsub/c.py\n")
-    report = project.run("--files-from", str(listed))
+    report = project.run("--files-from", str(listed), code=3)
+    assert [one["path"] for one in report["failures"]] == ["never-was.py"]
     assert report["files"]["added"] == 2 and paths(project) == {"a.py", "sub/c.py"}
     arguments = ("run", "--files-from", "-", "-z", "--json")
     done = project.command(*arguments, given=odd + b"\0b.py\0")
@@ -123,10 +129,41 @@ def test_a_list_of_files(project: Project, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("")
     assert project.run("--files-from", str(empty))["files"]["scanned"] == 0
-    listed.write_text("elsewhere/a.py\nelsewhere/b.py\n")
-    said = project.command("run", "--files-from", str(listed))
-    assert said.returncode == 0
-    assert "none of the selected files is in the project" in said.stderr
+    # Of these, nobody would miss a row.
+    listed.write_text("gone/picture.png\ngone/poetry.lock\n")
+    assert project.run("--files-from", str(listed))["failures"] == []
+
+
+NASTY = [
+    b"caf\xc3\xa9.py",
+    b"\xff.py",
+    b'say "hi".py',
+    b"tab\there.py",
+    b"back\\slash.py",
+    b"line\nbreak.py",
+    b"plain.py",
+]
+
+
+@pytest.mark.parametrize("quotes", ["true", "false"])
+def test_names_as_git_quotes_them(project: Project, quotes: str) -> None:
+    folder = os.fsencode(project.root)
+    for name in NASTY:
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(b"x = 1\n")
+    project.git("config", "core.quotePath", quotes)
+    project.git("add", ".")
+    listed = subprocess.check_output(["git", "ls-files"], cwd=project.root)
+    assert b'"' in listed
+    arguments = ("run", "--files-from", "-", "--json")
+    given = codecs.BOM_UTF8 + listed.replace(b"\n", b"\r\n")
+    done = project.command(*arguments, given=given)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"]["added"] == len(NASTY)
+    # A name with quotes around it is that of a file, if there is one.
+    project.write('"plain.py"', "y = 2\n")
+    done = project.command(*arguments, given=b'"plain.py"\n"caf\\303\\251.py"\n')
+    assert json.loads(done.stdout)["files"]["added"] == 1
 
 
 # --changed-within, --settle
