@@ -211,7 +211,7 @@ def without_times(text: str) -> str:
 
 def without_remarks(text: str) -> str:
     """What a search said on stderr, but for how old the index is."""
-    remarks = r"(?m)^.*(a run is at work on this|files have changed since the last).*\n"
+    remarks = r"(?m)^.*(a run is at work on this|files (may )?have changed since).*\n"
     return re.sub(remarks, "", text)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from indexer.config import Settings
 from indexer.deadline import ends_by
 from indexer.errors import GitError, StateError
 from indexer.index import stamp
+from indexer.index.drift import has_drifted
 from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import is_locked
-from indexer.types import Stat
 
 PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
 
@@ -22,14 +21,14 @@ AT_WORK = (
 BEHIND = (
     "files have changed since the last run: codx-index run brings the index up to date"
 )
+DOUBTFUL = BEHIND.replace("have", "may have", 1)
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
 def remark(settings: Settings) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
-    This is as cheap as `git status`. Without a usable stamp only the files in the index are
-    checked, so new files go unnoticed.
+    Where the stamp still holds, this is as cheap as `git status`.
     """
     try:
         with ends_by(time.monotonic() + PATIENCE):
@@ -43,23 +42,10 @@ def remark(settings: Settings) -> str:
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
-        if agrees is None:
-            agrees = all(
-                _is_as_recorded(settings.project, record.path, record.stat)
-                for record in manifest.records().values()
-            )
+        with ends_by(time.monotonic() + PATIENCE):
+            drifted = False if agrees else has_drifted(settings, manifest)
         lacking, total = manifest.unembedded_total(), manifest.chunk_total()
-    remarks = [] if agrees else [BEHIND]
+    remarks = {True: [BEHIND], False: [], None: [DOUBTFUL]}[drifted]
     if 0 < lacking < total:
         remarks.append(PARTLY.format(lacking, total))
     return "; ".join(remarks)
-
-
-def _is_as_recorded(project: str, path: str, stat: Stat | None) -> bool:
-    """Whether a file exists, with the stat fields of its record if that has any."""
-    try:
-        now = os.lstat(os.path.join(project, path))
-    except OSError:
-        return False
-    fields = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
-    return stat is None or stat == fields

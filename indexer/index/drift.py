@@ -1,0 +1,82 @@
+"""Whether the tree differs from what the index has, as far as a reader can afford to look.
+
+A run knows it for certain, because it reads each file whose stat fields changed. Here only a few
+files are read, and the settings of the run are not known, such as what it was told to ignore.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from indexer.config import Settings
+from indexer.errors import GitError, ProjectError
+from indexer.index.manifest import COMPLETE, Manifest
+from indexer.report import Report
+from indexer.tree.files import NotIndexable, Roots, Vanished, open_roots, read_file
+from indexer.tree.git import blob_id
+from indexer.tree.project import scan_project
+from indexer.tree.survey import stat_fields
+from indexer.types import FileRecord, SourceFile
+
+MOST_FILES = 20_000  # listing more takes longer than a search
+MOST_READ, MOST_BYTES = 200, 16 << 20
+
+
+def has_drifted(settings: Settings, manifest: Manifest) -> bool | None:
+    """Whether a file differs from what the index has of it; None where that is not known."""
+    if manifest.get("state") != COMPLETE:
+        return None
+    records = manifest.records()
+    if len(records) > MOST_FILES:
+        return None
+    try:
+        suspects = _suspects(settings.project, records.values())
+        with open_roots(settings) as roots:
+            if not all(_is_equal(roots, record, size) for record, size in suspects):
+                return True
+        tree = scan_project(settings, Report())
+        last_run_ns = os.stat(settings.manifest_path).st_mtime_ns
+    except (_TooMuch, Vanished, OSError, GitError, ProjectError) as error:
+        return True if isinstance(error, Vanished) else None
+    new = [file for file in tree.files if file.path not in records]
+    if any(file.ctime_ns > last_run_ns for file in new):
+        return True
+    # The run may have been told to leave out more, or less.
+    is_same = not new and len(records) == len(tree.files) and not tree.failures
+    return False if is_same else None
+
+
+class _TooMuch(Exception):
+    """More would have to be read than a search can wait for."""
+
+
+def _suspects(
+    project: str, records: Iterable[FileRecord]
+) -> list[tuple[FileRecord, int]]:
+    """The records of files whose stat fields changed, with the sizes (bytes) that they have now.
+
+    Raises `Vanished` for a file that is gone, `_TooMuch`, and `OSError`.
+    """
+    found = []
+    for record in records:
+        try:
+            now = os.lstat(os.path.join(project, record.path))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Vanished(record.path) from error
+        if stat_fields(now) != record.stat:
+            found.append((record, now.st_size))
+    if len(found) > MOST_READ or sum(size for _, size in found) > MOST_BYTES:
+        raise _TooMuch
+    return found
+
+
+def _is_equal(roots: Roots, record: FileRecord, size: int) -> bool:
+    """Whether the file has the bytes that were indexed. Raises `Vanished` and `OSError`."""
+    root, path = roots.locate(record.path)
+    try:
+        content = read_file(root, SourceFile(path, 0, 0, 0, 0), max(size, 1))
+    except NotIndexable as error:
+        return error.reason == record.reason
+    format_ = "sha256" if len(record.file_hash) == 64 else "sha1"
+    return blob_id(content.data, format_) == record.file_hash
