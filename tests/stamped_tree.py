@@ -13,7 +13,7 @@ from conftest import Project
 
 from indexer import pipeline
 from indexer.config import DEFAULT_MODEL, Settings
-from indexer.errors import CodxIndexError
+from indexer.errors import CodxIndexError, GitError
 from indexer.index import stamp
 from indexer.report import Report
 from indexer.run.plan import plan
@@ -88,12 +88,18 @@ class Tree(Project):
         return report
 
     def is_unchanged(self, **changed: Any) -> bool:
-        return stamp.is_unchanged(self.settings(**changed), Report())
+        return self._is_unchanged(Report(), **changed)
+
+    def _is_unchanged(self, report: Report, **changed: Any) -> bool:
+        try:
+            return stamp.is_unchanged(self.settings(**changed), report)
+        except GitError:
+            return False  # what a user is told is what is wrong
 
     def is_fooled(self) -> bool:
         """Is the fast answer "unchanged", and not what the slow one says?"""
         fast = Report()
-        if not stamp.is_unchanged(self.settings(), fast):
+        if not self._is_unchanged(fast):
             return False
         counts = (fast.files.scanned, fast.files.skipped)
         return self.view() != (False, *counts)

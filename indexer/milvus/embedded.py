@@ -59,6 +59,7 @@ def serve(
     path = os.path.join(folder, os.path.basename(database)) if is_own else database
     deadline = time.monotonic() + patience
     try:
+        _make(path)
         while (stop := start_server(path, folder)) is None:
             if time.monotonic() > deadline:
                 raise _in_use(database)
@@ -77,6 +78,19 @@ def serve(
     remove_index_files(database)
     client = open_client(f"unix:{socket_path(folder)}")
     return kind(client, name, database, embedded=True, release=release, is_server=True)
+
+
+def _make(path: str) -> None:
+    """Make the folder of a database if it is not there, but none of the folders around it.
+
+    milvus-lite would make these too, in the old place of a project that was moved away.
+    """
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StateError(str(error.strerror)) from error
 
 
 def read(database: str, state_dir: str, name: str) -> Store:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from indexer.address import Address
+from indexer.address import Address, is_local
 from indexer.errors import (
     AccessError,
     CodxIndexError,
@@ -42,7 +42,9 @@ def our_error(error: Exception, address: Address, hint: str = "") -> CodxIndexEr
 
     where = f"Milvus at {address}"
     message = address.hide(_reason(error))
-    if (refusal := _access_refused(error, address)) is not None:
+    # Of a file that cannot be read, the system says that permission is denied.
+    is_server = not is_local(str(address))
+    if is_server and (refusal := _access_refused(error, address)) is not None:
         return refusal
     if isinstance(error, MilvusUnavailableException | grpc.RpcError):
         return StoreUnavailableError(f"{where}: {message}{hint}")

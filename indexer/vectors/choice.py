@@ -20,7 +20,7 @@ from indexer.vectors.backend import (
     cpu_has_bf16,
 )
 from indexer.vectors.gpus import find_gpus
-from indexer.vectors.graph_folder import unsupported
+from indexer.vectors.graph_folder import is_ready, unsupported
 
 
 def choose_backend(
@@ -60,7 +60,7 @@ def choose_backend(
     if kind != SENTENCE_TRANSFORMERS:
         for candidate in _cpu_precisions(precision):
             backend = Backend(model, OPENVINO, "cpu", candidate, cache_dir)
-            if convert:
+            if convert and not is_ready(backend):
                 from indexer.vectors.conversion import convert_once
 
                 backend = convert_once(backend, on_step)

@@ -148,7 +148,7 @@ def test_a_small_storm(share: int, yard: Yard, tmp_path: Path) -> None:
 def test_a_storm(
     share: int, yard: Yard, tmp_path: Path, tiny: Callable[[], str]
 ) -> None:
-    storm(seed(), share, rounds(500, share, SHARES), yard, tmp_path, tiny)
+    storm(seed(), share, rounds(150, share, SHARES), yard, tmp_path, tiny)
 
 
 def test_a_kill_costs_what_was_not_committed(yard: Yard, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ class Acts:
             target.rename(path)
         else:
             path = self.rng.choice([self.file(), self.folder()])
-            away = self.root / f"real-{path.name}"
+            away = self.root / f"real-{path.name.lstrip('.')}"  # no secret by its name
             path.rename(away)
             path.symlink_to(os.path.relpath(away, path.parent))
 

@@ -161,7 +161,7 @@ def test_a_run_that_is_cut_keeps_what_has_not_reached_its_place(
 
 # Readers in processes of their own
 
-LOOKS = int(os.environ.get("CODX_INDEX_READS", "1000"))
+LOOKS = int(os.environ.get("CODX_INDEX_READS", "300"))
 
 
 @pytest.fixture
@@ -220,9 +220,7 @@ def build_others(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["swap", "cycle", "folders", "large"])
-def test_a_thousand_looks_while_contents_change_places(
-    name: str, place: Project
-) -> None:
+def test_many_looks_while_contents_change_places(name: str, place: Project) -> None:
     build(place, name)
     words = contents(place).values()
     look_on(place, words, lambda: move(place, name), *SPARSE)
@@ -230,7 +228,7 @@ def test_a_thousand_looks_while_contents_change_places(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_memory")
-def test_two_thousand_looks_while_segments_are_written(place: Project) -> None:
+def test_even_more_looks_while_segments_are_written(place: Project) -> None:
     build(place, "swap", "cycle")
     words = contents(place).values()
     look_on(
@@ -240,16 +238,14 @@ def test_two_thousand_looks_while_segments_are_written(place: Project) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [("--force", *SPARSE), ("--sparse-first",)])
-def test_a_thousand_looks_in_other_runs(
-    options: tuple[str, ...], place: Project
-) -> None:
+def test_many_looks_in_other_runs(options: tuple[str, ...], place: Project) -> None:
     build(place, "swap", "cycle")
     words = contents(place).values()
     look_on(place, words, lambda: move(place, "swap", "cycle"), *options)
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_a_chain_moves_on(place: Project) -> None:
+def test_many_looks_while_a_chain_moves_on(place: Project) -> None:
     """Each content moves onto the next one's path, the last one to a new path."""
     for number in range(20):
         place.write(f"f{number}.py", source(f"u{number}x", 7 * number % 31))
@@ -265,10 +261,10 @@ def test_a_thousand_looks_while_a_chain_moves_on(place: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_branches_are_switched(place: Project) -> None:
+def test_many_looks_while_branches_are_switched(place: Project) -> None:
     build(place, *SOME)
     place.write(".gitignore", "others/\n.codx/\n")
-    place.git("init", "-q", "-b", "one")
+    place.git("checkout", "-qb", "one")
     place.git("add", ".")
     place.git("commit", "-qm", "one")
     place.git("checkout", "-qb", "two")
@@ -284,9 +280,7 @@ def test_a_thousand_looks_while_branches_are_switched(place: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_the_model_changes(
-    place: Project, tiny_model: str
-) -> None:
+def test_many_looks_while_the_model_changes(place: Project, tiny_model: str) -> None:
     """Then another collection grows beside, and the alias moves to it."""
     build(place, "swap", "cycle")
     words = contents(place).values()
@@ -300,7 +294,7 @@ def test_a_thousand_looks_while_the_model_changes(
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_the_precision_changes(
+def test_many_looks_while_the_precision_changes(
     place: Project, tiny_model: str
 ) -> None:
     """Each vector is computed anew, by the same model."""
@@ -317,7 +311,7 @@ def test_a_thousand_looks_while_the_precision_changes(
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_an_index_is_repaired(place: Project) -> None:
+def test_many_looks_while_an_index_is_repaired(place: Project) -> None:
     build(place, "swap", "cycle")
     words = contents(place).values()
     numbers = itertools.count(1000)

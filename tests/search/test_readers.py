@@ -312,7 +312,7 @@ def test_no_search_fails_and_no_file_is_absent(storm: tuple[Storm, str]) -> None
 @pytest.mark.slow
 @PLACES
 def test_thousands_of_reads(storm: tuple[Storm, str]) -> None:
-    reads = int(os.environ.get("CODX_INDEX_READS", "10000"))
+    reads = int(os.environ.get("CODX_INDEX_READS", "3000"))
     read_through(*storm, processes=3, reads=reads, commands=reads // 25, pause=0.005)
 
 

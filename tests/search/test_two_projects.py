@@ -180,5 +180,5 @@ def test_nothing_is_absent_while_both_run(pair: Pair) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_looks_while_both_run(pair: Pair) -> None:
-    look_while_both_run(pair, 1000)
+def test_many_looks_while_both_run(pair: Pair) -> None:
+    look_while_both_run(pair, int(os.environ.get("CODX_INDEX_READS", "300")))
