@@ -28,6 +28,8 @@ from indexer.tree.changes import Changes
 from indexer.tree.project import scan_project
 from indexer.work.workers import Workshop
 
+TELLING = 500  # embedded chunks whose rate foretells that of the next run
+
 
 def run(
     settings: Settings,
@@ -110,4 +112,7 @@ def conclude(session: Session, extent: Extent) -> None:
     report.fingerprint = session.identity.fingerprint
     report.chunks.total = manifest.chunk_total()
     report.chunks.unembedded = manifest.unembedded_total()
+    if report.chunks.embedded >= TELLING:
+        rate = report.chunks.embedded / report.seconds["total"]
+        manifest.set(rate=f"{rate:.1f}")
     report.conclude(is_cut=extent.is_cut, signal=session.interrupts.received)

@@ -25,6 +25,7 @@ _SLOWEST = 50
 _EXIT_CODES: Mapping[str, int] = {
     "updated": 0,
     "unchanged": 0,
+    "planned": 0,
     "partial": 3,
     "budget": 4,
 }

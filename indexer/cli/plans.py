@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli.texts import counts_text, printable, shown
+from indexer.cli.texts import count_text, counts_text, duration_text, printable, shown
 
 if TYPE_CHECKING:
     from indexer.run.plan import Plan
@@ -22,6 +24,19 @@ def plan_text(plan: Plan) -> str:
         "to embed": len(plan.unembedded),
     }
     return "; ".join(filter(None, (printable(plan.doubt), counts_text(changes))))
+
+
+def costs(plan: Plan) -> Iterator[str]:
+    """What a run would take: for the index, and for the wiki."""
+    cost = plan.forecast
+    if cost.chunks:
+        chunks = count_text(cost.chunks, "chunk")
+        yield (
+            f"about {chunks}, at most {duration_text(cost.seconds)}, "
+            f"{cost.megabytes:,.1f} MB"
+        )
+    if plan.wiki_pages:
+        yield f"at least {count_text(plan.wiki_pages, 'wiki page')}"
 
 
 def print_plan(plan: Plan) -> None:
@@ -40,6 +55,8 @@ def plan_dict(plan: Plan) -> dict[str, object]:
     """What a run would do, as JSON-ready values."""
     return {
         "doubt": plan.doubt,
+        "forecast": asdict(plan.forecast),
+        "wiki_pages": plan.wiki_pages,
         "plan": {
             "added": [shown(name) for name in plan.added],
             "modified": [shown(name) for name in plan.modified],

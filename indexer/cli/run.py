@@ -169,17 +169,17 @@ def _select(
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:
-    from indexer.cli.plans import plan_dict, plan_text, print_plan
+    from indexer.cli.plans import costs, plan_dict, plan_text, print_plan
     from indexer.run.plan import plan
 
     planned = plan(settings, report)
-    report.status = "unchanged" if planned.is_empty else "updated"
+    report.status = "unchanged" if planned.is_empty else "planned"
     report.status = "partial" if report.failures else report.status
     if as_json:
         print_json({**report.as_dict(), "dry_run": True, **plan_dict(planned)})
     elif not quiet:
         print_plan(planned)
-        click.echo(plan_text(planned) or "nothing to do")
+        click.echo("; ".join([plan_text(planned) or "nothing to do", *costs(planned)]))
     print_failures(report)
     return report.exit_code
 

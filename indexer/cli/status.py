@@ -42,7 +42,7 @@ def status(
         locate(report, settings)
         planned = plan(settings, report)
         is_current = planned.is_empty and not report.failures
-        report.status = "unchanged" if is_current else "updated"
+        report.status = "unchanged" if is_current else "planned"
         if as_json:
             print_json(
                 {

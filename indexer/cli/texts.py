@@ -68,6 +68,14 @@ def count_text(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def duration_text(seconds: float) -> str:
+    """About so long, such as "90 s" or "5 min"."""
+    if seconds < 120:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def counts_text(counts: Mapping[str, int]) -> str:
     """Several counts by name, without those that are zero: 2 added, 1 deleted."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

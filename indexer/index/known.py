@@ -22,7 +22,8 @@ class Known:
 
     `state` is that of the manifest. `failures` are those of earlier runs, by path, and
     `failed_hooks` the paths of files that were indexed although a hook on them failed.
-    `doubt` says why the manifest cannot be believed, "" if it can.
+    `doubt` says why the manifest cannot be believed, "" if it can. `rate` is how many chunks a
+    second the last large run embedded, 0 if there was none.
     """
 
     files: Audit = field(default_factory=lambda: Audit({}, {}))
@@ -30,6 +31,7 @@ class Known:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     failed_hooks: Set[str] = frozenset()
     doubt: str = ""
+    rate: float = 0.0
 
 
 def known_files(
@@ -96,6 +98,7 @@ def from_manifest(manifest: Manifest, doubt: str = "") -> Known:
         manifest.failures(),
         manifest.failed_hooks(),
         doubt,
+        float(manifest.get("rate") or 0),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,10 @@ from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.known import recorded_files
+from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.changes import find_changes
+from indexer.run.forecast import Forecast, forecast
 from indexer.text.source import read_source
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
@@ -24,6 +27,7 @@ class Plan:
 
     `doubt` says why the manifest cannot be believed, "" if it can. In doubt a run would first
     read the rows of the collection, and might find more to do than is listed here.
+    `wiki_pages` counts the pages of files that would be written or removed, at least.
     """
 
     identity: Identity
@@ -34,6 +38,8 @@ class Plan:
     deleted: list[str] = field(default_factory=list)
     unembedded: list[str] = field(default_factory=list)
     indexed_files: int = 0
+    forecast: Forecast = Forecast()
+    wiki_pages: int = 0
 
     @property
     def lists(self) -> tuple[list[Any], ...]:
@@ -73,12 +79,14 @@ def plan(settings: Settings, report: Report) -> Plan:
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
         # requires looking for them.
         skips = settings.secrets == SKIP_SECRETS
+        size = 0
         for change in reader:
             _, reason, _ = read_source(
                 change.path, change.data, SKIP_SECRETS if skips else KEEP_SECRETS
             )
             record = FileRecord(change.path, None, change.file_hash, 0, reason)
             _list(change.path, reader.count(record), result)
+            size += 0 if reason else len(change.data)
     result.deleted += [
         record.path
         for record in reader.gone()
@@ -86,7 +94,27 @@ def plan(settings: Settings, report: Report) -> Plan:
     ]
     for paths in result.lists:
         paths.sort()
+    result.forecast = forecast(
+        size,
+        dimension=identity.backend.model.dimension if settings.embeds else 0,
+        cpus=settings.jobs or available_cpus(),
+        rate=known.rate if settings.embeds else 0,
+    )
+    if settings.wiki.enabled:
+        result.wiki_pages = _wiki_pages(settings, result)
     return result
+
+
+def _wiki_pages(settings: Settings, result: Plan) -> int:
+    """The pages of files that a run would write or remove.
+
+    Where there is no wiki yet, each file gets one. Pages of folders, and those that name a
+    changed file, may follow.
+    """
+    changed = len(result.added) + len(result.modified) + len(result.renamed)
+    if os.path.exists(settings.wiki_state_path):
+        return changed + len(result.renamed) + len(result.deleted)
+    return result.indexed_files + len(result.added) - len(result.deleted)
 
 
 def _list(path: str, outcome: Outcome, result: Plan) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from conftest import (
     read_rows,
 )
 
+from indexer.index.manifest import Manifest
 from indexer.milvus.rows import row_id
 from indexer.paths import escape_path
 from indexer.tree.git import blob_id
@@ -501,7 +503,9 @@ def test_dry_run_tells_what_a_run_does(project: Project) -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[:-1] == ["A new.py", "M 0.py", "R 2.py -> two.py", "D 1.py"]
-    assert lines[-1] == "1 added, 1 modified, 1 renamed, 1 deleted"
+    head, _, cost = lines[-1].partition("; ")
+    assert head == "1 added, 1 modified, 1 renamed, 1 deleted"
+    assert re.fullmatch(r"about \d+ chunks?, at most \d+ s, \d+\.\d MB", cost)
 
     planned = project.run("--dry-run")
     assert planned["dry_run"] is True
@@ -515,13 +519,60 @@ def test_dry_run_tells_what_a_run_does(project: Project) -> None:
     assert_work(planned, chunks_embedded=0, chunks_upserted=0)
     report = project.run()
     assert report["files"] == planned["files"]
-    assert report["status"] == planned["status"] == "updated"
+    assert (report["status"], planned["status"]) == ("updated", "planned")
     gone = {"1.py", "2.py"}
     assert paths_of(project.rows()) == rows_before - gone | {"new.py", "two.py"}
 
     done = project.command("run", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "nothing to do\n")
     assert project.run("--dry-run")["status"] == "unchanged"
+
+
+def test_dry_run_tells_of_the_wiki(project: Project) -> None:
+    wiki = ("--wiki", "--mode", "sparse")
+    for number in range(3):
+        project.write(f"{number}.py", python_text(number, 1))
+    assert project.run("--dry-run", *wiki)["wiki_pages"] == 3
+    assert "at least 3 wiki pages" in project.command("run", "--dry-run", *wiki).stdout
+    assert not (project.root / ".codx").exists()
+    project.run("--mode", "sparse")
+    assert project.run("--dry-run", *wiki)["wiki_pages"] == 3
+    project.run(*wiki)
+    assert project.run("--dry-run", *wiki)["wiki_pages"] == 0
+    project.write("0.py", "changed = 1\n")
+    os.rename(project.root / "1.py", project.root / "one.py")
+    planned = project.run("--dry-run", *wiki)["wiki_pages"]
+    assert planned == 3  # one is written, one written anew and one removed
+    assert project.run(*wiki)["wiki"]["written"] >= 2
+
+
+def test_a_forecast_knows_how_fast_the_last_run_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.pipeline.TELLING", 1)
+    project.write("a.py", python_text(1))
+    project.run()
+    with Manifest(str(project.root / ".codx/index/manifest.sqlite")) as manifest:
+        assert float(manifest.get("rate")) > 0
+        manifest.set(rate="0.5")
+    project.write("b.py", python_text(2))
+    planned = project.run("--dry-run")["forecast"]
+    assert planned["seconds"] >= 2 * planned["chunks"]
+
+
+def test_the_forecast_of_a_dry_run(project: Project) -> None:
+    """It is an estimate, but of the right size."""
+    for number in range(20):
+        project.write(f"{number}.py", python_text(number, 30))
+    planned = project.run("--dry-run", "--mode", "sparse")["forecast"]
+    report = project.run("--mode", "sparse")
+    assert 1 / 2 < planned["chunks"] / report["chunks"]["upserted"] < 2
+    assert project.run("--dry-run", "--mode", "sparse")["forecast"] == {
+        **{"chunks": 0, "seconds": 0, "megabytes": 0}
+    }
+    dense = project.run("--dry-run")["forecast"]
+    assert dense["seconds"] > planned["seconds"]
+    assert dense["megabytes"] > planned["megabytes"]
 
 
 # Output

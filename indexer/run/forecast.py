@@ -1,0 +1,39 @@
+"""What a run would take: an estimate from the size of the files that it would index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BYTES_A_CHUNK = 1_000  # of source; the median of five projects
+ROW_BYTES = 2_500  # text, fields and terms of a row, as the embedded database has them
+START_SECONDS = 4.0  # workers start, and each loads the model
+# What one CPU does in a second where no earlier run tells.
+EMBEDDED_CHUNKS, OTHER_CHUNKS = 40, 800
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """About so many chunks, seconds, and megabytes (10⁶ bytes) that the database grows by.
+
+    Texts that the cache knows take next to no time, so the seconds are the most that it takes.
+    """
+
+    chunks: int = 0
+    seconds: float = 0.0
+    megabytes: float = 0.0
+
+
+def forecast(source_bytes: int, *, dimension: int, cpus: int, rate: float) -> Forecast:
+    """The cost of indexing so many bytes of source.
+
+    `dimension` is that of the vectors, 0 if nothing is embedded. `rate` is how many chunks a
+    second the last run embedded, 0 if that is not known.
+    """
+    if not source_bytes:
+        return Forecast()
+    chunks = -(-source_bytes // BYTES_A_CHUNK)
+    usual = cpus * (EMBEDDED_CHUNKS if dimension else OTHER_CHUNKS)
+    seconds = START_SECONDS * bool(dimension) + chunks / (rate or usual)
+    return Forecast(
+        chunks, round(seconds, 1), round(chunks * (ROW_BYTES + 4 * dimension) / 1e6, 1)
+    )
