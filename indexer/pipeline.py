@@ -10,6 +10,7 @@ commit   parent: manifest and cache, once Milvus acknowledged
 
 from __future__ import annotations
 
+import time
 from collections.abc import Set
 
 from indexer.config import Settings
@@ -75,10 +76,14 @@ def run(
 
 def load(session: Session, writer: Writer, changes: Changes, state: str) -> Extent:
     """Index the changed files, and delete what is gone; `state` is that of the index before."""
-    settings = session.settings
+    settings, began = session.settings, time.monotonic()
     if settings.sparse_first and settings.embeds:
-        return load_sparse_first(session, writer, changes, state)
-    return load_changes(session, writer, changes, state, embeds=settings.embeds)
+        extent = load_sparse_first(session, writer, changes, state)
+    else:
+        extent = load_changes(session, writer, changes, state, embeds=settings.embeds)
+    if (embedded := session.report.chunks.embedded) >= TELLING:
+        session.manifest.set(rate=f"{embedded / (time.monotonic() - began):.1f}")
+    return extent
 
 
 def update_wiki(session: Session) -> None:
@@ -112,7 +117,4 @@ def conclude(session: Session, extent: Extent) -> None:
     report.fingerprint = session.identity.fingerprint
     report.chunks.total = manifest.chunk_total()
     report.chunks.unembedded = manifest.unembedded_total()
-    if report.chunks.embedded >= TELLING:
-        rate = report.chunks.embedded / report.seconds["total"]
-        manifest.set(rate=f"{rate:.1f}")
     report.conclude(is_cut=extent.is_cut, signal=session.interrupts.received)
