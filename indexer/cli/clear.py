@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.texts import shown
+from indexer.cli.texts import confirm, shown
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
@@ -28,5 +28,5 @@ def clear(path: str, values: Values, yes: bool, verbose: int) -> int:
         if not yes and not click.confirm(question, err=True):
             return 1
         removed = clear_index(settings)
-        click.echo("removed" if removed else "there was no index")
+        confirm("removed" if removed else "there was no index")
     return 0

@@ -14,8 +14,9 @@ import click
 
 from indexer import __version__
 from indexer.address import MASK, public_part, without_passwords, without_secrets
+from indexer.cli.streams import prepare
 from indexer.cli.texts import printable
-from indexer.errors import CodxIndexError
+from indexer.errors import CodxIndexError, explained
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "cache": (
@@ -106,11 +107,16 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script, of `python -m indexer` and of `cli.py`."""
+    output = prepare()
     os.umask(0o077)  # the index holds the project's source
     _hide_secrets()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
-    ended.append(exit_code(sys.argv[1:]))
+    try:
+        code = exit_code(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    ended.append(output.conclude(code))
     sys.exit(ended[0])
 
 
@@ -134,6 +140,11 @@ def exit_code(arguments: list[str]) -> int:
     except CodxIndexError as error:  # in a file of the project
         _print_error(str(error))
         return error.exit_code
+    except OSError as error:
+        known = explained(error)
+        about = without_passwords(str(error))
+        _print_error(str(known or f"unexpected {type(error).__name__}: {about}"))
+        return known.exit_code if known else 1
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)
         return 128 + signal.SIGINT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 
 import click
@@ -11,8 +10,9 @@ import click
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.outlets import Outlets, check_stdout, traced
 from indexer.cli.refresh import refresh_alone
+from indexer.cli.streams import read_stdin
 from indexer.cli.summary import print_failures, summary
-from indexer.cli.texts import print_json, shown
+from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.report import Report
@@ -122,7 +122,7 @@ def run(
             print_json({**report.as_dict(), **about})
         elif not quiet:
             # If the events go to stdout, nothing else may.
-            click.echo(summary(report), err=outlets.events == "-")
+            confirm(summary(report), err=outlets.events == "-")
             if profile:
                 click.echo(_profile_table(report), err=outlets.events == "-")
         print_failures(report)
@@ -153,7 +153,7 @@ def _listed(source: str, null: bool) -> list[str]:
     """The paths in a file, or on stdin, that each end with a line break, or with a NUL."""
     try:
         if source == "-":
-            data = sys.stdin.buffer.read() if sys.stdin else b""
+            data = read_stdin()
         else:
             with open(source, "rb") as file:
                 data = file.read()
