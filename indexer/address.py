@@ -116,7 +116,9 @@ def is_loopback(host: str) -> bool:
     host = host.casefold().strip("[]").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    return host == "::1" or bool(re.fullmatch(r"127(\.\d+){1,3}|::ffff:127(\.\d+){3}", host))
+    return host == "::1" or bool(
+        re.fullmatch(r"127(\.\d+){1,3}|::ffff:127(\.\d+){3}", host)
+    )
 
 
 def _host(uri: str) -> str:

@@ -69,7 +69,7 @@ KEPT_TO = {
         "settings.values",
     },
     "tqdm": {"cli.bars"},
-    "mcp": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
+    "mcp": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools", "cli.mcp_wire"},
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},

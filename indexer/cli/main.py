@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -64,6 +65,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 sentence of its help."""
 
 
+COMPLETION = "_CODX_INDEX_COMPLETE"  # by which a shell asks click for completions
+
+
 class LazyGroup(click.Group):
     """A group that imports a command only when it is asked for."""
 
@@ -116,7 +120,7 @@ def main() -> None:
         code = exit_code(sys.argv[1:])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    ended.append(output.conclude(code))
+    ended.append(output.conclude(code, _print_error))
     sys.exit(ended[0])
 
 
@@ -127,6 +131,10 @@ def exit_code(arguments: list[str]) -> int:
     of times. The errors caught here are those that come before a command has a report;
     `boundary.reporting` handles the rest.
     """
+    asked = os.environ.get(COMPLETION, "")
+    if asked and not re.fullmatch("(bash|fish|zsh)_(source|complete)", asked):
+        _print_error(f"{COMPLETION} is not bash_source or the like: unset it")
+        return 2
     try:
         code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)
     except click.UsageError as error:

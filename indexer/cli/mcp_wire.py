@@ -131,7 +131,8 @@ class Answers(io.TextIOBase):
 
     def _send(self, value: object) -> None:
         try:
-            self._target.write(json_text(value).encode() + b"\n")
+            line = json_text(value, separators=(",", ":"))
+            self._target.write(line.encode() + b"\n")
             self._target.flush()
         except OSError as error:
             self._asked.clear()

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 _closed: set[int] = set()
@@ -106,10 +107,10 @@ class Output(_Patient):
             self._problem = error
             return size
 
-    def conclude(self, code: int) -> int:
+    def conclude(self, code: int, tell: Callable[[str], None]) -> int:
         """The exit code of a command that would end with `code`.
 
-        A line on stderr says what was wrong with stdout, unless its reader is gone.
+        `tell` is called with what is wrong with stdout, unless its reader is gone.
         """
         try:
             sys.stdout.flush()
@@ -119,9 +120,7 @@ class Output(_Patient):
             return code
         if isinstance(self._problem, ConnectionError):
             return 128 + signal.SIGPIPE
-        from indexer.cli.log import log
-
-        log.error(f"cannot write to stdout: {self._problem.strerror}")
+        tell(f"cannot write to stdout: {self._problem.strerror}")
         return code or 1
 
 

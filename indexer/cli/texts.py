@@ -42,13 +42,18 @@ def with_controls(path: str) -> str:
     )
 
 
-def json_text(value: object, *, is_ascii: bool = False) -> str:
+def json_text(
+    value: object,
+    *,
+    is_ascii: bool = False,
+    separators: tuple[str, str] | None = None,
+) -> str:
     """The value as JSON on one line, in which no character is left that a terminal obeys.
 
     A reader of the JSON gets them back. With `is_ascii`, all but ASCII is escaped, so that the
     JSON is the same in any encoding.
     """
-    text = json.dumps(value, ensure_ascii=is_ascii)
+    text = json.dumps(value, ensure_ascii=is_ascii, separators=separators)
     # They can stand in strings only, where their escape means the same.
     return _UNSAFE_IN_JSON.sub(lambda found: _escaped(found[0]), text)
 

@@ -45,5 +45,8 @@ def _advice(name: str, known: set[str]) -> str:
     stem = name.removesuffix("_ENABLED").replace(PREFIX + "NO_", PREFIX)
     if stem in known:
         return f"is it {stem}{'=0' if '_NO_' in name else ''}?"
-    nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    return f"is it {nearest[0]}?" if nearest else "docs/settings.md lists the variables"
+    names = sorted(one.removeprefix(PREFIX) for one in known)
+    nearest = get_close_matches(name.removeprefix(PREFIX), names, n=1)
+    if nearest:
+        return f"is it {PREFIX}{nearest[0]}?"
+    return "docs/settings.md lists the variables"

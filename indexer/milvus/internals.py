@@ -17,6 +17,8 @@ from indexer.errors import StateError
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
+_ARROW_POOLS = ("system", "jemalloc", "mimalloc")
+
 READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2"}
 
 
@@ -33,6 +35,9 @@ def silence() -> None:
     # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
     # environment lies in the project, that is the project's file.
     set_for_libraries("PYTHON_DOTENV_DISABLED", "1")
+    # Arrow's own allocator keeps the memory that a merge of segments needed.
+    if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
+        set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     import logging
 
     with hidden(_is_of_another_program):
@@ -172,12 +177,9 @@ def import_milvus_lite() -> None:
     Raises `StateError` where it cannot be imported.
     """
     silence()
-    # Both variables are read once, on import.
+    # It is read once, on import.
     if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
         set_for_libraries(_MEMTABLE_VARIABLE, str(MEMTABLE_BYTES))
-    # Arrow's own allocator keeps the memory that a merge of segments needed.
-    if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
-        set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
         with hidden(_is_bad_budget):
             from milvus_lite.adapter.grpc import server  # noqa: F401
@@ -191,7 +193,6 @@ def import_milvus_lite() -> None:
 
 
 _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
-_ARROW_POOLS = ("system", "jemalloc", "mimalloc")
 
 
 def _is_budget(text: str) -> bool:
