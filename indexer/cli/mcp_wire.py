@@ -47,7 +47,7 @@ class _Refusal(Exception):
     """A message that is answered with an error; `id` is None where it has none that can be."""
 
     def __init__(self, id: Any, code: int, reason: str) -> None:  # noqa: A002
-        super().__init__(reason)
+        super().__init__(id, code, reason)
         self.id = id
         self.code = code
         self.reason = reason
