@@ -22,7 +22,7 @@ def talk(*lines: bytes) -> tuple[list[dict[str, Any]], list[Any]]:
     failures: list[OSError] = []
     answers = Answers(target, failures.append)
     requests = Requests(io.BytesIO(b"\n".join(lines) + b"\n"), answers)
-    read = []
+    read: list[dict[str, Any]] = []
     while len(read) < 50 and (line := next_line(requests, answers)):
         read.append(json.loads(line))
         if "id" in read[-1]:

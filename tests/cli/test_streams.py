@@ -87,7 +87,7 @@ def ended(
     project: Project, *arguments: str, folder: Path | None = None, **streams: int
 ) -> subprocess.CompletedProcess[str]:
     """How the command ended with these streams; the others are pipes."""
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [COMMAND, *arguments],
         cwd=folder or project.root,
         env=project.variables(),
