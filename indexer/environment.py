@@ -30,6 +30,11 @@ def hidden(is_hidden: Callable[[str], bool]) -> Iterator[None]:
             os.environ.update(kept)
 
 
+def is_for_bars(name: str) -> bool:
+    """Whether a variable is about the bars of other programs: tqdm reads it on import."""
+    return name.startswith("TQDM_")
+
+
 def set_for_libraries(name: str, value: str) -> None:
     """Set a variable that libraries read. The programs that we start do not get it."""
     with _lock:

@@ -11,7 +11,7 @@ import click
 
 from indexer.cli.log import log
 from indexer.cli.texts import count_text, printable
-from indexer.environment import hidden
+from indexer.environment import hidden, is_for_bars
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -50,7 +50,7 @@ class Bars:
         log.info(f"{count_text(files, 'file')} may have changed")
         can_redraw = os.environ.get("TERM", "dumb") not in ("", "dumb")
         if self._is_shown and files and can_redraw:
-            with hidden(lambda name: name.startswith("TQDM_")):
+            with hidden(is_for_bars):
                 from tqdm import tqdm
 
             self._since = time.monotonic()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from indexer.environment import set_for_libraries
+from indexer.environment import hidden, is_for_bars, set_for_libraries
 from indexer.errors import CodxIndexError, ModelError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def quiet() -> Iterator[None]:
     set_for_libraries("HF_HUB_DISABLE_TELEMETRY", "1")
     set_for_libraries("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     set_for_libraries("TRANSFORMERS_VERBOSITY", "error")
-    with warnings.catch_warnings():
+    # They import tqdm, which refuses a bad number in a variable for other programs' bars.
+    with hidden(is_for_bars), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
