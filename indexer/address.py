@@ -51,6 +51,11 @@ class Address:
         """Whether something of it is not shown."""
         return self._shown != self._given
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it leads to this machine, so that no proxy stands between."""
+        return self._given.startswith("unix:") or is_loopback(_host(self._given))
+
     def reveal(self) -> str:
         """The address with its secrets, for the client that connects."""
         return self._given
@@ -104,6 +109,22 @@ class Address:
 def is_local(uri: str) -> bool:
     """Whether the address is the path of an embedded database."""
     return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is that of this machine itself."""
+    host = host.casefold().strip("[]").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return host == "::1" or bool(
+        re.fullmatch(r"127(\.\d+){1,3}|::ffff:127(\.\d+){3}", host)
+    )
+
+
+def _host(uri: str) -> str:
+    """The host of an address, without user and port."""
+    place, _ = _cut(_split(uri)[1].rpartition("@")[2], "/?#")
+    return re.sub(r":\d*$", "", place)
 
 
 def without_secrets(uri: str) -> str:

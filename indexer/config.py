@@ -11,12 +11,19 @@ from enum import Enum
 from typing import Any
 
 from indexer.address import Address, is_local
-from indexer.errors import NoIndexError, ProjectError, StateError, UsageError
+from indexer.errors import (
+    NoIndexError,
+    ProjectError,
+    StateError,
+    UsageError,
+    explained,
+)
 
 STATE_FOLDER = os.path.join(".codx", "index")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_MAX_FILE_SIZE = 1024 * 1024
 DEFAULT_CACHE_SIZE = 2 * 1024**3
+NO_FOLDER = os.path.join(os.devnull, "codx-index")  # of a cache: nobody can make it
 EMBEDDED_COLLECTION = "codx_index"
 HYBRID, DENSE, SPARSE = "hybrid", "dense", "sparse"
 EXECUTORS = ("process", "thread", "serial")
@@ -81,7 +88,7 @@ class Settings:
     """Everything that a command needs to know. Paths are absolute, sizes are bytes and times
     are seconds.
 
-    `model_from` is the file and key that name the model, "" if no file does. `uri` "" means the
+    `model_from` is the variable, or the file and key, that names the model, "" if none does. `uri` "" means the
     project's embedded database. `token` and the secrets of `uri` are kept out of `repr`, so that no
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
@@ -266,7 +273,10 @@ def project_folder(path: str) -> str:
         raise ProjectError(f"not a folder: {path} (give the folder of a project)")
     if not os.access(path, os.R_OK | os.X_OK):
         raise ProjectError(f"cannot read the folder {path}: permission denied")
-    return os.path.realpath(path)
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError as error:  # of the current folder
+        raise explained(error) or error from error
 
 
 def check_uri(uri: str) -> Address:

@@ -47,6 +47,20 @@ class OutOfTimeError(GitError):
     status = "budget"
 
 
+def explained(error: OSError) -> CodxIndexError | None:
+    """What an error of the system means, if it says nothing about what was asked for."""
+    import os
+
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return ProjectError(
+                "the current folder is gone: go to one that exists, or give whole paths"
+            )
+    return None
+
+
 class StateError(CodxIndexError):
     """The state folder (or the user's cache) cannot be used."""
 

@@ -20,7 +20,7 @@ MODULES = sorted(
 # What each room may import, besides the words. A room is a folder, or a file at the root.
 WORDS = {
     *("address", "errors", "types", "config", "paths", "timeline", "faults", "report"),
-    *("patterns", "wildmatch", "deadline"),
+    *("patterns", "wildmatch", "deadline", "environment"),
 }
 ROOMS = {
     "text": "",
@@ -69,7 +69,7 @@ KEPT_TO = {
         "settings.values",
     },
     "tqdm": {"cli.bars"},
-    "mcp": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
+    "mcp": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools", "cli.mcp_wire"},
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},

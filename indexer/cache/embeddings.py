@@ -17,7 +17,7 @@ from indexer.cache.file import VectorFile, open_for_writing
 from indexer.cache.folder import cache_bytes, path_of
 from indexer.cache.pruning import prune
 from indexer.cache.sqlite import is_damage, rebuilt_warning
-from indexer.config import DEFAULT_CACHE_SIZE
+from indexer.config import DEFAULT_CACHE_SIZE, NO_FOLDER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,9 +154,11 @@ class EmbeddingCache:
             self._file = None
 
     def _give_up(self, error: Exception) -> None:
+        about = f"the embedding cache {self._path}: {error}"
+        if self._folder == NO_FOLDER:
+            about = "an embedding cache, because no home folder is known"
         self._warn_once(
-            f"going on without the embedding cache {self._path}: {error} "
-            "(CODX_INDEX_CACHE_DIR names a folder for it)"
+            f"going on without {about} (CODX_INDEX_CACHE_DIR names a folder for it)"
         )
         self._let_go()
         self._opens_left = 0

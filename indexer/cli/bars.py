@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from indexer.cli.log import log
 from indexer.cli.texts import count_text, printable
+from indexer.environment import hidden, is_for_bars
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -46,8 +48,10 @@ class Bars:
     def start(self, files: int, size: int) -> None:
         self._files = files
         log.info(f"{count_text(files, 'file')} may have changed")
-        if self._is_shown and files:
-            from tqdm import tqdm
+        can_redraw = os.environ.get("TERM", "dumb") not in ("", "dumb")
+        if self._is_shown and files and can_redraw:
+            with hidden(is_for_bars):
+                from tqdm import tqdm
 
             self._since = time.monotonic()
             # Bytes predict the remaining time better than files: the largest come first.

@@ -13,8 +13,9 @@ import click
 from indexer.address import without_passwords
 from indexer.cli.log import log
 from indexer.cli.texts import print_json, without_controls
+from indexer.cli.variables import unknown_variables
 from indexer.config import Settings
-from indexer.errors import CodxIndexError, Stopped
+from indexer.errors import CodxIndexError, Stopped, explained
 from indexer.report import Report
 
 
@@ -32,6 +33,7 @@ def reporting(
     that ends by itself has to print its result itself.
     """
     log.open(log_format, verbose)
+    _warn_of_variables()
     try:
         with recorded(report):
             yield
@@ -46,6 +48,17 @@ def reporting(
         print_json(report.as_dict())
     log.error(report.error)
     sys.exit(report.exit_code)
+
+
+def _warn_of_variables() -> None:
+    """Warn of unknown variables, once a command and unless it is to be quiet."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.params.get("quiet"):
+        return
+    if not context.meta.setdefault("indexer.variables", False):
+        context.meta["indexer.variables"] = True
+        for message in unknown_variables():
+            log.warn(message)
 
 
 @contextmanager
@@ -69,10 +82,11 @@ def recorded(report: Report) -> Iterator[None]:
     except (click.ClickException, click.Abort, BrokenPipeError, Ended):
         raise
     except Exception as error:
-        report.status, report.error_code = "failed", 1
+        known = explained(error) if isinstance(error, OSError) else None
+        report.status, report.error_code = "failed", known.exit_code if known else 1
         about = without_passwords(str(error))
-        report.error = f"unexpected {type(error).__name__}: {about}"
-        if not log.verbosity:
+        report.error = str(known or f"unexpected {type(error).__name__}: {about}")
+        if not known and not log.verbosity:
             report.error += " (--verbose shows where)"
     if log.verbosity:
         text = without_controls(without_passwords(traceback.format_exc()))

@@ -10,7 +10,8 @@ import click
 
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
-from indexer.cli.texts import print_json, printable, shown
+from indexer.cli.texts import confirm, print_json, printable, shown
+from indexer.config import NO_FOLDER
 from indexer.errors import CacheError
 from indexer.report import Report
 from indexer.settings.assembly import cache_folder
@@ -37,7 +38,7 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
         from indexer.cache.folder import cache_bytes
         from indexer.paths import escape_path
 
-        folder = cache_folder(cache_dir)
+        folder = _folder(cache_dir)
         size, files = cache_bytes(folder), describe(folder)
         if as_json:
             print_json(
@@ -66,8 +67,8 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     with reporting(Report(), False, verbose):
         from indexer.cache.pruning import prune
 
-        pruned = prune(cache_folder(cache_dir), cache_size)
-        click.echo(
+        pruned = prune(_folder(cache_dir), cache_size)
+        confirm(
             f"removed {_entries_text(pruned.entries)}, {_size_text(pruned.bytes)}; "
             f"now {_size_text(pruned.bytes_left)} of {_size_text(cache_size)}"
         )
@@ -87,8 +88,8 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import export_entries
 
-        count = export_entries(cache_folder(cache_dir), file, log.warn)
-        click.echo(f"exported {_entries_text(count)}")
+        count = export_entries(_folder(cache_dir), file, log.warn)
+        confirm(f"exported {_entries_text(count)}")
     return 0
 
 
@@ -103,11 +104,11 @@ def cache_import(file: str, cache_dir: str, verbose: int) -> int:
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import import_entries
 
-        done = import_entries(cache_folder(cache_dir), os.path.abspath(file), log.warn)
+        done = import_entries(_folder(cache_dir), os.path.abspath(file), log.warn)
         line = f"imported {done.new:,} new of {_entries_text(done.entries)}"
         if done.damaged:
             line += f"; {done.damaged:,} damaged and left out"
-        click.echo(line)
+        confirm(line)
     return 0
 
 
@@ -118,6 +119,16 @@ def _cache_line(file: CacheFile) -> str:
     model = f"{printable(file.model)} ({printable(file.precision)}, {file.dimension})"
     line = f"{model}: {_entries_text(file.entries)}, {_size_text(file.bytes)}"
     return f"{line}, last used {file.last_used}" if file.last_used else line
+
+
+def _folder(cache_dir: str) -> str:
+    """The folder of the cache. Raises `CacheError` if it is not known where that is."""
+    folder = cache_folder(cache_dir)
+    if folder == NO_FOLDER:
+        raise CacheError(
+            "no home folder is known: --cache-dir (CODX_INDEX_CACHE_DIR) names the cache's"
+        )
+    return folder
 
 
 def _entries_text(number: int) -> str:

@@ -7,7 +7,7 @@ from shlex import quote
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.texts import shown
+from indexer.cli.texts import confirm, shown
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
@@ -38,5 +38,5 @@ def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
         if not yes and not click.confirm(question, err=True):
             return 1
         removed = clear_index(settings)
-        click.echo("removed" if removed else "there was no index")
+        confirm("removed" if removed else "there was no index")
     return 0

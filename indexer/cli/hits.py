@@ -59,14 +59,19 @@ def grep_lines(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
 def page(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
     """A heading and the code around the best line, in colour."""
     line = best_line(hit, query)
-    place = click.style(f"{path}:{line}", fg="magenta", bold=True)
-    symbol = click.style(printable(hit.symbol), bold=True)
+    style = click.style if _has_colours() else _plain
+    place = style(f"{path}:{line}", fg="magenta", bold=True)
+    symbol = style(printable(hit.symbol), bold=True)
     yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
     coloured = _highlighted(hit)
     for number, text in _window(hit, line, context):
         code = coloured.get(number) or printable(text)[:MAX_WIDTH]
-        gutter = click.style(f"{number:>5} ", dim=number != line, bold=number == line)
+        gutter = style(f"{number:>5} ", dim=number != line, bold=number == line)
         yield f"{gutter}{code}".rstrip()
+
+
+def _plain(text: str, **style: object) -> str:
+    return text
 
 
 def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
@@ -93,8 +98,14 @@ def hit_dict(hit: Hit, *, explain: bool) -> dict[str, object]:
 
 
 def is_for_person() -> bool:
-    """Whether stdout is a terminal that can show colours."""
+    """Whether stdout is a terminal, and not one in an editor, which reads lines as of grep."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _has_colours() -> bool:
+    """Whether the person at the terminal wants colours, and it has some."""
+    is_capable = os.environ.get("TERM", "dumb") not in ("", "dumb")
+    return is_capable and not os.environ.get("NO_COLOR")  # https://no-color.org
 
 
 def _window(hit: Hit, line: int, context: int) -> list[tuple[int, str]]:
@@ -108,7 +119,7 @@ def _window(hit: Hit, line: int, context: int) -> list[tuple[int, str]]:
 
 def _highlighted(hit: Hit) -> dict[int, str]:
     """The lines of the chunk in colour, by number; {} if no lexer knows the language."""
-    if os.environ.get("NO_COLOR"):
+    if not _has_colours():
         return {}
     from pygments import highlight
     from pygments.formatters import TerminalFormatter

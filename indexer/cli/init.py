@@ -7,7 +7,7 @@ import os
 import click
 
 from indexer.cli.boundary import reporting
-from indexer.cli.texts import shown
+from indexer.cli.texts import confirm, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
@@ -35,5 +35,5 @@ def init(path: str, force: bool) -> int:
             ) from None
         except OSError as error:
             raise UsageError(f"cannot write {name}: {error.strerror}") from error
-        click.echo(f"wrote {shown(name)}")
+        confirm(f"wrote {shown(name)}")
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from indexer.address import without_passwords
+from indexer.cli.streams import has_any_character
 from indexer.cli.texts import json_text, printable
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Log:
         message = without_passwords(" ".join(message.split()))
         if self.format == "json":
             line = {"time": now, "level": level, "message": message, **about}
-            click.echo(json_text(line), err=True)
+            is_ascii = not has_any_character(sys.stderr)
+            click.echo(json_text(line, is_ascii=is_ascii), err=True)
             return
         start = "codx-index: " if sys.stderr.isatty() else f"{now} codx-index: "
         if level == "debug":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import click
 
 from indexer import __version__
 from indexer.address import MASK, public_part, without_passwords, without_secrets
+from indexer.cli.streams import prepare
 from indexer.cli.texts import printable
-from indexer.errors import CodxIndexError
+from indexer.errors import CodxIndexError, explained
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "cache": (
@@ -63,6 +65,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 sentence of its help."""
 
 
+COMPLETION = "_CODX_INDEX_COMPLETE"  # by which a shell asks click for completions
+
+
 class LazyGroup(click.Group):
     """A group that imports a command only when it is asked for."""
 
@@ -106,11 +111,16 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script, of `python -m indexer` and of `cli.py`."""
+    output = prepare()
     os.umask(0o077)  # the index holds the project's source
     _hide_secrets()
     ended: list[int] = []
     atexit.register(_skip_teardown, ended)
-    ended.append(exit_code(sys.argv[1:]))
+    try:
+        code = exit_code(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    ended.append(output.conclude(code, _print_error))
     sys.exit(ended[0])
 
 
@@ -121,6 +131,10 @@ def exit_code(arguments: list[str]) -> int:
     of times. The errors caught here are those that come before a command has a report;
     `boundary.reporting` handles the rest.
     """
+    asked = os.environ.get(COMPLETION, "")
+    if asked and not re.fullmatch("(bash|fish|zsh)_(source|complete)", asked):
+        _print_error(f"{COMPLETION} is not bash_source or the like: unset it")
+        return 2
     try:
         code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)
     except click.UsageError as error:
@@ -134,6 +148,11 @@ def exit_code(arguments: list[str]) -> int:
     except CodxIndexError as error:  # in a file of the project
         _print_error(str(error))
         return error.exit_code
+    except OSError as error:
+        known = explained(error)
+        about = without_passwords(str(error))
+        _print_error(str(known or f"unexpected {type(error).__name__}: {about}"))
+        return known.exit_code if known else 1
     except (click.Abort, KeyboardInterrupt):  # also the end of input at a question
         click.echo(err=True)
         return 128 + signal.SIGINT

@@ -10,6 +10,7 @@ import click
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
 from indexer.cli.projects import settings_of_all
+from indexer.cli.streams import is_closed
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
@@ -38,7 +39,7 @@ def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
                 f"codx-index mcp needs the extra: pip install 'codx-index[mcp]' ({error})"
             ) from error
 
-        if not (sys.stdin and sys.stdout):
+        if is_closed(0) or is_closed(1):
             raise UsageError(
                 "a client talks to it on stdin and stdout, but one of them is closed"
             )

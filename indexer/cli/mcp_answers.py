@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import BaseModel, Field
 
 from indexer.address import without_passwords
@@ -73,6 +73,22 @@ def outcome(answer: Callable[[], CallToolResult]) -> CallToolResult:
 def failed(message: str) -> CallToolResult:
     """The result of a tool that failed."""
     return CallToolResult(content=[TextContent(text=_one_line(message))], is_error=True)
+
+
+def with_notes(
+    result: CallToolResult | InputRequiredResult, notes: Sequence[str]
+) -> CallToolResult | InputRequiredResult:
+    """The result of a tool, with remarks on the call before its text."""
+    if isinstance(result, CallToolResult):
+        lines = [_one_line(note) for note in notes]
+        head = "\n".join(f"note: {line}" for line in lines)
+        for block in result.content:
+            if isinstance(block, TextContent):
+                block.text = f"{head}\n\n{block.text}"
+        structure = result.structured_content
+        if structure and isinstance(structure.get("notes"), list):
+            structure["notes"] += lines
+    return result
 
 
 def answer_result(

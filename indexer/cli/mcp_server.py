@@ -7,23 +7,27 @@ this module, in its function.
 from __future__ import annotations
 
 import inspect
-import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
+import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.stdio import stdio_server
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from indexer import __version__
-from indexer.cli.mcp_answers import failed
+from indexer.cli.log import log
+from indexer.cli.mcp_answers import failed, with_notes
+from indexer.cli.mcp_leniency import lenient_arguments
 from indexer.cli.mcp_tools import Tools
+from indexer.cli.mcp_wire import Answers, Requests
 from indexer.cli.texts import shown
 from indexer.config import Settings
 
@@ -44,10 +48,6 @@ def serve(
     """Serve the indexes of these projects until stdin ends or a signal ends the process."""
     tools = Tools(projects, tell)
     _end_with_signals(tools.close)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # While it serves, the SDK redirects stdout to stderr. Nothing may be left in the
-        # buffer when it switches back at the end.
-        sys.stdout.reconfigure(line_buffering=True)
     names = ", ".join(dict.fromkeys(shown(one.project) for one in projects))
     server = _Server(
         "codx-index",
@@ -68,19 +68,55 @@ def serve(
     ):
         about = inspect.getdoc(tool)
         server.add_tool(tool, title=title, description=about, annotations=reads)
+    source, target = _take_streams()
+
+    def leave(error: OSError) -> None:
+        """End the process: the client is gone, and a thread may be blocked in a read."""
+        if not isinstance(error, ConnectionError):
+            log.error(f"cannot write to stdout: {error.strerror}")
+        _close(tools.close)
+        os._exit(0 if isinstance(error, ConnectionError) else 1)
+
+    answers = Answers(target, leave)
+    requests = Requests(source, answers)
     threading.Thread(target=tools.warm_up, daemon=True).start()
     try:
-        server.run("stdio")
-    except* BrokenPipeError:
-        pass  # the client has gone without closing our stdin first
+        anyio.run(server.serve_on, requests, answers)
     finally:
         is_closed = _close(tools.close)
     if not is_closed:
         os._exit(0)  # at its own end Python would trip over threads of gRPC
 
 
+def _take_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The client's ends of stdin and stdout, in whose place nobody else reads or writes.
+
+    What a library prints goes to stderr, and what we start finds an empty stdin.
+    """
+    sys.stdout.flush()
+    wire = os.dup(0), os.dup(1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    for descriptor in wire:
+        os.set_blocking(descriptor, True)
+    return os.fdopen(wire[0], "rb"), os.fdopen(wire[1], "wb")
+
+
 class _Server(MCPServer[Any]):
-    """An MCP server that says in one line what is wrong with the arguments of a call."""
+    """An MCP server that is lenient about the arguments of a call.
+
+    It says in one line what is wrong with them all the same.
+    """
+
+    async def serve_on(self, requests: Requests, answers: Answers) -> None:
+        """Serve until the requests end."""
+        server = self._lowlevel_server
+        async with stdio_server(
+            anyio.wrap_file(cast(IO[str], requests)),
+            anyio.wrap_file(cast(IO[str], answers)),
+        ) as (read, write):
+            await server.run(read, write, server.create_initialization_options())
 
     async def call_tool(
         self,
@@ -88,18 +124,21 @@ class _Server(MCPServer[Any]):
         arguments: dict[str, Any],
         context: Context[Any, Any] | None = None,
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool by name, unless the call has a parameter that the tool lacks."""
+        """Call a tool by name. A note tells of parameters that the tool does not have."""
+        notes = []
         for tool in await self.list_tools():
-            known = tool.input_schema["properties"]
-            if tool.name == name and (strange := arguments.keys() - known.keys()):
+            if tool.name == name:
+                known = tool.input_schema["properties"]
+                arguments, strange = lenient_arguments(arguments, known)
                 has = f"it has {', '.join(known)}" if known else "it has none"
-                return failed(f"{name} has no parameter {min(strange)!r}; {has}")
+                notes = [f"{name} has no parameter {one!r}; {has}" for one in strange]
         try:
-            return await super().call_tool(name, arguments, context)
+            result = await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
-                return failed("; ".join(_wrong(error.__cause__)))
+                return failed("; ".join([*_wrong(error.__cause__), *notes]))
             raise
+        return with_notes(result, notes) if notes else result
 
 
 def _wrong(error: ValidationError) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from indexer import __version__
 from indexer.cli.boundary import recorded
 from indexer.cli.log import log
+from indexer.cli.streams import is_closed
 from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -32,11 +33,13 @@ class Outlets:
         if events:
             from indexer.hooks.stream import check_stream
 
-            check_stream(events)
+            with values.naming(EVENTS):
+                check_stream(events)
         if webhook:
             from indexer.hooks.webhook import check_webhook
 
-            check_webhook(webhook)
+            with values.naming(WEBHOOK):
+                check_webhook(webhook)
         return cls(events, webhook, values[METRICS])
 
     @property
@@ -107,7 +110,11 @@ class Outlets:
 
 
 def check_stdout(events: str, *, as_json: bool) -> None:
-    """Raise `UsageError` if the report and the events were both to go to stdout."""
+    """Raise `UsageError` if the report and the events were both to go to stdout, or if the
+    events were to go to a standard stream that is closed."""
+    descriptor = {"-": 1, "fd:1": 1, "fd:2": 2}.get(events)
+    if descriptor and is_closed(descriptor):
+        raise UsageError(f"events cannot go to {events}: it is not open")
     if as_json and events == "-":
         raise UsageError("--json and --events - both want stdout: give one a file")
 

@@ -18,7 +18,7 @@ from indexer.cli.refresh import refresh
 from indexer.cli.run import RUN_OPTIONS
 from indexer.cli.signals import Signals, handled_signals
 from indexer.cli.summary import print_failures, summary
-from indexer.cli.texts import print_json, shown
+from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
@@ -131,7 +131,7 @@ def _run_one(
 def _print_result(result: Result, *, quiet: bool) -> None:
     """Print what became of one project; with `quiet` only what went wrong."""
     if not quiet:
-        click.echo(f"{shown(result.project)}: {_result_line(result)}")
+        confirm(f"{shown(result.project)}: {_result_line(result)}")
     if result.report:
         print_failures(result.report, result.project)
     if result.until:

@@ -79,7 +79,8 @@ def search(
         projects = settings_of_all(paths, values)
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
-        scope = make_scope(language, patterns)
+        with values.naming(LANGUAGE if language else PATTERN):
+            scope = make_scope(language, patterns)
         wanted = Wanted(limit, mode, scope, around)
         answer, remarks = find(projects, query, like, wanted)
         for note in answer.notes:

@@ -8,6 +8,7 @@ import click
 
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.plans import plan_dict, plan_text
+from indexer.cli.streams import is_closed
 from indexer.cli.summary import print_failures
 from indexer.cli.texts import count_text, print_json, printable
 from indexer.paths import escape_path
@@ -54,7 +55,7 @@ def status(
                     **plan_dict(planned),
                 }
             )
-        else:
+        elif not (check and is_closed(1)):  # the exit code is the answer
             _print_status(report, planned)
         print_failures(report)
     return int(check and not is_current)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 
 import click
+
+from indexer.cli.streams import has_any_character, is_closed
 
 # What a terminal obeys in place of showing it: control characters, those that change the
 # direction of text, and line separators. Surrogates are no characters at all.
@@ -39,12 +42,18 @@ def with_controls(path: str) -> str:
     )
 
 
-def json_text(value: object) -> str:
+def json_text(
+    value: object,
+    *,
+    is_ascii: bool = False,
+    separators: tuple[str, str] | None = None,
+) -> str:
     """The value as JSON on one line, in which no character is left that a terminal obeys.
 
-    A reader of the JSON gets them back.
+    A reader of the JSON gets them back. With `is_ascii`, all but ASCII is escaped, so that the
+    JSON is the same in any encoding.
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=is_ascii, separators=separators)
     # They can stand in strings only, where their escape means the same.
     return _UNSAFE_IN_JSON.sub(lambda found: _escaped(found[0]), text)
 
@@ -83,4 +92,10 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 def print_json(value: dict[str, object]) -> None:
     """Print one object, on one line of stdout."""
-    click.echo(json_text(value))
+    click.echo(json_text(value, is_ascii=not has_any_character(sys.stdout)))
+
+
+def confirm(text: str, *, err: bool = False) -> None:
+    """Print what was done. Nobody misses it if stdout is closed."""
+    if err or not is_closed(1):
+        click.echo(text, err=err)

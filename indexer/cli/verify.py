@@ -9,7 +9,7 @@ import click
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.refresh import refresh_alone
 from indexer.cli.summary import print_failures, summary
-from indexer.cli.texts import count_text, print_json, printable, shown
+from indexer.cli.texts import confirm, count_text, print_json, printable, shown
 from indexer.config import Settings
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
@@ -58,7 +58,7 @@ def verify(
                 err=True,
             )
         else:
-            click.echo(
+            confirm(
                 f"verified: {count_text(report.chunks.total, 'row')} of "
                 f"{count_text(report.files.unchanged, 'file')} equal the tree"
             )
@@ -85,7 +85,7 @@ def _repair(
             print_json({**report.as_dict(), "differences": found})
         else:
             _print_differences(differences)
-            click.echo(
+            confirm(
                 f"repaired; {summary(report)}" if not left else printable(report.error)
             )
         print_failures(report)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from indexer.address import Address
+from indexer.environment import given
 
 MAX_OUTPUT = 1 << 20  # bytes of a program's output that are kept
 
@@ -81,10 +82,10 @@ _SECRET_VARIABLES = frozenset(
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without our secrets."""
+    """The environment that we were given, without our secrets."""
     return {
         name: value
-        for name, value in os.environ.items()
+        for name, value in given().items()
         if name not in _SECRET_VARIABLES
         and not (name == "CODX_INDEX_URI" and Address(value).has_secrets)
     }

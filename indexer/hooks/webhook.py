@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import indexer
-from indexer.address import public_part
+from indexer.address import is_loopback, public_part
 from indexer.errors import UsageError
 from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
@@ -103,7 +103,13 @@ class WebhookSink(Sink):
 
         self._loop = asyncio.get_running_loop()
         try:
-            async with httpx2.AsyncClient(timeout=TIMEOUT) as client:
+            # A proxy would look for the loopback address on its own machine.
+            is_here = is_loopback(urlsplit(self._url).hostname or "")
+            async with httpx2.AsyncClient(
+                timeout=TIMEOUT,
+                trust_env=not is_here,
+                verify=httpx2.create_ssl_context(),
+            ) as client:
                 await self._send_batches(client)
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.

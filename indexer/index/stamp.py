@@ -232,6 +232,7 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
     return {
         "version": __version__,
         "git": [git, *stat_fields(os.stat(git))] if git else [],
+        "ceilings": os.environ.get("GIT_CEILING_DIRECTORIES", ""),
         "place": index.place,
         "fingerprint": index.identity.fingerprint,
         "mark": mark,

@@ -37,9 +37,13 @@ def open_client(
 
     address = address if isinstance(address, Address) else Address(address)
     uri = address.reveal()
+    # A proxy is for others: it would look for the loopback address on its own machine.
+    options = {"grpc.enable_http_proxy": 0} if address.is_loopback else {}
     try:
         # Clients of one address share a channel unless told otherwise.
-        return MilvusClient(uri, token=token, timeout=timeout, dedicated=True)
+        return MilvusClient(
+            uri, token=token, timeout=timeout, dedicated=True, grpc_options=options
+        )
     except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
         raise cannot_connect(error, address, has_token=bool(token)) from (
             address.hide_in(error)

@@ -11,10 +11,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from indexer.environment import hidden, set_for_libraries
 from indexer.errors import StateError
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
+
+_ARROW_POOLS = ("system", "jemalloc", "mimalloc")
 
 READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2"}
 
@@ -27,13 +30,18 @@ def silence() -> None:
 
     pymilvus and milvus-lite log a whole traceback of an error that we report in one line.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if "GRPC_VERBOSITY" not in os.environ:
+        set_for_libraries("GRPC_VERBOSITY", "NONE")
     # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
     # environment lies in the project, that is the project's file.
-    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    set_for_libraries("PYTHON_DOTENV_DISABLED", "1")
+    # Arrow's own allocator keeps the memory that a merge of segments needed.
+    if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
+        set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     import logging
 
-    import pymilvus  # noqa: F401  (it configures its loggers, which are silenced below)
+    with hidden(_is_of_another_program):
+        import pymilvus  # noqa: F401  (it configures its loggers, silenced below)
 
     with contextlib.suppress(ImportError):  # it only saves time
         from pymilvus.client.utils import SciPyHelper
@@ -46,6 +54,14 @@ def silence() -> None:
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
         logger.setLevel(logging.CRITICAL + 1)
+
+
+def _is_of_another_program(name: str) -> bool:
+    """Whether a variable is the address or the like of a program that uses pymilvus.
+
+    pymilvus would take MILVUS_URI for an address of ours, and refuse the path of a database.
+    """
+    return name.startswith("MILVUS_") and not name.startswith("MILVUS_LITE_")
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -161,21 +177,31 @@ def import_milvus_lite() -> None:
     Raises `StateError` where it cannot be imported.
     """
     silence()
-    # Both variables are read once, on import.
-    os.environ.setdefault(
-        "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(MEMTABLE_BYTES)
-    )
-    # Arrow's own allocator keeps the memory that a merge of segments needed.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # It is read once, on import.
+    if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
+        set_for_libraries(_MEMTABLE_VARIABLE, str(MEMTABLE_BYTES))
     try:
-        from milvus_lite.adapter.grpc import server  # noqa: F401
-        from milvus_lite.engine import compaction
+        with hidden(_is_bad_budget):
+            from milvus_lite.adapter.grpc import server  # noqa: F401
+            from milvus_lite.engine import compaction
     except ImportError as error:
         raise StateError(f"the embedded Milvus is not usable here: {error}") from error
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _replace_sparse_index()
     _keep_no_copy_of_vectors()
     _checksum_pages()
+
+
+_MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
+
+
+def _is_budget(text: str) -> bool:
+    """Whether milvus-lite takes the text for a number of bytes. It raises for any other."""
+    return text.isascii() and text.isdigit() and int(text[:30]) > 0
+
+
+def _is_bad_budget(name: str) -> bool:
+    return name.startswith("MILVUS_LITE_") and not _is_budget(os.environ[name])
 
 
 def _replace_sparse_index() -> None:

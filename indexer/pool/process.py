@@ -11,6 +11,8 @@ from collections.abc import Callable
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
+from indexer.environment import set_for_libraries
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,7 @@ def spawn_context() -> SpawnContext:
     spawned and not forked, because a fork hangs after torch or gRPC has started threads, and
     would hold the database's lock for good.
     """
-    os.environ["PYTHONSAFEPATH"] = "1"
+    set_for_libraries("PYTHONSAFEPATH", "1")
     return SpawnContext()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from indexer.address import Address
 from indexer.config import (
     DEFAULT_MODEL,
+    NO_FOLDER,
     MentionSettings,
     Settings,
     WikiSettings,
@@ -26,6 +27,7 @@ from indexer.settings.declarations import (
     PLACE,
     PROJECT_PATH,
     TOKEN,
+    URI,
     WIKI_PATH,
 )
 from indexer.settings.files import project_files
@@ -33,7 +35,6 @@ from indexer.settings.place import find_place
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import (
-    Origin,
     Value,
     Values,
     in_folder,
@@ -59,11 +60,12 @@ def make_settings(
         wiki["folder"] = os.path.abspath(os.path.expanduser(folder))
     elif folder := files.text(WIKI_PATH):  # the command itself writes no wiki
         wiki["folder"] = in_folder(files.folder, WIKI_PATH, folder)
-    if values.found[MODEL].origin is Origin.FILE:
-        fields["model_from"] = values.found[MODEL].place
+    fields["model_from"] = values.found[MODEL].place
     fields["cache_dir"] = cache_folder(fields["cache_dir"])
-    fields["uri"] = check_uri(fields["uri"])
-    check_collection(fields["collection"])
+    with values.naming(URI):
+        fields["uri"] = check_uri(fields["uri"])
+    with values.naming(COLLECTION):
+        check_collection(fields["collection"])
     return Settings(
         project=project,
         name=files.text(NAME),
@@ -122,12 +124,22 @@ def reader_settings(
 
 
 def cache_folder(cache_dir: str) -> str:
-    """The absolute path of the cache, by default the one that the platform has for caches."""
+    """The absolute path of the cache, by default the one that the platform has for caches.
+
+    It is `NO_FOLDER` where the platform's is not known. Raises `UsageError` for a path in a
+    home folder that is not.
+    """
     if not cache_dir:
         import platformdirs
 
-        cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
-    return os.path.abspath(os.path.expanduser(cache_dir))
+        try:
+            cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
+        except RuntimeError:  # no HOME, and no entry for the user
+            return NO_FOLDER
+    path = os.path.expanduser(cache_dir)
+    if path.startswith("~"):
+        raise UsageError(f"it is not known where {cache_dir} is: give the whole path")
+    return os.path.abspath(path)
 
 
 def _external(project: str, folders: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import click
 from indexer.config import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_MODEL,
+    DENSE,
     EXECUTORS,
     HYBRID,
     MASK_SECRETS,
@@ -244,6 +245,7 @@ MODE = Setting(
     name="mode",
     reach=Reach.INSIDE,
     kind=click.Choice((HYBRID, SPARSE)),
+    not_ours=(DENSE,),  # of the searches alone
     field="mode",
     help="What every chunk is to have: hybrid is terms and a vector; with sparse, "
     "nothing is embedded and no model is loaded.",

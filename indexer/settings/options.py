@@ -35,13 +35,16 @@ class SettingOption(click.Option):
             multiple=setting.form is Form.LIST,
             is_flag=setting.form is Form.FLAG or None,
             count=setting.form is Form.COUNT,
-            envvar=setting.variable,
-            show_envvar=True,
+            envvar=setting.variable if setting.has_variable else None,
+            show_envvar=setting.has_variable,
             metavar=setting.metavar,
             help=help_text,
             **attributes,
         )
         self.setting = setting
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        return self.setting.from_environment() or None
 
 
 def _default_text(setting: Setting) -> str:

@@ -150,4 +150,6 @@ REPAIR = _flag(
     "repair", "Rewrite the files that differ, and remove rows that belong to no file."
 )
 YES = _flag("yes", "Do not ask.", also=("-y",))
-OVERWRITE = _flag("force", "Write over a file that is there.")
+# Its name has another meaning for `run`, and whoever sets that in the environment does not want
+# their files overwritten.
+OVERWRITE = _flag("force", "Write over a file that is there.", has_variable=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import sys
 from collections.abc import Iterable
 
 from indexer.errors import UsageError
@@ -24,20 +23,12 @@ def selected(project: str, paths: Iterable[str]) -> frozenset[str]:
     return frozenset(_relative(project, path) for path in paths)
 
 
-def listed_paths(source: str, null: bool) -> list[str]:
-    """The paths in a file, or on stdin with `-`: one a line, or each with a NUL behind it.
+def listed_paths(data: bytes, null: bool) -> list[str]:
+    """The paths in a list: one a line, or each with a NUL behind it.
 
-    Of lines, a name may be quoted as git does it without `-z`, and the first may begin with a
-    byte order mark. Raises `UsageError`.
+    In lines, a name may be quoted as git does it without `-z`, and the first may begin with a
+    byte order mark.
     """
-    try:
-        if source == "-":
-            data = sys.stdin.buffer.read() if sys.stdin else b""
-        else:
-            with open(source, "rb") as file:
-                data = file.read()
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
     if null:
         names = data.split(b"\0")
     else:

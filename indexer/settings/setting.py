@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum, Flag, auto
@@ -72,7 +73,9 @@ class Setting:
 
     `codx_junior` is the key in codx-junior's .codx/project.json, "" for none. `is_path` marks
     a path, which is relative to the project when it stands in one of its files. `is_request`
-    marks what is asked of one run and is no setting of a project.
+    marks what is asked of one run and is no setting of a project. It can be set in the
+    environment too, unless `has_variable` is false. Values of the variable that are `not_ours`
+    are for another command's option of the same name, and do not count.
 
     `section` is the heading in `init`'s template, `example` the value shown there instead of
     the default, and `remark` the comment behind it.
@@ -93,6 +96,8 @@ class Setting:
     codx_junior: str = ""
     is_path: bool = False
     is_request: bool = False
+    has_variable: bool = True
+    not_ours: tuple[str, ...] = ()
     section: str = ""
     example: Any = None
     remark: str = ""
@@ -106,6 +111,11 @@ class Setting:
     def variable(self) -> str:
         """The variable in the environment."""
         return "CODX_INDEX_" + self.option.replace("-", "_").upper()
+
+    def from_environment(self) -> str:
+        """The text in the variable, "" if there is none, or none for this command."""
+        text = os.environ.get(self.variable, "") if self.has_variable else ""
+        return "" if text in self.not_ours else text
 
     @property
     def has_option(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -52,6 +53,17 @@ class Values:
 
     def __getitem__(self, setting: Setting) -> Any:
         return self.found[setting].value
+
+    @contextmanager
+    def naming(self, setting: Setting) -> Iterator[None]:
+        """A block whose `UsageError` names the variable, or file and key, of the value."""
+        try:
+            yield
+        except UsageError as error:
+            place = self.found[setting].place if setting in self.found else ""
+            if not place:
+                raise
+            raise UsageError(f"{place}: {error}") from error
 
     @property
     def given(self) -> dict[Setting, Value]:
@@ -107,7 +119,7 @@ def needs_trust(found: Mapping[Setting, Value], files: ProjectFiles, name: str) 
 
 
 def _find(setting: Setting, files: ProjectFiles) -> Value:
-    if text := os.environ.get(setting.variable):
+    if text := setting.from_environment():
         value: Any = text
         if setting.form is Form.LIST:
             value = setting.kind.split_envvar_value(text)

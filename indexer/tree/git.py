@@ -76,11 +76,29 @@ def work_tree(root: str) -> WorkTree | None:
 
 def _has_repository(root: str) -> bool:
     folder = os.path.realpath(root)
+    ceilings = _ceilings()
     while not os.path.lexists(os.path.join(folder, ".git")):
         folder, previous = os.path.dirname(folder), folder
-        if folder == previous:
+        if folder == previous or folder in ceilings:
             return False
     return True
+
+
+def _ceilings() -> set[str]:
+    """The folders, above the one that it starts in, where the user has git stop its search.
+
+    As in git: what follows an empty entry is taken as it is, without following symlinks.
+    """
+    found = set()
+    follows_links = True
+    entries = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    for entry in entries:
+        if not entry:
+            follows_links = False
+        elif os.path.isabs(entry):
+            resolve = os.path.realpath if follows_links else os.path.normpath
+            found.add(resolve(entry))
+    return found
 
 
 def is_checked_out(folder: bytes) -> bool:

@@ -13,6 +13,7 @@ seconds. One that works may take as long as it needs, but not longer than `deadl
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from indexer.deadline import check_time, seconds_left
+from indexer.environment import given
 from indexer.errors import GitError
 
 LOOK = 1.0  # seconds without progress until something is looked for that git waits for
@@ -196,9 +198,19 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
+# The user's configuration, which git too keeps when it enters another repository. The other
+# variables of git say which repository, index or pathspecs our caller works with.
+_OF_THE_USER = re.compile(
+    r"GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|PARAMETERS|COUNT|(KEY|VALUE)_\d+)"
+    "|GIT_CEILING_DIRECTORIES"
+)
+
+
 def _environment() -> dict[str, str]:
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+        name: value
+        for name, value in given().items()
+        if not name.startswith("GIT_") or _OF_THE_USER.fullmatch(name)
     }
     return kept | {
         "PATH": _search_path(),

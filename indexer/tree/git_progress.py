@@ -74,6 +74,8 @@ def _places(folder: str) -> Iterator[str]:
     yield from (os.path.join(settings, name) for name in _OF_THE_USER)
     yield from _files_in(os.path.join(settings, "git"))
     yield from (os.path.join(home, ".gitconfig"), "/etc/gitconfig")
+    for variable in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        yield os.environ.get(variable, "")
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != ".git"]
         yield from (os.path.join(where, name) for name in _IN_THE_TREE if name in names)

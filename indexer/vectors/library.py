@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from indexer.environment import hidden, is_for_bars, set_for_libraries
 from indexer.errors import CodxIndexError, ModelError
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def third_party(what: str) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the model libraries from warnings, progress bars and telemetry."""
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    with warnings.catch_warnings():
+    set_for_libraries("HF_HUB_DISABLE_TELEMETRY", "1")
+    set_for_libraries("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    set_for_libraries("TRANSFORMERS_VERBOSITY", "error")
+    # They import tqdm, which refuses a bad number in a variable for other programs' bars.
+    with hidden(is_for_bars), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

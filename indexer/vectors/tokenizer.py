@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from indexer.environment import set_for_libraries
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.library import quiet, third_party
 from indexer.vectors.model_files import (
@@ -52,7 +53,7 @@ def load_raw_tokenizer(folder: str) -> tokenizers.Tokenizer:
     It uses one thread. Raises `ModelError` where there is none.
     """
     # There are as many workers as cores: a thread pool inside each would be in the way.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    set_for_libraries("TOKENIZERS_PARALLELISM", "false")
     folder = transformer_folder(folder, read_modules(folder))
     file = os.path.join(folder, "tokenizer.json")
     with third_party(f"the tokenizer in {folder} cannot be loaded"):

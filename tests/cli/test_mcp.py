@@ -268,14 +268,18 @@ def test_status(served: Client, indexed: Project) -> None:
         ("search", {"query": "x", "paths": ["!"]}, "not a pattern for paths"),
         ("search", {"query": "x", "limit": 51}, "limit: "),
         ("search", {"query": "x", "limit": 0, "mode": "best"}, "mode: "),
-        ("search", {"query": "x", "path": "src"}, "search has no parameter 'path'; "),
         ("search", {}, "query: "),
+        ("search", {"query": None, "where": 1}, "query: "),
+        ("search", {"where": 1}, "search has no parameter 'where'; "),
+        ("search", {"query": "x", "limit": 2.5}, "limit: "),
+        ("search", {"query": "x", "limit": "many"}, "limit: "),
+        ("search", {"query": "x", "paths": {"a": 1}}, "paths: "),
+        ("search", {"query": "x", "paths": ["a", ["b"]]}, "paths.1: "),
         ("similar", {"path": "net/no.py", "line": 1}, "net/no.py is not in the index"),
         ("similar", {"path": "/no/a.py", "line": 1}, "/no/a.py is not in the index"),
         ("similar", {"path": "net/retry.py", "line": 99}, "has no line 99"),
         ("similar", {"path": "net/retry.py", "line": 10**12}, "has no line 1000"),
         ("similar", {"path": "", "line": 1}, "is not in the index"),
-        ("status", {"x": 1}, "status has no parameter 'x'"),
         ("nothing", {}, "Unknown tool: nothing"),
     ],
 )
@@ -284,6 +288,82 @@ def test_what_cannot_be_is_said_in_a_line(
 ) -> None:
     assert said in served.error(name, **arguments)
     assert paths(served.search("value added tax", limit=1)) == ["billing/tax.py"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"limit": None, "mode": None, "language": None, "paths": None, "context": None},
+        {"limit": "", "mode": "", "language": "", "paths": "", "context": ""},
+        {"limit": "10", "context": "0"},
+        {"limit": 10.0, "context": 0.0},
+        {"limit": " 10.0 ", "context": [0]},
+        {"mode": "Hybrid"},
+        {"language": ["python"]},
+        {"paths": "billing/"},
+        {"paths": '["billing/"]'},
+        {"paths": ["billing/", None, ""]},
+        {"Paths": ["billing/"], "Limit": 10},
+        {"path": "billing/", "mode": ["hybrid"]},
+    ],
+)
+def test_optional_parameters_as_clients_write_them(
+    arguments: dict[str, Any], served: Client
+) -> None:
+    found = served.search("value added tax", **arguments)
+    assert paths(found)[0] == "billing/tax.py"
+    assert not found["notes"]
+    narrow = any(name.lower().startswith("path") for name in arguments)
+    if narrow and any("billing" in str(one) for one in arguments.values()):
+        assert all(path.startswith("billing/") for path in paths(found))
+
+
+def test_numbers_and_lists_of_one_for_what_is_required(served: Client) -> None:
+    served.search(7)  # type: ignore[arg-type]
+    assert paths(served.search(["value added tax"]))[0] == (  # type: ignore[arg-type]
+        "billing/tax.py"
+    )
+    result = served.call("similar", path=["billing/tax.py"], line="4", limit="2")
+    assert len(structure(result)["hits"]) <= 2
+
+
+def test_a_parameter_that_a_tool_lacks_is_noted(served: Client) -> None:
+    result = served.call("search", query="value added tax", where="src", limit=1)
+    said = "search has no parameter 'where'; it has query, limit, mode"
+    assert text_of(result).startswith(f"note: {said}")
+    found = structure(result)
+    assert paths(found) == ["billing/tax.py"] and found["notes"][0].startswith(said)
+    result = served.call("status", x=1)
+    assert text_of(result).startswith("note: status has no parameter 'x'; it has none")
+    assert set(structure(result)) == {"projects"}
+
+
+def test_lines_that_the_sdk_passes_over_in_silence(other: Project) -> None:
+    call = {"name": "search", "arguments": {"query": "ripe \ud83c", "mode": "sparse"}}
+    asked = [
+        {"jsonrpc": "2.0", "id": 1.5, "method": "initialize", "params": {}},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+        {"jsonrpc": "2.0", "id": None, "method": "tools/list"},
+        {"jsonrpc": "2.0", "id": "\ud83c", "method": "no\ud83c/such", "params": None},
+        {"jsonrpc": "2.0", "id": [], "method": "ping"},
+        {"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": {"name": 4}},
+    ]
+    lines = ["no JSON", *map(json.dumps, asked)]
+    with bare(other) as process:
+        out, errors = process.communicate("\n".join(lines), timeout=TIMEOUT)
+    assert (process.returncode, errors) == (0, "")
+    answers = [json.loads(line) for line in out.splitlines()]
+    found = {json.dumps(one["id"]): one for one in answers if "result" in one}
+    assert set(found) == {"1.5", "2", "null"}
+    assert "harvest.py" in found["2"]["result"]["content"][0]["text"]
+    codes = [(one["id"], one["error"]["code"]) for one in answers if "error" in one]
+    assert sorted(codes, key=str) == [
+        ("\ud83c", -32601),
+        (4, -32602),
+        (None, -32600),
+        (None, -32700),
+    ]
 
 
 def test_any_text_is_a_query(served: Client) -> None:

@@ -763,11 +763,11 @@ def test_a_proxy_that_cannot_be_used(
 ) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setenv("HTTP_PROXY", "nonsense://USER:PASSWORD@host")
-    events = Events("", "http://127.0.0.1:1/", "", loop)
+    events = Events("", "http://webhook.invalid:1/", "", loop)
     tell(events, 2)
     events.close()
     assert events.problems == [
-        "webhook http://127.0.0.1:1: 2 events undelivered: "
+        "webhook http://webhook.invalid:1: 2 events undelivered: "
         "no HTTP client can be made: ValueError"
     ]
 

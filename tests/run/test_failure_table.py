@@ -77,6 +77,23 @@ TESTS = {
     "`--max-seconds` are over": (
         "test_selected.test_a_budget_stops_a_run_and_the_next_goes_on"
     ),
+    "stdout on a full disk, or closed where an answer was asked for": (
+        "test_streams.test_a_report_to_a_full_disk_costs_no_work"
+    ),
+    "the reader of stdout is gone (`… \\| head`)": (
+        "test_streams.test_an_answer_that_cannot_be_written"
+    ),
+    "the current folder is gone": "test_streams.test_a_current_folder_that_is_gone",
+    "a variable `CODX_INDEX_…` that cannot be": "test_environment.test_a_bad_value_is_named",
+    "a variable `CODX_INDEX_…` that no command reads": (
+        "test_environment.test_an_unknown_variable_is_warned_about"
+    ),
+    "no home folder is known (no HOME, a user without an entry)": (
+        "test_environment.test_no_home_and_no_user"
+    ),
+    "a request to `mcp` that is not JSON, or no request": (
+        "test_mcp.test_lines_that_the_sdk_passes_over_in_silence"
+    ),
     "SIGINT, SIGTERM, SIGHUP": "test_signals.test_a_signal_stops_a_run_in_order",
     "a collection of someone else under our name": (
         "test_failures.test_a_collection_of_someone_else"

@@ -1,0 +1,56 @@
+"""The environment: what of it the libraries do not see, and what we set for them alone.
+
+docs/environment.md lists the variables that count, and those that belong to somebody else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Another thread must not copy the environment while variables are hidden from a library.
+_lock = threading.RLock()
+_set_by_us: dict[str, tuple[str, str | None]] = {}  # our value, and the one before it
+
+
+@contextmanager
+def hidden(is_hidden: Callable[[str], bool]) -> Iterator[None]:
+    """A block in which the variables with these names are not there.
+
+    It is for libraries that read, when they are imported, what is meant for other programs.
+    """
+    with _lock:
+        names = [name for name in os.environ if is_hidden(name)]
+        kept = {name: os.environ.pop(name) for name in names}
+        try:
+            yield
+        finally:
+            os.environ.update(kept)
+
+
+def is_for_bars(name: str) -> bool:
+    """Whether a variable is about the bars of other programs: tqdm reads it on import."""
+    return name.startswith("TQDM_")
+
+
+def set_for_libraries(name: str, value: str) -> None:
+    """Set a variable that libraries read. The programs that we start do not get it."""
+    with _lock:
+        before = os.environ.get(name)
+        if before != value:
+            _set_by_us[name] = value, before
+            os.environ[name] = value
+
+
+def given() -> dict[str, str]:
+    """The environment as it was given to this process, for the programs that it starts."""
+    with _lock:
+        found = dict(os.environ)
+    for name, (ours, before) in _set_by_us.items():
+        if found.get(name) == ours:
+            del found[name]
+            if before is not None:
+                found[name] = before
+    return found
