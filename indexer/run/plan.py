@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
+from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading, Settings
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.known import recorded_files
@@ -73,11 +73,12 @@ def plan(settings: Settings, report: Report) -> Plan:
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
         # requires looking for them.
         skips = settings.secrets == SKIP_SECRETS
+        reading = Reading(
+            SKIP_SECRETS if skips else KEEP_SECRETS, settings.languages
+        )
         for change in reader:
-            _, reason, _ = read_source(
-                change.path, change.data, SKIP_SECRETS if skips else KEEP_SECRETS
-            )
-            record = FileRecord(change.path, None, change.file_hash, 0, reason)
+            source = read_source(change.path, change.data, reading)
+            record = FileRecord(change.path, None, change.file_hash, 0, source.reason)
             _list(change.path, reader.count(record), result)
     result.deleted += [
         record.path

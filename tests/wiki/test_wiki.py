@@ -23,6 +23,7 @@ from indexer.report import WikiCounts
 from indexer.tree.git import blob_id
 from indexer.types import FileRecord
 from indexer.wiki import file_page, navigation
+from indexer.config import Reading
 from indexer.wiki.describe import Definition, Description, describe_files
 from indexer.wiki.folders import folders_of
 from indexer.wiki.markdown import PAGE_MARKER
@@ -80,7 +81,7 @@ class Project:
         ) -> Iterator[Description]:
             for file in files:
                 self.described.append(file[0])
-                yield from describe_files([file], "mask")
+                yield from describe_files([file], Reading())
 
         def vectors(
             wanted: Sequence[FileRecord],
