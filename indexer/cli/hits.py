@@ -138,7 +138,9 @@ def _highlighted(hit: Hit) -> dict[int, str]:
 
     text = "\n".join(printable(line)[:MAX_WIDTH] for line in hit.text.split("\n"))
     try:
-        lexer = get_lexer_by_name(_LEXERS.get(hit.language, hit.language), stripnl=False)
+        lexer = get_lexer_by_name(
+            _LEXERS.get(hit.language, hit.language), stripnl=False
+        )
     except ClassNotFound:
         try:
             lexer = get_lexer_for_filename(hit.path, stripnl=False)

@@ -73,9 +73,7 @@ def plan(settings: Settings, report: Report) -> Plan:
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
         # requires looking for them.
         skips = settings.secrets == SKIP_SECRETS
-        reading = Reading(
-            SKIP_SECRETS if skips else KEEP_SECRETS, settings.languages
-        )
+        reading = Reading(SKIP_SECRETS if skips else KEEP_SECRETS, settings.languages)
         for change in reader:
             source = read_source(change.path, change.data, reading)
             record = FileRecord(change.path, None, change.file_hash, 0, source.reason)

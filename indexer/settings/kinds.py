@@ -87,7 +87,9 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
             self.fail(f"{value!r} is not like .inc=php", param, ctx)
         if not pattern.strip("/.") or pattern.startswith(("!", "#")):
             self.fail(
-                f"{pattern!r} is no ending like .inc, nor a pattern of paths", param, ctx
+                f"{pattern!r} is no ending like .inc, nor a pattern of paths",
+                param,
+                ctx,
             )
         if given.lower() == PLAIN_TEXT:
             return pattern, ""
@@ -95,9 +97,7 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
         if language is None:
             near = similar_languages(given, 1)
             hint = f": did you mean {near[0]}?" if near else f", nor {PLAIN_TEXT}"
-            self.fail(
-                f"{pattern}: no language {given!r} is known{hint}", param, ctx
-            )
+            self.fail(f"{pattern}: no language {given!r} is known{hint}", param, ctx)
         return pattern, language
 
     @staticmethod

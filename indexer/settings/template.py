@@ -30,7 +30,9 @@ def template() -> str:
     for setting in SETTINGS:
         if Source.FILE in setting.sources:
             if setting.form is Form.TABLE:
-                rows = [f"# {_quoted(k)} = {_quoted(v)}" for k, v in setting.example.items()]
+                rows = [
+                    f"# {_quoted(k)} = {_quoted(v)}" for k, v in setting.example.items()
+                ]
                 parts[setting.name] = [f"[{setting.name}]", *rows]
                 continue
             table, _, key = setting.name.rpartition(".")

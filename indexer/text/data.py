@@ -69,7 +69,7 @@ _LETTER_AT_END = re.compile(r"[^A-Za-z0-9+/_=-][A-Za-z]\Z")
 _MARKS = "".join(chr(c) for c in range(128) if not chr(c).isalnum())
 # The last line of wrapped base64, which can be short.
 _LAST_LINE = re.compile(
-    r"[\s\"'+,\\]{1,40}+(?=[A-Za-z+/]*[0-9+/=])[A-Za-z0-9+/]{1,75}+={0,2}+(?=[\"'\s\\,)]|\Z)"
+    r"[\s\"'+,\\]{1,40}+(?:[bB]['\"])?+(?=[A-Za-z+/]*[0-9+/=])[A-Za-z0-9+/]{1,75}+={0,2}+(?=[\"'\s\\,)]|\Z)"
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,30}=(?!=)(?=.)")  # of an argument before a value
@@ -85,7 +85,16 @@ class _Gap:
     blobs: int = 0
     first_blob: int = 0
     last_blob: int = 0  # where it ends
+    width: int = 0  # of the last one
     letters: int = 0
+
+    def add(self, start: int, end: int) -> None:
+        """Add a long text."""
+        if not self.blobs:
+            self.first_blob = start
+        self.blobs += end - start
+        self.last_blob = end
+        self.width = end - start
 
 
 def find_data(text: str) -> list[Span]:
@@ -116,16 +125,18 @@ def _runs(text: str, hashes: list[Span]) -> Iterator[Span]:
         yield from _runs_in(text, last, len(text), hashes)
 
 
-def _runs_in(
-    text: str, begin: int, stop: int, hashes: list[Span]
-) -> Iterator[Span]:
+def _runs_in(text: str, begin: int, stop: int, hashes: list[Span]) -> Iterator[Span]:
     """Yield the runs in a part of the text that has no plain word."""
     gap = _Gap(begin)
+    word = 0, 0  # the last one
     for match in _TOKEN.finditer(text, begin, stop):
         token = match[0]
         start, end = match.span()
         letters = _letters(token)
+        if letters == _A_WORD and _continues(text, gap, start, end):
+            letters = 0
         if letters == _A_WORD:
+            word = start, end
             if start - gap.start >= MIN_BLOB:
                 yield from _data_in(text, gap, start)
             gap = _Gap(end)
@@ -135,12 +146,20 @@ def _runs_in(
             if name := _NAME.match(token):
                 start += name.end()
             hashes.append((start, end))
-            if not gap.blobs:
-                gap.first_blob = start
-            gap.blobs += end - start
-            gap.last_blob = end
+            gap.add(start, end)
+            if gap.blobs == gap.width and _continues(text, gap, *word):
+                gap.first_blob, gap.start = word[0], word[0]
+                gap.blobs += gap.width
     if stop - gap.start >= MIN_BLOB:
         yield from _data_in(text, gap, stop)
+
+
+def _continues(text: str, gap: _Gap, start: int, end: int) -> bool:
+    """Whether what looks like a long word is a line of the base64 before or behind it."""
+    if end - start < _SHORT or end - start != gap.width:
+        return False
+    between = text[gap.last_blob : start] if start > gap.first_blob else text[end : gap.first_blob]  # fmt: skip
+    return len(between) <= _SHORT and not any(map(str.isalnum, between.strip("b\"' ")))
 
 
 def _data_in(text: str, gap: _Gap, end: int) -> Iterator[Span]:
@@ -158,7 +177,8 @@ def _data_in(text: str, gap: _Gap, end: int) -> Iterator[Span]:
     # Where single letters are many, it is a formula.
     digits = _digits(part)
     if size >= MIN_NUMBERS and 5 * digits >= size and 4 * gap.letters <= digits:
-        start = gap.start + len(_BEFORE.match(part)[0])  # type: ignore[index]
+        lead = _BEFORE.match(part)[0]  # type: ignore[index]
+        start = gap.start + len(lead) - lead.endswith(("-", "+"))
         part = part.rstrip(_MARKS)
         while _LETTER_AT_END.search(part):
             part = part[:-1].rstrip(_MARKS)

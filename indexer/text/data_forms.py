@@ -47,7 +47,7 @@ def _escaped(text: str) -> Iterator[Span]:
         return
     start = end = count = 0
     for match in _ESCAPE.finditer(text):
-        if match.start() - end > _BETWEEN_ESCAPES:
+        if not count or match.start() - end > _BETWEEN_ESCAPES:
             if _is_escaped(end - start, count):
                 yield start, end
             start, count = match.start(), 0

@@ -33,7 +33,9 @@ def parse(text: str) -> Json | None:
         return None
     outermost: list[Json] = []
     open_: list[list[Json] | dict[str, Json]] = [outermost]
-    names: list[str | None] = [None]  # of the value that comes next, if it is in an object
+    names: list[str | None] = [
+        None
+    ]  # of the value that comes next, if it is in an object
     for match in _PARTS.finditer(text):
         mark = text[match.start()]
         inside = open_[-1]

@@ -21,7 +21,9 @@ MOST_OUTPUT = 4_000  # characters of the texts of one cell
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-_REPR = re.compile(r"\s*<[^<>\n]*>\s*")  # `<Figure size 640x480 with 1 Axes>` of a picture
+_REPR = re.compile(
+    r"\s*<[^<>\n]*>\s*"
+)  # `<Figure size 640x480 with 1 Axes>` of a picture
 _MAGIC = re.compile(r"%%(?:script\s+)?(\w+)")
 _MAGICS = {
     **dict.fromkeys(("bash", "sh"), "bash"),
@@ -98,12 +100,13 @@ class _Reader:
         written = _Lines(self._text, self._starts)
         for literal in _literals(source):
             written.add(literal)
-        yield written.part(self._language(kind, cell, usual, written.first), place)
+        language = self._language(kind, cell, usual, written.first)
+        yield from written.parts(language, place)
         said = _Lines(self._text, self._starts)
         for output in self._output(cell.get("outputs")):
             if not said.add(output, MOST_OUTPUT):
                 break
-        yield said.part(None, f"{place} output")
+        yield from said.parts(None, f"{place} output")
 
     def _language(
         self, kind: str, cell: dict[str, Json], usual: str | None, first: str
@@ -168,8 +171,8 @@ class _Lines:
         value = _clean(literal.value(self._text))
         fits = not most or self._size + len(value) <= most
         if not fits:
-            value = value[: most - self._size].rpartition("\n")[0]
-            value += f"\n{PLACEHOLDER}"
+            head = value[: most - self._size].rpartition("\n")[0]
+            value = f"{head}\n{PLACEHOLDER}" if head else PLACEHOLDER
         self._size += len(value)
         lines = value.split("\n")
         if len(self._rows) < len(self._lines):
@@ -180,10 +183,26 @@ class _Lines:
         self._rows += [row] * (len(lines) - 1 - (not lines[-1]))
         return fits
 
-    def part(self, language: str | None, place: str) -> Part:
-        """The lines as a part."""
-        rows = (*self._rows, *self._rows[-1:])[: len(self._lines)] or (0,)
-        return Part("\n".join(self._lines), language, place, rows)
+    def parts(self, language: str | None, place: str) -> Iterator[Part]:
+        """Yield the lines in parts.
+
+        The lines of a part follow each other in the file, or stand all on one line of it, as
+        where a notebook is not pretty-printed. So the number of each can be told.
+        """
+        start = 0
+        for end in range(1, len(self._rows) + 1):
+            if end == len(self._rows) or not self._goes_on(start, end):
+                text = "\n".join(self._lines[start:end])
+                yield Part(text, language, place, tuple(self._rows[start:end]))
+                start = end
+
+    def _goes_on(self, start: int, end: int) -> bool:
+        """Whether the line `end` follows as those from `start` on do."""
+        rows = self._rows
+        step = rows[end] - rows[end - 1]
+        return step in (0, 1) and (
+            end == start + 1 or step == rows[start + 1] - rows[start]
+        )
 
 
 def _clean(value: str) -> str:

@@ -28,7 +28,9 @@ _SCRIPTS = {
 }
 _STYLES = {
     **dict.fromkeys(("", "css", "postcss", "pcss"), "css"),
-    **dict.fromkeys(("scss", "less"), "scss"),  # what both have in common decides the cuts
+    **dict.fromkeys(
+        ("scss", "less"), "scss"
+    ),  # what both have in common decides the cuts
 }
 _MESSAGES = {"": "json", "json": "json", "yaml": "yaml", "yml": "yaml"}
 _LANGUAGES = {"script": _SCRIPTS, "style": _STYLES, "i18n": _MESSAGES}

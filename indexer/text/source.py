@@ -61,9 +61,7 @@ def _parts(text: str, language: str | None) -> list[Part]:
     return [Part(text, "json")] if cells is None else cells
 
 
-def _masked(
-    parts: list[Part], path: str, reading: Reading
-) -> tuple[list[Part], int]:
+def _masked(parts: list[Part], path: str, reading: Reading) -> tuple[list[Part], int]:
     """The parts with their secrets masked, and how many there were.
 
     They are masked as one text, because what one cell keeps secret another may print.

@@ -159,9 +159,7 @@ def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
         )
         shown = escape_path(path)
         weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
-        return ChunkedFile(
-            path, source.language, chunks, weights, masked=source.masked
-        )
+        return ChunkedFile(path, source.language, chunks, weights, masked=source.masked)
     except MemoryError:
         return ChunkedFile(path, "", (), error=OUT_OF_MEMORY)
     except Exception as error:  # a bug met by one file must not cost the others

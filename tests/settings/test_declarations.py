@@ -119,7 +119,13 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "": {
             *("changed-within", "ignore", "ignore-containing", "log-format"),
             *("max-seconds", "mentions.enabled", "mode", "name", "precision"),
-            *("languages", "recurse-submodules", "settle", "sparse-first", "use_knowledge"),
+            *(
+                "languages",
+                "recurse-submodules",
+                "settle",
+                "sparse-first",
+                "use_knowledge",
+            ),
             *("watching", "wiki.enabled"),
         },
     }
