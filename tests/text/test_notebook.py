@@ -87,7 +87,9 @@ def test_cells_in_reading_order() -> None:
 
 @pytest.mark.parametrize("indent", [0, 1, 4])
 @pytest.mark.parametrize("is_sorted", [True, False])
-def test_a_line_of_a_chunk_is_the_line_of_the_file(indent: int, is_sorted: bool) -> None:
+def test_a_line_of_a_chunk_is_the_line_of_the_file(
+    indent: int, is_sorted: bool
+) -> None:
     text = json.dumps(REPORT, indent=indent, sort_keys=is_sorted)
     lines = text.split("\n")
     for chunk in chunks_of(read(text)):
@@ -199,7 +201,9 @@ def test_a_notebook_without_a_word_is_empty(cells: list[Any]) -> None:
 
 def test_odd_cells_do_no_harm() -> None:
     odd = {"cell_type": "code", "outputs": "x", "source": ["a", None, ["b"], "\n", 3, "c"]}  # fmt: skip
-    lone = code("s = '\ud800'\0\n", outputs=[{"text": ["\x07bell\x00"]}, 3, {"data": []}])
+    lone = code(
+        "s = '\ud800'\0\n", outputs=[{"text": ["\x07bell\x00"]}, 3, {"data": []}]
+    )
     source = read(notebook(odd, lone))
     assert [part.text for part in source.parts] == ["a", "c", "s = '?' ", " bell "]
     source.text.encode()

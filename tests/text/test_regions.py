@@ -118,8 +118,14 @@ def test_what_is_not_closed_or_of_one_line_is_no_region() -> None:
 
 
 SIZE = 1 << 20
-HOSTILE = ["<script>", "<!--", "<script \"", "<script a='", "<script a=b ", "</script>"]
-HOSTILE += ["<script>\n</script>\n", "<style>\nx", "<script\n", "---\n", "<i18n a=\"'\" "]
+HOSTILE = ["<script>", "<!--", '<script "', "<script a='", "<script a=b ", "</script>"]
+HOSTILE += [
+    "<script>\n</script>\n",
+    "<style>\nx",
+    "<script\n",
+    "---\n",
+    '<i18n a="\'" ',
+]
 
 
 @pytest.mark.parametrize("part", HOSTILE)
