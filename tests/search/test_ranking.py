@@ -15,6 +15,8 @@ from indexer.search.ranking import Ranked, explanation, fuse, rank, rank_alike
 from indexer.search.signals import (
     ASIDE,
     BARREL,
+    CONFIGURATION,
+    DATA,
     DEFINES,
     DEFINES_ONE,
     NAME_WEIGHT,
@@ -213,3 +215,32 @@ def test_any_candidates(query: str, found: list[Candidate]) -> None:
             plus = signal.operator == "+"
             score = score + signal.amount if plus else score * signal.amount
         assert score == one.score and len(about["signals"]) == len(one.signals)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "amount"),
+    [
+        ("locale/de/LC_MESSAGES/django.po", DATA),
+        ("i18n/de.json", DATA),
+        ("src/locales/messages_pt-BR.properties", DATA),
+        ("locales/zh_Hans_CN.ts", DATA),
+        ("assets/icon.SVG", DATA),
+        ("prices.csv", DATA),
+        ("ca.crt", DATA),
+        ("package.json", CONFIGURATION),
+        ("i18n/loader.ts", None),
+        ("lang/go.ts", None),
+        ("src/de.py", None),
+        ("a.py", None),
+        ("po", None),
+        ("deploy.yaml", None),
+    ],
+)
+def test_data_ranks_behind_code(path: str, amount: float | None) -> None:
+    (one,) = rank("vat", [chunk(path, dense=1)])
+    assert [signal.amount for signal in one.signals] == ([amount] if amount else [])
+
+
+def test_a_query_that_names_a_format_means_it() -> None:
+    (one,) = rank("prices csv", [chunk("x/list.csv", dense=1)])
+    assert DATA not in [signal.amount for signal in one.signals]

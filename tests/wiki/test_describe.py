@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexer.config import Reading
 from indexer.languages import FILES
 from indexer.text.languages import language_of
 from indexer.text.outline import definitions
-from indexer.config import Reading
 from indexer.wiki.describe import Definition, Description, describe_files
 from indexer.wiki.purpose import MAX_PURPOSE, first_sentence, purpose_of
 

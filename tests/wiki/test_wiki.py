@@ -18,12 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.config import WIKI_MARKER
+from indexer.config import WIKI_MARKER, Reading
 from indexer.report import WikiCounts
 from indexer.tree.git import blob_id
 from indexer.types import FileRecord
 from indexer.wiki import file_page, navigation
-from indexer.config import Reading
 from indexer.wiki.describe import Definition, Description, describe_files
 from indexer.wiki.folders import folders_of
 from indexer.wiki.markdown import PAGE_MARKER
