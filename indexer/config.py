@@ -49,6 +49,8 @@ class Reading:
     languages: tuple[tuple[str, str], ...] = ()
 
 
+AS_USUAL = Reading()
+
 # A field that says nothing of its effect is thought to have one: a setting that somebody
 # forgets here costs a look at every file, not a wrong "unchanged".
 _NONE = {"effect": Effect.NONE}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.config import Reading
+from indexer.config import AS_USUAL, Reading
 from indexer.errors import OUT_OF_MEMORY, OutOfMemoryError
 from indexer.faults import reach
 from indexer.paths import escape_path
@@ -71,11 +71,11 @@ class _Worker(threading.local):
 
 
 _backend: Backend | None = None
-_reading = Reading()
+_reading = AS_USUAL
 _worker = _Worker()
 
 
-def initialize(backend: Backend, reading: Reading = Reading()) -> None:
+def initialize(backend: Backend, reading: Reading = AS_USUAL) -> None:
     """Set the backend of this thread and of those to come, and how they read files.
 
     Loads nothing yet, and keeps what was loaded for the same backend.
@@ -88,7 +88,7 @@ def initialize(backend: Backend, reading: Reading = Reading()) -> None:
 
 
 def initialize_process(
-    slots: Slots, backend: Backend, reading: Reading = Reading()
+    slots: Slots, backend: Backend, reading: Reading = AS_USUAL
 ) -> None:
     """`initialize` for a process of the pool, which becomes a worker."""
     from indexer.pool.process import become_worker

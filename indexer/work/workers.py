@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer.config import Reading
+from indexer.config import AS_USUAL, Reading
 from indexer.pool.serial import InTurn, SerialExecutor
 from indexer.work import worker
 
@@ -28,7 +28,7 @@ def open_executor(
     jobs: int,
     backend: Backend,
     *,
-    reading: Reading = Reading(),
+    reading: Reading = AS_USUAL,
     task_timeout: float = 0,
 ) -> Executor:
     """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.

@@ -56,7 +56,7 @@ TESTS = {
     "a damaged, closed or full embedding cache": "test_failures.test_a_damaged_cache",
     "Milvus does not answer": "test_failures.test_nobody_answers",
     "Milvus refuses the token, or its user lacks a right": (
-        "test_server.test_a_missing_right_is_named"
+        "test_server.test_each_missing_right_is_named"
     ),
     "a Milvus that crashed and lost its last changes, or was restored from a backup": (
         "test_server.test_a_server_killed_between_two_writers"

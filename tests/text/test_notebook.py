@@ -201,9 +201,8 @@ def test_a_notebook_without_a_word_is_empty(cells: list[Any]) -> None:
 
 def test_odd_cells_do_no_harm() -> None:
     odd = {"cell_type": "code", "outputs": "x", "source": ["a", None, ["b"], "\n", 3, "c"]}  # fmt: skip
-    lone = code(
-        "s = '\ud800'\0\n", outputs=[{"text": ["\x07bell\x00"]}, 3, {"data": []}]
-    )
+    outputs: list[Any] = [{"text": ["\x07bell\x00"]}, 3, {"data": []}]
+    lone = code("s = '\ud800'\0\n", outputs=outputs)
     source = read(notebook(odd, lone))
     assert [part.text for part in source.parts] == ["a", "c", "s = '?' ", " bell "]
     source.text.encode()
