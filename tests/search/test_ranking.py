@@ -32,7 +32,7 @@ def chunk(
     dense: float | None = None,
     sparse: float | None = None,
     symbol: str = "",
-    text: str = "",
+    text: str = "some text",
 ) -> Candidate:
     return Candidate(
         path,
@@ -239,6 +239,16 @@ def test_any_candidates(query: str, found: list[Candidate]) -> None:
 def test_data_ranks_behind_code(path: str, amount: float | None) -> None:
     (one,) = rank("vat", [chunk(path, dense=1)])
     assert [signal.amount for signal in one.signals] == ([amount] if amount else [])
+
+
+def test_a_chunk_of_data_alone_counts_only_where_its_name_was_found() -> None:
+    text = "x = 1"
+    found = [
+        chunk("blob.bin.py", dense=1.0, text='"[…]"'),
+        chunk("named.py", dense=0.5, sparse=1, text="[…]"),
+        chunk("code.py", dense=0.4, text=text),
+    ]
+    assert paths(rank("?", found)) == ["named.py", "code.py"]
 
 
 def test_a_query_that_names_a_format_means_it() -> None:
