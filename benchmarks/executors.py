@@ -417,14 +417,14 @@ class Words:
 
 def chunk_plainly(task: Task) -> list[Any]:
     """The steps of the worker that need only Python: no grammar, no real tokenizer."""
-    from indexer.config import MASK_SECRETS
+    from indexer.config import Reading
     from indexer.text.chunks import chunk_text
 
     if not hasattr(_local, "words"):
         _local.words = Words()
     chunks = []
     for path, data in task:
-        text, _, _ = source.read_source(path, data, MASK_SECRETS)
+        text = source.read_source(path, data, Reading()).text
         chunks += chunk_text(text, None, _local.words, 256)
     return chunks
 

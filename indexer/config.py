@@ -47,6 +47,17 @@ class Effect(Enum):
     REBUILD = "the next run builds another index"
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the text of a file is read: what is done about secrets, and which files are in a
+    language that their name does not tell. Both are as in `Settings`."""
+
+    secrets: str = MASK_SECRETS
+    languages: tuple[tuple[str, str], ...] = ()
+
+
+AS_USUAL = Reading()
+
 # A field that says nothing of its effect is thought to have one: a setting that somebody
 # forgets here costs a look at every file, not a wrong "unchanged".
 _NONE = {"effect": Effect.NONE}
@@ -102,7 +113,8 @@ class Settings:
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
     are looked at; None means all.
-    `changed_within` leaves out files that changed longer ago than that, and `settle` files that
+    `languages` pairs an ending (`.inc`) or a pattern as in a `.gitignore` with the language of such
+    files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` files that
     changed more recently; 0 leaves out none.
 
     The metadata of a field has its `Effect` on an index that exists.
@@ -127,6 +139,7 @@ class Settings:
     retry_failed: bool = field(default=False, metadata=_NONE)
     include_secrets: bool = False
     secrets: str = field(default=MASK_SECRETS, metadata=_REBUILD)
+    languages: tuple[tuple[str, str], ...] = field(default=(), metadata=_REBUILD)
     uses_git: bool = True
     recurse_submodules: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
@@ -152,6 +165,11 @@ class Settings:
     def embeds_at_once(self) -> bool:
         """Whether the model is needed from the start."""
         return self.embeds and not self.sparse_first
+
+    @property
+    def reading(self) -> Reading:
+        """How the text of a file is read."""
+        return Reading(self.secrets, self.languages)
 
     @property
     def state_dir(self) -> str:

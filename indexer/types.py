@@ -34,9 +34,11 @@ class Chunk:
     """A span of whole lines of one file, small enough for the model.
 
     Lines are 1-based and inclusive. `text` is exactly these lines, without the line break
-    that ends the last one. If a single line is too long for the model, several chunks share
-    its number, and their texts joined give the line. `tokens` is the number of tokens of
-    `embedded_text`, special ones included, and `ids` are those tokens as native uint32.
+    that ends the last one; runs of data in it are placeholders (see `text/shown.py`). If a
+    single line is too long for the model, several chunks share its number, and their texts
+    joined give the line. `tokens` is the number of tokens of `embedded_text`, special ones
+    included, and `ids` are those tokens as native uint32. `place` names the part of the file
+    that the chunk is from, such as a cell of a notebook.
     """
 
     start_line: int
@@ -45,11 +47,17 @@ class Chunk:
     text: str
     tokens: int
     ids: bytes = field(default=b"", compare=False, repr=False)
+    place: str = ""
+
+    @property
+    def full_symbol(self) -> str:
+        """What a person sees: the place, then the symbol."""
+        return ".".join(filter(None, (self.place, self.symbol)))
 
     @property
     def embedded_text(self) -> str:
-        """What the model sees: the dotted symbol, then the text. The path is left out, so that a
-        renamed file keeps its vectors."""
+        """What the model sees: the dotted symbol, then the text. Path and place are left out, so
+        that a renamed file, and a cell behind a new one, keep their vectors."""
         return f"{self.symbol}\n{self.text}" if self.symbol else self.text
 
 

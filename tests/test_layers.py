@@ -20,7 +20,7 @@ MODULES = sorted(
 # What each room may import, besides the words. A room is a folder, or a file at the root.
 WORDS = {
     *("address", "errors", "types", "config", "paths", "timeline", "faults", "report"),
-    *("patterns", "wildmatch", "deadline", "environment"),
+    *("patterns", "wildmatch", "deadline", "environment", "languages"),
 }
 ROOMS = {
     "text": "",

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from indexer.cli.texts import count_text, printable, shown
+from indexer.languages import NOTEBOOK
 from indexer.paths import escape_path
 from indexer.search.question import definition_line
 from indexer.text.terms import idf, terms
@@ -18,23 +19,45 @@ from indexer.text.terms import idf, terms
 if TYPE_CHECKING:
     from indexer.search.answers import Hit
 
+_LEXERS = {NOTEBOOK: "python"}  # what most cells are in
 MAX_WIDTH = 400  # characters of a line that a person is shown
 
 
+class _Line(NamedTuple):
+    """A line of a chunk or next to it: the row in the chunk, the number in the file, the text."""
+
+    row: int
+    number: int
+    text: str
+    is_best: bool
+
+
 def best_line(hit: Hit, query: str) -> int:
-    """The line (1-based) of the chunk that a person should look at.
+    """The line (1-based) of the file that a person should look at."""
+    return _number_in_file(hit, _best_row(hit, query))
+
+
+def _number_in_file(hit: Hit, row: int) -> int:
+    """The number in the file of a line of the chunk.
+
+    All lines of a cell stand on one line of the file where a notebook is not pretty-printed.
+    """
+    return min(hit.start_line + row, hit.end_line)
+
+
+def _best_row(hit: Hit, query: str) -> int:
+    """The line of the chunk, counted from 0, that a person should look at.
 
     This is the line where the definition that the query names begins. If there is none, it is
     the first of those with the most rare terms of the query.
     """
     defined = definition_line(query, hit.text)
     if defined is not None:
-        return hit.start_line + defined
+        return defined
     wanted = {term: idf(term) for term in terms(query)}
     lines = hit.text.split("\n")
     scores = [sum(wanted.get(term, 0) for term in set(terms(line))) for line in lines]
-    best = max(range(len(lines)), key=lambda number: (scores[number], -number))
-    return hit.start_line + best
+    return max(range(len(lines)), key=lambda number: (scores[number], -number))
 
 
 def name_of(hit: Hit, *, several: bool) -> str:
@@ -49,11 +72,10 @@ def name_of(hit: Hit, *, several: bool) -> str:
 
 
 def grep_lines(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
-    """The best line as `path:line:text`, and those around it as `path-line-text`."""
-    line = best_line(hit, query)
-    for number, text in _window(hit, line, context):
-        mark = ":" if number == line else "-"
-        yield f"{path}{mark}{number}{mark}{printable(text)}"
+    """Yield the best line as `path:line:text`, and those around it as `path-line-text`."""
+    for line in _window(hit, query, context):
+        mark = ":" if line.is_best else "-"
+        yield f"{path}{mark}{line.number}{mark}{printable(line.text)}"
 
 
 def page(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
@@ -64,9 +86,9 @@ def page(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
     symbol = style(printable(hit.symbol), bold=True)
     yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
     coloured = _highlighted(hit)
-    for number, text in _window(hit, line, context):
-        code = coloured.get(number) or printable(text)[:MAX_WIDTH]
-        gutter = style(f"{number:>5} ", dim=number != line, bold=number == line)
+    for one in _window(hit, query, context):
+        code = coloured.get(one.row) or printable(one.text)[:MAX_WIDTH]
+        gutter = style(f"{one.number:>5} ", dim=not one.is_best, bold=one.is_best)
         yield f"{gutter}{code}".rstrip()
 
 
@@ -108,17 +130,24 @@ def _has_colours() -> bool:
     return is_capable and not os.environ.get("NO_COLOR")  # https://no-color.org
 
 
-def _window(hit: Hit, line: int, context: int) -> list[tuple[int, str]]:
-    """The lines at most `context` lines away from `line`, with their numbers."""
+def _window(hit: Hit, query: str, context: int) -> Iterator[_Line]:
+    """Yield the best line and the lines that are at most `context` lines away from it."""
+    best = _best_row(hit, query)
     before = hit.before.split("\n") if hit.before or hit.start_line > 1 else []
-    first = hit.start_line - len(before)
     after = hit.after.split("\n") if hit.after else []
-    lines = enumerate([*before, *hit.text.split("\n"), *after], first)
-    return [(number, text) for number, text in lines if abs(number - line) <= context]
+    inside = hit.text.split("\n")
+    numbered = [
+        *enumerate(before, hit.start_line - len(before)),
+        *((_number_in_file(hit, row), text) for row, text in enumerate(inside)),
+        *enumerate(after, hit.end_line + 1),
+    ]
+    for row, (number, text) in enumerate(numbered, -len(before)):
+        if abs(row - best) <= context:
+            yield _Line(row, number, text, row == best)
 
 
 def _highlighted(hit: Hit) -> dict[int, str]:
-    """The lines of the chunk in colour, by number; {} if no lexer knows the language."""
+    """The lines of the chunk in colour, by their rows in it; {} if no lexer knows the language."""
     if not _has_colours():
         return {}
     from pygments import highlight
@@ -128,11 +157,13 @@ def _highlighted(hit: Hit) -> dict[int, str]:
 
     text = "\n".join(printable(line)[:MAX_WIDTH] for line in hit.text.split("\n"))
     try:
-        lexer = get_lexer_by_name(hit.language, stripnl=False)
+        lexer = get_lexer_by_name(
+            _LEXERS.get(hit.language, hit.language), stripnl=False
+        )
     except ClassNotFound:
         try:
             lexer = get_lexer_for_filename(hit.path, stripnl=False)
         except ClassNotFound:
             return {}
     lines = highlight(text, lexer, TerminalFormatter()).split("\n")
-    return dict(enumerate(lines, hit.start_line))
+    return dict(enumerate(lines))

@@ -74,6 +74,7 @@ def identify(
         schema=SCHEMA_VERSION,
         sparse=SPARSE_VERSION,
         secrets=[settings.secrets, SECRETS_VERSION],
+        languages=sorted(settings.languages),
     )
     return Identity(backend, vectors, whole)
 

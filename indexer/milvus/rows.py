@@ -86,7 +86,7 @@ def chunk_rows(
             "start_line": chunk.start_line,
             "end_line": chunk.end_line,
             "language": language,
-            "symbol": chunk.symbol,
+            "symbol": chunk.full_symbol,
             "text": chunk.text,
             "sparse": sparse,
         }

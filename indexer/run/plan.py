@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Settings
+from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading, Settings
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.known import recorded_files
@@ -80,13 +80,12 @@ def plan(settings: Settings, report: Report) -> Plan:
         # requires looking for them.
         skips = settings.secrets == SKIP_SECRETS
         size = 0
+        reading = Reading(SKIP_SECRETS if skips else KEEP_SECRETS, settings.languages)
         for change in reader:
-            _, reason, _ = read_source(
-                change.path, change.data, SKIP_SECRETS if skips else KEEP_SECRETS
-            )
-            record = FileRecord(change.path, None, change.file_hash, 0, reason)
+            source = read_source(change.path, change.data, reading)
+            record = FileRecord(change.path, None, change.file_hash, 0, source.reason)
             _list(change.path, reader.count(record), result)
-            size += 0 if reason else len(change.data)
+            size += 0 if source.reason else len(source.text)
     result.deleted += [
         record.path
         for record in reader.gone()

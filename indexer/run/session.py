@@ -76,7 +76,7 @@ class Session:
             kind,
             jobs,
             self.identity.backend,
-            secrets=self.settings.secrets,
+            reading=self.settings.reading,
             task_timeout=self.settings.task_timeout,
         ) as workers:
             yield workers

@@ -78,7 +78,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
                 settings.executor,
                 jobs,
                 identity.backend,
-                secrets=settings.secrets,
+                reading=settings.reading,
                 task_timeout=settings.task_timeout,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from indexer.languages import NOTEBOOK
 from indexer.milvus.rows import Row, row_id
 from indexer.milvus.store import Store
 from indexer.paths import unescape_path
@@ -38,9 +39,12 @@ def lines_around(best: Candidate, context: int, store: Store) -> tuple[str, str]
     lines: dict[int, str] = {}
     for row in rows_of(store, best.path, numbers):
         for number, text in enumerate(row["text"].split("\n"), row["start_line"]):
-            lines.setdefault(number, text)
+            if number <= row["end_line"]:  # a cell can stand on one line of a notebook
+                lines.setdefault(number, text)
     last_known = min(last + context, max(lines, default=last))
     # Lines between chunks are blank.
     before = [lines.get(n, "") for n in range(max(1, first - context), first)]
     after = [lines.get(n, "") for n in range(last + 1, last_known + 1)]
+    if best.language == NOTEBOOK:  # around a cell is JSON, which no row has
+        return "\n".join(before).lstrip("\n"), "\n".join(after).rstrip("\n")
     return "\n".join(before), "\n".join(after)

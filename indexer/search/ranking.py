@@ -6,6 +6,7 @@ the sum of its best three, as a share of the best file's sum; then its `signals`
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from indexer.search.candidates import Candidate
 from indexer.search.question import Question
 from indexer.search.signals import Signal, signals
 
+_WORD = re.compile(r"\w")
 BEST_CHUNKS = 3  # of a file, that count
 
 
@@ -33,8 +35,13 @@ class Ranked:
 
 
 def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
-    """The files of the candidates, best first."""
+    """The files of the candidates, best first.
+
+    A chunk that is nothing but data resembles any query as much as any other: it counts only
+    where its name was found.
+    """
     question = Question.of(query)
+    candidates = [one for one in candidates if one.sparse or _WORD.search(one.text)]
     chunk_scores = fuse(candidates)
     by_path: defaultdict[tuple[int, str], list[tuple[float, Candidate]]] = defaultdict(
         list

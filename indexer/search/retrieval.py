@@ -104,9 +104,11 @@ def find_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Candi
         raise UsageError(f"{path} is not in the index")
     numbers = range(first[0]["chunk_count"])
     rows = rows_of(store, path, numbers, ["vector", "embedded"])
+    # The outputs of a notebook follow their cell, but stand before it in the file.
+    rows.sort(key=lambda row: (row["start_line"], row["chunk_no"]))
     here = [row for row in rows if row["end_line"] >= line]
     if not here or line < 1:
-        last = rows[-1]["end_line"]
+        last = max(row["end_line"] for row in rows)
         raise UsageError(f"{path} has no line {line} in the index; its last is {last}")
     place = here[0]
     found: dict[str, Candidate] = {}

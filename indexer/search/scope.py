@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from indexer.errors import UsageError
+from indexer.languages import known_language, similar_languages
 from indexer.milvus.schema import condition
 from indexer.paths import escape_path, is_within, unescape_path
 from indexer.patterns import Patterns
-from indexer.text.languages import LANGUAGES, language_of
 
 _WILD = re.compile(r"[*?\[\\]")
 
@@ -72,11 +71,9 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
 
 
 def _known(language: str) -> str:
-    if language in LANGUAGES:
-        return language
-    if found := language_of(f"x.{language.removeprefix('.')}", ""):
+    if found := known_language(language):
         return found
-    near = difflib.get_close_matches(language, LANGUAGES, 3)
+    near = similar_languages(language, 3)
     hint = f": did you mean {' or '.join(near)}?" if near else ""
     raise UsageError(f"no language {language!r} is known{hint}")
 

@@ -22,6 +22,8 @@ DEFINES = 3.0  # the query is an identifier, and the file defines it
 NAMED_SO = 1.5  # and the file is named after it
 DEFINES_ONE = 0.6  # of the identifiers in a sentence
 ASIDE = 0.3  # tests, examples, other people's code
+DATA = 0.3  # translations, pictures, tables, certificates
+CONFIGURATION = 0.5  # JSON, which is data as often
 BARREL = 0.5  # files that only re-export what others define
 PROSE = 0.5
 
@@ -33,6 +35,16 @@ _ASIDE_FOLDERS = frozenset(
 _ASIDE_STEM = re.compile(
     r"test_.*|.*[._-](test|tests|spec)|conftest|.*[A-Za-z0-9](Test|Tests|Spec)"
 )
+_DATA = frozenset(
+    "po pot xliff xlf arb resx strings svg csv tsv psv jsonl ndjson geojson topojson har crt cer "
+    "csr crl asc dat data dump log out ics vcf fasta fa gpx kml wkt pgm ppm xpm stl "
+    "obj srt vtt lock sum".split()
+)
+_CONFIGURATION = frozenset("json json5 jsonc plist".split())
+# Texts of one language are in folders like these, in files like `messages_pt-BR.json`.
+_TRANSLATIONS = frozenset("locale locales i18n l10n translations".split())
+_OF_TRANSLATIONS = frozenset("json yml yaml properties ini toml php js ts xml".split())
+_LOCALE = re.compile(r"(?:.*[._-])?[a-z]{2}(?:[_-][A-Z][a-z]{3})?(?:[_-][A-Z]{2})?")
 _BARRELS = re.compile(r"__init__\.pyi?|index\.[cm]?[jt]sx?|mod\.rs|.*\.d\.[cm]?ts")
 
 
@@ -64,7 +76,7 @@ def signals(
             yield Signal("+", DEFINES * NAMED_SO, f"defines {name}, and is named so")
         else:
             yield Signal("+", DEFINES, f"defines {name}")
-    yield from _drawbacks(path)
+    yield from _drawbacks(question, path)
 
 
 def _name_match(query: frozenset[str], path: str) -> float:
@@ -81,7 +93,7 @@ def _name_match(query: frozenset[str], path: str) -> float:
     return (asked / len(query) + len(stem & query) / len(stem)) / 2
 
 
-def _drawbacks(path: str) -> Iterator[Signal]:
+def _drawbacks(question: Question, path: str) -> Iterator[Signal]:
     *folders, name = path.split("/")
     if not _ASIDE_FOLDERS.isdisjoint(map(str.lower, folders)) or _ASIDE_STEM.fullmatch(
         splitext(name)[0]
@@ -91,6 +103,21 @@ def _drawbacks(path: str) -> Iterator[Signal]:
         yield Signal("×", BARREL, "hands on what other files define")
     if is_prose(name):
         yield Signal("×", PROSE, "prose")
+    yield from _of_data(question, folders, name)
+
+
+def _of_data(question: Question, folders: list[str], name: str) -> Iterator[Signal]:
+    """The drawback of data, unless the query names its format."""
+    stem, ending = splitext(name)
+    ending = ending[1:].lower()
+    if ending in question.terms:
+        return
+    is_of_locale = not _TRANSLATIONS.isdisjoint(map(str.lower, folders))
+    is_text = ending in _OF_TRANSLATIONS and bool(_LOCALE.fullmatch(stem))
+    if ending in _DATA or (is_of_locale and is_text):
+        yield Signal("×", DATA, "data, a picture or a translation")
+    elif ending in _CONFIGURATION:
+        yield Signal("×", CONFIGURATION, "data or configuration")
 
 
 def _stem(path: str) -> str:

@@ -20,7 +20,7 @@ from indexer.config import (
     SKIP_SECRETS,
     SPARSE,
 )
-from indexer.settings.kinds import PATH, CommandLine, Duration, Size
+from indexer.settings.kinds import PATH, CommandLine, Duration, LanguageOfFiles, Size
 from indexer.settings.reach import (
     IN_OWN_DATABASE,
     IN_PROJECT,
@@ -233,6 +233,17 @@ SECRETS_IN_TEXT = Setting(
     section=FILES,
     remark="mask, skip-file or off",
 )
+LANGUAGES = Setting(
+    name="languages",
+    reach=Reach.INSIDE,
+    kind=LanguageOfFiles(),
+    form=Form.TABLE,
+    field="languages",
+    metavar="ENDING=LANGUAGE",
+    help="Files with this ending, or that this pattern as in a .gitignore matches, are in this "
+    "language; text is none (repeatable).",
+    example={".inc": "php", "Jenkinsfile.*": "groovy", "legacy/*.h": "cpp"},
+)
 MENTIONS = Setting(
     name="mentions.enabled",
     reach=Reach.INSIDE,
@@ -261,6 +272,7 @@ TREE = (
     EXTERNAL_FOLDERS,
     INCLUDE_SECRETS,
     SECRETS_IN_TEXT,
+    LANGUAGES,
     MENTIONS,
     MODE,
 )

@@ -37,6 +37,7 @@ _NOT_ENTERED = frozenset(
 )
 
 _KEYS = {one.name: one for one in SETTINGS if Source.FILE in one.sources}
+_TABLES = {one.name for one in _KEYS.values() if one.form is Form.TABLE}
 _CODX_JUNIOR = [one for one in SETTINGS if one.codx_junior]
 
 
@@ -199,7 +200,8 @@ def _known(
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
-        if isinstance(value, dict):
+        is_empty = isinstance(value, dict) and not value  # as `init` writes each table
+        if isinstance(value, dict) and (is_empty or prefix + name not in _TABLES):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -211,6 +213,8 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
     Which values an option accepts, its kind says later.
     """
     value = entry.value
+    if setting.form is Form.TABLE:
+        return _checked_table(entry)
     is_list = setting.form is Form.LIST
     if is_list or isinstance(setting.kind, CommandLine):
         is_texts = isinstance(value, list) and all(isinstance(x, str) for x in value)
@@ -226,6 +230,21 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
         what = "that" if setting in (URI, WEBHOOK) else repr(value)
         raise UsageError(f"{entry.place}: {what} is not one text or number")
     return entry
+
+
+def _checked_table(entry: Entry) -> Entry:
+    """The entry with each key and value of its table as an option has them."""
+    if not isinstance(entry.value, dict):
+        raise UsageError(f"{entry.place}: not a table, as in [{entry.key}]")
+    pairs = []
+    for key, value in entry.value.items():
+        if not isinstance(value, str):
+            # Keys with a dot in them need quotes, or they are tables in the table.
+            raise UsageError(
+                f"{entry.place}: {key!r} is not a text (a key with a dot needs quotes)"
+            )
+        pairs.append(f"{key}={value}")
+    return replace(entry, value=pairs)
 
 
 def _codx_junior(path: str, text: str) -> Iterator[tuple[Setting, Entry]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+PLAIN_TEXT = "text"  # in place of a language
+
 PATH = click.Path(readable=False)
 """A path. `project_folder` and whoever opens a file say what is wrong with one."""
 
@@ -66,6 +68,42 @@ class Duration(click.ParamType[float]):
             if unit and seconds and seconds % factor == 0:
                 return f"{seconds / factor:g}{unit}"
         return f"{seconds:g}s"
+
+
+class LanguageOfFiles(click.ParamType[tuple[str, str]]):
+    """An ending (`.inc`) or a pattern of paths, and the language of such files: `.inc=php`."""
+
+    name = "ending=language"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        from indexer.languages import known_language, similar_languages
+
+        if not isinstance(value, str):
+            return tuple(value)
+        pattern, equals, given = (part.strip() for part in value.rpartition("="))
+        if not equals:
+            self.fail(f"{value!r} is not like .inc=php", param, ctx)
+        if not pattern.strip("/.") or pattern.startswith(("!", "#")):
+            self.fail(
+                f"{pattern!r} is no ending like .inc, nor a pattern of paths",
+                param,
+                ctx,
+            )
+        if given.lower() == PLAIN_TEXT:
+            return pattern, ""
+        language = known_language(given)
+        if language is None:
+            near = similar_languages(given, 1)
+            hint = f": did you mean {near[0]}?" if near else f", nor {PLAIN_TEXT}"
+            self.fail(f"{pattern}: no language {given!r} is known{hint}", param, ctx)
+        return pattern, language
+
+    @staticmethod
+    def text(value: tuple[str, str]) -> str:
+        """The pair as a person would write it."""
+        return "=".join((value[0], value[1] or PLAIN_TEXT))
 
 
 class CommandLine(click.ParamType[tuple[str, ...]]):

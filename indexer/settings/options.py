@@ -28,11 +28,11 @@ class SettingOption(click.Option):
             is_shown = setting.form is Form.SWITCH or bool(setting.default)
             attributes["default"] = setting.default
             attributes["show_default"] = is_shown and not default_text
-        if setting.form in (Form.VALUE, Form.LIST):
+        if setting.form is Form.VALUE or setting.is_repeatable:
             attributes["type"] = setting.kind
         super().__init__(
             [name, *setting.also, *names],
-            multiple=setting.form is Form.LIST,
+            multiple=setting.is_repeatable,
             is_flag=setting.form is Form.FLAG or None,
             count=setting.form is Form.COUNT,
             envvar=setting.variable if setting.has_variable else None,

@@ -25,6 +25,7 @@ class Form(Enum):
 
     VALUE = auto()  # --name VALUE
     LIST = auto()  # --name VALUE, repeatable
+    TABLE = auto()  # --name KEY=VALUE, repeatable; in a file a table of its own
     FLAG = auto()  # --name
     SWITCH = auto()  # --name or --no-name
     COUNT = auto()  # --name, as often as one likes
@@ -47,6 +48,7 @@ _UNSET: Any = object()
 _EMPTY = {
     Form.VALUE: "",
     Form.LIST: (),
+    Form.TABLE: (),
     Form.FLAG: False,
     Form.SWITCH: False,
     Form.COUNT: 0,
@@ -78,7 +80,7 @@ class Setting:
     are for another command's option of the same name, and do not count.
 
     `section` is the heading in `init`'s template, `example` the value shown there instead of
-    the default, and `remark` the comment behind it.
+    the default, and `remark` the comment behind it. A table has no section.
     """
 
     name: str
@@ -123,6 +125,11 @@ class Setting:
         return Source.OPTION in self.sources
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether an option may be given several times, each time with another value."""
+        return self.form in (Form.LIST, Form.TABLE)
+
+    @property
     def is_argument(self) -> bool:
         """Whether a command's function receives it by name, and not among the `Values`."""
         return self.is_request and not self.field
@@ -149,6 +156,6 @@ class Setting:
         kind = _KINDS.get(self.form, self.kind)
         if kind is click.BOOL:
             value = str(value)  # click cannot read numbers as booleans
-        if self.form is Form.LIST:
+        if self.is_repeatable:
             return tuple(kind.convert(one, None, None) for one in value)
         return kind.convert(value, None, None)

@@ -10,7 +10,7 @@ from typing import Any
 from indexer.address import MASK, Address, public_part, without_passwords
 from indexer.settings.declarations import SETTINGS, TOKEN, URI, WEBHOOK
 from indexer.settings.files import project_files
-from indexer.settings.kinds import CommandLine
+from indexer.settings.kinds import CommandLine, LanguageOfFiles
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, needs_trust, option_values, resolve
@@ -74,6 +74,8 @@ def shown_value(setting: Setting, value: Any) -> Any:
         return value if value.rstrip("/") == shown else f"{shown}/{MASK}"
     if isinstance(setting.kind, CommandLine):
         return _shown_command(value)
+    if isinstance(setting.kind, LanguageOfFiles):
+        return tuple(map(setting.kind.text, value))
     return value
 
 

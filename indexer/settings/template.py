@@ -8,7 +8,7 @@ from typing import Any
 from indexer.settings.declarations import SECTIONS, SETTINGS
 from indexer.settings.kinds import Duration, Size
 from indexer.settings.reach import Reach
-from indexer.settings.setting import Setting, Source
+from indexer.settings.setting import Form, Setting, Source
 
 _HEADER = """\
 # Settings of codx-index for this project. An option on the command line counts more, and so
@@ -29,10 +29,20 @@ def template() -> str:
     parts |= {section: [f"# {section}"] for section in SECTIONS}
     for setting in SETTINGS:
         if Source.FILE in setting.sources:
+            if setting.form is Form.TABLE:
+                rows = [
+                    f"# {_quoted(k)} = {_quoted(v)}" for k, v in setting.example.items()
+                ]
+                parts[setting.name] = [f"[{setting.name}]", *rows]
+                continue
             table, _, key = setting.name.rpartition(".")
             lines = parts.setdefault(table or setting.section, [f"[{table}]"])
             lines.append(_line(key, setting))
     return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in parts.values())])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def _line(key: str, setting: Setting) -> str:

@@ -17,7 +17,7 @@ from indexer.settings.files import ProjectFiles
 from indexer.settings.options import SettingOption
 from indexer.settings.reach import Reach, Situation
 from indexer.settings.requests import TRUST
-from indexer.settings.setting import Form, Setting
+from indexer.settings.setting import Setting
 
 _BY_NAME = {one.name: one for one in SETTINGS}
 _IN_FILES_ALONE = {one.name for one in SETTINGS if not one.has_option}
@@ -121,7 +121,7 @@ def needs_trust(found: Mapping[Setting, Value], files: ProjectFiles, name: str) 
 def _find(setting: Setting, files: ProjectFiles) -> Value:
     if text := setting.from_environment():
         value: Any = text
-        if setting.form is Form.LIST:
+        if setting.is_repeatable:
             value = setting.kind.split_envvar_value(text)
         try:
             value = setting.convert(value)

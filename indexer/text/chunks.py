@@ -18,8 +18,8 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
-from indexer.text.outline import MAX_DEPTH, Outline
-from indexer.text.syntax import parse
+from indexer.text.outline import MAX_DEPTH, Outline, parsed_trees
+from indexer.text.shown import ShownText
 from indexer.types import ID_BYTES, Chunk
 
 MAX_CHUNK_BYTES = 16_384
@@ -50,7 +50,9 @@ def chunk_text(
     `embedded_text`, special tokens included. `MAX_CHUNK_BYTES` bounds its `text`.
 
     Every line that is not blank is in exactly one chunk, and chunks begin and end with such
-    lines. A line too long for one chunk is cut into several, at white space if there is any,
+    lines. A run of data is one placeholder (see `ShownText`). One that fills many lines ends its
+    chunk, whose `text` then has fewer lines than there are from `start_line` to `end_line`;
+    any other line of a text has its own number. A line too long for one chunk is cut into several, at white space if there is any,
     and their texts joined give the line. Only there can a chunk be blank, if white space is
     longer than a chunk may be.
 
@@ -58,15 +60,13 @@ def chunk_text(
     lines, except lines that only close a bracket or block. It is shortened from the left to a
     quarter of `max_tokens`.
     """
-    lines = text.split("\n")
-    rows = [row for row, line in enumerate(lines) if line.strip()]
+    shown = ShownText.of(text)
+    rows = [row for row, line in enumerate(shown.lines) if line.strip()]
     if not rows:
         return []
-    outline = Outline(lines, rows)
-    source = text.encode()
-    if language and (root := parse(source, language)):
-        outline.read(root, source, language)
-    cutter = _Cutter(lines, rows, outline, tokenizer, max_tokens)
+    outline = Outline(shown.lines, rows)
+    outline.read(parsed_trees(shown.parsed, language))
+    cutter = _Cutter(shown, rows, outline, tokenizer, max_tokens)
     return list(_within(list(cutter.drafts()), tokenizer, max_tokens))
 
 
@@ -93,13 +93,14 @@ class _LineSpan(NamedTuple):
 class _Cutter:
     def __init__(
         self,
-        lines: Sequence[str],
+        shown: ShownText,
         rows: Sequence[int],
         outline: Outline,
         tokenizer: Tokenizer,
         max_tokens: int,
     ) -> None:
-        self._lines, self._rows, self._outline = lines, rows, outline
+        lines = shown.lines
+        self._shown, self._rows, self._outline = shown, rows, outline
         self._tokenizer, self._max_symbol_tokens = tokenizer, max_tokens // 4
         self._closing = [bool(_CLOSING.fullmatch(lines[row])) for row in rows]
         self._cost = [_NO_CUT] * len(rows)
@@ -126,15 +127,23 @@ class _Cutter:
     def drafts(self) -> Iterator[Chunk]:
         """Yield the chunks, whose tokens are not counted yet."""
         shortened = cache(self._shortened)
-        for span in self._cut(0, len(self._rows)):
+        for span in self._spans():
             first, last = self._rows[span.start], self._rows[span.end - 1]
             symbol = shortened(self._outline.symbols[span.owner])
-            texts = ["\n".join(self._lines[first : last + 1])]
+            texts = ["\n".join(self._shown.lines[first : last + 1])]
             if not self._fits(span):
                 room = self._room - self._symbol_tokens[span.owner]
                 texts = _pieces(texts[0], self._tokenizer, max(1, room))
+            end_line = self._shown.last_row(last) + 1
             for text in texts:
-                yield Chunk(first + 1, last + 1, symbol, text, tokens=0)
+                yield Chunk(first + 1, end_line, symbol, text, tokens=0)
+
+    def _spans(self) -> Iterator[_LineSpan]:
+        """Yield all spans. No span goes across a run of data that fills many lines."""
+        is_long = self._shown.is_long
+        ends = [line for line, row in enumerate(self._rows, 1) if is_long(row)]
+        for start, end in pairwise(dict.fromkeys([0, *ends, len(self._rows)])):
+            yield from self._cut(start, end)
 
     def _cut(self, start: int, end: int) -> list[_LineSpan]:
         """Spans that fit or are one line.

@@ -7,9 +7,13 @@ import re
 from io import BytesIO
 from posixpath import basename
 
+from indexer.text.lines import with_line_feeds
+
 
 def read_text(path: str, data: bytes) -> tuple[str, str]:
     """The text of a file and "", or "" and the reason why it is not indexed.
+
+    Every line of the text ends with a line feed alone.
 
     The reasons are "binary", "empty" (nothing but white space) and "generated".
     """
@@ -18,9 +22,17 @@ def read_text(path: str, data: bytes) -> tuple[str, str]:
         return "", "binary"
     if not text.strip():
         return "", "empty"
-    if looks_minified(text, path):
+    text = with_line_feeds(text)
+    if looks_minified(text, path) and looks_minified(_without_data(text), path):
         return "", "generated"
     return text, ""
+
+
+def _without_data(text: str) -> str:
+    """The text as it is shown: a long line of data in a source does not make it a bundle."""
+    from indexer.text.shown import ShownText
+
+    return "\n".join(ShownText.of(text).lines)
 
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from indexer.text.definitions import PREFIXES, WRAPPERS, definitions_of
+from indexer.text.regions import regions_in
 from indexer.text.syntax import parse
 
 if TYPE_CHECKING:
@@ -22,6 +24,32 @@ _BODY_FIELDS = ("body", "consequence", "value")
 _BODY_TYPES = frozenset(("block", "class_body", "do_block", "function_body"))
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The syntax tree of a text or of a region in it, which begins on the row `top`."""
+
+    root: Node
+    source: bytes
+    language: str
+    top: int = 0
+
+
+def parsed_trees(text: str, language: str | None) -> Iterator[Tree]:
+    """Yield the tree of a text, and those of the regions in it that are in other languages.
+
+    There are none without a language, nor where one has no grammar.
+    """
+    if not language:
+        return
+    source = text.encode()
+    if root := parse(source, language):
+        yield Tree(root, source, language)
+    for region in regions_in(text, language):
+        source = region.text.encode()
+        if root := parse(source, region.language):
+            yield Tree(root, source, region.language, region.top)
+
+
 def definitions(text: str, language: str | None) -> list[tuple[str, int, int]]:
     """The definitions in a text, in the order of their lines.
 
@@ -31,11 +59,8 @@ def definitions(text: str, language: str | None) -> list[tuple[str, int, int]]:
     """
     lines = text.split("\n")
     rows = [row for row, line in enumerate(lines) if line.strip()]
-    source = text.encode()
-    if not language or not (root := parse(source, language)):
-        return []
     outline = Outline(lines, rows)
-    outline.read(root, source, language)
+    outline.read(parsed_trees(text, language))
     found = zip(outline.symbols[1:], outline.extents[1:], strict=True)
     return sorted(
         ((symbol, first + 1, last + 1) for symbol, (first, last) in found),
@@ -62,32 +87,37 @@ class Outline:
         # How many of the lines before each row of the file are not blank.
         self._before = [0, *accumulate(bool(line.strip()) for line in lines)]
 
-    def read(self, root: Node, source: bytes, language: str) -> None:
-        """Fill in the lists from a syntax tree. Does not recurse, because trees may be deep."""
-        name_of = definitions_of(language)
-        stack = [(root, 0, 0)]
+    def read(self, trees: Iterable[Tree]) -> None:
+        """Fill in the lists from the syntax trees of the text."""
+        for tree in trees:
+            self._walk(tree)
+        self.crossed = [min(depth, MAX_DEPTH) for depth in accumulate(self.crossed)]
+        self.opened = list(accumulate(self.opened))
+
+    def _walk(self, tree: Tree) -> None:
+        """Count the steps of one tree. Does not recurse, because trees may be deep."""
+        name_of = definitions_of(tree.language)
+        stack = [(tree.root, 0, self._before[tree.top])]
         while stack:
             node, scope, first = stack.pop()
             is_shallow = self.levels[scope] < _MAX_NESTING
             named_before, scope_before = "", 0
-            for child, start, end in self._children(node, first):
+            for child, start, end in self._children(node, first, tree.top):
                 rule = name_of.get(child.type) if child.is_named else None
-                name = rule(child, source) if rule and is_shallow else None
+                name = rule(child, tree.source) if rule and is_shallow else None
                 inner = scope
                 if name:
                     # Clauses and overloads of one function that follow each other are one.
                     is_same = name == named_before
                     inner = scope_before if is_same else self._define(scope, name)
                     named_before, scope_before = name, inner
-                    self._extend(inner, child)
+                    self._extend(inner, child, tree.top)
                     self._own(inner, start, end)
                     _raise(self.opened, start, end)
                 _raise(self.crossed, start, end)
                 has_lines = child.start_point.row < child.end_point.row
                 if has_lines or child.type in WRAPPERS:
                     stack.append((child, inner, start))
-        self.crossed = [min(depth, MAX_DEPTH) for depth in accumulate(self.crossed)]
-        self.opened = list(accumulate(self.opened))
 
     def common(self, one: int, other: int) -> int:
         """The innermost definition that holds both definitions."""
@@ -97,19 +127,23 @@ class Outline:
             one = self.parents[one]
         return one
 
-    def _children(self, node: Node, first: int) -> Iterator[tuple[Node, int, int]]:
+    def _children(
+        self, node: Node, first: int, shift: int
+    ) -> Iterator[tuple[Node, int, int]]:
         """Yield the children of a node with their first and last line.
+
+        The tree begins on the row `shift` of the file.
 
         Comments and decorators directly before a child count as part of it. `first` is the
         line where `node` itself begins in this sense.
         """
         bodies = [node.child_by_field_name(field) for field in _BODY_FIELDS]
         lead = first if node.type in WRAPPERS else None
-        lead_bottom = node.end_point.row if lead is not None else -1
+        lead_bottom = node.end_point.row + shift if lead is not None else -1
         bottom = -1
         for child in node.children:
-            top, previous_bottom = child.start_point.row, bottom
-            bottom = _last_row(child.start_point, child.end_point)
+            top, previous_bottom = child.start_point.row + shift, bottom
+            bottom = _last_row(child.start_point, child.end_point) + shift
             start, end = self._before[top], self._before[bottom + 1] - 1
             if child.type in PREFIXES:
                 # A comment behind something on the same line is not about what follows.
@@ -133,10 +167,10 @@ class Outline:
         self.levels.append(self.levels[parent] + 1)
         return len(self.symbols) - 1
 
-    def _extend(self, scope: int, node: Node) -> None:
-        last = _last_row(node.start_point, node.end_point)
+    def _extend(self, scope: int, node: Node, shift: int) -> None:
+        last = _last_row(node.start_point, node.end_point) + shift
         if scope == len(self.extents):
-            self.extents.append((node.start_point.row, last))
+            self.extents.append((node.start_point.row + shift, last))
         else:
             self.extents[scope] = (self.extents[scope][0], last)
 

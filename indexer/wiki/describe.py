@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from indexer.config import Reading
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -38,30 +40,29 @@ class Description:
 
 
 def describe_files(
-    files: Sequence[tuple[str, str, bytes]], secrets: str
+    files: Sequence[tuple[str, str, bytes]], reading: Reading
 ) -> list[Description]:
-    """Describe files given as (path, file_hash, bytes); `secrets` is one of `config.SECRETS`.
-    The description of a file that cannot be read as text is empty."""
-    return [_describe(*file, secrets) for file in files]
+    """Describe files given as (path, file_hash, bytes). The description of a file that cannot be
+    read as text is empty."""
+    return [_describe(*file, reading) for file in files]
 
 
-def _describe(path: str, file_hash: str, data: bytes, secrets: str) -> Description:
-    from indexer.text.languages import language_of
-    from indexer.text.outline import definitions
+def _describe(path: str, file_hash: str, data: bytes, reading: Reading) -> Description:
+    from indexer.text.parts import definitions_in
     from indexer.text.source import read_source
     from indexer.wiki.imports import imports_of
     from indexer.wiki.modules import module_of
     from indexer.wiki.purpose import purpose_of
 
     try:
-        text, _, _ = read_source(path, data, secrets)
-        language = language_of(path, text.partition("\n")[0]) or ""
+        source = read_source(path, data, reading)
+        text, language = source.text, source.language
         return Description(
             path,
             file_hash,
             language,
             purpose_of(path, text, language),
-            tuple(Definition(*found) for found in definitions(text, language)),
+            tuple(Definition(*found) for found in definitions_in(source.parts)),
             imports_of(text, language),
             text,
             module_of(path, text, language),

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
-from indexer.config import Settings
+from indexer.config import Reading, Settings
 from indexer.errors import TaskError, WorkerError
 from indexer.hooks.command import Command, CommandError
 from indexer.hooks.loop import HookLoop
@@ -130,7 +130,7 @@ class ProjectWiki:
         with self._session.workers(not rest) as workers:
             tasks = batches(chain(first, rest, files), TASK_FILES)
             yield from _described(
-                tasks, workers.chunkers, workers.jobs, self._settings.secrets
+                tasks, workers.chunkers, workers.jobs, self._settings.reading
             )
 
     def _vectors(
@@ -182,14 +182,14 @@ def _refuse_symlinks(project: str, folder: str) -> None:
 
 
 def _described(
-    tasks: Iterator[list[_File]], executor: Executor, jobs: int, secrets: str
+    tasks: Iterator[list[_File]], executor: Executor, jobs: int, reading: Reading
 ) -> Iterator[Description]:
     """Descriptions in the order of the tasks, of which at most 2 × jobs are in flight. A file whose
     worker dies is left out."""
     window: deque[tuple[list[_File], Future[list[Description]]]] = deque()
     while True:
         for task in islice(tasks, 2 * jobs - len(window)):
-            window.append((task, executor.submit(describe_files, task, secrets)))
+            window.append((task, executor.submit(describe_files, task, reading)))
         if not window:
             return
         task, future = window.popleft()
@@ -197,4 +197,4 @@ def _described(
             yield from future.result()
         except TaskError:
             for file in task if len(task) > 1 else []:
-                yield from _described(iter([[file]]), executor, 1, secrets)
+                yield from _described(iter([[file]]), executor, 1, reading)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.config import MASK_SECRETS
+from indexer.config import AS_USUAL, Reading
 from indexer.errors import OUT_OF_MEMORY, OutOfMemoryError
 from indexer.faults import reach
 from indexer.paths import escape_path
@@ -58,11 +58,11 @@ class EmbeddedBatch:
 class _Worker(threading.local):
     """What a thread works with. Threads share neither an embedder nor a tokenizer.
 
-    A thread without a `backend` or `secrets` of its own uses those of the process.
+    A thread without a `backend` or `reading` of its own uses those of the process.
     """
 
     backend: Backend | None = None
-    secrets: str = ""
+    reading: Reading | None = None
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
 
@@ -71,30 +71,30 @@ class _Worker(threading.local):
 
 
 _backend: Backend | None = None
-_secrets = MASK_SECRETS
+_reading = AS_USUAL
 _worker = _Worker()
 
 
-def initialize(backend: Backend, secrets: str = MASK_SECRETS) -> None:
-    """Set the backend of this thread and of those to come, and what is done about secrets.
+def initialize(backend: Backend, reading: Reading = AS_USUAL) -> None:
+    """Set the backend of this thread and of those to come, and how they read files.
 
     Loads nothing yet, and keeps what was loaded for the same backend.
     """
-    global _backend, _secrets
-    _backend, _secrets = backend, secrets
+    global _backend, _reading
+    _backend, _reading = backend, reading
     if _worker.backend != backend:
         _worker.embedder = _worker.tokenizer = None
-    _worker.backend, _worker.secrets = backend, secrets
+    _worker.backend, _worker.reading = backend, reading
 
 
 def initialize_process(
-    slots: Slots, backend: Backend, secrets: str = MASK_SECRETS
+    slots: Slots, backend: Backend, reading: Reading = AS_USUAL
 ) -> None:
     """`initialize` for a process of the pool, which becomes a worker."""
     from indexer.pool.process import become_worker
 
     become_worker(slots)
-    initialize(backend, secrets)
+    initialize(backend, reading)
     _worker.spans.begin("start")
 
 
@@ -145,22 +145,21 @@ def embed_texts(
 
 
 def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
-    from indexer.text.chunks import chunk_text
-    from indexer.text.languages import language_of
+    from indexer.text.parts import chunk_parts
     from indexer.text.terms import row_weights
 
     reach("chunking", [path])
     try:
-        text, reason, masked = read_source(path, data, _worker.secrets or _secrets)
-        if reason:
-            return ChunkedFile(path, "", (), reason=reason)
-        language = language_of(path, text.partition("\n")[0])
+        source = read_source(path, data, _worker.reading or _reading)
+        if source.reason:
+            return ChunkedFile(path, "", (), reason=source.reason)
         limit = _used_backend().model.max_tokens
-        grammar = language if with_syntax else None
-        chunks = chunk_text(text, grammar, _tokenizer(), limit)
+        chunks = tuple(
+            chunk_parts(source.parts, _tokenizer(), limit, with_syntax=with_syntax)
+        )
         shown = escape_path(path)
         weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
-        return ChunkedFile(path, language or "", tuple(chunks), weights, masked=masked)
+        return ChunkedFile(path, source.language, chunks, weights, masked=source.masked)
     except MemoryError:
         return ChunkedFile(path, "", (), error=OUT_OF_MEMORY)
     except Exception as error:  # a bug met by one file must not cost the others

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer.config import MASK_SECRETS
+from indexer.config import AS_USUAL, Reading
 from indexer.pool.serial import InTurn, SerialExecutor
 from indexer.work import worker
 
@@ -28,7 +28,7 @@ def open_executor(
     jobs: int,
     backend: Backend,
     *,
-    secrets: str = MASK_SECRETS,
+    reading: Reading = AS_USUAL,
     task_timeout: float = 0,
 ) -> Executor:
     """An executor of `kind` ("process", "thread" or "serial") with `jobs` workers.
@@ -39,14 +39,14 @@ def open_executor(
         from indexer.pool.process_pool import ProcessPool
 
         initialize = worker.initialize_process
-        return ProcessPool(jobs, task_timeout, initialize, (backend, secrets))
+        return ProcessPool(jobs, task_timeout, initialize, (backend, reading))
     if kind == "thread":
         from concurrent.futures import ThreadPoolExecutor
 
         return ThreadPoolExecutor(
-            jobs, "codx-index", worker.initialize, (backend, secrets)
+            jobs, "codx-index", worker.initialize, (backend, reading)
         )
-    worker.initialize(backend, secrets)
+    worker.initialize(backend, reading)
     return SerialExecutor(task_timeout)
 
 
@@ -72,7 +72,7 @@ class Workers:
 
 @contextmanager
 def open_workers(
-    kind: str, jobs: int, backend: Backend, *, secrets: str, task_timeout: float
+    kind: str, jobs: int, backend: Backend, *, reading: Reading, task_timeout: float
 ) -> Iterator[Workers]:
     """Open workers of a `kind` as in `open_executor`.
 
@@ -81,14 +81,14 @@ def open_workers(
     with ExitStack() as stack:
         executor = stack.enter_context(
             open_executor(
-                kind, jobs, backend, secrets=secrets, task_timeout=task_timeout
+                kind, jobs, backend, reading=reading, task_timeout=task_timeout
             )
         )
         if not backend.gpus or kind == "serial":
             yield Workers.alike(executor, jobs)
             return
         pools = [
-            open_executor("process", 1, on_gpu(backend, number), secrets=secrets)
+            open_executor("process", 1, on_gpu(backend, number), reading=reading)
             for number in range(backend.gpus)
         ]
         for pool in pools:
@@ -116,18 +116,18 @@ class Workshop:
         jobs: int,
         backend: Backend,
         *,
-        secrets: str,
+        reading: Reading,
         task_timeout: float,
     ) -> Iterator[Workers]:
         """Open workers as `open_workers` does, or lend those that were kept."""
         opening = open_workers(
-            kind, jobs, backend, secrets=secrets, task_timeout=task_timeout
+            kind, jobs, backend, reading=reading, task_timeout=task_timeout
         )
         if not self._is_shared or kind == "serial":
             with opening as workers:
                 yield workers
             return
-        key = (kind, jobs, backend, secrets, task_timeout)
+        key = (kind, jobs, backend, reading, task_timeout)
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = self._stack.enter_context(opening)

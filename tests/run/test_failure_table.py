@@ -104,6 +104,12 @@ TESTS = {
     "`run-all` with one `--collection` or `--wiki-path` for several projects": (
         "test_shared_database.test_run_all_takes_no_name_for_several_projects"
     ),
+    "a language in `[languages]` that is not known": (
+        "test_what_is_text.test_languages_that_cannot_be"
+    ),
+    "a notebook that is no JSON any more (a merge with conflicts)": (
+        "test_notebook.test_what_is_no_notebook_is_a_text_like_any_other"
+    ),
     "`search`, `verify` without an index": "test_verify.test_without_an_index",
 }
 

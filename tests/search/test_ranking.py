@@ -15,6 +15,8 @@ from indexer.search.ranking import Ranked, explanation, fuse, rank, rank_alike
 from indexer.search.signals import (
     ASIDE,
     BARREL,
+    CONFIGURATION,
+    DATA,
     DEFINES,
     DEFINES_ONE,
     NAME_WEIGHT,
@@ -30,7 +32,7 @@ def chunk(
     dense: float | None = None,
     sparse: float | None = None,
     symbol: str = "",
-    text: str = "",
+    text: str = "some text",
 ) -> Candidate:
     return Candidate(
         path,
@@ -213,3 +215,42 @@ def test_any_candidates(query: str, found: list[Candidate]) -> None:
             plus = signal.operator == "+"
             score = score + signal.amount if plus else score * signal.amount
         assert score == one.score and len(about["signals"]) == len(one.signals)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "amount"),
+    [
+        ("locale/de/LC_MESSAGES/django.po", DATA),
+        ("i18n/de.json", DATA),
+        ("src/locales/messages_pt-BR.properties", DATA),
+        ("locales/zh_Hans_CN.ts", DATA),
+        ("assets/icon.SVG", DATA),
+        ("prices.csv", DATA),
+        ("ca.crt", DATA),
+        ("package.json", CONFIGURATION),
+        ("i18n/loader.ts", None),
+        ("lang/go.ts", None),
+        ("src/de.py", None),
+        ("a.py", None),
+        ("po", None),
+        ("deploy.yaml", None),
+    ],
+)
+def test_data_ranks_behind_code(path: str, amount: float | None) -> None:
+    (one,) = rank("vat", [chunk(path, dense=1)])
+    assert [signal.amount for signal in one.signals] == ([amount] if amount else [])
+
+
+def test_a_chunk_of_data_alone_counts_only_where_its_name_was_found() -> None:
+    text = "x = 1"
+    found = [
+        chunk("blob.bin.py", dense=1.0, text='"[…]"'),
+        chunk("named.py", dense=0.5, sparse=1, text="[…]"),
+        chunk("code.py", dense=0.4, text=text),
+    ]
+    assert paths(rank("?", found)) == ["named.py", "code.py"]
+
+
+def test_a_query_that_names_a_format_means_it() -> None:
+    (one,) = rank("prices csv", [chunk("x/list.csv", dense=1)])
+    assert DATA not in [signal.amount for signal in one.signals]

@@ -62,7 +62,7 @@ def test_every_declaration_is_in_the_list() -> None:
     assert len({one.name for one in SETTINGS}) == len(SETTINGS)
     assert len({one.option for one in SETTINGS}) == len(SETTINGS)
     for setting in SETTINGS:
-        table = "." in setting.name
+        table = "." in setting.name or setting.form is Form.TABLE
         in_template = Source.FILE in setting.sources and setting.name not in (
             "name",
             "watching",
@@ -119,7 +119,13 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "": {
             *("changed-within", "ignore", "ignore-containing", "log-format"),
             *("max-seconds", "mentions.enabled", "mode", "name", "precision"),
-            *("recurse-submodules", "settle", "sparse-first", "use_knowledge"),
+            *(
+                "languages",
+                "recurse-submodules",
+                "settle",
+                "sparse-first",
+                "use_knowledge",
+            ),
             *("watching", "wiki.enabled"),
         },
     }

@@ -32,9 +32,10 @@ from test_chunking import (
     check_chunks,
 )
 
+from indexer.languages import FILES
 from indexer.text.chunks import Tokenizer, chunk_text
 from indexer.text.decode import read_text
-from indexer.text.languages import _FILES, language_of
+from indexer.text.languages import language_of
 
 HANGS = 90  # seconds of one input; the slowest that was seen took 2
 LARGEST = 60_000  # bytes of a mutated text, mostly
@@ -115,7 +116,7 @@ HOSTILE = [token.encode() for token in TOKENS] + [b"\xff", b"\xc3", b"\xed\xa0\x
 ENCODINGS = ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1251", "cp932"]
 ENCODINGS += ["gb18030", "euc_jp", "cp037"]
 
-ENDINGS = {language: names.split() for language, names in _FILES.items()}
+ENDINGS = {language: names.split() for language, names in FILES.items()}
 
 
 def corpus() -> list[tuple[str, bytes]]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from indexer.text.chunks import MAX_CHUNK_BYTES, Tokenizer, chunk_text
 from indexer.text.decode import decode
 from indexer.text.languages import grammar_of, language_of
+from indexer.text.shown import ShownText
 from indexer.types import ID_BYTES, Chunk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -114,7 +115,9 @@ def check_chunks(
 ) -> None:
     """What holds for the chunks of every text. `blank_pieces` may be true where white space
     alone is larger than a chunk."""
-    lines = text.split("\n")
+    shown = ShownText.of(text)
+    lines = shown.lines
+    assert len(lines) == text.count("\n") + 1
     counts = tokenizer.count([chunk.embedded_text for chunk in chunks])
     pieces: dict[int, str] = {}
     covered: set[int] = set()
@@ -124,22 +127,25 @@ def check_chunks(
         assert "\n" not in chunk.symbol and chunk.symbol == chunk.symbol.strip()
         assert chunk.text.strip() or blank_pieces
         assert 1 <= chunk.start_line <= chunk.end_line <= len(lines)
-        span = lines[chunk.start_line - 1 : chunk.end_line]
+        last = chunk.start_line + chunk.text.count("\n")  # of the text
+        assert chunk.end_line == shown.last_row(last - 1) + 1
+        span = lines[chunk.start_line - 1 : last]
         if chunk.text == "\n".join(span):
             assert span[0].strip() and span[-1].strip()
             covered.update(range(chunk.start_line, chunk.end_line + 1))
         else:
-            assert chunk.start_line == chunk.end_line
+            assert chunk.start_line == last
             pieces[chunk.start_line] = pieces.get(chunk.start_line, "") + chunk.text
     for one, other in pairwise(chunks):
         assert one.end_line < other.start_line or (
-            one.start_line == one.end_line == other.start_line == other.end_line
-            and one.end_line in pieces
+            (one.start_line, one.end_line) == (other.start_line, other.end_line)
+            and one.start_line in pieces
         )
     assert not covered & pieces.keys()
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if number in pieces:
-            assert pieces[number] == line
+            assert pieces[number] == lines[number - 1]
+            covered.update(range(number, shown.last_row(number - 1) + 2))
         elif number not in covered:
             assert not line.strip()
 
@@ -904,7 +910,8 @@ def test_a_long_word_is_cut_between_characters() -> None:
 
 
 def test_white_space_goes_with_its_neighbours() -> None:
-    for text in ("x" * MAX_CHUNK_BYTES + " " * 90, " " * 90 + "x" * MAX_CHUNK_BYTES):
+    word = "é" * (MAX_CHUNK_BYTES // 2)
+    for text in (word + " " * 90, " " * 90 + word):
         check_chunks(text, chunk_text(text, None, bert(), 256), bert(), 256)
     for text in (f"x{' ' * 50_000}", f"{' ' * 50_000}x", f"x{' ' * 50_000}x\ny"):
         chunks = chunk_text(text, None, bert(), 256)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from indexer.languages import FILES, NOTEBOOK
 from indexer.text import definitions, languages
 from indexer.text.definitions import definitions_of
 from indexer.text.languages import grammar_of, language_of
@@ -85,16 +86,16 @@ def test_language_by_interpreter(first_line: str, language: str | None) -> None:
 
 
 def test_no_name_is_claimed_twice() -> None:
-    names = [name for names in languages._FILES.values() for name in names.split()]
+    names = [name for names in FILES.values() for name in names.split()]
     assert len(names) == len(set(names))
     assert all(name == name.lower() for name in names)
 
 
 def test_every_language_has_a_grammar_in_the_installed_pack() -> None:
-    missing = {name for name in languages._FILES if grammar_of(name) is None}
-    assert missing == languages._UNSAFE_GRAMMARS
-    assert set(languages._INTERPRETERS.values()) <= languages._FILES.keys()
-    assert definitions._DEFINITIONS_IN.keys() <= languages._FILES.keys()
+    missing = {name for name in FILES if grammar_of(name) is None}
+    assert missing == languages._UNSAFE_GRAMMARS | {NOTEBOOK}
+    assert set(languages._INTERPRETERS.values()) <= FILES.keys()
+    assert definitions._DEFINITIONS_IN.keys() <= FILES.keys()
 
 
 def test_unknown_languages_have_no_grammar() -> None:

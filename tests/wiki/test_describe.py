@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.text.languages import _FILES as FILES
+from indexer.config import Reading
+from indexer.languages import FILES
 from indexer.text.languages import language_of
 from indexer.text.outline import definitions
 from indexer.wiki.describe import Definition, Description, describe_files
@@ -222,7 +223,7 @@ def test_no_definitions_without_syntax_or_in_wild_text() -> None:
 
 def test_a_file_is_described() -> None:
     text = '"""Does it."""\nfrom . import b\n\n\ndef f():\n    pass\n'
-    assert describe_files([("p/a.py", "hash", text.encode())], "mask") == [
+    assert describe_files([("p/a.py", "hash", text.encode())], Reading()) == [
         Description(
             "p/a.py",
             "hash",
@@ -237,12 +238,12 @@ def test_a_file_is_described() -> None:
 
 def test_what_is_no_text_has_no_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     files = [("a", "1", b"\0\1"), ("b", "2", b""), ("c.py", "3", b"x = 1\n")]
-    first, second, third = describe_files(files, "mask")
+    first, second, third = describe_files(files, Reading())
     assert first == Description("a", "1", "", "", (), (), "")
     assert second == Description("b", "2", "", "", (), (), "")
     assert third.text == "x = 1\n"
     monkeypatch.setattr("indexer.wiki.imports.imports_of", lambda *_: 1 / 0)
-    assert describe_files(files[2:], "mask") == [
+    assert describe_files(files[2:], Reading()) == [
         Description("c.py", "3", "", "", (), (), "")
     ]
 
@@ -250,5 +251,5 @@ def test_what_is_no_text_has_no_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_masked_everywhere() -> None:
     key = "AKIA" + "QWERTYUIOPASDFGH"
     text = f'"""Uses {key}."""\nimport {key}\n\n\ndef f():\n    x = "{key}"\n'
-    (found,) = describe_files([("a.py", "hash", text.encode())], "mask")
+    (found,) = describe_files([("a.py", "hash", text.encode())], Reading())
     assert key not in repr(found)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.config import WIKI_MARKER
+from indexer.config import WIKI_MARKER, Reading
 from indexer.report import WikiCounts
 from indexer.tree.git import blob_id
 from indexer.types import FileRecord
@@ -80,7 +80,7 @@ class Project:
         ) -> Iterator[Description]:
             for file in files:
                 self.described.append(file[0])
-                yield from describe_files([file], "mask")
+                yield from describe_files([file], Reading())
 
         def vectors(
             wanted: Sequence[FileRecord],

@@ -18,9 +18,9 @@ import pytest
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
-from indexer.config import DEFAULT_MODEL, MASK_SECRETS
+from indexer.config import DEFAULT_MODEL, Reading
 from indexer.report import ChunkCounts
-from indexer.text import languages
+from indexer.text import kinds
 from indexer.timeline import Spans
 from indexer.tree.git import blob_id
 from indexer.types import ChangedFile, EmbeddedFile
@@ -165,7 +165,7 @@ def gpus(
 def test_each_gpu_has_a_process_that_only_embeds(gpus: Backend, tmp_path: Path) -> None:
     changes = some_changes(7)
     with open_workers(
-        "process", JOBS, gpus, secrets=MASK_SECRETS, task_timeout=0
+        "process", JOBS, gpus, reading=Reading(), task_timeout=0
     ) as workers:
         assert (workers.embed_jobs, workers.embed_task) == (2, GPU_TASK)
         work = Work(tmp_path, gpus, workers, task=5)
@@ -248,7 +248,7 @@ def test_a_file_that_fails_does_so_alone(
             raise RuntimeError("a bug")
         return "python"
 
-    monkeypatch.setattr(languages, "language_of", language_of)
+    monkeypatch.setattr(kinds, "language_of", language_of)
     work = Work(tmp_path, backend, executor)
     found = work.files([change("bad.py", "x = 1\n"), *some_changes(3)])
     assert set(found) == {"1.py", "2.py", "3.py"}
