@@ -33,6 +33,7 @@ def _scan(settings: Settings, folder: str) -> Scan:
         own_paths=settings.own_paths,
         uses_git=settings.uses_git,
         recurse_submodules=settings.recurse_submodules,
+        has_defaults=settings.default_excludes,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,
         ignore_containing=settings.ignore_containing,
@@ -58,4 +59,8 @@ def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
         files=[*files, *tree.files],
         skipped=dict(Counter(tree.skipped) + Counter(part.skipped)),
         failures=[*tree.failures, *failures],
+        left_out={
+            **tree.left_out,
+            **{os.path.join(folder, path): why for path, why in part.left_out.items()},
+        },
     )
