@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import click
@@ -45,6 +46,7 @@ from indexer.settings.requests import (
     TRACE,
     TRUST,
     VERBOSE,
+    YES,
 )
 from indexer.settings.values import Values
 
@@ -75,7 +77,7 @@ RUN_OPTIONS = (
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(*RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, PROFILE, TRACE)
+@options(*RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, YES, PROFILE, TRACE)
 def run(
     path: str,
     values: Values,
@@ -83,6 +85,7 @@ def run(
     files_from: str,
     null: bool,
     dry_run: bool,
+    yes: bool,
     profile: bool,
     trace: str,
     as_json: bool,
@@ -112,6 +115,10 @@ def run(
         settings = make_settings(path, values, outlets.files)
         settings = _select(settings, files, files_from, null)
         locate(report, settings)
+        if not yes and not settings.has_state:
+            from indexer.cli.first_look import confirm_size
+
+            confirm_size(settings, quiet=quiet or as_json)
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
         is_quiet = quiet or as_json
@@ -164,10 +171,12 @@ def _listed(source: str, null: bool) -> list[str]:
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:
+    from indexer.cli.counter import Counter
     from indexer.cli.plans import plan_dict, plan_text, print_plan
     from indexer.run.plan import plan
 
-    planned = plan(settings, report)
+    with closing(Counter(quiet=quiet or as_json)) as counter:
+        planned = plan(settings, report, counter.count)
     report.status = "unchanged" if planned.is_empty else "updated"
     report.status = "partial" if report.failures else report.status
     if as_json:

@@ -97,3 +97,24 @@ def is_left_out(
         or begins(path + _CACHE_TAG, CACHE_SIGNATURE)
         or all(has(path + file) for file in _BARE)
     )
+
+
+def default_excludes() -> tuple[str, ...]:
+    """What `is_left_out` says, for a person: names of folders, and signs in or beside them."""
+    by_sign: dict[bytes, list[str]] = {}
+    for name, files in _BESIDE.items():
+        by_sign.setdefault(name, []).append("beside " + _either(files))
+    for name, files in _INSIDE.items():
+        by_sign.setdefault(name, []).append("with " + _either(files))
+    return (
+        *sorted(f"{name.decode()}/" for name in NAMES),
+        *(f"*{ending.decode()}/" for ending in _ENDINGS),
+        "venv/ without __init__.py",
+        *(f"{name.decode()}/ {' or '.join(by_sign[name])}" for name in sorted(by_sign)),
+        f"folders with {_either((*_ENVIRONMENT, _CACHE_TAG))}",
+        "bare repositories",
+    )
+
+
+def _either(names: tuple[bytes, ...]) -> str:
+    return "/".join(name.decode() for name in names)

@@ -25,6 +25,7 @@ from indexer.tree.repository import (
     entry_of_moved,
     has_main_work_tree,
     is_linked,
+    is_work_tree_of,
 )
 from indexer.tree.survey import stat_fields
 from indexer.types import Stat
@@ -128,6 +129,14 @@ class Folders:
             found = self._left_out[path] = found or self._leave_out(path)
         return found
 
+    def other_work_tree(self, path: bytes) -> LeftOut:
+        """A folder that is left out as another work tree; what says so is noted."""
+        self.has(path + DOT_GIT)
+        for common in self.checkouts:
+            if entry := entry_of_moved(self.top + path[:-1], common):
+                self.has(os.path.relpath(entry, self.top))
+        return LeftOut(path, WORKTREE)
+
     def is_own(self, path: bytes) -> bool:
         """Whether this program writes a file or folder, whose path has no `/` at its end."""
         return path in self._own_paths
@@ -152,11 +161,11 @@ class Folders:
         parent = self.find(path[: path.rfind(b"/", 0, -1) + 1])
         if parent is None or parent.is_ours or parent.is_ignored:
             return None
-        if self.is_own(path[:-1]) or is_state_folder(path):
+        name = path[path.rfind(b"/", 0, -1) + 1 : -1]
+        if name in VERSION_CONTROL or self.is_own(path[:-1]) or is_state_folder(path):
             return None
         if self._is_other_work_tree(path):
-            self.has(path + DOT_GIT)
-            return LeftOut(path, WORKTREE)
+            return self.other_work_tree(path)
         if not self._has_defaults or self._settings.verdict(path) is not None:
             return None
         if parent.codxignore.verdict(path) is not None:
@@ -174,17 +183,12 @@ class Folders:
         takes for new ones of the repository around them, and what a walk meets.
         """
         folder = self.top + path[:-1]
-        if not is_linked(folder):
-            return False
-        common = common_folder(folder)
-        if common in self.checkouts:
+        if is_work_tree_of(folder, self.checkouts):
             return True
-        for one in self.checkouts:
-            if entry := entry_of_moved(folder, one):
-                self.has(os.path.relpath(entry, self.top))
-                return True
+        common = common_folder(folder)
         return (
             self._honours_gitignore
+            and is_linked(folder)
             and common is not None
             and has_main_work_tree(common)
             and common.startswith(os.path.realpath(self.top) + b"/")

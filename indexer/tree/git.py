@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from indexer.errors import GitError
 from indexer.tree.git_process import INSTEAD, nonsense, run_git
-from indexer.tree.names import BY_DEFAULT, WORKTREE
 from indexer.tree.repository import (
     DOT_GIT,
     common_folder,
     is_git_folder,
     is_linked,
+    is_repository,
+    is_work_tree_of,
     repository_around,
 )
 
@@ -40,15 +41,15 @@ class Listing:
     are those that are not tracked. `repositories` are the folders of the repositories that
     were listed: `b""` first, the others ending in `/`. `vacant` are the folders of
     repositories that were not listed: submodules that are not checked out, or that nobody
-    asked for. `left_out` are those that do not belong to the tree, with the reason as in
-    `names`. `checkouts` are the repositories of the tree, by what their work trees share.
+    asked for. `left_out` are those that do not belong to the tree: untracked ones in folders
+    that are left out, and other work trees of the repositories. `checkouts` are the repositories of the tree, by what their work trees share.
     """
 
     files: list[bytes]
     repositories: list[bytes]
     vacant: list[bytes]
     untracked: frozenset[bytes] = frozenset()
-    left_out: dict[bytes, str] = field(default_factory=dict)
+    left_out: tuple[bytes, ...] = ()
     checkouts: frozenset[bytes] = frozenset()
 
 
@@ -95,8 +96,12 @@ def work_tree(root: str) -> WorkTree | None:
 def _explain_why_not(root: str, around: bytes) -> None:
     """Raise GitError with more than git says where a repository has no work tree here."""
     top = os.fsdecode(around)
-    real = os.path.join(os.path.realpath(os.fsencode(root)), b"")
     shared = around if is_git_folder(around) else common_folder(around)
+    if is_linked(around) and shared and not is_repository(around):
+        raise GitError(
+            f"{top} is a work tree of a repository that is gone or was moved: it was "
+            f"{os.fsdecode(shared)}; git worktree repair mends it from there ({INSTEAD})"
+        )
     if shared is None or is_linked(around) or not is_git_folder(shared):
         return
     if run_git(around, "rev-parse", "--is-bare-repository").stdout == b"true\n":
@@ -109,7 +114,8 @@ def _explain_why_not(root: str, around: bytes) -> None:
         raise GitError(
             f"{top} has a bare repository and no work tree of its own: {remedy} ({INSTEAD})"
         )
-    if real.startswith(os.path.join(around, DOT_GIT, b"")):
+    if os.path.basename(around) == DOT_GIT:
+        top = os.path.dirname(top)
         raise GitError(
             f"{root} is where git keeps the repository of {top}: index {top} ({INSTEAD})"
         )
@@ -181,7 +187,7 @@ class _Lister:
         self._untracked: set[bytes] = set()
         self._repositories: list[bytes] = []
         self._vacant: list[bytes] = []
-        self._left_out: dict[bytes, str] = {}
+        self._left_out: list[bytes] = []
         self._checkouts: set[bytes] = set()
 
     def run(self, starts: Iterable[bytes]) -> Listing:
@@ -199,7 +205,7 @@ class _Lister:
             self._repositories,
             self._vacant,
             frozenset(self._untracked),
-            self._left_out,
+            tuple(self._left_out),
             frozenset(self._checkouts),
         )
 
@@ -219,7 +225,7 @@ class _Lister:
                     self._untracked.add(prefix + path)
         for path in sorted(nested):
             if self._leaves_out(path + b"/"):
-                self._left_out[path] = BY_DEFAULT
+                self._left_out.append(path)
                 nested.remove(path)
         if not self._recurse_submodules:
             self._vacant += sorted(submodules - nested)
@@ -233,12 +239,12 @@ class _Lister:
         for path in sorted(by_kind, key=lambda path: (by_kind[path], path)):
             folder = self._top + path
             # Neither is git asked about a work tree that is left out in any case.
-            if by_kind[path] and common_folder(folder) in self._checkouts:
-                self._left_out[path] = WORKTREE
+            if is_work_tree_of(folder, self._checkouts):
+                self._left_out.append(path)
             elif not is_checked_out(folder):
                 self._vacant.append(path)
             elif (common := common_folder(folder)) in self._checkouts:
-                self._left_out[path] = WORKTREE
+                self._left_out.append(path)
             else:
                 self._note(common)
                 found.append(path + b"/")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 
 from indexer.tree.files import OPEN_FILE
@@ -57,6 +58,18 @@ def git_folder(folder: bytes) -> bytes | None:
     if not text.startswith(b"gitdir: "):
         return None
     return os.path.join(folder, text.removeprefix(b"gitdir: "))
+
+
+def is_work_tree_of(folder: bytes, commons: Collection[bytes]) -> bool:
+    """Whether `folder` is, or was, a linked work tree of one of these repositories.
+
+    They are named by what their work trees share.
+    """
+    if not is_linked(folder):
+        return False
+    return common_folder(folder) in commons or any(
+        entry_of_moved(folder, one) for one in commons
+    )
 
 
 def is_linked(folder: bytes) -> bool:

@@ -34,8 +34,10 @@ from indexer.tree.names import (
     TOO_LARGE,
     skip_reason_by_path,
 )
-from indexer.tree.repository import DOT_GIT, is_repository, own_checkout
+from indexer.tree.repository import is_repository, own_checkout
 from indexer.types import SourceFile, Stat
+
+COUNT_EACH = 256  # files from one count that is told to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +122,14 @@ def scan(
         starts=starts,
     )
     folders.checkouts |= listing.checkouts
-    for folder, reason in listing.left_out.items():
-        found = folders.left_out(folder + b"/")
-        if found is None:
-            found = LeftOut(folder + b"/", reason)
-            folders.has(found.folder + DOT_GIT)
-        scanner.leave_out(found)
+    for folder in listing.left_out:
+        path = folder + b"/"
+        scanner.leave_out(folders.left_out(path) or folders.other_work_tree(path))
     paths += listing.files
     if tree is None:
         paths.sort()
     for count, path in enumerate(paths):
-        if not count % 256:
+        if not count % COUNT_EACH:
             on_count(count)
         check_time()
         if path in listing.untracked and not folders.is_own(path):
@@ -152,6 +151,31 @@ def scan(
         left_out={os.fsdecode(path): why for path, why in scanner.left_out.items()},
         started_ns=started_ns,
     )
+
+
+def walk(
+    root: str,
+    *,
+    own_paths: Sequence[str],
+    has_defaults: bool,
+    ignore: Sequence[str],
+    ignore_containing: Sequence[str],
+) -> Iterator[bytes]:
+    """Every file below `root` that a scan without git would look at, as it is found.
+
+    What cannot be looked at is passed over. Raises ProjectError for `root` itself.
+    """
+    scanner = _Scanner(0, include_secrets=False)
+    folders = Folders(
+        root,
+        own_paths,
+        SettingsRules(ignore, ignore_containing),
+        honours_gitignore=True,
+        has_defaults=has_defaults,
+        on_error=scanner.fail,
+        on_warning=scanner.warn,
+    )
+    return scanner.walk(folders, None)
 
 
 class _Scanner:

@@ -216,8 +216,8 @@ class Inputs:
                 (path / "deep/empty").mkdir(parents=True, exist_ok=True)
                 return f"{where}/deep/empty"
             case 3 if path.exists():
-                files = sorted(one for one in path.rglob("*") if one.is_file())
-                self.rng.choice(files).unlink()
+                for file in [one for one in path.rglob("*.py") if one.is_file()][:1]:
+                    file.unlink()
                 return f"a file of {where} is gone"
         name = self.rng.choice(["x.py", "deep/y.py", "deep/empty/z.py"])
         self.tree.write(f"{where}/{name}", self.life.text())
@@ -282,12 +282,19 @@ class Inputs:
     def repository_in_a_tool_folder(self) -> str:
         where = self.rng.choice(["node_modules/dep", "lib/.venv", "extra/dep"])
         path = self.tree.root / where
+        if (path / ".git").exists() and not (path / ".git/HEAD").exists():
+            shutil.rmtree(
+                path
+            )  # while git takes it for no repository there is no stamp
+            return f"no {path}"
         if (path / ".git").exists():
-            gone = self.rng.choice([path, path / ".git", path / ".git/HEAD"])
+            lost = [path / ".git/HEAD"] if self.rng.random() < 0.2 else []
+            gone = self.rng.choice([*lost, path, path / ".git"])
             (shutil.rmtree if gone.is_dir() else os.unlink)(gone)
             return f"no {gone}"
         self.tree.write(f"{where}/r.py", self.life.text())
         self.tree.git("init", "-q", where)
+        self.tree.git("-C", where, "add", "-A")
         return f"repository {where}"
 
     def secret_name(self) -> str:
