@@ -49,10 +49,12 @@ def is_project(folder: str) -> bool:
     if repository_around(os.fsencode(folder)) is not None:
         return True
     nowhere = {os.path.sep, os.path.realpath(os.path.expanduser("~"))}
+    if folder not in nowhere and _has_ending(folder, _MANIFEST_ENDINGS):
+        return True
     while True:
         if _has_any(folder, _SETTINGS):
             return True
-        if folder not in nowhere and _has_manifest(folder):
+        if folder not in nowhere and _has_any(folder, _MANIFESTS):
             return True
         folder, previous = os.path.dirname(folder), folder
         if folder == previous:
@@ -63,11 +65,9 @@ def _has_any(folder: str, names: tuple[str, ...]) -> bool:
     return any(os.path.lexists(os.path.join(folder, name)) for name in names)
 
 
-def _has_manifest(folder: str) -> bool:
-    if _has_any(folder, _MANIFESTS):
-        return True
+def _has_ending(folder: str, endings: tuple[str, ...]) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.name.endswith(_MANIFEST_ENDINGS) for entry in entries)
+            return any(entry.name.endswith(endings) for entry in entries)
     except OSError:
         return False

@@ -109,7 +109,7 @@ def at_a_terminal(project: Project, answer: str) -> tuple[int, str]:
     """What the command ends with, and all that it showed, for a person who gives this answer."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "run", *SPARSE],
+        [COMMAND, "run", *SPARSE],
         cwd=project.root,
         env=project.variables(),
         stdin=theirs,

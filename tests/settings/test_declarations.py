@@ -117,8 +117,15 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         },
         # About the index of this project alone: what belongs to it, and when.
         "": {
-            *("changed-within", "ignore", "ignore-containing", "log-format"),
-            *("max-seconds", "mentions.enabled", "mode", "name", "precision"),
+            *("changed-within", "default-excludes", "ignore", "ignore-containing"),
+            *(
+                "log-format",
+                "max-seconds",
+                "mentions.enabled",
+                "mode",
+                "name",
+                "precision",
+            ),
             *("recurse-submodules", "settle", "sparse-first", "use_knowledge"),
             *("watching", "wiki.enabled"),
         },

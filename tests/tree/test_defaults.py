@@ -108,7 +108,7 @@ def test_a_default_is_the_weakest_rule(file: str, tree: Path) -> None:
     expected = {file, "sub/node_modules/a.js", "sub/node_modules/deep/b.js"}
     assert paths(result) == expected
     assert result.left_out == {"sub/.venv/": "excluded_by_default"}
-    write(tree, file, text="!node_modules/\nnode_modules/*\n!node_modules/deep/\n")
+    write(tree, file, text="!node_modules/\n**/node_modules/*\n!deep/\n")
     assert paths(scan(tree)) == expected - {"sub/node_modules/a.js"}
 
 
