@@ -25,6 +25,7 @@ from indexer.tree.repository import (
     entry_of_moved,
     has_main_work_tree,
     is_linked,
+    is_repository,
     is_work_tree_of,
 )
 from indexer.tree.survey import stat_fields
@@ -100,6 +101,7 @@ class Folders:
         }
         self._left_out: dict[bytes, LeftOut | None] = {b"": None}
         self._gitignores: dict[bytes, IgnoreRules | None] = {}
+        self._last_names: tuple[bytes, frozenset[bytes]] = (b"", frozenset())
 
     def find(self, path: bytes) -> Folder | None:
         """A folder of the tree, or None if nothing in it belongs to the tree."""
@@ -149,12 +151,35 @@ class Folders:
     def has(self, path: bytes) -> bool:
         """Whether there is anything at a path that decides about others; it is noted."""
         name = os.fsdecode(path)
+        if self._is_surely_absent(path):
+            self.consulted[name] = None
+            return False
         try:
             self.consulted[name] = stat_fields(os.lstat(self.top + path))
         except OSError:
             self.consulted[name] = None
             return False
         return True
+
+    def is_repository(self, path: bytes) -> bool:
+        """Whether git would take a folder for the top of a work tree."""
+        return DOT_GIT in self._names(path) and is_repository(self.top + path)
+
+    def _names(self, path: bytes) -> frozenset[bytes]:
+        """The names in a folder. They are kept until those of another are asked for."""
+        if self._last_names[0] != path or not path:
+            try:
+                self._last_names = (path, frozenset(os.listdir(self.top + path)))
+            except OSError:  # whoever enters it says so
+                self._last_names = (b"", frozenset())
+        return self._last_names[1]
+
+    def _is_surely_absent(self, path: bytes) -> bool:
+        """Whether a path is not there, because the folder whose names are known lacks it."""
+        end = path.rfind(b"/") + 1
+        return self._last_names[0] == path[:end] and bool(
+            end and path[end:] not in self._last_names[1]
+        )
 
     def _leave_out(self, path: bytes) -> LeftOut | None:
         """Whether a folder is left out, which lies in none that is."""
@@ -164,7 +189,7 @@ class Folders:
         name = path[path.rfind(b"/", 0, -1) + 1 : -1]
         if name in VERSION_CONTROL or self.is_own(path[:-1]) or is_state_folder(path):
             return None
-        if self._is_other_work_tree(path):
+        if DOT_GIT in self._names(path) and self._is_other_work_tree(path):
             return self.other_work_tree(path)
         if not self._has_defaults or self._settings.verdict(path) is not None:
             return None
@@ -210,6 +235,9 @@ class Folders:
 
     def _begins(self, path: bytes, text: bytes) -> bool:
         """Whether a file that decides about others begins like this; it is noted."""
+        if self._is_surely_absent(path):
+            self.consulted[os.fsdecode(path)] = None
+            return False
         try:
             fd = self._consult(path)
         except OSError:

@@ -34,7 +34,7 @@ from indexer.tree.names import (
     TOO_LARGE,
     skip_reason_by_path,
 )
-from indexer.tree.repository import is_repository, own_checkout
+from indexer.tree.repository import own_checkout
 from indexer.types import SourceFile, Stat
 
 COUNT_EACH = 256  # files from one count that is told to the next
@@ -213,7 +213,7 @@ class _Scanner:
                 self.skipped[IGNORED] += 1
                 continue
             if path and repositories is not None:
-                if is_repository(folders.top + path):
+                if folders.is_repository(path):
                     repositories.append(path[:-1])
                     continue
             try:

@@ -6,13 +6,11 @@ import os
 import pty
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Project, assert_one_line
 
 from indexer.run import size
-from indexer.tree import scan as scanning
 
 SPARSE = ("--mode", "sparse")
 FEW = 30
@@ -100,7 +98,7 @@ def test_it_looks_no_further_than_it_has_to(
 
     for number in range(50):
         large.write(f"e{number}/a.txt", "x\n")
-    monkeypatch.setattr(scanning.os, "scandir", counted)
+    monkeypatch.setattr(os, "scandir", counted)
     assert_one_line(large.command("run", *SPARSE), 2)
     assert len(entered) <= FEW + 5
 

@@ -173,6 +173,7 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
         "max_file_size": 1 << 20,
         "uses_git": True,
         "recurse_submodules": True,
+        "default_excludes": True,
         "include_secrets": False,
         "name": "",
         "ignore": ["a"],
