@@ -178,8 +178,9 @@ class Oracle:
         for end in range(1, len(parts) + 1):
             dot_git = self.root / "/".join(parts[:end]) / ".git"
             if dot_git.is_file() and not dot_git.is_fifo():
-                if "/worktrees/" in dot_git.read_text(errors="replace"):
-                    return True
+                text = dot_git.read_text(errors="replace")
+                if text.rpartition("/")[0].endswith("/worktrees"):
+                    return True  # not that of a submodule in another work tree
         return False
 
     def _is_ordinary(self, path: str) -> bool:
