@@ -105,7 +105,8 @@ class Settings:
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
     searchable by its terms before the first one is embedded. Unless a run `uses_git`, a work
-    tree is walked like any other folder.
+    tree is walked like any other folder. With `default_excludes`, folders that tools fill are
+    left out where git does not track them.
 
     `takes_over` makes the collection this project's, even if it belongs to another.
 
@@ -142,6 +143,7 @@ class Settings:
     languages: tuple[tuple[str, str], ...] = field(default=(), metadata=_REBUILD)
     uses_git: bool = True
     recurse_submodules: bool = True
+    default_excludes: bool = True
     max_file_size: int = DEFAULT_MAX_FILE_SIZE
     cache_size: int = field(default=DEFAULT_CACHE_SIZE, metadata=_NONE)
     name: str = ""

@@ -54,3 +54,20 @@ def given() -> dict[str, str]:
             if before is not None:
                 found[name] = before
     return found
+
+
+def git_ceilings() -> set[str]:
+    """The folders, above the one that it starts in, where the user has git stop its search.
+
+    As in git: what follows an empty entry is taken as it is, without following symlinks.
+    """
+    found: set[str] = set()
+    follows_links = True
+    entries = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    for entry in entries:
+        if not entry:
+            follows_links = False
+        elif os.path.isabs(entry):
+            resolve = os.path.realpath if follows_links else os.path.normpath
+            found.add(resolve(entry))
+    return found

@@ -47,7 +47,7 @@ def run(
     go on.
     """
     with open_session(settings, report, progress, interrupts, workshop) as session:
-        tree = scan_project(settings, report)
+        tree = scan_project(settings, report, progress.scanned)
         with report.spans.span("diff"):
             known = known_files(session.collection, session.manifest, doubted)
             changes = find_changes(settings, tree, known, report)

@@ -44,6 +44,9 @@ class Silence:
     def warn(self, message: str) -> None:
         raise AssertionError(message)
 
+    def scanned(self, files: int) -> None:
+        pass
+
     def start(self, files: int, size: int) -> None:
         pass
 

@@ -61,6 +61,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
+        *("cli.counter", "cli.first_look"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
         "cli.verify",

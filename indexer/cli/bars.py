@@ -16,6 +16,7 @@ from indexer.environment import hidden, is_for_bars
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from indexer.cli.counter import Counter
     from indexer.cli.eta import Estimate
     from indexer.types import Step
 
@@ -25,6 +26,7 @@ class Bars:
 
     def __init__(self, *, quiet: bool) -> None:
         self._is_shown = not quiet and log.format == "text" and sys.stderr.isatty()
+        self._counter: Counter | None = None
         self._bar: tqdm[Any] | None = None
         self._estimate: Estimate | None = None
         self._files = 0
@@ -33,19 +35,35 @@ class Bars:
         self._since = 0.0
 
     def close(self) -> None:
-        """Remove the bar from the terminal."""
+        """Remove counter and bar from the terminal."""
+        self._end_counter()
         if self._bar is not None:
             self._bar.close()
 
     def step(self, message: str) -> None:
+        self._end_counter()
         if self._is_shown and not log.verbosity:
             click.echo(printable(message), err=True)
         log.info(message)
 
     def warn(self, message: str) -> None:
+        self._end_counter()
         log.warn(message)
 
+    def scanned(self, files: int) -> None:
+        if self._is_shown:
+            if self._counter is None:
+                from indexer.cli.counter import Counter
+
+                self._counter = Counter(quiet=False)
+            self._counter.count(files)
+
+    def _end_counter(self) -> None:
+        if self._counter is not None:
+            self._counter.close()
+
     def start(self, files: int, size: int) -> None:
+        self._end_counter()
         self._files = files
         log.info(f"{count_text(files, 'file')} may have changed")
         can_redraw = os.environ.get("TERM", "dumb") not in ("", "dumb")

@@ -51,6 +51,14 @@ def print_plan(plan: Plan) -> None:
             click.echo(f"{letter} {shown(name)}")
 
 
+def left_out_lines(plan: Plan) -> list[str]:
+    """The folders that are left out as a whole, and why, one line each."""
+    return [
+        f"{shown(path)} ({reason.replace('_', ' ')})"
+        for path, reason in sorted(plan.left_out.items())
+    ]
+
+
 def plan_dict(plan: Plan) -> dict[str, object]:
     """What a run would do, as JSON-ready values."""
     return {
@@ -64,4 +72,8 @@ def plan_dict(plan: Plan) -> dict[str, object]:
             "deleted": [shown(name) for name in plan.deleted],
             "unembedded": [shown(name) for name in plan.unembedded],
         },
+        "left_out": [
+            {"path": shown(path), "reason": reason}
+            for path, reason in sorted(plan.left_out.items())
+        ],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 
 import click
@@ -48,6 +49,7 @@ from indexer.settings.requests import (
     TRACE,
     TRUST,
     VERBOSE,
+    YES,
 )
 from indexer.settings.values import Values
 
@@ -78,7 +80,7 @@ RUN_OPTIONS = (
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(HERE, *RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, PROFILE, TRACE)
+@options(HERE, *RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, YES, PROFILE, TRACE)
 def run(
     place: Place,
     values: Values,
@@ -86,6 +88,7 @@ def run(
     files_from: str,
     null: bool,
     dry_run: bool,
+    yes: bool,
     profile: bool,
     trace: str,
     as_json: bool,
@@ -116,6 +119,10 @@ def run(
         settings = make_settings(place.folder, values, outlets.files)
         settings = _select(settings, place, files, files_from, null)
         locate(report, settings)
+        if not yes and not settings.has_state:
+            from indexer.cli.first_look import confirm_size
+
+            confirm_size(settings, quiet=quiet or as_json)
         if not (quiet or as_json):
             _say_where(settings)
         if dry_run:
@@ -181,10 +188,12 @@ def _read(source: str) -> bytes:
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:
+    from indexer.cli.counter import Counter
     from indexer.cli.plans import costs, plan_dict, plan_text, print_plan
     from indexer.run.plan import plan
 
-    planned = plan(settings, report)
+    with closing(Counter(quiet=quiet or as_json)) as counter:
+        planned = plan(settings, report, counter.count)
     report.status = "unchanged" if planned.is_empty else "planned"
     report.status = "partial" if report.failures else report.status
     if as_json:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
 from indexer.cli.boundary import locate, reporting
-from indexer.cli.plans import plan_dict, plan_text
+from indexer.cli.counter import Counter
+from indexer.cli.first_look import confirm_size
+from indexer.cli.plans import left_out_lines, plan_dict, plan_text
 from indexer.cli.streams import is_closed
 from indexer.cli.summary import print_failures
 from indexer.cli.texts import count_text, print_json, printable
@@ -18,7 +21,7 @@ from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, TREE
 from indexer.settings.options import options, path_argument
 from indexer.settings.place import Place
-from indexer.settings.requests import CHECK, HERE, JSON, TRUST, VERBOSE
+from indexer.settings.requests import CHECK, HERE, JSON, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
 
 if TYPE_CHECKING:
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(HERE, TRUST, *PLACE, *TREE, CHECK, JSON, VERBOSE)
+@options(HERE, TRUST, *PLACE, *TREE, CHECK, YES, JSON, VERBOSE)
 def status(
-    place: Place, values: Values, check: bool, as_json: bool, verbose: int
+    place: Place, values: Values, check: bool, yes: bool, as_json: bool, verbose: int
 ) -> int:
     """Say what a run would do, how big the index is, and which model it uses.
 
@@ -41,7 +44,10 @@ def status(
 
         settings = place.limited(make_settings(place.folder, values))
         locate(report, settings)
-        planned = plan(settings, report)
+        if not yes and not settings.has_state:
+            confirm_size(settings, quiet=as_json)
+        with closing(Counter(quiet=as_json)) as counter:
+            planned = plan(settings, report, counter.count)
         is_current = planned.is_empty and not report.failures
         report.status = "unchanged" if is_current else "planned"
         if as_json:
@@ -56,13 +62,16 @@ def status(
                 }
             )
         elif not (check and is_closed(1)):  # the exit code is the answer
-            _print_status(report, planned)
+            _print_status(report, planned, verbose)
         print_failures(report)
     return int(check and not is_current)
 
 
-def _print_status(report: Report, planned: Plan) -> None:
-    """Print a table: project, collection, model, size and state of the index."""
+def _print_status(report: Report, planned: Plan, verbose: int) -> None:
+    """Print a table: project, collection, model, size and state of the index.
+
+    If `verbose`, what is left out as a whole comes after it, and what is so by default.
+    """
     backend = planned.identity.backend
     model = (
         f"{backend.model.name} ({backend.kind}, {backend.precision}, {backend.device})"
@@ -81,3 +90,8 @@ def _print_status(report: Report, planned: Plan) -> None:
         ("state", f"behind: {late}" if late else "up to date"),
     ):
         click.echo(f"{name:<11}{printable(text)}")
+    if verbose:
+        for line in left_out_lines(planned):
+            click.echo(f"{'left out':<11}{line}")
+        if planned.default_excludes:
+            click.echo(f"{'by default':<11}{', '.join(planned.default_excludes)}")

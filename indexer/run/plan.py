@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.forecast import Forecast, forecast
 from indexer.text.source import read_source
+from indexer.tree.defaults import default_excludes
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
@@ -40,6 +42,8 @@ class Plan:
     indexed_files: int = 0
     forecast: Forecast = Forecast()
     wiki_pages: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    default_excludes: tuple[str, ...] = ()
 
     @property
     def lists(self) -> tuple[list[Any], ...]:
@@ -58,19 +62,27 @@ class Plan:
         return not any(self.lists) and not self.doubt
 
 
-def plan(settings: Settings, report: Report) -> Plan:
+def _ignore(count: int) -> None:
+    pass
+
+
+def plan(
+    settings: Settings, report: Report, on_count: Callable[[int], None] = _ignore
+) -> Plan:
     """Compare tree and index. Opens only files whose stat fields differ, and writes nothing.
 
-    Counts, and files that cannot be read, go to the report.
+    Counts, and files that cannot be read, go to the report. `on_count` is told how many files
+    were found so far.
     """
     admit(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
-    tree = scan_project(settings, report)
+    tree = scan_project(settings, report, on_count)
     known = recorded_files(settings, identity)
     changes = find_changes(settings, tree, known, report)
     records = known.files.records.values()
-    result = Plan(identity, known.doubt)
+    result = Plan(identity, known.doubt, left_out=tree.left_out)
+    result.default_excludes = default_excludes() if settings.default_excludes else ()
     result.indexed_files = sum(record.chunk_count > 0 for record in records)
     report.chunks.total = sum(record.chunk_count for record in records)
     report.chunks.unembedded = sum(record.unembedded for record in records)

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def warn(self, message: str) -> None:
         """Something went wrong that does not stop the run."""
 
+    def scanned(self, files: int) -> None:
+        """So many files were looked at so far; told again and again, while the tree is scanned."""
+
     def start(self, files: int, size: int) -> None:
         """A pass begins: this many files, of `size` bytes in all, may have to be indexed."""
 

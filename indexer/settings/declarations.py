@@ -179,6 +179,16 @@ RECURSE_SUBMODULES = Setting(
     help="Index the files of git submodules that are checked out.",
     section=FILES,
 )
+DEFAULT_EXCLUDES = Setting(
+    name="default-excludes",
+    reach=Reach.INSIDE,
+    form=Form.SWITCH,
+    field="default_excludes",
+    help="Leave out folders that tools fill, such as node_modules, .venv or __pycache__, where "
+    "git does not track them; `status -v` lists them.",
+    section=FILES,
+    remark="false: index .venv, node_modules, … too",
+)
 IGNORE = Setting(
     name="ignore",
     reach=Reach.INSIDE,
@@ -267,6 +277,7 @@ TREE = (
     MAX_FILE_SIZE,
     GIT,
     RECURSE_SUBMODULES,
+    DEFAULT_EXCLUDES,
     IGNORE,
     IGNORE_CONTAINING,
     EXTERNAL_FOLDERS,

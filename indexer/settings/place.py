@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from indexer.config import STATE_FOLDER, Settings
+from indexer.environment import git_ceilings
 from indexer.settings.files import settings_files
 
 
@@ -55,10 +56,19 @@ def find_place(path: str, *, is_here: bool = False) -> Place:
 
 def _enclosing_project(start: str) -> str:
     """The folder of the project around a folder, "" if nothing marks one."""
-    folders = [*_upwards(start)]
-    marked = (folder for folder in folders if _is_project(folder, start))
-    work_trees = (one for one in folders if os.path.lexists(os.path.join(one, ".git")))
-    return next(marked, "") or next(work_trees, "")
+    marked = (folder for folder in _upwards(start) if _is_project(folder, start))
+    return next(marked, "") or _work_tree(start)
+
+
+def _work_tree(start: str) -> str:
+    """The root of the git work tree around a folder, "" if there is none."""
+    ceilings = git_ceilings()
+    for folder in _upwards(start):
+        if folder != start and folder in ceilings:
+            return ""
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return folder
+    return ""
 
 
 def _is_project(folder: str, start: str) -> bool:

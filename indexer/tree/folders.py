@@ -10,19 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
+from indexer.tree import defaults
 from indexer.tree.files import (
     OPEN_FILE,
     NotIndexable,
     Vanished,
     read_open_file,
 )
-from indexer.tree.ignore import (
-    IGNORED_OUTSIDE_GIT,
-    IgnoreRules,
-    NestedRules,
-    SettingsRules,
+from indexer.tree.ignore import IgnoreRules, NestedRules, SettingsRules
+from indexer.tree.names import BY_DEFAULT, EMPTY, WORKTREE
+from indexer.tree.repository import (
+    DOT_GIT,
+    common_folder,
+    entry_of_moved,
+    has_main_work_tree,
+    is_linked,
+    is_repository,
+    is_work_tree_of,
 )
-from indexer.tree.names import EMPTY
 from indexer.tree.survey import stat_fields
 from indexer.types import Stat
 
@@ -51,13 +56,22 @@ class Folder:
     codxignore: NestedRules = NestedRules()
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A folder that is left out as a whole, and the reason, as in `names`."""
+
+    folder: bytes
+    reason: str
+
+
 class Folders:
     """Looks at each folder of a tree once, when it is first asked for.
 
     Paths are bytes relative to the root. That of a folder ends with `/`, and the root's is
     empty. `consulted` has the stat fields of every file that was opened because it decides
     about others, by path; None where there is none. The `own_paths` are the real paths of
-    files and folders that this program writes.
+    files and folders that this program writes. `checkouts` are the repositories, by what their
+    work trees share, of which the tree has a work tree.
     `on_error` gets the path of what could not be looked at and the error, `on_warning` what
     is wrong with an ignore file and its path.
     """
@@ -69,6 +83,7 @@ class Folders:
         settings: SettingsRules,
         *,
         honours_gitignore: bool,
+        has_defaults: bool,
         on_error: Callable[[bytes, OSError], None],
         on_warning: Callable[[str, str], None],
     ) -> None:
@@ -77,14 +92,16 @@ class Folders:
         self._own_paths = {_below(root, path) for path in own_paths}
         self._settings = settings
         self._honours_gitignore = honours_gitignore
+        self._has_defaults = has_defaults
+        self.checkouts: set[bytes] = set()
         self._on_error = on_error
         self._on_warning = on_warning
-        gitignore = NestedRules()
-        if honours_gitignore:
-            gitignore = gitignore.with_file(b"", IgnoreRules(IGNORED_OUTSIDE_GIT))
         self._known: dict[bytes, Folder | None] = {
-            b"": self._with_own_rules(b"", Folder(gitignore=gitignore))
+            b"": self._with_own_rules(b"", Folder())
         }
+        self._left_out: dict[bytes, LeftOut | None] = {b"": None}
+        self._gitignores: dict[bytes, IgnoreRules | None] = {}
+        self._last_names: tuple[bytes, frozenset[bytes]] = (b"", frozenset())
 
     def find(self, path: bytes) -> Folder | None:
         """A folder of the tree, or None if nothing in it belongs to the tree."""
@@ -100,6 +117,28 @@ class Folders:
             folder = self._known[path] = folder and self._look_at(path, folder)
         return folder
 
+    def left_out(self, path: bytes) -> LeftOut | None:
+        """The folder at or above `path` that is left out as a whole, None if none is.
+
+        That is so of what git does not track; the root itself is never left out.
+        """
+        unknown = []
+        while path not in self._left_out:
+            unknown.append(path)
+            path = path[: path.rfind(b"/", 0, -1) + 1]
+        found = self._left_out[path]
+        for path in reversed(unknown):
+            found = self._left_out[path] = found or self._leave_out(path)
+        return found
+
+    def other_work_tree(self, path: bytes) -> LeftOut:
+        """A folder that is left out as another work tree; what says so is noted."""
+        self.has(path + DOT_GIT)
+        for common in self.checkouts:
+            if entry := entry_of_moved(self.top + path[:-1], common):
+                self.has(os.path.relpath(entry, self.top))
+        return LeftOut(path, WORKTREE)
+
     def is_own(self, path: bytes) -> bool:
         """Whether this program writes a file or folder, whose path has no `/` at its end."""
         return path in self._own_paths
@@ -108,6 +147,107 @@ class Folders:
         """Whether the settings leave a path out or, if they are silent, the rules do."""
         verdict = self._settings.verdict(path)
         return bool(rules.verdict(path) if verdict is None else verdict)
+
+    def has(self, path: bytes) -> bool:
+        """Whether there is anything at a path that decides about others; it is noted."""
+        name = os.fsdecode(path)
+        if self._is_surely_absent(path):
+            self.consulted[name] = None
+            return False
+        try:
+            self.consulted[name] = stat_fields(os.lstat(self.top + path))
+        except OSError:
+            self.consulted[name] = None
+            return False
+        return True
+
+    def is_repository(self, path: bytes) -> bool:
+        """Whether git would take a folder for the top of a work tree."""
+        return DOT_GIT in self._names(path) and is_repository(self.top + path)
+
+    def _names(self, path: bytes) -> frozenset[bytes]:
+        """The names in a folder. They are kept until those of another are asked for."""
+        if self._last_names[0] != path or not path:
+            try:
+                self._last_names = (path, frozenset(os.listdir(self.top + path)))
+            except OSError:  # whoever enters it says so
+                self._last_names = (b"", frozenset())
+        return self._last_names[1]
+
+    def _is_surely_absent(self, path: bytes) -> bool:
+        """Whether a path is not there, because the folder whose names are known lacks it."""
+        end = path.rfind(b"/") + 1
+        return self._last_names[0] == path[:end] and bool(
+            end and path[end:] not in self._last_names[1]
+        )
+
+    def _leave_out(self, path: bytes) -> LeftOut | None:
+        """Whether a folder is left out, which lies in none that is."""
+        parent = self.find(path[: path.rfind(b"/", 0, -1) + 1])
+        if parent is None or parent.is_ours or parent.is_ignored:
+            return None
+        name = path[path.rfind(b"/", 0, -1) + 1 : -1]
+        if name in VERSION_CONTROL or self.is_own(path[:-1]) or is_state_folder(path):
+            return None
+        if DOT_GIT in self._names(path) and self._is_other_work_tree(path):
+            return self.other_work_tree(path)
+        if not self._has_defaults or self._settings.verdict(path) is not None:
+            return None
+        if parent.codxignore.verdict(path) is not None:
+            return None
+        if not defaults.is_left_out(path, self.has, self._begins):
+            return None
+        if self._gitignore_verdict(path) is False:
+            return None
+        return LeftOut(path, BY_DEFAULT)
+
+    def _is_other_work_tree(self, path: bytes) -> bool:
+        """Whether the folder is a work tree of a repository that has one in this tree already.
+
+        git tells it of those that it lists. Others are what it no longer knows, whose files it
+        takes for new ones of the repository around them, and what a walk meets.
+        """
+        folder = self.top + path[:-1]
+        if is_work_tree_of(folder, self.checkouts):
+            return True
+        common = common_folder(folder)
+        return (
+            self._honours_gitignore
+            and is_linked(folder)
+            and common is not None
+            and has_main_work_tree(common)
+            and common.startswith(os.path.realpath(self.top) + b"/")
+        )
+
+    def _gitignore_verdict(self, path: bytes) -> bool | None:
+        """What the `.gitignore` files above a folder say of it."""
+        parent = path
+        while parent:
+            parent = parent[: parent.rfind(b"/", 0, -1) + 1]
+            if parent not in self._gitignores:
+                rules = self._read_ignore_file(parent + b".gitignore")
+                self._gitignores[parent] = rules
+            rules = self._gitignores[parent]
+            verdict = rules.verdict(path[len(parent) :]) if rules else None
+            if verdict is not None:
+                return verdict
+        return None
+
+    def _begins(self, path: bytes, text: bytes) -> bool:
+        """Whether a file that decides about others begins like this; it is noted."""
+        if self._is_surely_absent(path):
+            self.consulted[os.fsdecode(path)] = None
+            return False
+        try:
+            fd = self._consult(path)
+        except OSError:
+            return False
+        try:
+            return os.read(fd, len(text)) == text
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
 
     def _look_at(self, path: bytes, parent: Folder) -> Folder | None:
         name = path[path.rfind(b"/", 0, -1) + 1 : -1]
@@ -132,16 +272,7 @@ class Folders:
 
     def _is_wiki(self, path: bytes) -> bool:
         """Whether this program wrote a wiki into the folder, whatever the settings are now."""
-        try:
-            fd = self._consult(path + os.fsencode(WIKI_SETTINGS))
-        except OSError:
-            return False
-        try:
-            return os.read(fd, len(WIKI_MARKER)) == WIKI_MARKER.encode()
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
+        return self._begins(path + os.fsencode(WIKI_SETTINGS), WIKI_MARKER.encode())
 
     def _with_own_rules(self, path: bytes, folder: Folder) -> Folder:
         """The folder with the rules of the ignore files that lie in it."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from indexer.errors import GitError
-from indexer.tree.git_process import nonsense, run_git
+from indexer.tree.git_process import INSTEAD, nonsense, run_git
+from indexer.tree.repository import (
+    DOT_GIT,
+    common_folder,
+    is_git_folder,
+    is_linked,
+    is_repository,
+    is_work_tree_of,
+    repository_around,
+)
 
 _OBJECT_FORMATS = ("sha1", "sha256")
 
@@ -28,15 +37,20 @@ class WorkTree:
 class Listing:
     """What git lists below a folder. Paths are bytes, relative to that folder.
 
-    `files` are tracked, or untracked and not ignored; they are sorted, each once.
-    `repositories` are the folders of the repositories that were listed: `b""` first, the
-    others ending in `/`. `vacant` are the folders of repositories that were not listed:
-    submodules that are not checked out, or that nobody asked for.
+    `files` are tracked, or untracked and not ignored; they are sorted, each once. `untracked`
+    are those that are not tracked. `repositories` are the folders of the repositories that
+    were listed: `b""` first, the others ending in `/`. `vacant` are the folders of
+    repositories that were not listed: submodules that are not checked out, or that nobody
+    asked for. `left_out` are those that do not belong to the tree: untracked ones in folders
+    that are left out, and other work trees of the repositories. `checkouts` are the repositories of the tree, by what their work trees share.
     """
 
     files: list[bytes]
     repositories: list[bytes]
     vacant: list[bytes]
+    untracked: frozenset[bytes] = frozenset()
+    left_out: tuple[bytes, ...] = ()
+    checkouts: frozenset[bytes] = frozenset()
 
 
 def work_tree(root: str) -> WorkTree | None:
@@ -48,11 +62,16 @@ def work_tree(root: str) -> WorkTree | None:
     """
     # git's message does not tell whether there is a repository: it can be translated, and
     # it says "not a git repository" of a damaged one as well.
-    if not _has_repository(root):
+    around = repository_around(os.fsencode(root))
+    if around is None:
         return None
     # Before 2.31, git repeats the first of these options in place of an answer.
     asked = ("--path-format=absolute", "--show-object-format", "--show-toplevel")
-    done = run_git(root, "rev-parse", *asked)
+    try:
+        done = run_git(root, "rev-parse", *asked)
+    except GitError:
+        _explain_why_not(root, around)
+        raise
     # The folder's name may hold line breaks. The format, which comes first, does not.
     first, _, toplevel = done.stdout.removesuffix(b"\n").partition(b"\n")
     object_format = first.decode("ascii", "replace")
@@ -74,30 +93,45 @@ def work_tree(root: str) -> WorkTree | None:
     return tree
 
 
-def _has_repository(root: str) -> bool:
-    folder = os.path.realpath(root)
-    ceilings = _ceilings()
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        folder, previous = os.path.dirname(folder), folder
-        if folder == previous or folder in ceilings:
-            return False
-    return True
+def _explain_why_not(root: str, around: bytes) -> None:
+    """Raise GitError with more than git says where a repository has no work tree here."""
+    top = os.fsdecode(around)
+    shared = around if is_git_folder(around) else common_folder(around)
+    if is_linked(around) and shared and not is_repository(around):
+        raise GitError(
+            f"{top} is a work tree of a repository that is gone or was moved: it was "
+            f"{os.fsdecode(shared)}; git worktree repair mends it from there ({INSTEAD})"
+        )
+    if shared is None or is_linked(around) or not is_git_folder(shared):
+        return
+    if run_git(around, "rev-parse", "--is-bare-repository").stdout == b"true\n":
+        trees = _linked_work_trees(shared)
+        remedy = (
+            f"index a work tree of it, such as {trees[0]}"
+            if trees
+            else "make a work tree of it with git worktree add, and index that"
+        )
+        raise GitError(
+            f"{top} has a bare repository and no work tree of its own: {remedy} ({INSTEAD})"
+        )
+    if os.path.basename(around) == DOT_GIT:
+        top = os.path.dirname(top)
+        raise GitError(
+            f"{root} is where git keeps the repository of {top}: index {top} ({INSTEAD})"
+        )
 
 
-def _ceilings() -> set[str]:
-    """The folders, above the one that it starts in, where the user has git stop its search.
-
-    As in git: what follows an empty entry is taken as it is, without following symlinks.
-    """
-    found = set()
-    follows_links = True
-    entries = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
-    for entry in entries:
-        if not entry:
-            follows_links = False
-        elif os.path.isabs(entry):
-            resolve = os.path.realpath if follows_links else os.path.normpath
-            found.add(resolve(entry))
+def _linked_work_trees(shared: bytes) -> list[str]:
+    """The work trees of a bare repository that are there, the first by name first."""
+    found = []
+    entries = os.path.join(shared, b"worktrees")
+    for name in sorted(os.listdir(entries)) if os.path.isdir(entries) else ():
+        place = os.path.join(entries, name, b"gitdir")
+        if os.path.isfile(place):
+            with open(place, "rb") as file:
+                dot_git = os.path.join(entries, name, file.read().rstrip(b"\r\n"))
+            if os.path.lexists(dot_git):
+                found.append(os.fsdecode(os.path.dirname(dot_git)))
     return found
 
 
@@ -118,38 +152,107 @@ def list_files(
     on_warning: Callable[[str], None] | None = None,
     *,
     recurse_submodules: bool = True,
+    leaves_out: Callable[[bytes], bool] = lambda folder: False,
+    starts: Iterable[bytes] = (b"",),
 ) -> Listing:
     """The files below `root`, a folder in a work tree, that are tracked or not ignored.
 
     Nested repositories are listed by their own rules, and so are the submodules that are
-    checked out, with `recurse_submodules`. Tracked files that are not on the disk
+    checked out, with `recurse_submodules`. Of several work trees of one repository, only the
+    outermost is listed, and of those that lie side by side the main one, or else the first by
+    its path. An untracked repository is not listed where `leaves_out` says so of its folder,
+    which ends in `/`. Tracked files that are not on the disk
     (deleted, sparse checkout) are listed too: only a stat call tells. `on_warning` gets
-    what git could not read, one line each. Raises GitError where git refuses, here or in a
-    nested repository.
+    what git could not read, one line each. `starts` are the repositories that are listed, where
+    `root` is in none. Raises GitError where git refuses, here or in a nested repository.
     """
-    top = os.fsencode(root)
-    files: set[bytes] = set()
-    repositories, vacant = [], []
-    pending = [b""]
-    while pending:
-        prefix = pending.pop()
-        repositories.append(prefix)
+    return _Lister(root, on_warning, recurse_submodules, leaves_out).run(starts)
+
+
+class _Lister:
+    """A listing in progress. Paths are as in `Listing`."""
+
+    def __init__(
+        self,
+        root: str,
+        on_warning: Callable[[str], None] | None,
+        recurse_submodules: bool,
+        leaves_out: Callable[[bytes], bool],
+    ) -> None:
+        self._top = os.path.join(os.fsencode(root), b"")
+        self._on_warning = on_warning
+        self._recurse_submodules = recurse_submodules
+        self._leaves_out = leaves_out
+        self._files: set[bytes] = set()
+        self._untracked: set[bytes] = set()
+        self._repositories: list[bytes] = []
+        self._vacant: list[bytes] = []
+        self._left_out: list[bytes] = []
+        self._checkouts: set[bytes] = set()
+
+    def run(self, starts: Iterable[bytes]) -> Listing:
+        """List the repositories that it starts with, and those below them."""
+        pending = [*starts]
+        if pending == [b""]:
+            around = repository_around(self._top)
+            self._note(common_folder(around) if around else None)
+        else:
+            pending = self._wanted(pending)
+        for prefix in pending:  # which grows
+            pending += self._list_one(prefix)
+        return Listing(
+            sorted(self._files),
+            self._repositories,
+            self._vacant,
+            frozenset(self._untracked),
+            tuple(self._left_out),
+            frozenset(self._checkouts),
+        )
+
+    def _list_one(self, prefix: bytes) -> list[bytes]:
+        """List one repository, and return those below it that are to be listed."""
+        self._repositories.append(prefix)
         submodules: set[bytes] = set()  # sets, because a conflict has several entries
         nested: set[bytes] = set()
-        for path, mode in _entries(os.path.join(top, prefix), on_warning):
+        for path, mode in _entries(self._top + prefix, self._on_warning):
             if mode == b"160000":
                 submodules.add(prefix + path)
             elif path.endswith(b"/"):
                 nested.add(prefix + path[:-1])
             else:
-                files.add(prefix + path)
-        for path in sorted(submodules | nested):
-            is_wanted = recurse_submodules or path in nested
-            if is_wanted and is_checked_out(os.path.join(top, path)):
-                pending.append(path + b"/")
+                self._files.add(prefix + path)
+                if not mode:
+                    self._untracked.add(prefix + path)
+        for path in sorted(nested):
+            if self._leaves_out(path + b"/"):
+                self._left_out.append(path)
+                nested.remove(path)
+        if not self._recurse_submodules:
+            self._vacant += sorted(submodules - nested)
+            submodules = set()
+        return self._wanted(submodules | nested)
+
+    def _wanted(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Those of the repositories that are to be listed, ending in `/`."""
+        found = []
+        by_kind = {path: is_linked(self._top + path) for path in paths}
+        for path in sorted(by_kind, key=lambda path: (by_kind[path], path)):
+            folder = self._top + path
+            # Neither is git asked about a work tree that is left out in any case.
+            if is_work_tree_of(folder, self._checkouts):
+                self._left_out.append(path)
+            elif not is_checked_out(folder):
+                self._vacant.append(path)
+            elif (common := common_folder(folder)) in self._checkouts:
+                self._left_out.append(path)
             else:
-                vacant.append(path)
-    return Listing(sorted(files), repositories, vacant)
+                self._note(common)
+                found.append(path + b"/")
+        return found
+
+    def _note(self, common: bytes | None) -> None:
+        if common is not None:
+            self._checkouts.add(common)
 
 
 def _entries(

@@ -12,33 +12,6 @@ from dataclasses import dataclass
 
 from indexer.patterns import Patterns
 
-# Folders and files that nobody wants indexed where no repository says so. These are the
-# weakest rules of all: a `.gitignore` brings any of them back with a `!` pattern.
-IGNORED_OUTSIDE_GIT = b"""\
-.bzr/
-.cache/
-.direnv/
-.eggs/
-.gradle/
-.hypothesis/
-.ipynb_checkpoints/
-.mypy_cache/
-.next/
-.nox/
-.nuxt/
-.pytest_cache/
-.ruff_cache/
-.svelte-kit/
-.terraform/
-.tox/
-.venv/
-__pycache__/
-bower_components/
-node_modules/
-venv/
-.DS_Store
-"""
-
 
 class IgnoreRules:
     """The rules of one ignore file.

@@ -8,8 +8,10 @@ from indexer.paths import escape_path
 
 # Reasons to leave out a file of the tree, as reports count them. What git ignores, the
 # state folder and version control's own folders do not belong to the tree: nobody counts
-# them.
-IGNORED = "ignored"  # by a .codxignore; outside git, an ignored folder counts as one
+# them. Of folders that are left out as a whole, each counts as one.
+IGNORED = "ignored"  # by a .codxignore; as a whole outside git
+BY_DEFAULT = "excluded_by_default"  # a folder that no rule of the project names
+WORKTREE = "worktree"  # another work tree of a repository that is in the tree already
 SYMLINK = "symlink"
 SPECIAL = "special"  # FIFO, socket, device
 SECRET = "secret"
@@ -114,4 +116,6 @@ def skip_reason_by_name(name: str, *, include_secrets: bool = False) -> str | No
         return LOCK_FILE
     if GENERATED_PATTERN.fullmatch(name):
         return GENERATED
+    if name == ".ds_store":
+        return BINARY
     return BINARY if dot and extension in BINARY_EXTENSIONS else None

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from indexer.config import Settings
 from indexer.errors import ProjectError
 from indexer.report import Report
-from indexer.tree.scan import Scan, scan
+from indexer.tree.scan import COUNT_EACH, Scan, scan, walk
 
 
-def scan_project(settings: Settings, report: Report) -> Scan:
-    """Scan the tree. Counts, and what could not be listed, go to the report."""
+def _ignore(count: int) -> None:
+    pass
+
+
+def scan_project(
+    settings: Settings, report: Report, on_count: Callable[[int], None] = _ignore
+) -> Scan:
+    """Scan the tree. Counts, and what could not be listed, go to the report.
+
+    `on_count` is told, again and again, how many files of the project were looked at.
+    """
     with report.spans.span("scan"):
-        tree = _scan(settings, settings.project)
+        tree = _scan(settings, settings.project, on_count)
         for folder in settings.external_folders:
             tree = _with_external(tree, settings, folder)
     if settings.only is None:
@@ -26,16 +36,42 @@ def scan_project(settings: Settings, report: Report) -> Scan:
     return tree
 
 
-def _scan(settings: Settings, folder: str) -> Scan:
+def has_more_files(
+    settings: Settings, number: int, on_count: Callable[[int], None]
+) -> bool:
+    """Whether a project that is no work tree has more files than this; looks no further.
+
+    Repositories in it are walked as well, by their `.gitignore` files alone.
+    """
+    paths = walk(
+        settings.project,
+        own_paths=settings.own_paths,
+        has_defaults=settings.default_excludes,
+        ignore=settings.ignore,
+        ignore_containing=settings.ignore_containing,
+    )
+    for count, _ in enumerate(paths, 1):
+        if not count % COUNT_EACH:
+            on_count(count)
+        if count > number:
+            return True
+    return False
+
+
+def _scan(
+    settings: Settings, folder: str, on_count: Callable[[int], None] = _ignore
+) -> Scan:
     return scan(
         folder,
         max_file_size=settings.max_file_size,
         own_paths=settings.own_paths,
         uses_git=settings.uses_git,
         recurse_submodules=settings.recurse_submodules,
+        has_defaults=settings.default_excludes,
         include_secrets=settings.include_secrets,
         ignore=settings.ignore,
         ignore_containing=settings.ignore_containing,
+        on_count=on_count,
     )
 
 
@@ -58,4 +94,8 @@ def _with_external(tree: Scan, settings: Settings, folder: str) -> Scan:
         files=[*files, *tree.files],
         skipped=dict(Counter(tree.skipped) + Counter(part.skipped)),
         failures=[*tree.failures, *failures],
+        left_out={
+            **tree.left_out,
+            **{os.path.join(folder, path): why for path, why in part.left_out.items()},
+        },
     )

@@ -1,9 +1,11 @@
 """The scan: lists the candidate files of a tree with cheap stat fields, and opens none.
 
-In a git work tree it takes git's list. Elsewhere, or where git is not wanted, it walks the
-folders and honours nested `.gitignore` files. In both, `.codxignore` files leave out more: they have the same syntax,
-and may lie in any folder from the project's root down. What is left out is counted with
-its reason.
+In a git work tree it takes git's list. Elsewhere it walks the folders and honours nested
+`.gitignore` files, but the repositories that it meets are listed by git; where git is not
+wanted they are walked too. In all of them, `.codxignore` files leave out more: they have the
+same syntax, and may lie in any folder from the project's root down. Folders that tools fill
+are left out by default, unless git tracks what is in them. What is left out is counted with its
+reason.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +23,7 @@ from indexer.deadline import check_time
 from indexer.errors import ProjectError
 from indexer.tree import git
 from indexer.tree.files import source_file
-from indexer.tree.folders import VERSION_CONTROL, Folders
+from indexer.tree.folders import VERSION_CONTROL, Folders, LeftOut
 from indexer.tree.ignore import SettingsRules
 from indexer.tree.names import (
     EMPTY,
@@ -32,7 +34,10 @@ from indexer.tree.names import (
     TOO_LARGE,
     skip_reason_by_path,
 )
+from indexer.tree.repository import own_checkout
 from indexer.types import SourceFile, Stat
+
+COUNT_EACH = 256  # files from one count that is told to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,9 @@ class Scan:
     In a git work tree `listing` is what git listed. The other fields say what else the
     result depends on. `passed_over` are files that are skipped for what they are now, not
     for their names. `absent` are listed but not there. `consulted` are the files that decide
-    about others, as in `Folders`. `started_ns` is the wall clock (ns) before the first look.
+    about others, as in `Folders`. `left_out` are the folders that were left out as a whole, by
+    default or as another work tree: the reason by path, which ends in `/`. `started_ns` is the
+    wall clock (ns) before the first look.
     """
 
     files: list[SourceFile]
@@ -57,6 +64,7 @@ class Scan:
     passed_over: list[SourceFile]
     absent: list[str]
     consulted: dict[str, Stat | None]
+    left_out: dict[str, str]
     started_ns: int = field(compare=False)
 
 
@@ -67,18 +75,22 @@ def scan(
     own_paths: Sequence[str],
     uses_git: bool = True,
     recurse_submodules: bool = True,
+    has_defaults: bool = True,
     include_secrets: bool = False,
     ignore: Sequence[str] = (),
     ignore_containing: Sequence[str] = (),
+    on_count: Callable[[int], None] = lambda count: None,
 ) -> Scan:
     """List the indexable files below `root`.
 
     `max_file_size` is in bytes. Unless it `uses_git`, a work tree is walked like any other
-    folder. `include_secrets` lists files whose names say that they hold
+    folder. With `has_defaults`, folders that tools fill are left out where git does not track
+    them. `include_secrets` lists files whose names say that they hold
     secrets. `ignore` has patterns as in a `.gitignore` at the root, which no ignore file
     overrides. `ignore_containing` has texts that no path may hold once a `/` is put before
     it. The `own_paths`, files and folders that this program writes, are left out, and so is
-    every other `.codx/index`. Raises ProjectError where `root` is not a folder that can be
+    every other `.codx/index`. `on_count` is told, again and again, how many files were looked
+    at. Raises ProjectError where `root` is not a folder that can be
     read, and GitError where it is a work tree and there is no git, or git refuses to list it.
     """
     if not os.path.isdir(root):
@@ -92,31 +104,78 @@ def scan(
         own_paths,
         rules,
         honours_gitignore=tree is None,
+        has_defaults=has_defaults,
         on_error=scanner.fail,
         on_warning=scanner.warn,
     )
-    listing = None
+    paths: list[bytes] = []
+    starts = [b""]
     if tree is None:
-        paths = sorted(scanner.walk(folders))
-    else:
-        listing = git.list_files(
-            root, partial(scanner.warn, "."), recurse_submodules=recurse_submodules
-        )
-        paths = listing.files
-    for path in paths:
+        starts = []
+        folders.checkouts |= {common for common in (own_checkout(root),) if common}
+        paths += scanner.walk(folders, starts if uses_git else None)
+    listing = git.list_files(
+        root,
+        partial(scanner.warn, "."),
+        recurse_submodules=recurse_submodules,
+        leaves_out=lambda folder: folders.left_out(folder) is not None,
+        starts=starts,
+    )
+    folders.checkouts |= listing.checkouts
+    for folder in listing.left_out:
+        path = folder + b"/"
+        scanner.leave_out(folders.left_out(path) or folders.other_work_tree(path))
+    paths += listing.files
+    if tree is None:
+        paths.sort()
+    for count, path in enumerate(paths):
+        if not count % COUNT_EACH:
+            on_count(count)
         check_time()
+        if path in listing.untracked and not folders.is_own(path):
+            parent = path[: path.rfind(b"/") + 1]
+            if found := folders.left_out(parent):
+                scanner.leave_out(found)
+                continue
         scanner.look_at(path, folders)
+    scanner.skipped.update(scanner.left_out.values())
     return Scan(
         files=scanner.files,
         skipped=dict(sorted(scanner.skipped.items())),
         failures=scanner.failures,
         object_format=tree.object_format if tree else "sha1",
-        listing=listing,
+        listing=listing if tree else None,
         passed_over=scanner.passed_over,
         absent=scanner.absent,
         consulted=folders.consulted,
+        left_out={os.fsdecode(path): why for path, why in scanner.left_out.items()},
         started_ns=started_ns,
     )
+
+
+def walk(
+    root: str,
+    *,
+    own_paths: Sequence[str],
+    has_defaults: bool,
+    ignore: Sequence[str],
+    ignore_containing: Sequence[str],
+) -> Iterator[bytes]:
+    """Every file below `root` that a scan without git would look at, as it is found.
+
+    What cannot be looked at is passed over. Raises ProjectError for `root` itself.
+    """
+    scanner = _Scanner(0, include_secrets=False)
+    folders = Folders(
+        root,
+        own_paths,
+        SettingsRules(ignore, ignore_containing),
+        honours_gitignore=True,
+        has_defaults=has_defaults,
+        on_error=scanner.fail,
+        on_warning=scanner.warn,
+    )
+    return scanner.walk(folders, None)
 
 
 class _Scanner:
@@ -128,23 +187,35 @@ class _Scanner:
         self.failures: list[tuple[str, str]] = []
         self.passed_over: list[SourceFile] = []
         self.absent: list[str] = []
+        self.left_out: dict[bytes, str] = {}
         self._max_file_size = max_file_size
         self._include_secrets = include_secrets
 
-    def walk(self, folders: Folders) -> Iterator[bytes]:
+    def walk(
+        self, folders: Folders, repositories: list[bytes] | None
+    ) -> Iterator[bytes]:
         """Yield every entry but folders, symlinks and all, that no `.gitignore` leaves out.
 
-        Ignored folders are not entered.
+        Folders that are left out are not entered. The `repositories` get the folders that are
+        a repository of their own, without a `/`, and are not entered either; where it is None,
+        they are.
         """
         pending = [b""]
         while pending:
             path = pending.pop()
+            if found := folders.left_out(path):
+                self.leave_out(found)
+                continue
             folder = folders.find(path)
             if folder is None or folder.is_ours:
                 continue
             if folder.is_ignored:
                 self.skipped[IGNORED] += 1
                 continue
+            if path and repositories is not None:
+                if folders.is_repository(path):
+                    repositories.append(path[:-1])
+                    continue
             try:
                 with os.scandir(folders.top + path) as entries:
                     for entry in entries:
@@ -164,6 +235,10 @@ class _Scanner:
                         f"the project folder cannot be read: {error}"
                     ) from error
                 self.fail(path, error)
+
+    def leave_out(self, found: LeftOut) -> None:
+        """Count a folder that is left out as a whole; once, however often it is met."""
+        self.left_out[found.folder] = found.reason
 
     def look_at(self, path: bytes, folders: Folders) -> None:
         """Sort a candidate into files, skipped and failures."""

@@ -41,6 +41,7 @@ def select(
             name = os.path.basename(path)
             secrets = settings.include_secrets
             reason = skip_reason_by_name(name, include_secrets=secrets)
+            reason = reason or _why_left_out(path, tree)
             if reason or os.path.lexists(os.path.join(settings.project, path)):
                 report.skip(path, reason or IGNORED)
             else:
@@ -51,6 +52,12 @@ def select(
     due = [file for file in comparison.suspects if _is_due(file, settings, now_ns)]
     report.files.deferred = len(comparison.suspects) - len(due)
     return replace(comparison, suspects=due)
+
+
+def _why_left_out(path: str, tree: Scan) -> str | None:
+    """The reason for the folder at or above a path that is left out as a whole, if one is."""
+    above = (tree.left_out.get(f"{one}/") for one in upwards(path))
+    return next(filter(None, above), None)
 
 
 def _narrowed(comparison: Comparison, only: Set[str]) -> Comparison:

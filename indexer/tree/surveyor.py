@@ -12,6 +12,8 @@ from indexer.config import Settings
 from indexer.tree import git, git_index, git_status
 from indexer.tree.diff import TICK_NS, is_racy, stat_of
 from indexer.tree.folders import is_state_folder
+from indexer.tree.names import WORKTREE
+from indexer.tree.repository import DOT_GIT
 from indexer.tree.survey import Repository, Survey, stat_fields, stats_of
 from indexer.types import SourceFile, Stat
 
@@ -47,7 +49,8 @@ class _Surveyor:
 
     Paths are bytes, relative to the project unless a prefix stands before them. `_unseen`
     are the scanned files that no repository has claimed yet, and `_listed` is what git
-    lists now.
+    lists now. `_left_out` are the folders that the scan left out as a whole, and
+    `_is_left_out` those that it was asked about, with all below the former.
     """
 
     def __init__(self, settings: Settings, tree: Scan, listing: git.Listing) -> None:
@@ -64,6 +67,8 @@ class _Surveyor:
         self._unseen = {
             os.fsencode(file.path): file for file in (*tree.files, *tree.passed_over)
         }
+        self._left_out = {os.fsencode(path) for path in tree.left_out}
+        self._is_left_out: dict[bytes, bytes] = {b"": b""}
         self._listed: set[bytes] = set()
         self._submodules: set[bytes] = set()
         self._found = Survey([], {}, {})
@@ -135,8 +140,42 @@ class _Surveyor:
         """Watch the folders of one repository in which a new file would count."""
         paths = [*index.entries, *untracked.files]
         self._listed.update(prefix + path.removesuffix(b"/") for path in paths)
+        paths = [*index.entries, *self._deciding(prefix, untracked.files)]
         for path in {*_parents(paths), *self._untracked_folders(prefix, untracked)}:
             self._watch_folder(prefix + path)
+
+    def _deciding(self, prefix: bytes, paths: Iterable[bytes]) -> Iterator[bytes]:
+        """The untracked files that count: of a folder that is left out, one is enough.
+
+        As long as it is listed, there is something in the folder to be left out.
+        """
+        nearest: dict[bytes, bytes] = {}
+        for path in paths:
+            found = self._left_out_above(prefix + path)
+            if not found:
+                yield path
+            elif self._tree.left_out[os.fsdecode(found)] == WORKTREE and (
+                found == prefix + path
+            ):
+                yield path[:-1]  # whose `.git` was consulted
+            else:
+                known = nearest.setdefault(found, path)
+                if path.count(b"/") < known.count(b"/"):
+                    nearest[found] = path
+        yield from nearest.values()
+
+    def _left_out_above(self, path: bytes) -> bytes:
+        """The folder above a path, or at it, that the scan left out; b"" if there is none."""
+        path = path[: path.rfind(b"/") + 1]
+        unknown = []
+        while path not in self._is_left_out:
+            unknown.append(path)
+            path = path[: path.rfind(b"/", 0, -1) + 1]
+        found = self._is_left_out[path]
+        for path in reversed(unknown):
+            found = found or (path if path in self._left_out else b"")
+            self._is_left_out[path] = found
+        return found
 
     def _untracked_folders(
         self, prefix: bytes, untracked: git_status.Untracked
@@ -150,13 +189,15 @@ class _Surveyor:
                 continue
             if self._top + whole in self._own_folders or is_state_folder(whole):
                 continue
+            if self._left_out_above(whole):
+                continue
             yield path
             with os.scandir(self._top + whole) as entries:
-                pending += [
-                    path + entry.name + b"/"
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False)
-                ]
+                for entry in entries:
+                    if entry.name == DOT_GIT:
+                        raise Unsure  # It may become a repository unseen.
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(path + entry.name + b"/")
 
     def _watch_folder(self, path: bytes) -> None:
         """Watch a folder and its `.gitignore`.
@@ -209,7 +250,11 @@ class _Surveyor:
 
     def _require_same_listing(self) -> None:
         """Require that nothing came or went since the scan: it would be in no stamp."""
-        repositories = [*self._listing.vacant, *self._nested]
+        repositories = [
+            *self._listing.vacant,
+            *self._listing.left_out,
+            *self._nested,
+        ]
         folders = [path.removesuffix(b"/") for path in repositories]
         if self._listed != {*self._listing.files, *folders}:
             raise Unsure

@@ -55,6 +55,7 @@ class GitActs:
             *[self.sparse, self.sparse, self.worktree, self.worktree, self.gc, self.flag, self.flag],
             *[self.split_index, self.untracked_cache, self.configure, self.configure, self.status],
             *[self.exclude, self.excludes_file, self.info_attributes, self.checkout_again],
+            *[self.worktree_below, self.forget_worktrees],
             *[self.nested, self.no_repository, self.add, self.no_index, self.cache_info],
         ]  # fmt: skip
 
@@ -299,6 +300,20 @@ class GitActs:
         self.acts.top = self.rng.choice(self.trees)
         self.acts.project.root = self.acts.top / self.below
         self.acts.root.mkdir(exist_ok=True)
+
+    def worktree_below(self) -> None:
+        """Another work tree lies in the project, as assistants make them."""
+        tree = self.acts.root / self.rng.choice([".worktrees/one", "extra/two"])
+        if tree.exists():
+            self.git("worktree", "remove", "--force", str(tree))
+        else:
+            self.git("worktree", "add", "-f", "--detach", str(tree))
+
+    def forget_worktrees(self) -> None:
+        """git knows nothing any more of the work trees in the project."""
+        entries = self._git_file("worktrees")
+        for name in ("one", "two"):
+            shutil.rmtree(entries / name, ignore_errors=True)
 
     def no_repository(self) -> None:
         """The repository is moved away, or comes back."""

@@ -21,8 +21,9 @@ VERSION_CONTROL = {".git", ".hg", ".svn"}
 # The files that the fuzz makes and that are left out for their names.
 SECRETS = {".env", "id_rsa"}
 NEVER = {"poetry.lock", "app.min.js", "photo.png"}
-# Of the folders that a walk without git leaves out, those that the fuzz makes.
-LEFT_OUT_BY_A_WALK = "node_modules/\n__pycache__/\n"
+# Of the folders that are left out by default, those that the fuzz makes.
+DEFAULTS = "node_modules/\n__pycache__/\n"
+PROBE = "no-rule-names-this"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Options:
     recurses: bool | None = None
     uses_git: bool = True
     has_secrets: bool = False
+    has_defaults: bool = True
 
 
 class Refusal(Exception):
@@ -59,7 +61,7 @@ class Oracle:
         """The path of each file that belongs to the index, and its blob id."""
         options = self._with_settings(options)
         is_repository = options.uses_git and self._has_repository()
-        paths = set(self._listed(options) if is_repository else self._walked())
+        paths = set(self._listed(options) if is_repository else self._walked(options))
         paths = {path for path in paths if self._is_ordinary(path)}
         paths -= self._ignored(".codxignore", paths)
         paths -= self._matched("\n".join(options.ignore or ()), paths)
@@ -120,25 +122,66 @@ class Oracle:
         nested = set()
         others = ("ls-files", "-z", "--others", "--exclude-standard")
         for path in names(self._git(folder, *others)):
+            if options.has_defaults and is_left_out_by_default(prefix + path):
+                continue
             if path.endswith("/"):
                 nested.add(path[:-1])
-            else:
+            elif not self._is_in_other_tree(prefix + path):
                 yield prefix + path
         if options.recurses is False:
             submodules = set()
         for path in submodules | nested:
-            if self._is_real(f"{prefix}{path}/.git"):
-                yield from self._listed(options, f"{prefix}{path}/")
+            below = f"{prefix}{path}/"
+            if self._is_real(f"{below}.git") and not self._is_in_other_tree(below):
+                yield from self._listed(options, below)
 
-    def _walked(self) -> Iterator[str]:
-        found = []
+    def _walked(self, options: Options) -> Iterator[str]:
+        found, repositories = [], []
         for folder, folders, files in os.walk(self.root):
-            folders[:] = [name for name in folders if name not in VERSION_CONTROL]
             below = os.path.relpath(folder, self.root)
             prefix = "" if below == "." else f"{below}/"
+            if prefix and options.uses_git and self._is_top(Path(folder)):
+                repositories.append(prefix)
+                folders.clear()
+                continue
+            folders[:] = [name for name in folders if name not in VERSION_CONTROL]
             found += [prefix + name for name in files if name not in VERSION_CONTROL]
-        ignored = self._ignored(".gitignore", found, LEFT_OUT_BY_A_WALK)
-        yield from set(found) - ignored
+        found += [f"{prefix}{PROBE}" for prefix in repositories]
+        weakest = DEFAULTS if options.has_defaults else ""
+        kept = set(found) - self._ignored(".gitignore", found, weakest)
+        kept = {path for path in kept if not self._is_in_other_tree(path)}
+        probes = {f"{prefix}{PROBE}": prefix for prefix in repositories}
+        for path in kept:
+            if path in probes:
+                yield from self._listed(options, probes[path])
+            else:
+                yield path
+
+    def _is_top(self, folder: Path) -> bool:
+        """Whether git takes the folder for the top of a work tree."""
+        if not os.path.lexists(folder / ".git"):
+            return False
+        try:
+            top = self._git(folder, "rev-parse", "--show-toplevel").decode()
+        except Refusal:
+            return False
+        return os.path.samefile(top.removesuffix("\n"), folder)
+
+    def _is_in_other_tree(self, path: str) -> bool:
+        """Whether the path lies in another work tree of the project's repository.
+
+        All linked work trees of the fuzz are made of it.
+        """
+        if not self._has_repository():
+            return False
+        parts = path.split("/")[:-1]
+        for end in range(1, len(parts) + 1):
+            dot_git = self.root / "/".join(parts[:end]) / ".git"
+            if dot_git.is_file() and not dot_git.is_fifo():
+                text = dot_git.read_text(errors="replace")
+                if text.rpartition("/")[0].endswith("/worktrees"):
+                    return True  # not that of a submodule in another work tree
+        return False
 
     def _is_ordinary(self, path: str) -> bool:
         """Whether this is a regular file that symlinks do not lead to, and not state of ours."""
@@ -221,6 +264,11 @@ class Oracle:
         if done.returncode not in accepted:
             raise Refusal(1, f"git {arguments}: {done.stderr.decode()}")
         return done.stdout
+
+
+def is_left_out_by_default(path: str) -> bool:
+    """Whether an untracked file lies in a folder that is left out by default."""
+    return any(f"{name}/" in DEFAULTS.split() for name in path.split("/")[:-1])
 
 
 def names(output: bytes) -> list[str]:

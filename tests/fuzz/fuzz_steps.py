@@ -164,6 +164,7 @@ class Fuzz(Checks):
                 (["--max-file-size", "1000"], Options(size=1000)),
                 (["--no-recurse-submodules"], Options(recurses=False)),
                 (["--no-git"], Options(uses_git=False)),
+                (["--no-default-excludes"], Options(has_defaults=False)),
                 (["--include-secrets"], Options(has_secrets=True)),
                 (["--ignore-containing", "/src"], Options(containing=("/src",))),
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from indexer.tree.project import scan_project
 VALUES: dict[str, list[Any]] = {
     "include_secrets": [False, True],
     "recurse_submodules": [True, False],
+    "default_excludes": [True, True, False],
     "max_file_size": [LIMIT, 20],
     "name": ["", "A title"],
     "own_files": [(), ("loose.py",), ("linked.py",), ("src/c.py", "outside")],
@@ -88,6 +90,8 @@ class Inputs:
             *[self.wiki_marker, self.own_link] * 3,
             *[self.configuration, self.attributes, self.filtered] * 2,
             *[self.excludes, self.environment, self.codxignore, self.secret_name],
+            *[self.tool_folder, self.sign_of_a_tool, self.worktree] * 3,
+            *[self.default_brought_back, self.repository_in_a_tool_folder] * 2,
             *[self.life.step] * 3,
         ]
         with suppress(subprocess.CalledProcessError, OSError):
@@ -195,6 +199,103 @@ class Inputs:
         text = self.rng.choice(["*.py\n", "!a.py\n", "deep\n", "# nothing\n"])
         self.tree.write(f"{where}.codxignore", text)
         return f"{where}.codxignore {text!r}"
+
+    def tool_folder(self) -> str:
+        """A folder that is left out by default comes, goes, or is tracked in part."""
+        where = self.rng.choice(["node_modules", "lib/.venv", "extra/target", "build2"])
+        path = self.tree.root / where
+        match self.rng.randrange(5):
+            case 0 if path.exists():
+                shutil.rmtree(path)
+                return f"no {where}"
+            case 1:
+                self.tree.write(f"{where}/x.py", self.life.text())
+                self.tree.git("add", "-f", f"{where}/x.py")
+                return f"{where}/x.py is tracked"
+            case 2:
+                (path / "deep/empty").mkdir(parents=True, exist_ok=True)
+                return f"{where}/deep/empty"
+            case 3 if path.exists():
+                for file in [one for one in path.rglob("*.py") if one.is_file()][:1]:
+                    file.unlink()
+                return f"a file of {where} is gone"
+        name = self.rng.choice(["x.py", "deep/y.py", "deep/empty/z.py"])
+        self.tree.write(f"{where}/{name}", self.life.text())
+        return f"{where}/{name}"
+
+    def sign_of_a_tool(self) -> str:
+        """What tells that a tool filled a folder comes or goes; git may ignore it."""
+        tag = "Signature: 8a477f597d28d172789f06886806bc55\n"
+        name, text = self.rng.choice(
+            [
+                ("extra/pyvenv.cfg", "home = /usr\n"),
+                ("extra/CACHEDIR.TAG", tag),
+                ("extra/CACHEDIR.TAG", "Signature: none\n"),
+                ("extra/Cargo.toml", "[package]\n"),
+                ("build2/CACHEDIR.TAG", tag),
+                ("lib/pyvenv.cfg", "home = /usr\n"),
+                ("extra/conda-meta/history", "x\n"),
+            ]
+        )
+        path = self.tree.root / name
+        if path.exists() and self.rng.random() < 0.5:
+            path.unlink()
+            return f"no {name}"
+        self.tree.write(name, text)
+        exclude = self.rng.choice(["", "pyvenv.cfg\nCACHEDIR.TAG\nCargo.toml\n"])
+        self.tree.write(".git/info/exclude", exclude)
+        return f"{name} {text!r} excluded={bool(exclude)}"
+
+    def worktree(self) -> str:
+        """Another work tree of the repository comes into the tree, goes, or is forgotten."""
+        where = self.rng.choice([".worktrees/one", "lib/two"])
+        path = self.tree.root / where
+        if not path.exists():
+            self.tree.git("worktree", "add", "-f", "--detach", where)
+            return f"work tree {where}"
+        match self.rng.randrange(5):
+            case 0:
+                self.tree.git("worktree", "remove", "--force", where)
+                return f"no work tree {where}"
+            case 1:
+                (path / ".git").unlink()
+                return f"{where} loses its .git"
+            case 2:
+                shutil.rmtree(self.tree.root / ".git/worktrees" / path.name)
+                return f"{where} is forgotten"
+            case 3:
+                self.tree.git("add", where)
+                return f"{where} is a gitlink"
+        self.tree.write(f"{where}/new.py", self.life.text())
+        return f"{where}/new.py"
+
+    def default_brought_back(self) -> str:
+        where = self.rng.choice([".gitignore", ".codxignore", "lib/.gitignore"])
+        path = self.tree.root / where
+        lines = path.read_text() if path.exists() else ""
+        if "!" in lines:
+            path.write_text("*.log\nbuild/\n" if where == ".gitignore" else "")
+            return f"{where} as it was"
+        path.write_text(f"{lines}\n!node_modules/\n!.venv/\n!two/\n")
+        return f"{where} with !"
+
+    def repository_in_a_tool_folder(self) -> str:
+        where = self.rng.choice(["node_modules/dep", "lib/.venv", "extra/dep"])
+        path = self.tree.root / where
+        if (path / ".git").exists() and not (path / ".git/HEAD").exists():
+            shutil.rmtree(
+                path
+            )  # while git takes it for no repository there is no stamp
+            return f"no {path}"
+        if (path / ".git").exists():
+            lost = [path / ".git/HEAD"] if self.rng.random() < 0.2 else []
+            gone = self.rng.choice([*lost, path, path / ".git"])
+            (shutil.rmtree if gone.is_dir() else os.unlink)(gone)
+            return f"no {gone}"
+        self.tree.write(f"{where}/r.py", self.life.text())
+        self.tree.git("init", "-q", where)
+        self.tree.git("-C", where, "add", "-A")
+        return f"repository {where}"
 
     def secret_name(self) -> str:
         self.tree.write(self.rng.choice([".env", "src/id_rsa"]), self.life.text())

@@ -20,6 +20,15 @@ TESTS = {
     "the copy of a submodule's folder, with its `.git` file": (
         "test_git.test_copy_of_a_submodule_is_an_error"
     ),
+    "a bare repository, the folder around one, or a `.git`, in the place of a work tree": (
+        "test_nesting.test_bare_repository"
+    ),
+    "a linked work tree whose repository is gone or was moved": (
+        "test_nesting.test_work_tree_whose_repository_is_gone"
+    ),
+    "a home, a disk, or any folder of more than 20,000 files that nothing marks as a project": (
+        "test_first_look.test_a_script_is_told"
+    ),
     "a work tree, but no git on PATH, or one that cannot be run, crashes, or is older than 2.31": (
         "test_no_git.test_without_git_a_work_tree_is_refused"
     ),

@@ -117,8 +117,15 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         },
         # About the index of this project alone: what belongs to it, and when.
         "": {
-            *("changed-within", "ignore", "ignore-containing", "log-format"),
-            *("max-seconds", "mentions.enabled", "mode", "name", "precision"),
+            *("changed-within", "default-excludes", "ignore", "ignore-containing"),
+            *(
+                "log-format",
+                "max-seconds",
+                "mentions.enabled",
+                "mode",
+                "name",
+                "precision",
+            ),
             *(
                 "languages",
                 "recurse-submodules",
@@ -172,6 +179,7 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
         "max_file_size": 1 << 20,
         "uses_git": True,
         "recurse_submodules": True,
+        "default_excludes": True,
         "include_secrets": False,
         "name": "",
         "ignore": ["a"],

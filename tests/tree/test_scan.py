@@ -263,7 +263,9 @@ def test_odd_ignore_file(tree: Path, kind: str) -> None:
 def test_defaults_outside_git(plain: Path) -> None:
     write(plain, "a.py", "node_modules/m.js", "src/__pycache__/c.py", ".venv/lib/v.py")
     write(plain, "sub/.git", ".hg/store", "x/.svn/entries")
-    assert paths_of(scan(plain)) == ["a.py"]
+    result = scan(plain)
+    assert paths_of(result) == ["a.py"]
+    assert result.skipped == {"excluded_by_default": 3}
 
 
 def test_defaults_can_be_brought_back(plain: Path) -> None:
@@ -272,10 +274,15 @@ def test_defaults_can_be_brought_back(plain: Path) -> None:
     assert paths_of(scan(plain)) == [".gitignore", "a.py", "node_modules/m.js"]
 
 
-def test_in_git_only_git_says_what_is_ignored(plain: Path) -> None:
+def test_in_git_what_is_tracked_is_never_left_out_by_default(plain: Path) -> None:
     run_git(plain, "init", "-q")
-    write(plain, "node_modules/m.js")
-    assert paths_of(scan(plain)) == ["node_modules/m.js"]
+    write(plain, "node_modules/m.js", "node_modules/new.js", "sub/.venv/v.py")
+    run_git(plain, "add", "node_modules/m.js")
+    result = scan(plain)
+    assert paths_of(result) == ["node_modules/m.js"]
+    left_out = dict.fromkeys(["node_modules/", "sub/.venv/"], "excluded_by_default")
+    assert result.left_out == left_out
+    assert result.skipped == {"excluded_by_default": 2}
 
 
 def test_subfolder_of_a_repository(plain: Path) -> None:

@@ -1,0 +1,39 @@
+"""The question whether a large folder that does not look like a project is meant."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from indexer.cli.counter import Counter
+from indexer.cli.texts import shown
+from indexer.errors import UsageError
+
+if TYPE_CHECKING:
+    from indexer.config import Settings
+
+
+def confirm_size(settings: Settings, *, quiet: bool) -> None:
+    """Ask before a folder of many files is indexed for the first time, if nothing marks it.
+
+    Raises `UsageError` where nobody can be asked, or the answer is no.
+    """
+    from indexer.run.size import MOST_FILES_UNASKED, is_doubtful
+
+    with closing(Counter(quiet=quiet)) as counter:
+        if not is_doubtful(settings, counter.count):
+            return
+    about = (
+        f"{shown(settings.project)} has more than {MOST_FILES_UNASKED:,} files, and nothing "
+        "marks it as a project: no git, no settings, no manifest"
+    )
+    if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty():
+        if click.confirm(f"{about}. Index it?", err=True):
+            return
+        raise UsageError("nothing was done")
+    raise UsageError(
+        f"{about}. Is it the right folder? --yes indexes it, and `codx-index init` marks it"
+    )
