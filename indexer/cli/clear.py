@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from shlex import quote
 
 import click
@@ -34,8 +35,10 @@ def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
                 f"{quote(place.folder)}"
             )
         settings = make_settings(place.folder, values)
-        question = f"Remove {settings.collection_name} at {shown(settings.address)}?"
-        if not yes and not click.confirm(question, err=True):
+        what = f"{settings.collection_name} at {shown(settings.address)}"
+        if not yes and not (sys.stdin and sys.stdin.isatty()):
+            raise UsageError(f"nobody can be asked here: --yes removes {what}")
+        if not yes and not click.confirm(f"Remove {what}?", err=True):
             return 1
         removed = clear_index(settings)
         confirm("removed" if removed else "there was no index")

@@ -40,7 +40,9 @@ def _print_settings(settings: list[Found]) -> None:
     """Print a table: name, value, and where it comes from."""
     for one in settings:
         value = (
-            " ".join(one.value) if isinstance(one.value, tuple | list) else one.value
+            " ".join(one.written)
+            if isinstance(one.written, tuple | list)
+            else one.written
         )
         place = f"{one.source}: {shown(one.place)}" if one.place else one.source
         trust = " (needs --trust)" if one.needs_trust else ""

@@ -100,13 +100,17 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every option can also be set in the environment, as shown in its help, and most "
     "in a file of the project: see codx-index init.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="codx-index")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Make a Milvus collection equal to a source tree, and search it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:

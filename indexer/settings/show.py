@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,23 +10,25 @@ from typing import Any
 
 from indexer.address import MASK, Address, public_part, without_passwords
 from indexer.settings.declarations import SETTINGS, TOKEN, URI, WEBHOOK
-from indexer.settings.files import project_files
-from indexer.settings.kinds import CommandLine, LanguageOfFiles
+from indexer.settings.files import ProjectFiles, project_files
+from indexer.settings.kinds import CommandLine, Duration, LanguageOfFiles, Size
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
-from indexer.settings.values import Origin, needs_trust, option_values, resolve
+from indexer.settings.values import Origin, Value, needs_trust, option_values, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A setting, its value, and where that comes from.
 
+    `written` is the value with its unit, as it was written or as it would be.
     `source` is "environment", "file" or "default"; `place` is the variable, or the file and
     key. With `needs_trust`, a run asks for --trust.
     """
 
     name: str
     value: Any
+    written: Any
     source: str
     place: str
     needs_trust: bool
@@ -46,6 +49,7 @@ def settings_of(folder: str) -> Iterator[Found]:
         yield Found(
             setting.option,
             shown_value(setting, found.value),
+            shown_value(setting, _written(setting, found, files)),
             found.origin.value,
             found.place,
             is_from_file and needs_trust(values.found, files, setting.name),
@@ -55,7 +59,16 @@ def settings_of(folder: str) -> Iterator[Found]:
         if name not in shown:  # of the project itself
             source = Origin.FILE.value
             trust = needs_trust(values.found, files, name)
-            yield Found(name, entry.value, source, entry.place, trust)
+            yield Found(name, entry.value, entry.value, source, entry.place, trust)
+
+
+def _written(setting: Setting, found: Value, files: ProjectFiles) -> Any:
+    """The value of a size or a time as a person writes it; other values as they are."""
+    if not isinstance(setting.kind, Size | Duration):
+        return found.value
+    if found.origin is Origin.FILE:
+        return files.entries[setting.name].value
+    return os.environ.get(found.place) or setting.kind.text(found.value)
 
 
 _TELLING = r"(?:\w*[-_])?(?:token|passw(?:or)?d|secret|api[-_]?key|authorization)"

@@ -100,8 +100,19 @@ def _hub_folder(name: str) -> str:
     reason = reasons[0].partition(". ")[0]  # the hub's message is long
     raise ModelError(
         f"the model {name} is not on this machine and cannot be downloaded ({reason}): "
-        "check the name and the network, or give a folder as ./folder"
+        f"{_remedy(name)}"
     )
+
+
+def _remedy(name: str) -> str:
+    if os.path.isdir(name):
+        return f"the folder of that name is given as ./{name}"
+    import difflib
+
+    near = difflib.get_close_matches(name, _DEFAULT_NAMES, 1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]}?"
+    return "check the name and the network, or give a folder as ./folder"
 
 
 def _hub_snapshot(repo: str, local: bool) -> str:

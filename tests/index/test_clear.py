@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from conftest import Project
+from conftest import Project, assert_one_line
+from terminals import at_a_terminal
 
 from indexer.index.lock import run_lock
 
@@ -17,21 +16,26 @@ def indexed(project: Project) -> Project:
     return project
 
 
-def answer(project: Project, text: str) -> subprocess.CompletedProcess[str]:
-    return project.command("clear", given=text.encode())
+CTRL_D = "\4"
 
 
 def test_it_asks(indexed: Project) -> None:
     state = indexed.root / ".codx/index"
-    for text, code in (("n\n", 1), ("\n", 1), ("", 130)):
-        done = answer(indexed, text)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert f"Remove codx_index at {state / 'milvus.db'}?" in done.stderr
-        assert "Traceback" not in done.stderr
+    for answer, code in (("n\n", 1), ("\n", 1), (CTRL_D, 130)):
+        ended, text = at_a_terminal(indexed, "clear", answer=answer)
+        assert ended == code and "Traceback" not in text
+        assert f"Remove codx_index at {state / 'milvus.db'}?" in text
         assert len(indexed.rows()) == 1
-    done = answer(indexed, "y\n")
-    assert (done.returncode, done.stdout) == (0, "removed\n")
+    ended, text = at_a_terminal(indexed, "clear", answer="y\n")
+    assert ended == 0 and "removed" in text
     assert not state.exists()
+
+
+def test_a_script_is_not_asked(indexed: Project) -> None:
+    for given in (b"", b"y\n"):
+        line = assert_one_line(indexed.command("clear", given=given), 2)
+        assert "nobody can be asked here: --yes removes codx_index" in line
+    assert len(indexed.rows()) == 1
 
 
 def test_yes_removes_the_index_and_nothing_else(indexed: Project) -> None:

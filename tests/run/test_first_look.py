@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
 from collections.abc import Callable
 
 import pytest
-from conftest import COMMAND, Project, assert_one_line
+from conftest import Project, assert_one_line
+from terminals import at_a_terminal
 
 from indexer.run import size
 
@@ -103,39 +102,16 @@ def test_it_looks_no_further_than_it_has_to(
     assert len(entered) <= FEW + 5
 
 
-def at_a_terminal(project: Project, answer: str) -> tuple[int, str]:
-    """What the command ends with, and all that it showed, for a person who gives this answer."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [COMMAND, "run", *SPARSE],
-        cwd=project.root,
-        env=project.variables(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    os.write(ours, answer.encode())
-    text = b""
-    try:
-        while data := os.read(ours, 4096):
-            text += data
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(), text.decode()
-
-
 def test_a_person_is_asked(make_project: Callable[[str], Project]) -> None:
     project = make_project("home")
     (project.root / "d").mkdir()
     for number in range(20_001):
         (project.root / "d" / f"{number}.png").touch()
     project.write("a.py", "x = 1\n")
-    code, text = at_a_terminal(project, "n\n")
+    code, text = at_a_terminal(project, "run", *SPARSE, answer="n\n")
     assert code == 2 and "more than 20,000 files" in text and "[y/N]" in text
     assert not (project.root / ".codx").exists()
-    code, text = at_a_terminal(project, "y\n")
+    code, text = at_a_terminal(project, "run", *SPARSE, answer="y\n")
     assert code == 0 and "1 added" in text
-    code, text = at_a_terminal(project, "")
+    code, text = at_a_terminal(project, "run", *SPARSE)
     assert code == 0 and "[y/N]" not in text

@@ -275,6 +275,8 @@ def test_hub_cache_is_used_without_the_network(
     assert run_resolve("sentence-transformers/small", cache, **hub) == [str(snapshot)]
     (answer,) = run_resolve("other/small", cache, **hub)
     assert answer.startswith("refused: the model other/small is not on this machine")
+    (answer,) = run_resolve("all-minilm-l6-v3", cache, **hub)
+    assert answer.endswith("did you mean all-MiniLM-L6-v2?")
     (snapshot / "model.safetensors").unlink()
     (answer,) = run_resolve("small", cache, **hub)
     assert answer.startswith("refused:") and answer.endswith("safetensors is missing")
