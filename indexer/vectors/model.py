@@ -109,9 +109,9 @@ def _remedy(name: str) -> str:
         return f"the folder of that name is given as ./{name}"
     import difflib
 
-    near = difflib.get_close_matches(name, _DEFAULT_NAMES, 1, cutoff=0.7)
-    if near:
-        return f"did you mean {near[0]}?"
+    names = {one.lower(): one for one in _DEFAULT_NAMES}
+    if near := difflib.get_close_matches(name.lower(), names, 1, cutoff=0.8):
+        return f"did you mean {names[near[0]]}?"
     return "check the name and the network, or give a folder as ./folder"
 
 
