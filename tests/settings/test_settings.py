@@ -176,8 +176,8 @@ def test_options_count_more_than_environment_than_files(project: Project) -> Non
         "place": "",
         "needs_trust": False,
     }
-    assert found["task-timeout"]["value"] == 300
-    assert found["task-timeout"]["written"] == "5m"
+    assert found["mentions-timeout"]["value"] == 300
+    assert found["mentions-timeout"]["written"] == "5m"
     files = project.report("run", "--dry-run")["files"]
     assert files["skipped"] == {"ignored": 1, "too_large": 2}
     project.environment["CODX_INDEX_MAX_FILE_SIZE"] = "20"
