@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -266,6 +267,20 @@ def recheck_basis(settings: Any) -> dict[str, Any]:
         elif effect_of(one) is Effect.RECHECK:
             found[one.name] = [*value] if isinstance(value, tuple) else value
     return found
+
+
+def with_rules(settings: Settings, rules: Mapping[str, Any]) -> Settings:
+    """The settings of a reader with those of the run that had this `recheck_basis`.
+
+    They decide which files are indexed. The project may have moved since.
+    """
+    known = {one.name for one in fields(settings)} - {"project"}
+    changed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in rules.items()
+        if name in known and not isinstance(value, dict)
+    }
+    return replace(settings, **changed)
 
 
 def effect_of(one: Field[Any]) -> Effect:

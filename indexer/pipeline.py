@@ -10,10 +10,11 @@ commit   parent: manifest and cache, once Milvus acknowledged
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Set
 
-from indexer.config import Settings
+from indexer.config import Settings, recheck_basis
 from indexer.faults import reach
 from indexer.index import stamp
 from indexer.index.known import known_files
@@ -99,6 +100,12 @@ def settle(session: Session, writer: Writer, extent: Extent) -> None:
 
     With rows that are still put aside it stays dirty, because the manifest knows nothing of them.
     """
+    if extent.is_complete:
+        rules = {
+            **recheck_basis(session.settings),
+            "own_files": session.settings.own_files,
+        }
+        session.manifest.set(rules=json.dumps(rules))
     if not session.collection.is_open:
         return
     with session.report.spans.span("close"):

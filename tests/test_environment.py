@@ -277,7 +277,7 @@ def test_a_new_ceiling_is_noticed(project: Project) -> None:
     for ceiling, expected in (("", 1), (str(project.root), 2), ("", 1)):
         project.environment["GIT_CEILING_DIRECTORIES"] = ceiling
         for _ in range(2):
-            report = inner.run()
+            report = inner.run("--here")
         assert report["files"]["unchanged"] == expected, report
 
 

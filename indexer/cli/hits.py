@@ -65,10 +65,13 @@ def name_of(hit: Hit, *, several: bool) -> str:
     with the project if there are `several`, else by its path in the project."""
     if several:
         return f"{shown(hit.project)}/{printable(hit.path)}"
-    here = os.path.relpath(os.getcwd(), hit.project or os.getcwd())
-    if here.split(os.sep)[0] == ".." or os.path.isabs(hit.path):
+    try:
+        here = os.path.relpath(os.getcwd(), hit.project or ".")
+    except FileNotFoundError:  # the current folder was removed
+        here = os.pardir
+    if here.split(os.sep)[0] == os.pardir or os.path.isabs(hit.path):
         return printable(hit.path)
-    return printable(os.path.relpath(hit.path, escape_path(here)))
+    return printable(os.path.normpath(os.path.relpath(hit.path, escape_path(here))))
 
 
 def grep_lines(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import click
@@ -119,12 +119,11 @@ def run(
         settings = make_settings(place.folder, values, outlets.files)
         settings = _select(settings, place, files, files_from, null)
         locate(report, settings)
-        if not yes and not settings.has_state:
+        is_first = not settings.has_state
+        if is_first and not yes:
             from indexer.cli.first_look import confirm_size
 
             confirm_size(settings, quiet=quiet or as_json)
-        if not (quiet or as_json):
-            _say_where(settings)
         if dry_run:
             return _dry_run(settings, report, as_json=as_json, quiet=quiet)
         is_quiet = quiet or as_json
@@ -134,6 +133,8 @@ def run(
             about = {"profile": report.profile()} if profile else {}
             print_json({**report.as_dict(), **about})
         elif not quiet:
+            if is_first:
+                _say_where(settings)
             # If the events go to stdout, nothing else may.
             confirm(summary(report), err=outlets.events == "-")
             if profile:
@@ -143,14 +144,13 @@ def run(
 
 
 def _say_where(settings: Settings) -> None:
-    """Say which project gets its first index, if that is more than the current folder."""
-    here = os.path.realpath(".")
-    is_inside = here.startswith(os.path.join(settings.project, ""))
-    if is_inside and not os.path.exists(settings.state_dir):
-        log.warn(
-            f"the project is {shown(settings.project)}, around this folder: it gets its "
-            "first index (--here makes a project of a folder in it)"
-        )
+    """Say which project got its first index, if that is more than the current folder."""
+    with suppress(FileNotFoundError):  # the current folder was removed
+        if os.getcwd().startswith(os.path.join(settings.project, "")):
+            log.warn(
+                f"the project is {shown(settings.project)}, around this folder: that is its "
+                "first index (--here makes a project of a folder in it)"
+            )
 
 
 def _select(

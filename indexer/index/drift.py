@@ -1,15 +1,16 @@
 """Whether the tree differs from what the index has, as far as a reader can afford to look.
 
 A run knows it for certain, because it reads each file whose stat fields changed. Here only a few
-files are read, and the settings of the run are not known, such as what it was told to ignore.
+files are read. Which files belong to the tree is decided by the settings of the last run.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 
-from indexer.config import Settings
+from indexer.config import Settings, with_rules
 from indexer.errors import GitError, ProjectError
 from indexer.index.manifest import COMPLETE, Manifest
 from indexer.report import Report
@@ -27,24 +28,21 @@ def has_drifted(settings: Settings, manifest: Manifest) -> bool | None:
     """Whether a file differs from what the index has of it; None where that is not known."""
     if manifest.get("state") != COMPLETE:
         return None
-    records = manifest.records()
-    if len(records) > MOST_FILES:
+    rules, records = manifest.get("rules"), manifest.records()
+    if not rules or len(records) > MOST_FILES:
         return None
+    settings = with_rules(settings, json.loads(rules))
     try:
         suspects = _suspects(settings.project, records.values())
         with open_roots(settings) as roots:
             if not all(_is_equal(roots, record, size) for record, size in suspects):
                 return True
         tree = scan_project(settings, Report())
-        last_run_ns = os.stat(settings.manifest_path).st_mtime_ns
     except (_TooMuch, Vanished, OSError, GitError, ProjectError) as error:
         return True if isinstance(error, Vanished) else None
-    new = [file for file in tree.files if file.path not in records]
-    if any(file.ctime_ns > last_run_ns for file in new):
-        return True
-    # The run may have been told to leave out more, or less.
-    is_same = not new and len(records) == len(tree.files) and not tree.failures
-    return False if is_same else None
+    if tree.failures:
+        return None
+    return records.keys() != {file.path for file in tree.files}
 
 
 class _TooMuch(Exception):

@@ -288,7 +288,7 @@ def test_lines_of_json_in_a_legacy_encoding(sparse: Project) -> None:
     sparse.environment["PYTHONIOENCODING"] = "latin-1"
     arguments = ("run", "--log-format", "json", "--file", "kein é\U0001f600.py")
     done = ended(sparse, *arguments)
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "kein é\U0001f600.py" in json.loads(done.stderr)["message"]
 
 

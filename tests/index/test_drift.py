@@ -75,6 +75,27 @@ def test_nothing_that_counts(do: Callable[[Project], None], indexed: Project) ->
     assert indexed.report("search", "untracked", *SPARSE)["notes"] == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--ignore", "*.txt"),
+        ("--no-git",),
+        ("--include-secrets",),
+        ("--max-file-size", "5"),
+    ],
+    ids=" ".join,
+)
+def test_the_last_run_said_what_is_left_out(
+    options: tuple[str, ...], indexed: Project
+) -> None:
+    indexed.write(".env", "KEY=1\n")
+    indexed.write(".git/info/exclude", "untracked.py\n")
+    indexed.run(*SPARSE, *options)
+    assert drifted(indexed) is False
+    touch(indexed)
+    assert indexed.report("search", "untracked", *SPARSE)["notes"] == []
+
+
 CHANGES: dict[str, Callable[[Project], object]] = {
     "edited": lambda project: project.write("src/b.py", "b = 2\n"),
     "untracked, edited": lambda project: project.write("untracked.py", "c = 2\n"),
@@ -106,10 +127,6 @@ def test_what_is_not_known(indexed: Project, monkeypatch: pytest.MonkeyPatch) ->
             assert drifted(indexed) is None
             (note,) = indexed.report("search", "untracked", *SPARSE)["notes"]
             assert note == DOUBTFUL and "may have changed" in note
-    # A reader does not know what the run was told to leave out.
-    indexed.run(*SPARSE, "--ignore", "*.txt")
-    assert drifted(indexed) is None
-    indexed.run(*SPARSE)
     with Manifest(str(indexed.root / ".codx/index/manifest.sqlite")) as manifest:
         manifest.set(state="dirty")
     assert drifted(indexed) is None

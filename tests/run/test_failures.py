@@ -56,7 +56,7 @@ def small(project: Project) -> Project:
     "arguments, words",
     [
         (["run", "nowhere"], "no such folder: nowhere"),
-        (["run", "a.py"], "not a folder: a.py"),
+        (["run", "/etc/passwd"], "not a folder: /etc/passwd"),
         (["status", "nowhere"], "no such folder"),
         (["verify", "nowhere"], "no such folder"),
         (["search", "x", "nowhere"], "no such folder"),
@@ -91,7 +91,7 @@ def test_json_tells_of_a_failure_too(small: Project) -> None:
 
 def test_a_closed_project(small: Project, closed: Callable[[Path, int], None]) -> None:
     closed(small.write("sub/b.py", "y = 1\n").parent, 0)
-    line = assert_one_line(unprivileged(small, "run", "sub"), 2)
+    line = assert_one_line(unprivileged(small, "run", "sub", "--here"), 2)
     assert "cannot read the folder sub" in line
 
 

@@ -110,7 +110,7 @@ def test_every_form_of_a_repository(
     without_git(below, tmp_path / "empty")
     refused(below, "no git on PATH")
     below.run(*SPARSE, "--no-git")
-    assert paths(below) == {"a.py"}
+    assert paths(plain) == {"below/a.py"}
 
 
 @pytest.mark.parametrize(
