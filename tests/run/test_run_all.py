@@ -164,6 +164,9 @@ def test_a_budget_is_that_of_all(tmp_path: Path, run_all: Run) -> None:
         project_at(tmp_path, name, files=40)
     report, _ = run_all("--max-seconds", "2", code=4)
     assert report["status"] == "budget"
-    assert report["projects"][-1]["report"]["files"]["deferred"] == 40
+    last = report["projects"][-1]["report"]
+    assert (last["status"], last["files"]["added"]) == ("budget", 0)
+    # On a slow machine, time ends even before the tree is listed.
+    assert last["files"]["deferred"] in (0, 40)
     report, _ = run_all()
     assert {one["report"]["exit_code"] for one in report["projects"]} == {0}
