@@ -223,6 +223,7 @@ def test_a_pipe_that_does_not_block(indexed: Project) -> None:
 # --- stdin -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # test_selected.py gives the command its list in this process
 def test_paths_from_stdin(sparse: Project) -> None:
     done = through_shell(sparse, "exec CX run --files-from - <&-")
     assert (done.returncode, done.stdout) == (2, "")

@@ -102,6 +102,7 @@ def test_it_looks_no_further_than_it_has_to(
     assert len(entered) <= FEW + 5
 
 
+@pytest.mark.slow  # a script is told in a test of its own
 def test_a_person_is_asked(make_project: Callable[[str], Project]) -> None:
     project = make_project("home")
     (project.root / "d").mkdir()
