@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import termios
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from conftest import COMMAND, Project
+from conftest import COMMAND, TIMEOUT, Project
 
 
 def at_a_terminal(
-    project: Project, *arguments: str, answer: str = ""
+    project: Project,
+    *arguments: str,
+    answer: str = "",
+    variables: Mapping[str, str | None] = MappingProxyType({}),
 ) -> tuple[int, str]:
-    """What the command ends with, and all that it showed to a person who gives this answer."""
+    """What the command ends with, and all that it showed to a person who gives this answer.
+
+    A variable that is None is not set.
+    """
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    environment = {**project.variables(), "TERM": "xterm", **variables}
     process = subprocess.Popen(
         [COMMAND, *arguments],
         cwd=project.root,
-        env=project.variables(),
+        env={k: v for k, v in environment.items() if v is not None},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -31,4 +42,4 @@ def at_a_terminal(
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    return process.wait(), text.decode()
+    return process.wait(timeout=TIMEOUT), text.decode()

@@ -15,10 +15,10 @@ from threading import Thread
 import click
 import pytest
 from conftest import Project
+from every_command import COMMANDS
 from milvus_server import served
 
 from indexer.address import Address, is_loopback
-from indexer.cli.main import cli
 from indexer.cli.variables import OTHERS, known_variables
 from indexer.config import NO_FOLDER
 from indexer.environment import given, hidden, set_for_libraries
@@ -360,19 +360,6 @@ def test_variables_of_python_for_developers(
 # --- ours ------------------------------------------------------------------------------
 
 
-def commands(
-    group: click.Group = cli, prefix: str = ""
-) -> Iterator[tuple[str, click.Command]]:
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{name} ")
-        else:
-            yield prefix + name, command
-
-
-COMMANDS = dict(commands())
 ARGUMENTS = {
     "run-all": ["."],
     "search": ["x"],

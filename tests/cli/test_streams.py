@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +24,7 @@ from conftest import (
     read_rows,
     without_times,
 )
+from terminals import at_a_terminal
 
 SMILE = "# smile \U0001f600 café\ndef grin(): return 1\n"
 State = Callable[[], AbstractContextManager[int]]
@@ -341,29 +341,11 @@ def test_a_whole_path_from_a_folder_that_is_gone(sparse: Project) -> None:
 # --- terminals -------------------------------------------------------------------------
 
 
-def at_terminal(project: Project, *arguments: str, **variables: str) -> str:
+def at_terminal(project: Project, *arguments: str, **variables: str | None) -> str:
     """What the command prints where stdout and stderr are a terminal."""
-    reading, writing = os.openpty()
-    termios.tcsetwinsize(writing, (24, 100))
-    environment = {**project.variables(), "TERM": "xterm", **variables}
-    process = subprocess.Popen(
-        [COMMAND, *arguments],
-        cwd=project.root,
-        env={name: value for name, value in environment.items() if value != "UNSET"},
-        stdin=subprocess.DEVNULL,
-        stdout=writing,
-        stderr=writing,
-    )
-    os.close(writing)
-    seen = b""
-    try:
-        while part := os.read(reading, 9999):
-            seen += part
-    except OSError:  # the other side is closed
-        pass
-    os.close(reading)
-    assert process.wait(timeout=TIMEOUT) == 0, seen
-    return seen.decode()
+    code, text = at_a_terminal(project, *arguments, variables=variables)
+    assert code == 0, text
+    return text
 
 
 @pytest.mark.parametrize(
@@ -374,12 +356,12 @@ def at_terminal(project: Project, *arguments: str, **variables: str) -> str:
             ({}, True),
             ({"NO_COLOR": ""}, True),
             ({"TERM": "dumb"}, False),
-            ({"TERM": "UNSET"}, False),
+            ({"TERM": None}, False),
             ({"TERM": ""}, False),
         ),
     ],
 )
-def test_colours(case: tuple[dict[str, str], bool], indexed: Project) -> None:
+def test_colours(case: tuple[dict[str, str | None], bool], indexed: Project) -> None:
     variables, has_colours = case
     seen = at_terminal(indexed, "search", "smile", **variables)
     assert ("\x1b[" in seen) == has_colours
@@ -390,7 +372,7 @@ def test_colours(case: tuple[dict[str, str], bool], indexed: Project) -> None:
     "case",
     [({"TERM": "dumb", "TQDM_MININTERVAL": "x"}, False), *only_slow(({}, True))],
 )
-def test_bars(case: tuple[dict[str, str], bool], sparse: Project) -> None:
+def test_bars(case: tuple[dict[str, str | None], bool], sparse: Project) -> None:
     variables, has_bar = case
     seen = at_terminal(sparse, "run", **variables)
     assert ("0/1 files" in seen) == has_bar

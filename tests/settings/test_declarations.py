@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
+from every_command import COMMANDS
 
-from indexer.cli.main import cli
 from indexer.config import (
     Effect,
     MentionSettings,
@@ -33,23 +33,7 @@ from indexer.settings.values import Origin, option_values, resolve
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
 # What a command computes, or what stands in the project's files alone.
-COMPUTED = {"project", "model_from", "name", "own_files", "only", "named"}
-
-
-def commands(
-    group: click.Group = cli, prefix: str = ""
-) -> Iterator[tuple[str, click.Command]]:
-    """Every command with its name, those of the groups in the group included."""
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{name} ")
-        else:
-            yield prefix + name, command
-
-
-COMMANDS = dict(commands())
+COMPUTED = {"project", "model_from", "name", "own_files", "only"}
 
 
 def declared_by(command: click.Command) -> list[Setting]:
