@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BYTES_A_CHUNK = 1_000  # of source; the median of five projects
-ROW_BYTES = 2_500  # text, fields and terms of a row, as the embedded database has them
-START_SECONDS = 4.0  # workers start, and each loads the model
-# What one CPU does in a second where no earlier run tells.
+# As measured on this project's own sources: 3.0 MB are 5,696 chunks, and the embedded database
+# then has 2,186 bytes a row, 1,536 of them the vector.
+BYTES_A_CHUNK = 530
+ROW_BYTES = 650
+# Guesses that hold until a run tells: the start of the workers, each with its model, and what one
+# CPU does in a second.
+START_SECONDS = 4.0
 EMBEDDED_CHUNKS, OTHER_CHUNKS = 40, 800
 
 
