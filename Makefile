@@ -7,6 +7,9 @@ BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 5
 
+# Tests start many commands: without bytecode each compiles the sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-slow test-server check format bench bench-peers clean
 
 run: .venv/installed

@@ -65,12 +65,8 @@ def test_a_trace_shows_every_stage_and_worker(large: Project, tmp_path: Path) ->
         spent = sum(e["dur"] for e in events if e["name"] == stage) / 1e6
         assert math.isclose(spent, report["seconds"][stage], abs_tol=0.002)
 
-
-def test_one_worker_does_one_thing_at_a_time(large: Project, tmp_path: Path) -> None:
-    path = tmp_path / "trace.json"
-    large.run(*POOL, "--trace", str(path))
-    events, names = events_of(path)
-    for pid in names.keys() - {next(iter(names))}:
+    # A worker does one thing at a time.
+    for pid in names.keys() - {run["pid"]}:
         spans = sorted((e["ts"], e["dur"]) for e in events if e["pid"] == pid)
         for (start, length), (following, _) in zip(spans, spans[1:], strict=False):
             assert start + length <= following + 2  # µs, rounded
@@ -108,7 +104,7 @@ def test_a_profile_names_the_slowest_files(large: Project) -> None:
 
 
 def test_a_profile_for_people(large: Project) -> None:
-    done = large.command("run", *POOL, "--wiki", "--profile")
+    done = large.command("run", "--executor", "serial", "--wiki", "--profile")
     assert (done.returncode, done.stderr) == (0, "")
     summary, head, *rows = done.stdout.splitlines()
     assert summary.startswith("updated: 10 added")

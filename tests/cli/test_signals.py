@@ -13,13 +13,14 @@ import pytest
 from conftest import TIMEOUT, Project, is_lock_free, python_text, start, wait_for
 
 EMBED_TASK_CHUNKS = 64
+FILES = 30
 SERIAL = ("--executor", "serial")  # starts faster than a pool
 
 
 @pytest.fixture
 def long(project: Project) -> Project:
     """Seconds of work, of texts that no other test has embedded."""
-    for number in range(60):
+    for number in range(FILES):
         project.write(f"{number:02}.py", python_text(1000 + number, 16))
     return project
 
@@ -81,13 +82,13 @@ def test_a_signal_stops_a_run_in_order(
     assert (first["status"], first["exit_code"]) == ("interrupted", code)
     wait_for(lambda: not alive(children))
     wait_for(lambda: is_lock_free(long))
-    assert 0 < committed_files(long) == first["files"]["added"] < 60
+    assert 0 < committed_files(long) == first["files"]["added"] < FILES
     status = long.report("status")
     assert status["indexed_files"] == first["files"]["added"]
 
     second = long.run("-j", "2")
     assert second["status"] == "updated"
-    assert first["files"]["added"] + second["files"]["added"] == 60
+    assert first["files"]["added"] + second["files"]["added"] == FILES
     total = first["chunks"]["embedded"] + second["chunks"]["embedded"]
     # What a worker had begun when the signal came is begun again.
     assert total <= second["chunks"]["total"] + 2 * EMBED_TASK_CHUNKS

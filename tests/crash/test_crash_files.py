@@ -251,7 +251,7 @@ MISHAPS = [
     keep_stamp_and_manifest,
 ]
 
-QUICK = {take_another_manifest, keep_the_stamp}
+QUICK = {keep_the_stamp}
 
 
 @pytest.mark.parametrize(

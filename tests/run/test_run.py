@@ -23,6 +23,7 @@ from conftest import (
     COMMAND,
     Project,
     make_cache,
+    only_slow,
     open_store,
     python_text,
     read_rows,
@@ -257,9 +258,9 @@ def sizeable(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Pro
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(["--jobs", "1"], marks=pytest.mark.slow),
+        *only_slow(["--jobs", "1"]),
         ["--jobs", "2"],
-        ["--jobs", "2", "--executor", "thread"],
+        *only_slow(["--jobs", "2", "--executor", "thread"]),
     ],
     ids=" ".join,
 )

@@ -377,6 +377,7 @@ def test_who_holds_the_database_leaves_while_it_is_asked(
     assert is_free(settings)
 
 
+@pytest.mark.slow  # in test_what_is_text.py an index of another chunker gives way
 def test_a_model_change_while_the_query_is_embedded(
     project: Project, tiny_model: str
 ) -> None:

@@ -175,10 +175,6 @@ def look_while_both_run(pair: Pair, looks: int) -> None:
     assert not failed
 
 
+@pytest.mark.slow  # that each waits for the other is shown above
 def test_nothing_is_absent_while_both_run(pair: Pair) -> None:
-    look_while_both_run(pair, 3)
-
-
-@pytest.mark.slow
-def test_many_looks_while_both_run(pair: Pair) -> None:
     look_while_both_run(pair, int(os.environ.get("CODX_INDEX_READS", "300")))

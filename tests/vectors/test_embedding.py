@@ -224,6 +224,7 @@ def test_a_model_converted_elsewhere_needs_no_extra(
     assert (backend.kind, backend.precision) == ("openvino", "int8")
 
 
+@pytest.mark.slow  # others that cannot be made are above
 def test_int8_is_never_replaced(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -291,7 +291,7 @@ def test_it_is_tried_again_when_it_changes(large: Project) -> None:
     assert large.command("verify", "--executor", "serial").returncode == 0
 
 
-@pytest.mark.parametrize("others", [8, *only_slow(0)])
+@pytest.mark.parametrize("others", [0, *only_slow(8)])
 def test_a_file_that_crashes_its_grammar_is_cut_without_syntax(
     others: int, project: Project
 ) -> None:
@@ -308,6 +308,7 @@ def test_a_file_that_crashes_its_grammar_is_cut_without_syntax(
     assert project.run()["status"] == "unchanged"
 
 
+@pytest.mark.slow  # so do those of any file that fails: test_failures.py
 def test_a_file_that_was_fine_keeps_its_rows(large: Project) -> None:
     large.run(*POOL)
     large.write("bad.py", "culprit = 2\n")
