@@ -15,8 +15,11 @@ from indexer.cli.log import log
 from indexer.cli.texts import print_json, without_controls
 from indexer.cli.variables import unknown_variables
 from indexer.config import Settings
+from indexer.environment import set_for_libraries
 from indexer.errors import CodxIndexError, Stopped, explained
 from indexer.report import Report
+
+_BLAS_THREADS = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
 
 
 class Ended(Exception):
@@ -34,6 +37,7 @@ def reporting(
     """
     log.open(log_format, verbose)
     _warn_of_variables()
+    _limit_threads()
     try:
         with recorded(report):
             yield
@@ -59,6 +63,17 @@ def _warn_of_variables() -> None:
         context.meta["indexer.variables"] = True
         for message in unknown_variables():
             log.warn(message)
+
+
+def _limit_threads() -> None:
+    """Have numpy start no threads, one a processor, unless this process is to stay.
+
+    They are a sixth of the CPU time of a small run, and multiply matrices that we do not have.
+    """
+    context = click.get_current_context(silent=True)
+    stays = context is None or context.info_name == "mcp"
+    if not stays and _BLAS_THREADS.isdisjoint(os.environ):
+        set_for_libraries("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

@@ -210,7 +210,6 @@ class Store(Table):
             self._client.create_collection,
             self.physical,
             schema=schema,
-            index_params=vector_indexes(self.fields, embedded=self.embedded),
             consistency_level="Strong",
             properties=properties,
             is_done=self._is_made,
@@ -226,13 +225,18 @@ class Store(Table):
         return found is not None and found["properties"][FINGERPRINT] == fingerprint
 
     def _add_missing_indexes(self) -> None:
-        """A run may have been killed between the calls that create a collection."""
+        """A run may have been killed between the calls that create a collection.
+
+        Nothing waits for an index: pymilvus would, for half a second at least, and one of no
+        rows is there at once.
+        """
         for field in ["vector", *(["sparse"] if self.has_sparse else [])]:
             if not self._has_index(field):
                 self._guard.call(
                     self._client.create_index,
                     self.physical,
                     vector_indexes({field}, embedded=self.embedded),
+                    sync=False,
                     is_done=partial(self._has_index, field),
                 )
 
