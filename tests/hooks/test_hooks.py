@@ -236,10 +236,10 @@ def test_a_reader_of_the_events_that_went_away(project: Project) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_disk_under_the_wiki(project: Project, tmp_path: Path) -> None:
     for number in range(12):
-        project.write(f"f{number}.py", python_text(number, 30))
+        project.write(f"f{number}.py", python_text(number, 3))
     wiki = tmp_path / "wiki"
     wiki.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(wiki)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(wiki)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:

@@ -101,6 +101,7 @@ def test_a_closed_project(small: Project, closed: Callable[[Path, int], None]) -
 def test_one_file_that_cannot_be_read(
     small: Project, closed: Callable[[Path, int], None]
 ) -> None:
+    small.environment["CODX_INDEX_MODE"] = "sparse"
     secret = small.write("closed.py", "y = 1\n")
     small.write("z.py", "z = 1\n")
     closed(secret, 0)

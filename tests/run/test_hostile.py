@@ -506,7 +506,8 @@ def test_a_hostile_repository(project: Project, trap: Trap, tmp_path: Path) -> N
 
     project.write("a.py", "x = 1\n")
     project.write("src/b.py", "y = 2\n")
-    project.write("big.py", python_text(1, 300))  # so that there are workers
+    # So that there are workers.
+    project.write("big.md", "plain words in a line\n" * 5000)
     project.write("src/.gitattributes", ATTRIBUTES)
     allowed = ("-c", "protocol.file.allow=always")
     project.git(*allowed, "submodule", "--quiet", "add", str(inner.root), "sub")
@@ -604,7 +605,7 @@ def test_an_env_file_above_a_virtual_environment(plain: Project, trap: Trap) -> 
     shutil.copy(Path(sys.prefix) / "pyvenv.cfg", plain.root / ".venv")
     command = str(shutil.copy(COMMAND, plain.root / ".venv/bin"))
     plain.write("evil/sitecustomize.py", trap.module("sitecustomize"))
-    plain.write("big.py", python_text(1, 300))
+    plain.write("big.md", "plain words in a line\n" * 5000)
     plain.write(".env", f"PYTHONPATH={plain.root}/evil\nGRPC_VERBOSITY=debug\n")
     for arguments in (["run", "-j", "2"], ["search", "x"], ["verify"]):
         done = plain.launch(str(python), command, *arguments)

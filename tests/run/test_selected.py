@@ -18,7 +18,7 @@ from indexer.cli.eta import Estimate
 from indexer.run.budget import Budget
 from indexer.timeline import process_age
 
-FILES = 16
+FILES = 8
 LOG = Path(__file__).parents[1] / "data" / "progress.json"
 
 

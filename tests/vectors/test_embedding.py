@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Project, start, wait_for
+from conftest import Project, shared_folder, start, wait_for
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL
@@ -123,8 +123,17 @@ def expected(original: SentenceTransformer, texts: list[str]) -> Vectors:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The tiny model with a Dense layer on top, as today's sentence-transformers saves it."""
-    folder = str(tmp_path_factory.mktemp("tiny"))
+    """The tiny model with a Dense layer on top, as today's sentence-transformers saves it.
+
+    Shared by the workers of a parallel test run, of which the first makes it.
+    """
+    with shared_folder(tmp_path_factory, "tiny-with-dense") as folder:
+        if not any(folder.iterdir()):
+            save_with_dense(tiny_model, str(folder))
+    return str(folder)
+
+
+def save_with_dense(tiny_model: str, folder: str) -> None:
     with quiet():
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.base.modules import Dense
@@ -132,7 +141,6 @@ def tiny_folder(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> st
         plain = load_sentence_transformer(tiny_model, "cpu", "f32")
         parts = [plain[0], plain[1], Dense(32, 24)]
         SentenceTransformer(modules=parts, device="cpu").save(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

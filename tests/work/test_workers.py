@@ -265,6 +265,8 @@ def test_the_file_to_blame_fails_alone(
     fault: str, words: list[str], large: Project
 ) -> None:
     large.environment[FAULT] = fault
+    if "chunking" in fault:
+        large.environment["CODX_INDEX_MODE"] = "sparse"
     limit = ("--task-timeout", "60") if fault.startswith("hang") else ()
     report = large.installed.run(*POOL, *limit, code=3)
     assert (report["status"], report["files"]["added"]) == ("partial", 9)
@@ -299,6 +301,7 @@ def test_a_file_that_crashes_its_grammar_is_cut_without_syntax(
         project.write(f"{number}.py", python_text(number))
     project.write("filler.md", "plain words in a line\n" * 5000)
     project.write("bad.fs", FATAL)
+    project.environment["CODX_INDEX_MODE"] = "sparse"
     report = project.installed.run(*POOL)
     assert (report["status"], report["files"]["added"]) == ("updated", others + 2)
     rows = [row for row in project.rows().values() if row["path"] == "bad.fs"]
