@@ -82,9 +82,12 @@ def test_hits_are_those_of_the_command(
     answer = index.answer(QUESTION, **options)  # type: ignore[arg-type]
     told = indexed.report("search", QUESTION, *arguments)
     assert index.search(QUESTION, **options) == answer.hits  # type: ignore[arg-type]
-    assert answer.notes == told["notes"] == []
+    assert answer.notes == told["notes"]
+    assert answer.is_good == told["good_match"] == (answer.notes == [])
     assert len(answer.hits) == len(told["hits"]) > 0
     for hit, expected in zip(answer.hits, told["hits"]):
+        assert hit.start_line <= expected.pop("line") <= hit.end_line
+        assert expected.pop("line_text") in hit.text.split("\n")
         for name, value in expected.items():
             found = getattr(hit, name)
             if name == "score":

@@ -13,14 +13,25 @@ import click
 from indexer.cli.texts import count_text, printable, shown
 from indexer.languages import NOTEBOOK
 from indexer.paths import escape_path
-from indexer.search.question import definition_line
-from indexer.text.terms import idf, terms
+from indexer.search.best_line import best_line, best_row, number_in_file, shortened
 
 if TYPE_CHECKING:
     from indexer.search.answers import Hit
 
 _LEXERS = {NOTEBOOK: "python"}  # what most cells are in
-MAX_WIDTH = 400  # characters of a line that a person is shown
+
+
+class View(NamedTuple):
+    """What is shown of each hit for this query: so many lines around the best one, and so many
+    characters of a line (0: all of them)."""
+
+    query: str
+    context: int
+    columns: int
+
+    def cut(self, line: str) -> str:
+        """What is shown of a line."""
+        return shortened(line, self.query, self.columns)
 
 
 class _Line(NamedTuple):
@@ -30,34 +41,6 @@ class _Line(NamedTuple):
     number: int
     text: str
     is_best: bool
-
-
-def best_line(hit: Hit, query: str) -> int:
-    """The line (1-based) of the file that a person should look at."""
-    return _number_in_file(hit, _best_row(hit, query))
-
-
-def _number_in_file(hit: Hit, row: int) -> int:
-    """The number in the file of a line of the chunk.
-
-    All lines of a cell stand on one line of the file where a notebook is not pretty-printed.
-    """
-    return min(hit.start_line + row, hit.end_line)
-
-
-def _best_row(hit: Hit, query: str) -> int:
-    """The line of the chunk, counted from 0, that a person should look at.
-
-    This is the line where the definition that the query names begins. If there is none, it is
-    the first of those with the most rare terms of the query.
-    """
-    defined = definition_line(query, hit.text)
-    if defined is not None:
-        return defined
-    wanted = {term: idf(term) for term in terms(query)}
-    lines = hit.text.split("\n")
-    scores = [sum(wanted.get(term, 0) for term in set(terms(line))) for line in lines]
-    return max(range(len(lines)), key=lambda number: (scores[number], -number))
 
 
 def name_of(hit: Hit, *, several: bool) -> str:
@@ -74,23 +57,23 @@ def name_of(hit: Hit, *, several: bool) -> str:
     return printable(os.path.normpath(os.path.relpath(hit.path, escape_path(here))))
 
 
-def grep_lines(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
+def grep_lines(hit: Hit, view: View, path: str) -> Iterator[str]:
     """Yield the best line as `path:line:text`, and those around it as `path-line-text`."""
-    for line in _window(hit, query, context):
+    for line in _window(hit, view):
         mark = ":" if line.is_best else "-"
-        yield f"{path}{mark}{line.number}{mark}{printable(line.text)}"
+        yield f"{path}{mark}{line.number}{mark}{view.cut(printable(line.text))}"
 
 
-def page(hit: Hit, query: str, context: int, path: str) -> Iterator[str]:
+def page(hit: Hit, view: View, path: str) -> Iterator[str]:
     """A heading and the code around the best line, in colour."""
-    line = best_line(hit, query)
+    line = best_line(hit, view.query)
     style = click.style if _has_colours() else _plain
     place = style(f"{path}:{line}", fg="magenta", bold=True)
     symbol = style(printable(hit.symbol), bold=True)
     yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
-    coloured = _highlighted(hit)
-    for one in _window(hit, query, context):
-        code = coloured.get(one.row) or printable(one.text)[:MAX_WIDTH]
+    coloured = _highlighted(hit, view)
+    for one in _window(hit, view):
+        code = coloured.get(one.row) or view.cut(printable(one.text))
         gutter = style(f"{one.number:>5} ", dim=not one.is_best, bold=one.is_best)
         yield f"{gutter}{code}".rstrip()
 
@@ -108,12 +91,16 @@ def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"match {explanation['match']:.2f} ({chunks} found, the best 3 count)"
     for signal in explanation["signals"]:
         yield f"{signal['operator']} {signal['amount']:.2f} {signal['reason']}"
+    yield f"= {explanation['points']:.2f} points"
 
 
-def hit_dict(hit: Hit, *, explain: bool) -> dict[str, object]:
-    """A hit as JSON-ready values."""
+def hit_dict(hit: Hit, view: View, *, explain: bool) -> dict[str, object]:
+    """A hit as JSON-ready values, with the line that the text shows."""
     fields = asdict(hit)
     fields["project"] = escape_path(hit.project)
+    row = best_row(hit, view.query)
+    fields["line"] = number_in_file(hit, row)
+    fields["line_text"] = view.cut(hit.text.split("\n")[row])
     if not explain:
         del fields["explanation"]
     for name in ("before", "after"):
@@ -133,23 +120,23 @@ def _has_colours() -> bool:
     return is_capable and not os.environ.get("NO_COLOR")  # https://no-color.org
 
 
-def _window(hit: Hit, query: str, context: int) -> Iterator[_Line]:
+def _window(hit: Hit, view: View) -> Iterator[_Line]:
     """Yield the best line and the lines that are at most `context` lines away from it."""
-    best = _best_row(hit, query)
+    best = best_row(hit, view.query)
     before = hit.before.split("\n") if hit.before or hit.start_line > 1 else []
     after = hit.after.split("\n") if hit.after else []
     inside = hit.text.split("\n")
     numbered = [
         *enumerate(before, hit.start_line - len(before)),
-        *((_number_in_file(hit, row), text) for row, text in enumerate(inside)),
+        *((number_in_file(hit, row), text) for row, text in enumerate(inside)),
         *enumerate(after, hit.end_line + 1),
     ]
     for row, (number, text) in enumerate(numbered, -len(before)):
-        if abs(row - best) <= context:
+        if abs(row - best) <= view.context:
             yield _Line(row, number, text, row == best)
 
 
-def _highlighted(hit: Hit) -> dict[int, str]:
+def _highlighted(hit: Hit, view: View) -> dict[int, str]:
     """The lines of the chunk in colour, by their rows in it; {} if no lexer knows the language."""
     if not _has_colours():
         return {}
@@ -158,7 +145,7 @@ def _highlighted(hit: Hit) -> dict[int, str]:
     from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
     from pygments.util import ClassNotFound
 
-    text = "\n".join(printable(line)[:MAX_WIDTH] for line in hit.text.split("\n"))
+    text = "\n".join(view.cut(printable(line)) for line in hit.text.split("\n"))
     try:
         lexer = get_lexer_by_name(
             _LEXERS.get(hit.language, hit.language), stripnl=False

@@ -27,7 +27,7 @@ class Hit(BaseModel):
     path: str = Field(description="Relative to the project")
     start_line: int
     end_line: int
-    score: float = Field(description="Compares hits of one answer; higher is better")
+    score: float = Field(description="0 to 1; below 0.5 for the first: no good match")
     symbol: str = Field(description="Definition that holds the lines, such as Class.f")
     language: str
     text: str = Field(description="The lines; credentials are masked")
@@ -100,7 +100,7 @@ def answer_result(
     if nothing.
     """
     several = len(remarks) > 1
-    notes = [_one_line(note) for note in answer.notes]
+    notes = [_one_line(note) for note in [*answer.missing, *answer.notes]]
     for project, text in remarks:
         if text:
             notes.append(f"{escape_path(project)}: {text}" if several else text)

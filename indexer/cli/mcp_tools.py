@@ -26,7 +26,6 @@ from indexer.errors import (
     GitError,
     NoIndexError,
     StateError,
-    StoreUnavailableError,
     UsageError,
 )
 from indexer.paths import escape_path, unescape_path
@@ -39,9 +38,6 @@ from indexer.search.searcher import Searcher, search, similar
 
 MOST_FILES = 50
 MOST_CONTEXT = 100
-
-# Where one of several indexes has one of these, the others are searched.
-_REFUSED = (NoIndexError, StoreUnavailableError, StateError, GitError)
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
 Language = Annotated[
@@ -111,7 +107,7 @@ class Tools:
 
         def found() -> Answer:
             wanted = Wanted(limit, mode, make_scope(language, paths), context)
-            return self._search(query, wanted)
+            return search(self._searchers, query, wanted)
 
         return self._hits(found)
 
@@ -157,25 +153,6 @@ class Tools:
         return outcome(
             lambda: statuses_result([status_of(one) for one in self._searchers])
         )
-
-    def _search(self, query: str, wanted: Wanted) -> Answer:
-        """The answer to a query. If one of several indexes cannot be read, a note says so."""
-        try:
-            return search(self._searchers, query, wanted)
-        except _REFUSED:
-            if len(self._searchers) == 1:
-                raise
-            good, notes = [], []
-            for searcher in self._searchers:
-                try:
-                    searcher.about()
-                    good.append(searcher)
-                except _REFUSED as error:
-                    notes.append(str(error))
-            if not good:
-                raise
-            answer = search(good, query, wanted)
-            return Answer(answer.hits, [*answer.notes, *notes])
 
     def _hits(self, found: Callable[[], Answer]) -> CallToolResult:
         """What `found` returns, with remarks on the indexes that are behind their files."""

@@ -21,6 +21,7 @@ from indexer.settings.requests import (
     LANGUAGE,
     LIKE,
     LIMIT,
+    MAX_COLUMNS,
     PATTERN,
     SEARCH_MODE,
     TRUST,
@@ -29,13 +30,15 @@ from indexer.settings.requests import (
 from indexer.settings.values import Values
 
 LINES_AROUND = 3  # the best line of a hit, at a terminal
+NOTHING_FOUND = 1  # the exit code, as of grep
 
 
 @click.command(cls=SearchCommand)
 @click.argument("query", required=False)
 @click.argument("paths", nargs=-1, type=PATH)
 @options(TRUST, *PLACE)
-@options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, EXPLAIN, JSON, VERBOSE)
+@options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, MAX_COLUMNS)
+@options(EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     paths: tuple[str, ...],
@@ -46,6 +49,7 @@ def search(
     patterns: tuple[str, ...],
     like: str,
     context: int | None,
+    max_columns: int,
     explain: bool,
     as_json: bool,
     verbose: int,
@@ -59,6 +63,7 @@ def search(
     """
     with reporting(Report(), as_json, verbose):
         from indexer.cli.hits import (
+            View,
             explained,
             grep_lines,
             hit_dict,
@@ -66,7 +71,7 @@ def search(
             name_of,
             page,
         )
-        from indexer.search.answers import Wanted
+        from indexer.search.answers import NO_GOOD_MATCH, Wanted
         from indexer.search.finding import find
         from indexer.search.scope import make_scope
         from indexer.search.searcher import clean
@@ -82,21 +87,26 @@ def search(
         with values.naming(LANGUAGE if language else PATTERN):
             scope = make_scope(language, patterns)
         wanted = Wanted(limit, mode, scope, around)
+        view = View(query, around, max_columns)
         answer, remarks = find(projects, query, like, wanted)
+        for line in answer.missing:
+            log.warn(line)
         for note in answer.notes:
-            (log.info if answer.hits or as_json else log.warn)(note)
+            is_told = note == NO_GOOD_MATCH or not answer.hits
+            (log.warn if is_told and not as_json else log.info)(note)
         if as_json:
             asked = {"like": like} if like else {"query": query}
-            hits = [hit_dict(hit, explain=explain) for hit in answer.hits]
-            notes = [*answer.notes, *remarks]
-            print_json({**asked, "mode": mode, "hits": hits, "notes": notes})
-            return 0
+            hits = [hit_dict(hit, view, explain=explain) for hit in answer.hits]
+            notes = [*answer.missing, *answer.notes, *remarks]
+            told = {"good_match": answer.is_good and bool(hits), "hits": hits}
+            print_json({**asked, "mode": mode, **told, "notes": notes})
+            return 0 if hits else NOTHING_FOUND
         for remark in remarks:
             log.warn(remark)
         for hit in answer.hits:
             name = name_of(hit, several=len(projects) > 1)
             show = page if is_seen else grep_lines
-            lines = [*show(hit, query, around, name)]
+            lines = [*show(hit, view, name)]
             if explain:
                 lines += [
                     f"    {printable(line)}" for line in explained(hit.explanation)
@@ -104,4 +114,4 @@ def search(
             click.echo("\n".join([*lines, *([""] if is_seen else [])]))
         if not answer.hits:
             log.warn("no hits")
-    return 0
+    return 0 if answer.hits else NOTHING_FOUND

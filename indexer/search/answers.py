@@ -13,6 +13,8 @@ from indexer.search.scope import Scope
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least
 CHUNKS_PER_HIT = 3
 
+NO_GOOD_MATCH = "no good match; nearest:"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -43,8 +45,8 @@ class Wanted:
 class Hit:
     """A file that answers the query, with the lines, symbol and text of its best chunk.
 
-    `path` is as in rows; lines are 1-based and inclusive. A higher `score` is better, but only
-    compares hits of one answer. `before` and `after` are the lines around the chunk that were
+    `path` is as in rows; lines are 1-based and inclusive. The `score`, 0 to 1,
+    is that of the whole answer for its first hit, and for the others their share of it. `before` and `after` are the lines around the chunk that were
     asked for. `explanation` says where the score comes from, and `project` is the folder of
     the project.
     """
@@ -64,7 +66,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first, and notes on what could not be searched."""
+    """Hits, best first, and notes on how they were found.
+
+    `missing` says of each index that was not searched why. Unless the answer `is_good`, the
+    hits are what is nearest, and the first of the notes says so.
+    """
 
     hits: list[Hit]
     notes: list[str]
+    missing: list[str] = field(default_factory=list)
+    is_good: bool = True

@@ -72,6 +72,15 @@ def definition_line(query: str, text: str) -> int | None:
     return next((n for n, line in lines if _begins(line, question.names[0])), None)
 
 
+def name_place(query: str, line: str) -> int | None:
+    """Where in a line the definition begins that the query names, None if nowhere."""
+    question = Question.of(query)
+    if not question.is_identifier or question.names[0] not in line:
+        return None
+    found = _definition(question.names[0]).search(line)
+    return found.start() if found else None
+
+
 def defines(chunk: Candidate, name: str) -> bool:
     """Whether the chunk is the definition of this name, or a part of it, or contains it."""
     if name in _SEPARATOR.split(chunk.symbol):

@@ -23,12 +23,12 @@ BEST_CHUNKS = 3  # of a file, that count
 class Ranked:
     """A file: the chunk to show, and the reasons for its rank.
 
-    `match` is its share of the best file's sum, 0 to 1; `score` is that after the `signals`
+    `match` is its share of the best file's sum, 0 to 1; `points` are that after the `signals`
     were applied in their order. `chunks` is the number of its candidates.
     """
 
     best: Candidate
-    score: float
+    points: float
     match: float
     signals: tuple[Signal, ...]
     chunks: int
@@ -54,13 +54,13 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     for file, found in by_path.items():
         found.sort(key=lambda pair: (-pair[0], pair[1].chunk_no))
         chunks = [candidate for _, candidate in found]
-        score = match = sums[file] / most
+        points = match = sums[file] / most
         applied = tuple(signals(question, file[1], chunks))
         for signal in applied:
-            score = signal.apply(score)
+            points = signal.apply(points)
         best = question.definition_in(chunks) or chunks[0]
-        ranked.append(Ranked(best, score, match, applied, len(chunks)))
-    ranked.sort(key=lambda one: (-one.score, one.best.path))
+        ranked.append(Ranked(best, points, match, applied, len(chunks)))
+    ranked.sort(key=lambda one: (-one.points, one.best.path))
     return ranked
 
 
@@ -76,7 +76,7 @@ def rank_alike(candidates: Sequence[Candidate]) -> list[Ranked]:
         Ranked(candidate, score, score, (), counts[path])
         for path, (score, candidate) in best.items()
     ]
-    ranked.sort(key=lambda one: (-one.score, one.best.path))
+    ranked.sort(key=lambda one: (-one.points, one.best.path))
     return ranked
 
 
@@ -124,4 +124,5 @@ def explanation(ranked: Ranked) -> dict[str, object]:
             }
             for one in ranked.signals
         ],
+        "points": round(ranked.points, 4),
     }

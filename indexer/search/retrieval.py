@@ -44,12 +44,14 @@ class Found:
     """The properties of the collection, the candidates, and notes on what was not searched.
 
     `candidates` is None if the query must first be embedded with the model that `properties`
-    name.
+    name. The collection was searched `by_words`, `by_meaning`, or both.
     """
 
     properties: Properties
     candidates: list[Candidate] | None
     notes: tuple[str, ...] = ()
+    by_words: bool = False
+    by_meaning: bool = False
 
 
 def find_candidates(
@@ -67,6 +69,7 @@ def find_candidates(
     current = store.open()
     notes: list[str] = []
     found: dict[str, Candidate] = {}
+    by_words = by_meaning = False
     if wanted.mode != DENSE:
         weights = query_weights(query)
         if (
@@ -82,6 +85,7 @@ def find_candidates(
         elif not weights:
             notes.append(NO_WORDS)
         else:
+            by_words = True
             _add(found, "sparse", _best_rows(store, "sparse", weights, wanted))
     if wanted.mode != SPARSE:
         if not (HAS_VECTORS in current or store.has_vectors()):
@@ -89,8 +93,9 @@ def find_candidates(
         elif vector is None or vectors(current) != vectors(properties):
             return Found(current, None)
         else:
+            by_meaning = True
             _add(found, "vector", _best_rows(store, "vector", vector.result(), wanted))
-    return Found(current, list(found.values()), tuple(notes))
+    return Found(current, list(found.values()), tuple(notes), by_words, by_meaning)
 
 
 def find_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Candidate]:

@@ -10,36 +10,63 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexer.config import SPARSE, Settings
-from indexer.errors import ModelError, UsageError
+from indexer.errors import (
+    CodxIndexError,
+    GitError,
+    ModelError,
+    NoIndexError,
+    StateError,
+    StoreUnavailableError,
+    UsageError,
+)
 from indexer.milvus.store import HAS_VECTORS, Store
-from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.answers import NO_GOOD_MATCH, Answer, Hit, Wanted
 from indexer.search.candidates import Candidate
 from indexer.search.connection import Connection, Properties, peek_properties
 from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
+from indexer.search.strength import FLOOR, strength
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# What is wrong with one index, and says nothing about the others.
+UNREADABLE = (NoIndexError, StoreUnavailableError, StateError, GitError)
+
 
 def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     """The files of all these indexes that answer the query, best first.
 
-    Raises `UsageError` for an empty query, and whatever the searchers raise.
+    They are ranked together. An index that cannot be read is a line in `Answer.missing`, as
+    long as another one can. Raises `UsageError` for an empty query, and whatever the searchers
+    raise.
     """
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
     pool: list[Candidate] = []
-    notes: dict[str, None] = {}
+    answers: list[Found] = []
+    missing: list[CodxIndexError] = []
     for number, searcher in enumerate(searchers):
-        found, said = searcher.candidates(query, wanted)
-        pool += [replace(candidate, index=number) for candidate in found]
-        notes |= dict.fromkeys(said)
-    return Answer(_hits(searchers, rank(query, pool), wanted), list(notes))
+        try:
+            found = searcher.candidates(query, wanted)
+        except UNREADABLE as error:
+            missing.append(error)
+            continue
+        answers.append(found)
+        pool += [replace(one, index=number) for one in found.candidates or []]
+    if not answers:
+        raise missing[0]
+    known = strength(query, answers)
+    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    is_good = known is None or known >= FLOOR
+    if hits and not is_good:
+        notes = {NO_GOOD_MATCH: None, **notes}
+    return Answer(hits, list(notes), list(dict.fromkeys(map(str, missing))), is_good)
 
 
 def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
@@ -48,7 +75,9 @@ def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
     Raises `UsageError` if the index does not have this line.
     """
     found = searcher.alike(path, line, wanted)
-    return Answer(_hits([searcher], rank_alike(found), wanted), [])
+    best = max((one.dense[1] for one in found if one.dense), default=1.0)
+    best = min(max(best, 0.0), 1.0)
+    return Answer(_hits([searcher], rank_alike(found), wanted, best), [])
 
 
 def clean(query: str) -> str:
@@ -57,10 +86,18 @@ def clean(query: str) -> str:
 
 
 def _hits(
-    searchers: Sequence[Searcher], ranked: Sequence[Ranked], wanted: Wanted
+    searchers: Sequence[Searcher],
+    ranked: Sequence[Ranked],
+    wanted: Wanted,
+    strength: float,
 ) -> list[Hit]:
+    """The best of the files. The first has the strength of the answer as its score, the others
+    their share of it."""
+    most = ranked[0].points if ranked else 0
     return [
-        searchers[one.best.index].hit(one, wanted.context)
+        searchers[one.best.index].hit(
+            one, wanted.context, strength * (one.points / most if most else 1)
+        )
         for one in ranked[: wanted.limit]
     ]
 
@@ -94,10 +131,8 @@ class Searcher:
         with self._lock:
             self._connection.close()
 
-    def candidates(
-        self, query: str, wanted: Wanted
-    ) -> tuple[list[Candidate], list[str]]:
-        """The chunks that may answer the query, and notes as in `Answer`."""
+    def candidates(self, query: str, wanted: Wanted) -> Found:
+        """The chunks that may answer the query, and how they were found."""
         wanted = self._limited(wanted)
         with self._lock:
             self._properties = peek_properties(self.settings) or self._properties
@@ -116,7 +151,7 @@ class Searcher:
             while found.candidates is None:
                 found = self._embed_and_ask(query, wanted, found.properties)
             self._properties = found.properties
-            return found.candidates, list(found.notes)
+            return found
 
     def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
         """The chunks that resemble the one at this line of a file.
@@ -127,7 +162,7 @@ class Searcher:
         with self._lock:
             return self._connection.ask(partial(find_alike, path, line, wanted))
 
-    def hit(self, ranked: Ranked, context: int) -> Hit:
+    def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
         best = ranked.best
         before, after = "", ""
@@ -140,7 +175,7 @@ class Searcher:
             best.path,
             best.start_line,
             best.end_line,
-            ranked.score,
+            score,
             best.symbol,
             best.language,
             best.text,

@@ -141,6 +141,13 @@ CONTEXT = _request(
     help="Lines shown around the best line.",
     default_text="3 at a terminal, else 0",
 )
+MAX_COLUMNS = _request(
+    "max-columns",
+    kind=click.IntRange(min=0),
+    fallback=400,
+    also=("-M",),
+    help="Cut longer lines to so many characters around what matches; 0: never.",
+)
 EXPLAIN = _flag("explain", "Show where each score comes from.")
 
 # Of other commands

@@ -14,7 +14,7 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import pairwise
 from posixpath import splitext
@@ -61,6 +61,17 @@ def terms(text: str) -> Iterator[str]:
         word = match[0]
         if len(word) <= _MAX_WORD:
             yield from _terms_of(word)
+
+
+def place_of_rarest(wanted: Iterable[str], text: str) -> int | None:
+    """Where in the text the rarest of these terms begins, None if it has none of them."""
+    wanted = set(wanted)
+    best: tuple[float, int] | None = None
+    for match in _WORD.finditer(text):
+        found = wanted.intersection(terms(match[0]))
+        if found and (best is None or max(map(idf, found)) > best[0]):
+            best = max(map(idf, found)), match.start()
+    return None if best is None else best[1]
 
 
 @lru_cache(maxsize=100_000)
@@ -130,6 +141,11 @@ def query_weights(query: str) -> Weights:
     weights = {term: tf * idf(term) for term, tf in Counter(terms(query)).items()}
     most = heapq.nlargest(QUERY_TERMS, weights, key=weights.__getitem__)
     return {term_id(term): weights[term] for term in most}
+
+
+def most_of(query: Weights) -> float:
+    """More than the inner product of a query with any row."""
+    return (K1 + 1) * sum(query.values())
 
 
 def idf(term: str) -> float:

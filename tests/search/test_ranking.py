@@ -173,7 +173,7 @@ def test_a_use_is_no_definition() -> None:
 )
 def test_what_stands_back(path: str, factor: float) -> None:
     (one,) = rank("zebra", [chunk(path, dense=1)])
-    assert one.score == pytest.approx(factor)
+    assert one.points == pytest.approx(factor)
 
 
 def test_several_indexes_keep_their_files_apart() -> None:
@@ -204,7 +204,7 @@ CANDIDATES = st.lists(
 def test_any_candidates(query: str, found: list[Candidate]) -> None:
     ranked = rank(query, found)
     assert sorted(paths(ranked)) == sorted({one.path for one in found})
-    scores = [one.score for one in ranked]
+    scores = [one.points for one in ranked]
     assert scores == sorted(scores, reverse=True)
     assert all(math.isfinite(score) and score >= 0 for score in scores)
     for one in ranked:
@@ -214,7 +214,7 @@ def test_any_candidates(query: str, found: list[Candidate]) -> None:
         for signal in one.signals:
             plus = signal.operator == "+"
             score = score + signal.amount if plus else score * signal.amount
-        assert score == one.score and len(about["signals"]) == len(one.signals)  # type: ignore[arg-type]
+        assert score == one.points and len(about["signals"]) == len(one.signals)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

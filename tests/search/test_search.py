@@ -48,11 +48,12 @@ def test_the_right_file_comes_first(query: str, path: str, indexed: Project) -> 
 
 def test_json(indexed: Project) -> None:
     answer = indexed.report("search", "vat", "-k", "2")
-    assert answer.keys() == {"query", "mode", "hits", "notes"}
+    assert answer.keys() == {"query", "mode", "good_match", "hits", "notes"}
+    assert answer["good_match"] is True
     assert answer["query"] == "vat"
     assert len(answer["hits"]) == 2
     hit = answer["hits"][0]
-    assert hit.pop("score") > 3  # it defines what is asked for
+    assert hit.pop("score") == 1  # it defines what is asked for
     assert hit == {
         "project": str(indexed.root),
         "path": "billing/tax.py",
@@ -61,6 +62,8 @@ def test_json(indexed: Project) -> None:
         "symbol": "vat",
         "language": "python",
         "text": TEXTS["billing/tax.py"].rstrip("\n"),
+        "line": 1,
+        "line_text": TEXTS["billing/tax.py"].split("\n")[0],
     }
 
 
@@ -104,8 +107,10 @@ def test_wrong_usage(arguments: list[str], indexed: Project) -> None:
 def test_an_empty_index(project: Project) -> None:
     project.run()
     done = project.command("search", "anything")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "codx-index: no hits\n"
+    answer = project.report("search", "anything", code=1)
+    assert (answer["good_match"], answer["hits"]) == (False, [])
 
 
 def test_while_another_process_has_the_database_open(indexed: Project) -> None:
@@ -205,7 +210,7 @@ HOPELESS = (
 
 def test_a_query_of_stop_words_says_so(indexed: Project) -> None:
     done = indexed.command("search", ODD["only stop words"], "--mode", "sparse")
-    assert done.returncode == 0 and done.stdout == ""
+    assert done.returncode == 1 and done.stdout == ""
     assert "no words that tell files apart" in done.stderr
 
 
@@ -223,7 +228,7 @@ def test_explain(indexed: Project) -> None:
     score = about["match"]
     for signal in about["signals"]:
         score += signal["amount"]
-    assert score == pytest.approx(hit["score"], abs=1e-3)
+    assert about["points"] == pytest.approx(score, abs=1e-3)
     shown = indexed.command("search", "CheckPassword", "-k", "1", "--explain").stdout
     assert "    + 3.00 defines CheckPassword\n" in shown
     assert "explanation" not in indexed.report("search", "CheckPassword")["hits"][0]
