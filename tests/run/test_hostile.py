@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Project, assert_one_line, only_slow, python_text
+from conftest import COMMAND, Project, assert_one_line, only_slow
 from permissions import unprivileged
 
 from indexer.text.languages import language_of
