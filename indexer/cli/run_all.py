@@ -63,7 +63,7 @@ def run_all(
     \b
     Exit codes:
       0   every index equals its tree
-      1   projects failed; if all failed with the same code, such as 2 or 69, it is
+      1   projects failed; if all failed with the same code, such as 2 or 69,
           that code
       3   a project could not be indexed completely, or is left alone for now
       4   stopped by --max-seconds; run again to go on

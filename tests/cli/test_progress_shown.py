@@ -9,6 +9,7 @@ import re
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from conftest import Project
@@ -61,64 +62,78 @@ def test_columns_in_the_environment(sparse: Project, many: bool) -> None:
     assert max(map(len, lines_shown(text))) < 30
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The far end of a terminal that is the stderr of this process."""
+@contextmanager
+def terminal(patch: pytest.MonkeyPatch, term: str = "xterm") -> Iterator[int]:
+    """A block in which a terminal is the stderr of this process, with its far end."""
     ours, theirs = pty.openpty()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("COLUMNS", raising=False)
-    with open(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    patch.setenv("TERM", term)
+    patch.delenv("COLUMNS", raising=False)
+    log.open("text", 0)
+    with open(theirs, "w", encoding="utf-8") as stream, patch.context() as patched:
+        patched.setattr(sys, "stderr", stream)
         yield ours
     os.close(ours)
 
 
-def test_a_terminal_that_is_resized(terminal: int) -> None:
+def received(far: int) -> str:
+    """What came at the far end since it was asked before."""
+    print("\0", end="", file=sys.stderr, flush=True)
+    seen = b""
+    while not seen.endswith(b"\0"):
+        seen += os.read(far, 4096)
+    return seen.decode().removesuffix("\0")
+
+
+def test_a_terminal_that_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     """The width is asked for each time, and nothing is padded to the length of the text before."""
     now = Line()
-    for wide in (100, 20, 60, 1):
-        termios.tcsetwinsize(terminal, (24, wide))
-        now.show(lambda room: "x" * room)
-    now.clear()
-    now.clear()
-    seen = os.read(terminal, 4096).decode()
+    with terminal(monkeypatch) as far:
+        for wide in (100, 20, 60, 1):
+            termios.tcsetwinsize(far, (24, wide))
+            now.show(lambda room: "x" * room)
+        now.clear()
+        now.clear()
+        seen = received(far)
     assert lines_shown(seen) == ["x" * 99, "x" * 19, "x" * 59, "x", ""]
 
 
-def test_a_run_goes_on_at_the_width_that_there_is_now(terminal: int) -> None:
-    shown = Bars(quiet=False)
-    shown.start(1000, 1000)
-    for number, wide in enumerate((100, 40, 20, 60)):
-        termios.tcsetwinsize(terminal, (24, wide))
-        shown._next = 0.0
-        shown.advance(Step(known=100, files=100))
-        assert f"{number + 1}0%" in (
-            line := lines_shown(os.read(terminal, 999).decode())[-1]
-        )
-        assert len(line) < wide
-        assert wide < 60 or f"{number + 1}00/1,000 files" in line
-    shown.close()
+def test_a_run_at_the_width_that_there_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "_REDRAWN_S", 0.0)
+    with terminal(monkeypatch) as far:
+        shown = Bars(quiet=False)
+        shown.start(1000, 1000)
+        for number, wide in enumerate((100, 40, 20, 60), 1):
+            termios.tcsetwinsize(far, (24, wide))
+            shown.advance(Step(known=100, files=100))
+            last = lines_shown(received(far))[-1]
+            assert f"{number}0%" in last
+            assert len(last) < wide
+            assert wide < 40 or f"{number}00/1,000 files" in last
+        shown.close()
+        assert received(far) == "\r\x1b[K"
 
 
-def test_what_the_log_says_goes_above_the_bar(terminal: int) -> None:
-    Line().show(lambda room: "half of it")
-    log.error("this")
-    log.error("that")
-    seen = os.read(terminal, 4096).decode()
+def test_what_the_log_says_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as far:
+        Line().show(lambda room: "half of it")
+        log.error("this")
+        log.error("that")
+        seen = received(far)
     above = "\x1b[K\r\x1b[Kcodx-index: this\r\ncodx-index: that\r\n"
     assert seen == f"\rhalf of it{above}"
 
 
-@pytest.mark.parametrize("name", ["dumb", ""])
-def test_no_line_is_written_again_at_a_dumb_terminal(
-    name: str, terminal: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("term", "is_shown"), [("dumb", 0), ("", 0), ("xterm", 1)])
+def test_a_counter_needs_a_terminal_that_can_go_back(
+    term: str, is_shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counter, "_FIRST_S", 0.0)
-    monkeypatch.setenv("TERM", name)
-    Counter(quiet=False).count(5)
-    monkeypatch.setenv("TERM", "xterm")
-    Counter(quiet=False).count(6)
-    assert os.read(terminal, 4096) == b"\r6 files found\x1b[K"
+    with terminal(monkeypatch, term) as far:
+        Counter(quiet=False).count(6)
+        log.error("the end")
+        seen = received(far)
+    assert seen.count("\r6 files found\x1b[K") == is_shown
+    assert seen.endswith("codx-index: the end\r\n")
 
 
 @pytest.mark.parametrize(
