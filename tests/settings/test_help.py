@@ -8,6 +8,7 @@ import click
 import pytest
 from every_command import COMMANDS
 
+from indexer.cli.main import cli
 from indexer.settings.options import MOST_UNGROUPED, SettingOption
 from indexer.settings.sections import FILES, SECTIONS
 
@@ -58,3 +59,17 @@ def test_options_stand_below_their_headings(name: str) -> None:
 def test_the_first_heading_is_what_is_indexed(name: str) -> None:
     first = HEADING.findall(help_of(name))[0]
     assert first == FILES
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("serach", " Did you mean search?"),
+        ("runall", " Did you mean run-all?"),
+        ("x", ""),
+    ],
+)
+def test_the_command_that_may_have_been_meant(given: str, hint: str) -> None:
+    with pytest.raises(click.UsageError) as error:
+        cli.main([given], standalone_mode=False)
+    assert error.value.message == f"No such command '{given}'.{hint}"
