@@ -158,12 +158,16 @@ class Step:
     """How much further a run has come.
 
     `known`, `found` and `embedded` are bytes of source: those known to need no embedding,
-    those found to need it, and those embedded. `chunks` and `files` are done.
+    those found to need it, and those embedded, or given up. The tokens are those of the chunks
+    that were found or embedded. `chunks` and `files` are done. A step of nothing says that
+    time goes by.
     """
 
     known: float = 0
     found: float = 0
     embedded: float = 0
+    found_tokens: int = 0
+    embedded_tokens: int = 0
     chunks: int = 0
     files: int = 0
 

@@ -17,13 +17,14 @@ def at_a_terminal(
     *arguments: str,
     answer: str = "",
     variables: Mapping[str, str | None] = MappingProxyType({}),
+    columns: int = 100,
 ) -> tuple[int, str]:
     """What the command ends with, and all that it showed to a person who gives this answer.
 
     A variable that is None is not set.
     """
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
+    termios.tcsetwinsize(theirs, (24, columns))
     environment = {**project.variables(), "TERM": "xterm", **variables}
     process = subprocess.Popen(
         [COMMAND, *arguments],

@@ -61,7 +61,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
-        *("cli.counter", "cli.first_look"),
+        *("cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
         "cli.verify",
@@ -69,7 +69,7 @@ KEPT_TO = {
         *("settings.options", "settings.requests", "settings.setting"),
         "settings.values",
     },
-    "tqdm": {"cli.bars"},
+    "tqdm": {"cli.headway"},
     "mcp": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools", "cli.mcp_wire"},
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},

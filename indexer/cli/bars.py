@@ -1,109 +1,96 @@
-"""The progress bar of a run."""
+"""The progress of a run, as it is shown."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from indexer.cli.line import Line, can_rewrite
 from indexer.cli.log import log
+from indexer.cli.streams import has_any_character
 from indexer.cli.texts import count_text, printable
-from indexer.environment import hidden, is_for_bars
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from indexer.cli.counter import Counter
-    from indexer.cli.eta import Estimate
+    from indexer.cli.headway import Headway
     from indexer.types import Step
+
+_REDRAWN_S = 0.1
+SAID_S = 10.0  # where there is no bar, -v says that often how far the run has come
 
 
 class Bars:
-    """The `Progress` of a run: a tqdm bar if stderr is a terminal, else only log lines."""
+    """The `Progress` of a run: a bar if stderr is a terminal, else only log lines.
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._is_shown = not quiet and log.format == "text" and sys.stderr.isatty()
+    What is said of one run of many begins with its name, `about`.
+    """
+
+    def __init__(self, *, quiet: bool, about: str = "") -> None:
+        self._about = f"{about}: " if about else ""
+        self._is_told = not quiet and log.format == "text" and sys.stderr.isatty()
+        self._is_shown = not quiet and can_rewrite()
+        self._line = Line()
         self._counter: Counter | None = None
-        self._bar: tqdm[Any] | None = None
-        self._estimate: Estimate | None = None
-        self._files = 0
-        self._done = 0
-        self._chunks = 0
-        self._since = 0.0
+        self._headway: Headway | None = None
+        self._next = 0.0
 
     def close(self) -> None:
         """Remove counter and bar from the terminal."""
-        self._end_counter()
-        if self._bar is not None:
-            self._bar.close()
+        if self._counter is not None:
+            self._counter.close()
+        self._line.clear()
 
     def step(self, message: str) -> None:
-        self._end_counter()
-        if self._is_shown and not log.verbosity:
-            click.echo(printable(message), err=True)
-        log.info(message)
+        self.close()
+        if self._is_told and not log.verbosity:
+            click.echo(printable(self._about + message), err=True)
+        log.info(self._about + message)
 
     def warn(self, message: str) -> None:
-        self._end_counter()
-        log.warn(message)
+        self.close()
+        log.warn(self._about + message)
 
     def scanned(self, files: int) -> None:
-        if self._is_shown:
+        if self._is_shown or log.verbosity:
             if self._counter is None:
                 from indexer.cli.counter import Counter
 
-                self._counter = Counter(quiet=False)
+                self._counter = Counter(quiet=not self._is_shown, about=self._about)
             self._counter.count(files)
 
-    def _end_counter(self) -> None:
-        if self._counter is not None:
-            self._counter.close()
-
     def start(self, files: int, size: int) -> None:
-        self._end_counter()
-        self._files = files
-        log.info(f"{count_text(files, 'file')} may have changed")
-        can_redraw = os.environ.get("TERM", "dumb") not in ("", "dumb")
-        if self._is_shown and files and can_redraw:
-            with hidden(is_for_bars):
-                from tqdm import tqdm
+        self.close()
+        log.info(f"{self._about}{count_text(files, 'file')} may have changed")
+        if files and (self._is_shown or log.verbosity):
+            from indexer.cli.headway import Headway
 
-            self._since = time.monotonic()
-            # Bytes predict the remaining time better than files: the largest come first.
-            from indexer.cli.eta import Estimate
-
-            self._estimate = Estimate(size, self._since)
-            self._bar = tqdm(
-                total=size,
-                leave=False,
-                dynamic_ncols=True,
-                desc=f" 0/{files:,} files",
-                bar_format="{percentage:3.0f}% |{bar}|{desc}",
-            )
+            now = time.monotonic()
+            self._headway = Headway(files, size, now)
+            if self._is_shown:
+                self._draw(now)
+            else:
+                self._next = now + SAID_S
 
     def advance(self, step: Step) -> None:
-        self._done += step.files
-        self._chunks += step.chunks
-        if self._bar is None or self._estimate is None:
+        if self._headway is None:
             return
         now = time.monotonic()
-        self._estimate.advance(
-            now, known=step.known, found=step.found, embedded=step.embedded
-        )
-        rate = self._chunks / max(now - self._since, 1e-3)
-        left = self._estimate.remaining(now)
-        self._bar.set_description_str(
-            f" {self._done:,}/{self._files:,} files, {self._chunks:,} chunks, "
-            f"{rate:,.0f} chunks/s" + (f", {_clock(left)} left" if left else ""),
-            refresh=False,
-        )
-        self._bar.update(step.known + step.embedded)
+        self._headway.advance(now, step)
+        if now < self._next:
+            return
+        if self._is_shown:
+            self._draw(now)
+        else:
+            self._next = now + SAID_S
+            message = self._about + self._headway.sentence(now)
+            log.info(message, **self._headway.fields(now))
 
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+    def _draw(self, now: float) -> None:
+        headway = self._headway
+        assert headway
+        self._next = now + _REDRAWN_S
+        is_ascii = not has_any_character(sys.stderr)
+        self._line.show(lambda columns: headway.bar(now, columns, is_ascii=is_ascii))

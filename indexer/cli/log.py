@@ -14,7 +14,7 @@ from indexer.cli.streams import has_any_character
 from indexer.cli.texts import json_text, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Log:
@@ -26,6 +26,7 @@ class Log:
     def __init__(self) -> None:
         self.format = "text"
         self.verbosity = 0
+        self.make_room: Callable[[], None] | None = None  # removes what is on the line
 
     def open(self, kind: str, verbosity: int) -> None:
         """Start to log as "text" or "json"; verbosity 1 adds steps, 2 adds every event."""
@@ -59,6 +60,8 @@ class Log:
             datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         )
         message = without_passwords(" ".join(message.split()))
+        if self.make_room:
+            self.make_room()
         if self.format == "json":
             line = {"time": now, "level": level, "message": message, **about}
             is_ascii = not has_any_character(sys.stderr)

@@ -80,7 +80,7 @@ RUN_OPTIONS = (
 
 @click.command(cls=ProjectCommand)
 @path_argument
-@options(HERE, *RUN_OPTIONS, FILE, FILES_FROM, NULL, DRY_RUN, YES, PROFILE, TRACE)
+@options(HERE, FILE, FILES_FROM, NULL, DRY_RUN, YES, *RUN_OPTIONS, PROFILE, TRACE)
 def run(
     place: Place,
     values: Values,
@@ -113,7 +113,7 @@ def run(
       128+n  stopped by signal n (130: ctrl-C); what was done is kept
     """
     report = Report()
-    with reporting(report, as_json, verbose, values[LOG_FORMAT]):
+    with reporting(report, as_json, 0 if quiet else verbose, values[LOG_FORMAT]):
         outlets = Outlets.of(values)
         check_stdout(outlets.events, as_json=as_json)
         settings = make_settings(place.folder, values, outlets.files)

@@ -27,7 +27,7 @@ from indexer.settings.command import given_values
 from indexer.settings.declarations import COLLECTION, WIKI_PATH
 from indexer.settings.files import project_files
 from indexer.settings.kinds import PATH
-from indexer.settings.options import options
+from indexer.settings.options import GroupedCommand, options
 from indexer.settings.requests import NO_BACKOFF, PARALLEL
 from indexer.settings.setting import Setting
 from indexer.settings.values import Value, resolve
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from indexer.work.workers import Workshop
 
 
-@click.command("run-all")
+@click.command("run-all", cls=GroupedCommand)
 @click.argument("roots", nargs=-1, required=True, type=PATH)
 @options(*RUN_OPTIONS, PARALLEL, NO_BACKOFF)
 @click.pass_context
@@ -63,17 +63,19 @@ def run_all(
     \b
     Exit codes:
       0   every index equals its tree
-      1   projects failed; if all failed with the same code, such as 2 or 69, that code
+      1   projects failed; if all failed with the same code, such as 2 or 69,
+          that code
       3   a project could not be indexed completely, or is left alone for now
       4   stopped by --max-seconds; run again to go on
       75  another run is at work on a project
       128+n  stopped by signal n
     """
     report = Report()
-    with reporting(report, as_json, verbose, log_format):
+    with reporting(report, as_json, 0 if quiet else verbose, log_format):
         from indexer.run.run_all import combined, run_projects, watched_projects
 
         started = time.monotonic()
+        shows_bar = parallel == 1 and not (quiet or as_json)
         check_stdout(others["events"], as_json=as_json)
         if others["metrics"]:
             raise UsageError(
@@ -86,7 +88,7 @@ def run_all(
         with handled_signals() as signals, signals.deferred():
             results = run_projects(
                 projects,
-                partial(_run_one, given=given, signals=signals),
+                partial(_run_one, given=given, signals=signals, shows_bar=shows_bar),
                 partial(_print_result, quiet=quiet or as_json),
                 parallel,
                 cache_folder(others["cache_dir"]),
@@ -115,6 +117,7 @@ def _run_one(
     *,
     given: Mapping[Setting, Value],
     signals: Signals,
+    shows_bar: bool,
 ) -> Report:
     """Run for one project of many. Never raises a failure: the report says how it ended."""
     report = Report(project=folder)
@@ -123,7 +126,8 @@ def _run_one(
         outlets = Outlets.of(values)
         settings = make_settings(folder, values, outlets.files)
         locate(report, settings)
-        with outlets.open(report, quiet=False), closing(Bars(quiet=True)) as bars:
+        bars = Bars(quiet=not shows_bar, about=shown(folder))
+        with outlets.open(report, quiet=False), closing(bars):
             refresh(settings, report, bars, signals, workshop=workshop)
     return report
 

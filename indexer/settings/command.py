@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from indexer.settings.files import project_files
-from indexer.settings.options import SettingOption
+from indexer.settings.options import GroupedCommand, SettingOption
 from indexer.settings.place import Place, find_place
 from indexer.settings.requests import HERE, TRUST
 from indexer.settings.setting import Setting
@@ -21,7 +21,7 @@ _ORIGINS = {
 }
 
 
-class ProjectCommand(click.Command):
+class ProjectCommand(GroupedCommand):
     """A command on a project.
 
     Its function receives the settings as `values` (see `Values`), and what its PATH means as

@@ -30,14 +30,18 @@ from indexer.settings.reach import (
     among,
     up_to,
 )
-from indexer.settings.setting import Form, Setting, Source
-
-SECTIONS = INDEX, FILES, RUN, TOLD = (
-    "The index",
-    "The files",
-    "The run",
-    "What others are told",
+from indexer.settings.sections import (
+    DONE,
+    FILES,
+    INDEX,
+    MENTIONED,
+    PAGES,
+    PRINTED,
+    TOLD,
+    WHERE,
+    WORKERS,
 )
+from indexer.settings.setting import Form, Setting, Source
 
 _UP_TO_AN_HOUR = up_to(3600, "at most 1h", least=1e-9)  # 0 is no limit
 
@@ -92,7 +96,7 @@ URI = Setting(
     is_path=True,
     help="Milvus to write to: http(s)://host:port, or a local path ending in .db.",
     default_text="the embedded database in PATH/.codx/index",
-    section=INDEX,
+    section=WHERE,
     example="http://localhost:19530",
     remark="a Milvus server, or a file ending in .db",
 )
@@ -102,6 +106,7 @@ TOKEN = Setting(
     sources=Source.OPTION,
     field="token",
     help="Token of the Milvus server; safer in the variable than here.",
+    section=WHERE,
 )
 COLLECTION = Setting(
     name="collection",
@@ -110,7 +115,7 @@ COLLECTION = Setting(
     field="collection",
     help="Name of the collection.",
     default_text="from the project's folder",
-    section=INDEX,
+    section=WHERE,
     example="my_project",
 )
 PRECISION = Setting(
@@ -142,7 +147,7 @@ CACHE_DIR = Setting(
     is_path=True,
     help="Folder of the embedding cache and of converted models, shared by all projects.",
     default_text="the platform's user cache folder",
-    section=RUN,
+    section=WHERE,
     example="/var/cache/codx-index",
 )
 PLACE = (URI, TOKEN, COLLECTION, PRECISION, MODEL, CACHE_DIR)
@@ -209,6 +214,7 @@ IGNORE_CONTAINING = Setting(
     metavar="TEXT",
     help="Leave out files with this text in their path (repeatable).",
     codx_junior="knowledge_file_ignore",
+    section=FILES,
 )
 EXTERNAL_FOLDERS = Setting(
     name="external-folders",
@@ -253,6 +259,7 @@ LANGUAGES = Setting(
     help="Files with this ending, or that this pattern as in a .gitignore matches, are in this "
     "language; text is none (repeatable).",
     example={".inc": "php", "Jenkinsfile.*": "groovy", "legacy/*.h": "cpp"},
+    section=FILES,
 )
 MENTIONS = Setting(
     name="mentions.enabled",
@@ -261,6 +268,7 @@ MENTIONS = Setting(
     field="mentions.enabled",
     help="Look for mentions, texts for an assistant, in changed files, and leave alone those "
     "that are being worked on.",
+    section=MENTIONED,
 )
 MODE = Setting(
     name="mode",
@@ -300,7 +308,7 @@ JOBS = Setting(
     also=("-j",),
     help="Number of workers.",
     default_text="the CPUs this process may use",
-    section=RUN,
+    section=WORKERS,
     remark="workers; 0: as many as there are CPUs",
 )
 EXECUTOR = Setting(
@@ -310,7 +318,7 @@ EXECUTOR = Setting(
     kind=click.Choice(EXECUTORS),
     field="executor",
     help="What runs chunking and embedding.",
-    section=RUN,
+    section=WORKERS,
     remark="process, thread or serial",
 )
 TASK_TIMEOUT = Setting(
@@ -321,7 +329,7 @@ TASK_TIMEOUT = Setting(
     field="task_timeout",
     help="Seconds that a worker has for one task before it is stopped and the file "
     "to blame fails; 0: no limit.",
-    section=RUN,
+    section=WORKERS,
 )
 CACHE_SIZE = Setting(
     name="cache-size",
@@ -331,7 +339,7 @@ CACHE_SIZE = Setting(
     field="cache_size",
     help="Bound of the embedding cache; what was not used for the longest time goes "
     "first. 0: no cache.",
-    section=RUN,
+    section=WHERE,
 )
 WORK = (JOBS, EXECUTOR, TASK_TIMEOUT, CACHE_SIZE)
 """How the CPU-bound work is done."""
@@ -376,6 +384,7 @@ WIKI = Setting(
     field="wiki.enabled",
     help="Keep a wiki of the project in Markdown, which MkDocs can build.",
     codx_junior="project_wiki",
+    section=PAGES,
 )
 WIKI_PATH = Setting(
     name="wiki.path",
@@ -388,10 +397,13 @@ WIKI_PATH = Setting(
     default_text="PATH/.codx/wiki",
     codx_junior="project_wiki_path",
     example=".codx/wiki",
+    section=PAGES,
 )
 
 
-def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, Setting]:
+def _program(
+    group: str, section: str, purpose: str, remark: str
+) -> tuple[Setting, Setting, Setting]:
     """The program that a group of settings runs for each file: which, how many, how long."""
     return (
         Setting(
@@ -401,6 +413,7 @@ def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, S
             field=f"{group}.command",
             help=f"Program that is {purpose}: JSON on its stdin, no shell.",
             example=["my-assistant", "--fix" if group == "mentions" else "--summarize"],
+            section=section,
             remark=remark,
         ),
         Setting(
@@ -410,6 +423,7 @@ def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, S
             kind=click.IntRange(1, 256),
             field=f"{group}.concurrency",
             help=f"How many of the {group} commands run at the same time.",
+            section=section,
         ),
         Setting(
             name=f"{group}.timeout",
@@ -418,6 +432,7 @@ def _program(group: str, purpose: str, remark: str) -> tuple[Setting, Setting, S
             kind=Duration(),
             field=f"{group}.timeout",
             help=f"Time that the {group} command has for a file; 0: no limit.",
+            section=section,
         ),
     )
 
@@ -428,6 +443,7 @@ AROUND = (
     WEBHOOK,
     *_program(
         "mentions",
+        MENTIONED,
         "asked about each file with mentions, before it is indexed",
         "asked about each file with mentions",
     ),
@@ -435,6 +451,7 @@ AROUND = (
     WIKI_PATH,
     *_program(
         "wiki",
+        PAGES,
         "asked for a summary of each file of the wiki",
         "asked for a summary of each file",
     ),
@@ -449,7 +466,7 @@ SPARSE_FIRST = Setting(
     form=Form.FLAG,
     field="sparse_first",
     help="Make every file searchable by its words before the first is embedded.",
-    section=RUN,
+    section=DONE,
     remark="searchable by words before anything is embedded",
 )
 WAIT = Setting(
@@ -460,7 +477,7 @@ WAIT = Setting(
     field="wait",
     help="Time to wait for another run on this index.",
     default_text="exit 75 at once",
-    section=RUN,
+    section=DONE,
     remark="for another run on this index",
 )
 CHANGED_WITHIN = Setting(
@@ -469,7 +486,7 @@ CHANGED_WITHIN = Setting(
     kind=Duration(),
     field="changed_within",
     help="Leave for later the files that changed longer than this time ago.",
-    section=RUN,
+    section=DONE,
     remark="only what changed within this time; 0s: all",
 )
 SETTLE = Setting(
@@ -478,7 +495,7 @@ SETTLE = Setting(
     kind=Duration(),
     field="settle",
     help="Leave for later the files that changed less than this time ago.",
-    section=RUN,
+    section=DONE,
     remark="leave files alone that changed less than this ago",
 )
 MAX_SECONDS = Setting(
@@ -488,7 +505,7 @@ MAX_SECONDS = Setting(
     field="max_seconds",
     help="Stop in time to end within about this time, and exit with 4 if work is "
     "left; 0: no limit.",
-    section=RUN,
+    section=DONE,
     example=0,
     remark="stop in time, exit with 4 if work is left; 0: no limit",
 )
@@ -498,7 +515,7 @@ LOG_FORMAT = Setting(
     kind=click.Choice(("text", "json")),
     fallback="text",
     help="How the lines on stderr are written.",
-    section=RUN,
+    section=PRINTED,
     remark="text or json",
 )
 PACE = (SPARSE_FIRST, WAIT, CHANGED_WITHIN, SETTLE, MAX_SECONDS)

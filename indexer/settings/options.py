@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from indexer.settings.kinds import PATH, Duration, Size
+from indexer.settings.sections import SECTIONS
 from indexer.settings.setting import Form, Setting
+
+MOST_UNGROUPED = 10  # options; so many are seen at once
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +48,35 @@ class SettingOption(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         return self.setting.from_environment() or None
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options by purpose, if there are many."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write each option below the heading of its section."""
+        sections: dict[str, list[tuple[str, str]]] = {one: [] for one in SECTIONS}
+        for parameter in self.get_params(ctx):
+            if not isinstance(parameter, click.Option):
+                continue  # an argument, of which the text above tells
+            section = "Help"
+            if isinstance(parameter, SettingOption):
+                section = parameter.setting.section
+            if record := parameter.get_help_record(ctx):
+                sections.setdefault(section, []).append(record)
+        rows = [row for section in sections.values() for row in section]
+        if len(rows) <= MOST_UNGROUPED:
+            super().format_options(ctx, formatter)
+            return
+        wide = min(max(len(names) for names, _ in rows), (formatter.width + 2) * 3 // 8)
+        for heading, found in sections.items():
+            if found:
+                with formatter.section(heading):
+                    formatter.write_dl(
+                        [(names.ljust(wide), text) for names, text in found], wide
+                    )
 
 
 def _default_text(setting: Setting) -> str:

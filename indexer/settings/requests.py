@@ -9,6 +9,7 @@ import click
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.settings.kinds import PATH
 from indexer.settings.reach import Reach
+from indexer.settings.sections import ANSWER, DONE, FILES, PRINTED, WHERE
 from indexer.settings.setting import Form, Setting, Source
 
 
@@ -30,34 +31,41 @@ TRUST = _request(
     help="Follow settings in the files of the project that run programs or reach outside of "
     "it, or leave these out.",
     default_text="exit 2 where there are some",
+    section=DONE,
 )
 TAKE_OVER = _flag(
     "take-over",
     "Write to a collection, or clear it, even if it belongs to the project at another path: "
     "it is this project's from then on.",
     field="takes_over",
+    section=WHERE,
 )
 HERE = _flag(
     "here",
     "Take PATH itself as the project, even if it lies in one.",
     also=("is_here",),
+    section=FILES,
 )
-JSON = _flag("json", "Print one JSON object.", also=("as_json",))
+JSON = _flag("json", "Print one JSON object.", also=("as_json",), section=PRINTED)
 VERBOSE = _request(
     "verbose",
     form=Form.COUNT,
     also=("-v",),
     help="Say more, on stderr; twice: each file and step.",
+    section=PRINTED,
 )
-QUIET = _flag("quiet", "Print nothing but errors.", also=("-q",))
+QUIET = _flag("quiet", "Print nothing but errors.", also=("-q",), section=PRINTED)
 
 # Of `run` and `run-all`
 
-FORCE = _flag("force", "Index every file again, changed or not.", field="force")
+FORCE = _flag(
+    "force", "Index every file again, changed or not.", field="force", section=DONE
+)
 RETRY_FAILED = _flag(
     "retry-failed",
     "Try again the files that failed before and have not changed since.",
     field="retry_failed",
+    section=DONE,
 )
 
 # Of `run`
@@ -68,25 +76,31 @@ FILE = _request(
     kind=PATH,
     also=("files",),
     help="Index this file or folder alone, and leave the rest as it is (repeatable).",
+    section=FILES,
 )
 FILES_FROM = _request(
     "files-from",
     kind=PATH,
     help="The same for each path in this file, one per line; - is stdin.",
+    section=FILES,
 )
 NULL = _flag(
     "null",
     "The paths of --files-from end with a NUL instead of a line break.",
     also=("-z",),
+    section=FILES,
 )
-DRY_RUN = _flag("dry-run", "Print what would be done; touch nothing.")
-PROFILE = _flag("profile", "Print where the time went, file by file too.")
+DRY_RUN = _flag("dry-run", "Print what would be done; touch nothing.", section=DONE)
+PROFILE = _flag(
+    "profile", "Print where the time went, file by file too.", section=PRINTED
+)
 TRACE = _request(
     "trace",
     kind=PATH,
     metavar="FILE",
     help="Write a timeline of every stage and worker to FILE, in the Chrome trace format "
     "(https://ui.perfetto.dev opens it).",
+    section=PRINTED,
 )
 
 # Of `run-all`
@@ -96,8 +110,11 @@ PARALLEL = _request(
     kind=click.IntRange(1, 64),
     fallback=1,
     help="Number of projects to work on at the same time.",
+    section=DONE,
 )
-NO_BACKOFF = _flag("no-backoff", "Also try projects that failed a moment ago.")
+NO_BACKOFF = _flag(
+    "no-backoff", "Also try projects that failed a moment ago.", section=DONE
+)
 
 # Of `search`
 
@@ -107,6 +124,7 @@ LIMIT = _request(
     fallback=10,
     also=("-k", "-n"),
     help="Number of files.",
+    section=ANSWER,
 )
 SEARCH_MODE = _request(
     "mode",
@@ -115,11 +133,13 @@ SEARCH_MODE = _request(
     kind=click.Choice((HYBRID, DENSE, SPARSE)),
     fallback=HYBRID,
     help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
+    section=ANSWER,
 )
 LANGUAGE = _request(
     "language",
     also=("-l",),
     help="Only files in this language: its name, or the ending of its files.",
+    section=ANSWER,
 )
 PATTERN = _request(
     "path",
@@ -127,11 +147,13 @@ PATTERN = _request(
     also=("patterns",),
     metavar="GLOB",
     help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+    section=ANSWER,
 )
 LIKE = _request(
     "like",
     metavar="FILE:LINE",
     help="Find code like that at this place, instead of a QUERY.",
+    section=ANSWER,
 )
 CONTEXT = _request(
     "context",
@@ -140,6 +162,7 @@ CONTEXT = _request(
     also=("-C",),
     help="Lines shown around the best line.",
     default_text="3 at a terminal, else 0",
+    section=PRINTED,
 )
 MAX_COLUMNS = _request(
     "max-columns",
@@ -147,16 +170,21 @@ MAX_COLUMNS = _request(
     fallback=400,
     also=("-M",),
     help="Cut longer lines to so many characters around what matches; 0: never.",
+    section=PRINTED,
 )
-EXPLAIN = _flag("explain", "Show where each score comes from.")
+EXPLAIN = _flag("explain", "Show where each score comes from.", section=PRINTED)
 
 # Of other commands
 
-CHECK = _flag("check", "Exit 1 when the index is not up to date.")
+CHECK = _flag("check", "Exit 1 when the index is not up to date.", section=DONE)
 REPAIR = _flag(
-    "repair", "Rewrite the files that differ, and remove rows that belong to no file."
+    "repair",
+    "Rewrite the files that differ, and remove rows that belong to no file.",
+    section=DONE,
 )
-YES = _flag("yes", "Do not ask.", also=("-y",))
+YES = _flag("yes", "Do not ask.", also=("-y",), section=DONE)
 # Its name has another meaning for `run`, and whoever sets that in the environment does not want
 # their files overwritten.
-OVERWRITE = _flag("force", "Write over a file that is there.", has_variable=False)
+OVERWRITE = _flag(
+    "force", "Write over a file that is there.", has_variable=False, section=DONE
+)

@@ -79,8 +79,9 @@ class Setting:
     environment too, unless `has_variable` is false. Values of the variable that are `not_ours`
     are for another command's option of the same name, and do not count.
 
-    `section` is the heading in `init`'s template, `example` the value shown there instead of
-    the default, and `remark` the comment behind it. A table has no section.
+    `section` is the heading in a command's help and in `init`'s template, where a table stands
+    for itself. `example` is the value shown there instead of the default, and `remark` the
+    comment behind it.
     """
 
     name: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from indexer.settings.declarations import SECTIONS, SETTINGS
+from indexer.settings.declarations import SETTINGS
 from indexer.settings.kinds import Duration, Size
 from indexer.settings.reach import Reach
+from indexer.settings.sections import SECTIONS
 from indexer.settings.setting import Form, Setting, Source
 
 _HEADER = """\
@@ -38,7 +39,8 @@ def template() -> str:
             table, _, key = setting.name.rpartition(".")
             lines = parts.setdefault(table or setting.section, [f"[{table}]"])
             lines.append(_line(key, setting))
-    return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in parts.values())])
+    shown = [lines for part, lines in parts.items() if lines[1:] or not part]
+    return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in shown)])
 
 
 def _quoted(text: str) -> str:

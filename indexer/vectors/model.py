@@ -67,7 +67,11 @@ def _find_folder(name: str) -> str:
     ):
         folder = os.path.abspath(os.path.expanduser(name))
         if not os.path.isdir(folder):
-            raise ModelError(f"there is no model folder {folder}")
+            from indexer.vectors.model_names import near_folder
+
+            near = near_folder(folder)
+            hint = f": did you mean {near}?" if near else ""
+            raise ModelError(f"there is no model folder {folder}{hint}")
         return folder
     return _hub_folder(name)
 
@@ -107,11 +111,10 @@ def _hub_folder(name: str) -> str:
 def _remedy(name: str) -> str:
     if os.path.isdir(name):
         return f"the folder of that name is given as ./{name}"
-    import difflib
+    from indexer.vectors.model_names import near_name
 
-    names = {one.lower(): one for one in _DEFAULT_NAMES}
-    if near := difflib.get_close_matches(name.lower(), names, 1, cutoff=0.8):
-        return f"did you mean {names[near[0]]}?"
+    if near := near_name(name):
+        return f"did you mean {near}?"
     return "check the name and the network, or give a folder as ./folder"
 
 

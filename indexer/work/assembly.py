@@ -34,6 +34,16 @@ class _OpenFile:
         size = self.file.size
         return size * tokens / self.tokens if self.tokens else size
 
+    def step(self, number: int, *, chunks: int = 0, files: int = 0) -> Step:
+        """The step that nothing more has to be done for this chunk."""
+        tokens = self.file.chunks[number].tokens
+        return Step(
+            embedded=self.share(tokens),
+            embedded_tokens=tokens,
+            chunks=chunks,
+            files=files,
+        )
+
 
 class Assembly:
     """Puts the vectors of chunked files in their places, from the cache and from workers.
@@ -93,6 +103,7 @@ class Assembly:
             Step(
                 known_bytes,
                 opened.file.size - known_bytes,
+                found_tokens=opened.tokens - settled,
                 chunks=len(keys) - opened.missing,
             )
         )
@@ -115,14 +126,15 @@ class Assembly:
             for opened, number in waiting:
                 opened.file.vectors[number] = vector
                 opened.missing -= 1
-                size = opened.share(opened.file.chunks[number].tokens)
-                self._feedback.on_progress(Step(embedded=size, chunks=1))
+                self._feedback.on_progress(opened.step(number, chunks=1))
                 if not opened.missing and not opened.has_failed:
                     self._close(opened)
 
     def give_up(self, key: Key, error: str) -> None:
         """Fail every file that waits for this vector, unless it has failed already."""
-        for opened, _ in self._waiting.pop(key):
+        for opened, number in self._waiting.pop(key):
+            step = opened.step(number, files=not opened.has_failed)
+            self._feedback.on_progress(step)
             if not opened.has_failed:
                 opened.has_failed = True
                 record = opened.file.record

@@ -18,7 +18,7 @@ from typing import Any
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key
 from indexer.errors import TaskError, WorkerCrashedError
-from indexer.types import ChangedFile, Chunk, EmbeddedFile
+from indexer.types import ChangedFile, Chunk, EmbeddedFile, Step
 from indexer.work import worker
 from indexer.work.assembly import Assembly
 from indexer.work.backlog import Backlog
@@ -153,7 +153,8 @@ class Scheduler:
     def _collect(self) -> None:
         """Wait until a task is done, or for a moment, and deal with all that are."""
         tasks: list[Future[Any]] = [*self._chunking, *self._embedding]
-        wait(tasks, timeout=POLL, return_when=FIRST_COMPLETED)
+        if not wait(tasks, timeout=POLL, return_when=FIRST_COMPLETED).done:
+            self._feedback.on_progress(Step())
         for chunking in [task for task in self._chunking if task.done()]:
             changes = self._chunking.pop(chunking)
             try:
@@ -176,7 +177,7 @@ class Scheduler:
         self._spans.found.extend(batch.spans)
         for change, file, seconds in zip(task, batch.files, batch.seconds, strict=True):
             if file.error:
-                self._feedback.on_failure(change.path, change.file_hash, file.error)
+                self._fail(change, file.error)
             else:
                 self._backlog.add(self._assembly.open(change, file, seconds))
 
@@ -192,7 +193,11 @@ class Scheduler:
             self._crashing.add(change.path)
             self._chunk(task)
         else:
-            self._feedback.on_failure(change.path, change.file_hash, str(error))
+            self._fail(change, str(error))
+
+    def _fail(self, change: ChangedFile, error: str) -> None:
+        self._feedback.on_failure(change.path, change.file_hash, error)
+        self._feedback.on_progress(Step(known=len(change.data), files=1))
 
     def _not_embedded(self, task: dict[Key, Chunk], error: TaskError) -> None:
         for key, chunk in task.items():

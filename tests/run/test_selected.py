@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 from conftest import Project, assert_one_line, python_text
 
-from indexer.cli.eta import Estimate
 from indexer.run.budget import Budget
 from indexer.timeline import process_age
 
 FILES = 8
-LOG = Path(__file__).parents[1] / "data" / "progress.json"
 
 
 def paths(project: Project) -> set[str]:
@@ -260,41 +258,3 @@ def test_a_budget_has_time_to_drain() -> None:
     assert Budget(1e-6).is_closing and not Budget(process_age()).is_spent
     large = Budget(1e6)
     assert not large.is_closing
-
-
-# The time left
-
-
-def test_the_time_left_is_right_to_a_fifth_from_the_first_quarter_on() -> None:
-    """On the progress of real runs: seconds, and bytes known, found and embedded."""
-    runs = json.loads(LOG.read_text())
-    assert len(runs) >= 4
-    for name, log in runs.items():
-        end = log["steps"][-1][0]
-        estimate = Estimate(log["total"], 0.0)
-        looks = 0
-        for seconds, known, found, embedded in log["steps"]:
-            estimate.advance(seconds, known=known, found=found, embedded=embedded)
-            if seconds >= end / 4:
-                left = estimate.remaining(seconds)
-                assert left is not None
-                # A bar shows whole seconds.
-                assert abs(left - (end - seconds)) <= 0.2 * (end - seconds) + 1, name
-                looks += 1
-        assert looks > 10
-        assert estimate.done == pytest.approx(log["total"], rel=0.01)
-
-
-def test_an_estimate_knows_nothing_at_first() -> None:
-    estimate = Estimate(100, 5.0)
-    assert estimate.remaining(6.0) is None
-    estimate.advance(7.0, found=50)
-    assert estimate.remaining(7.0) is None
-    estimate = Estimate(100, 5.0)
-    estimate.advance(7.0, found=100, embedded=50)
-    assert estimate.remaining(7.0) == pytest.approx(2.0)
-    assert estimate.remaining(8.0) == pytest.approx(1.0)  # it counts down meanwhile
-    assert estimate.remaining(60.0) == 0
-    estimate = Estimate(100, 5.0)
-    estimate.advance(7.0, known=50)  # nothing to embed so far
-    assert estimate.remaining(7.0) == pytest.approx(2.0)

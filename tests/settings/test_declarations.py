@@ -27,6 +27,7 @@ from indexer.settings.kinds import PATH, CommandLine, Duration, Size
 from indexer.settings.options import SettingOption
 from indexer.settings.reach import Reach, Situation
 from indexer.settings.requests import TRUST
+from indexer.settings.sections import SECTIONS
 from indexer.settings.setting import Form, Setting, Source
 from indexer.settings.values import Origin, option_values, resolve
 
@@ -46,12 +47,8 @@ def test_every_declaration_is_in_the_list() -> None:
     assert len({one.name for one in SETTINGS}) == len(SETTINGS)
     assert len({one.option for one in SETTINGS}) == len(SETTINGS)
     for setting in SETTINGS:
-        table = "." in setting.name or setting.form is Form.TABLE
-        in_template = Source.FILE in setting.sources and setting.name not in (
-            "name",
-            "watching",
-        )
-        assert bool(setting.section) == (in_template and not table), setting.name
+        assert (setting.section in SECTIONS) == setting.has_option, setting.name
+    assert all(one.section in SECTIONS for one in REQUESTS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -17,6 +17,7 @@ from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.model import resolve_model
+from indexer.vectors.model_names import near_name
 from indexer.vectors.tokenizer import load_tokenizer
 
 OLD = "sentence_transformers.models"
@@ -321,3 +322,39 @@ def test_broken_tokenizer(folder: Path, cache: str, content: str) -> None:
     write(folder, "tokenizer.json", content)
     with pytest.raises(ModelError, match="tokenizer"):
         load_tokenizer(resolve(folder, cache))
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("all-MiniLM-L6-v3", "all-MiniLM-L6-v2"),
+        ("all-minilm-l12-v3", "all-MiniLM-L12-v2"),
+        ("all-mpnet-basev2", "all-mpnet-base-v2"),
+        (
+            "sentence-transformers/all-miniLM-L6-v2",
+            "sentence-transformers/all-MiniLM-L6-v2",
+        ),
+        (
+            "sentence-transformer/all-mpnet-base-v2",
+            "sentence-transformers/all-mpnet-base-v2",
+        ),
+        ("ours/code-modle", "ours/code-model"),
+        ("something-else", ""),
+    ],
+)
+def test_the_model_that_may_have_been_meant(
+    name: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models--ours--code-model").mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert near_name(name) == near
+
+
+def test_the_folder_that_may_have_been_meant(cache: str, tmp_path: Path) -> None:
+    (tmp_path / "code-model").mkdir()
+    (tmp_path / "code-modem").write_text("")  # no folder
+    with pytest.raises(ModelError, match=f"did you mean {tmp_path}/code-model\\?"):
+        resolve_model(f"{tmp_path}/code-modell", cache)
+    for name in ("another", "nowhere/code-model"):
+        with pytest.raises(ModelError, match="there is no model folder [^:]*$"):
+            resolve_model(f"{tmp_path}/{name}", cache)
