@@ -25,8 +25,8 @@ from indexer.environment import given, hidden, set_for_libraries
 from indexer.errors import UsageError
 from indexer.hooks.command import _environment as environment_of_hooks
 from indexer.milvus.internals import silence
-from indexer.settings.assembly import cache_folder
 from indexer.settings.command import setting_options
+from indexer.settings.folders import cache_folder
 from indexer.settings.setting import Form, Setting
 from indexer.tree.git import work_tree
 

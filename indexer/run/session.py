@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
-from indexer.config import Settings, make_state_dir
+from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
@@ -19,6 +19,7 @@ from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
+from indexer.index.state_folder import make_state_dir
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.budget import Budget
@@ -99,7 +100,7 @@ def open_session(
     budget = Budget(settings.max_seconds)
     deadline = time.monotonic() + settings.wait
     admit(settings)
-    make_state_dir(settings.state_dir)
+    make_state_dir(settings)
     with ExitStack() as stack:
         with report.spans.span("lock"):
             stack.enter_context(run_lock(settings.lock_path, deadline))
