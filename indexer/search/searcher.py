@@ -33,6 +33,9 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
+    if len(searchers) > 1:
+        for searcher in searchers:  # one that is refused, before anything is embedded
+            searcher.look(wanted.mode)
     pool: list[Candidate] = []
     notes: dict[str, None] = {}
     for number, searcher in enumerate(searchers):
@@ -94,16 +97,34 @@ class Searcher:
         with self._lock:
             self._connection.close()
 
+    def look(self, mode: str) -> Properties:
+        """What the index says of itself, read from its files where that will do.
+
+        Where embedding a query begins with a conversion of the model, the index is opened:
+        one that cannot be searched says so before. Raises what a query would.
+        """
+        with self._lock:
+            found = peek_properties(self.settings) or self._properties
+            if not found or self._must_convert(found, mode):
+                found = self._connection.ask(Store.open)
+            self._properties = found
+            return found
+
+    def _must_convert(self, properties: Properties, mode: str) -> bool:
+        """Whether a model may have to be converted before the query is embedded."""
+        return (
+            self._embed is self._embedder
+            and _promises_vectors(properties, mode)
+            and not self._embedder.is_quick(properties)
+        )
+
     def candidates(
         self, query: str, wanted: Wanted
     ) -> tuple[list[Candidate], list[str]]:
         """The chunks that may answer the query, and notes as in `Answer`."""
         wanted = self._limited(wanted)
         with self._lock:
-            self._properties = peek_properties(self.settings) or self._properties
-            properties = self._properties
-            if not properties:
-                properties = self._connection.ask(Store.open)
+            properties = self.look(wanted.mode)
             if not _promises_vectors(properties, wanted.mode):
                 found = self._ask(query, wanted, properties, None)
             elif self._embed is self._embedder and self._embedder.is_quick(properties):
