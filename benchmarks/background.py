@@ -18,7 +18,7 @@ import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from indexer.settings.assembly import cache_folder
+from indexer.settings.folders import cache_folder
 from indexer.text.chunks import chunk_text
 from indexer.text.decode import read_text
 from indexer.text.languages import language_of

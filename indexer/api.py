@@ -42,6 +42,7 @@ class Index:
         collection: str = "",
         token: str = "",
         cache_dir: str = "",
+        state_dir: str = "",
         trust: bool | None = None,
     ) -> Index:
         """The index of a project, or an index on a Milvus server.
@@ -59,6 +60,7 @@ class Index:
             collection=collection,
             token=token,
             cache_dir=cache_dir,
+            state_dir=state_dir,
             trust=trust,
         )
         return cls(Searcher(settings, keeps_open=True))

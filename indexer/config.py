@@ -15,7 +15,6 @@ from indexer.address import Address, is_local
 from indexer.errors import (
     NoIndexError,
     ProjectError,
-    StateError,
     UsageError,
     explained,
 )
@@ -111,6 +110,8 @@ class Settings:
 
     `takes_over` makes the collection this project's, even if it belongs to another.
 
+    `state_root` is the folder below which the state of the index lies, "" for the project itself.
+
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
@@ -132,6 +133,7 @@ class Settings:
     uri: Address = field(default=Address(), metadata=_NONE)
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
+    state_root: str = field(default="", metadata=_NONE)
     takes_over: bool = field(default=False, metadata=_NONE)
     jobs: int = field(default=0, metadata=_NONE)
     executor: str = field(default="process", metadata=_NONE)
@@ -175,8 +177,13 @@ class Settings:
         return Reading(self.secrets, self.languages)
 
     @property
+    def state_home(self) -> str:
+        """The folder in which the state folder of the project lies."""
+        return state_home(self.project, self.state_root)
+
+    @property
     def state_dir(self) -> str:
-        return os.path.join(self.project, STATE_FOLDER)
+        return os.path.join(self.state_home, STATE_FOLDER)
 
     @property
     def lock_path(self) -> str:
@@ -235,9 +242,7 @@ class Settings:
     def _default_collection(self) -> str:
         if not self.uri:
             return EMBEDDED_COLLECTION
-        slug = re.sub(r"\W+", "_", os.path.basename(self.project), flags=re.ASCII)
-        path = hashlib.sha256(os.fsencode(self.project)).hexdigest()
-        return f"codx_{slug[:64]}_{path[:8]}"
+        return f"codx_{_slug(self.project)}_{_hash_of_path(self.project)[:8]}"
 
     @property
     def has_name_of_another_folder(self) -> bool:
@@ -251,6 +256,27 @@ class Settings:
             )
         is_default = re.fullmatch(r"codx_\w{,64}_[0-9a-f]{8}", name, re.ASCII)
         return bool(is_default) and name != self._default_collection
+
+
+def state_home(project: str, state_root: str) -> str:
+    """The folder in which the state folder of a project lies.
+
+    That is the project, unless there is a `state_root`: below it, each project has a folder named
+    after its own, with a hash of its path. The state lies in there as it would in a project, so that it is
+    known for what it is wherever it is met.
+    """
+    if not state_root:
+        return project
+    name = f"{_slug(project)}-{_hash_of_path(project)[:16]}"
+    return os.path.join(state_root, name)
+
+
+def _slug(project: str) -> str:
+    return re.sub(r"\W+", "_", os.path.basename(project), flags=re.ASCII)[:64]
+
+
+def _hash_of_path(project: str) -> str:
+    return hashlib.sha256(os.fsencode(project)).hexdigest()
 
 
 def recheck_basis(settings: Any) -> dict[str, Any]:
@@ -292,9 +318,15 @@ def effect_of(one: Field[Any]) -> Effect:
 def require_state(settings: Settings) -> None:
     """Raise `NoIndexError` if no run ever worked on this project."""
     if not settings.has_state:
-        raise NoIndexError(
-            f"no index in {settings.project}: build it with codx-index run"
-        )
+        raise no_index(settings)
+
+
+def no_index(settings: Settings) -> NoIndexError:
+    """The error of a command that needs an index where there is none."""
+    where = f"in {settings.project}"
+    if settings.state_root:
+        where = f"of {settings.project} below {settings.state_root}"
+    return NoIndexError(f"no index {where}: build it with codx-index run")
 
 
 def project_folder(path: str) -> str:
@@ -334,24 +366,6 @@ def check_collection(name: str) -> str:
             f"not a collection name: {name!r} (letters, digits and _, no digit first)"
         )
     return name
-
-
-def make_state_dir(path: str) -> None:
-    """Create the state folder, closed to other users and invisible to git.
-
-    Raises `StateError` if it cannot be written.
-    """
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        os.chmod(path, 0o700)
-        ignore = os.path.join(path, ".gitignore")
-        if not os.path.exists(ignore):
-            with open(ignore, "w", encoding="ascii") as file:
-                file.write("*\n")
-    except OSError as error:
-        raise StateError(
-            f"cannot write the state folder {path}: {error.strerror}"
-        ) from error
 
 
 def fingerprint(**parts: object) -> str:

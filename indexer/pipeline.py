@@ -25,9 +25,10 @@ from indexer.run.changes import find_changes
 from indexer.run.extent import Extent
 from indexer.run.passes import load_changes, load_sparse_first
 from indexer.run.progress import UNINTERRUPTED, Interrupts, Progress
-from indexer.run.session import Session, open_session
+from indexer.run.session import Session, hold_index, open_session
 from indexer.tree.changes import Changes
 from indexer.tree.project import scan_project
+from indexer.tree.scan import Scan
 from indexer.work.workers import Workshop
 
 TELLING = 500  # embedded chunks whose rate foretells that of the next run
@@ -47,32 +48,39 @@ def run(
     written again, whatever manifest and rows say. Raises a `CodxIndexError` if it cannot
     go on.
     """
-    with open_session(settings, report, progress, interrupts, workshop) as session:
+    with hold_index(settings, report, progress, interrupts) as hold:
         tree = scan_project(settings, report, progress.scanned)
-        with report.spans.span("diff"):
-            known = known_files(session.collection, session.manifest, doubted)
-            changes = find_changes(settings, tree, known, report)
-        with interrupts.deferred():  # from here on there is work to keep
-            report.tell_plan(changes.comparison.counts)
-            writer = Writer(
-                session.collection, session.manifest, session.cache, known.files, report
-            )
-            extent = load(session, writer, changes, known.state)
-            # Of an index that was left unfinished, the end alone may be missing.
-            is_due = known.state == DIRTY or (
-                extent.is_complete and known.state != COMPLETE
-            )
-            if is_due or writer.has_begun:
-                writer.finish(complete=extent.is_complete)
-            if settings.wiki.enabled and not extent.is_cut:
-                update_wiki(session)
-            settle(session, writer, extent)
-            conclude(session, extent)
-            if extent.is_settled and extent.is_whole and not report.failures:
-                with report.spans.span("stamp"):
-                    mark = session.manifest.get("mark")
-                    stamp.write(settings, session.collection, mark, tree, report)
-                reach("stamped")
+        with open_session(hold, workshop) as session:
+            bring_up_to_date(session, tree, doubted)
+
+
+def bring_up_to_date(session: Session, tree: Scan, doubted: Set[str]) -> None:
+    """Make the collection equal to the tree as it was scanned."""
+    settings, report = session.settings, session.report
+    with report.spans.span("diff"):
+        known = known_files(session.collection, session.manifest, doubted)
+        changes = find_changes(settings, tree, known, report)
+    with session.interrupts.deferred():  # from here on there is work to keep
+        report.tell_plan(changes.comparison.counts)
+        writer = Writer(
+            session.collection, session.manifest, session.cache, known.files, report
+        )
+        extent = load(session, writer, changes, known.state)
+        # Of an index that was left unfinished, the end alone may be missing.
+        is_due = known.state == DIRTY or (
+            extent.is_complete and known.state != COMPLETE
+        )
+        if is_due or writer.has_begun:
+            writer.finish(complete=extent.is_complete)
+        if settings.wiki.enabled and not extent.is_cut:
+            update_wiki(session)
+        settle(session, writer, extent)
+        conclude(session, extent)
+        if extent.is_settled and extent.is_whole and not report.failures:
+            with report.spans.span("stamp"):
+                mark = session.manifest.get("mark")
+                stamp.write(settings, session.collection, mark, tree, report)
+            reach("stamped")
 
 
 def load(session: Session, writer: Writer, changes: Changes, state: str) -> Extent:

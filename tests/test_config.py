@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from indexer.config import (
     check_collection,
     check_uri,
     fingerprint,
-    make_state_dir,
     project_folder,
 )
-from indexer.errors import ProjectError, StateError, UsageError
+from indexer.errors import ProjectError, UsageError
 
 
 def settings(project: str = "/src/my-app", **values: Any) -> Settings:
@@ -107,16 +106,22 @@ def test_project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         project_folder(".")
 
 
-def test_state_folder(tmp_path: Path) -> None:
-    state = tmp_path / ".codx" / "index"
-    for _ in range(2):
-        make_state_dir(str(state))
-        assert stat.S_IMODE(state.stat().st_mode) == 0o700
-        assert (state / ".gitignore").read_text() == "*\n"
-        state.chmod(0o755)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StateError, match="cannot write the state folder"):
-        make_state_dir(str(tmp_path / "file" / "index"))
+def test_state_home() -> None:
+    inside, outside = settings(), settings(state_root="/state")
+    assert inside.state_dir == "/src/my-app/.codx/index"
+    assert re.fullmatch(r"/state/my_app-[0-9a-f]{16}/\.codx/index", outside.state_dir)
+    assert outside.database == f"{outside.state_dir}/milvus.db"
+    homes = {
+        settings(project, state_root="/state").state_home
+        for project in (
+            "/src/my-app",
+            "/other/my-app",
+            "/src/my_app",
+            "/",
+            "/src/\udcff",
+        )
+    }
+    assert len(homes) == 5 and {os.path.dirname(home) for home in homes} == {"/state"}
 
 
 def test_fingerprint() -> None:

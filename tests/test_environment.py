@@ -25,8 +25,8 @@ from indexer.environment import given, hidden, set_for_libraries
 from indexer.errors import UsageError
 from indexer.hooks.command import _environment as environment_of_hooks
 from indexer.milvus.internals import silence
-from indexer.settings.assembly import cache_folder
 from indexer.settings.command import setting_options
+from indexer.settings.folders import cache_folder
 from indexer.settings.setting import Form, Setting
 from indexer.tree.git import work_tree
 
@@ -430,7 +430,7 @@ def test_a_mode_for_searches_does_not_break_a_run(sparse: Project) -> None:
     sparse.write("codx-index.toml", 'mode = "sparse"\n')
     sparse.environment["CODX_INDEX_MODE"] = "dense"
     assert sparse.run()["chunks"]["unembedded"] == 2
-    assert sparse.report("search", "add")["mode"] == "dense"
+    assert sparse.report("search", "add", code=1)["mode"] == "dense"
     assert sparse.command("config", "show").returncode == 0
 
 

@@ -14,8 +14,8 @@ from indexer.cli.texts import confirm, print_json, printable, shown
 from indexer.config import NO_FOLDER
 from indexer.errors import CacheError
 from indexer.report import Report
-from indexer.settings.assembly import cache_folder
 from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE
+from indexer.settings.folders import cache_folder
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.requests import JSON, VERBOSE

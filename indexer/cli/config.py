@@ -10,6 +10,7 @@ from indexer.cli.boundary import reporting
 from indexer.cli.texts import print_json, printable, shown
 from indexer.config import project_folder
 from indexer.report import Report
+from indexer.settings.folders import state_root
 from indexer.settings.options import options, path_argument
 from indexer.settings.place import find_place
 from indexer.settings.requests import HERE, JSON, VERBOSE
@@ -27,7 +28,7 @@ def config_group() -> None:
 def config_show(path: str, is_here: bool, as_json: bool, verbose: int) -> int:
     """Print each setting that a run of the project around PATH would have, and where it comes from."""
     with reporting(Report(), as_json, verbose):
-        place = find_place(path, is_here=is_here)
+        place = find_place(path, state_root({}), is_here=is_here)
         found = list(settings_of(project_folder(place.folder)))
         if as_json:
             print_json({"settings": {one.name: asdict(one) for one in found}})

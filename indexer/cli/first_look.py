@@ -11,6 +11,7 @@ import click
 from indexer.cli.counter import Counter
 from indexer.cli.texts import shown
 from indexer.errors import UsageError
+from indexer.index.gate import admit
 
 if TYPE_CHECKING:
     from indexer.config import Settings
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 def confirm_size(settings: Settings, *, quiet: bool) -> None:
     """Ask before a folder of many files is indexed for the first time, if nothing marks it.
 
-    Raises `UsageError` where nobody can be asked, or the answer is no.
+    Raises `UsageError` where nobody can be asked, or the answer is no; before, what the gate
+    raises for a state that is not believed.
     """
+    admit(settings)
     from indexer.run.size import MOST_FILES_UNASKED, is_doubtful
 
     with closing(Counter(quiet=quiet)) as counter:

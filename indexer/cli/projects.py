@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from indexer.config import Settings
 from indexer.settings.assembly import make_settings, settings_for
+from indexer.settings.declarations import STATE_DIR
+from indexer.settings.folders import state_folder
 from indexer.settings.place import find_place
 from indexer.settings.values import Values
 
@@ -19,7 +21,9 @@ def settings_of_all(paths: Sequence[str], values: Values) -> list[Settings]:
     `UsageError` and `ProjectError`.
     """
     found: dict[str, Settings] = {}
-    for place in [find_place(path) for path in paths or [""]]:
+    root = state_folder(values[STATE_DIR])
+    for path in paths or [""]:
+        place = find_place(path, root)
         if not found:
             settings = make_settings(place.folder, values)
         else:

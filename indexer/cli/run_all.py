@@ -22,10 +22,11 @@ from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.assembly import cache_folder, make_settings
+from indexer.settings.assembly import make_settings
 from indexer.settings.command import given_values
 from indexer.settings.declarations import COLLECTION, WIKI_PATH
 from indexer.settings.files import project_files
+from indexer.settings.folders import cache_folder
 from indexer.settings.kinds import PATH
 from indexer.settings.options import GroupedCommand, options
 from indexer.settings.requests import NO_BACKOFF, PARALLEL

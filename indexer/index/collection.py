@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from indexer.config import Settings
 from indexer.index.identity import Identity
 from indexer.index.lock import run_lock
-from indexer.milvus.on_disk import signature
-from indexer.milvus.owner import OWN_DATABASE, Claim
+from indexer.milvus.on_disk import peek, signature
+from indexer.milvus.owner import OWN_DATABASE, Claim, refuse
 from indexer.milvus.schema import physical_name
 from indexer.paths import escape_path
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 
 class Collection:
-    """The collection of a project, opened on first use."""
+    """The collection of a project, opened on first use; one that `is_reader` never writes it.
 
-    def __init__(self, settings: Settings, identity: Identity) -> None:
+    The `identity` may be replaced as long as the collection is not open.
+    """
+
+    def __init__(
+        self, settings: Settings, identity: Identity, *, is_reader: bool = False
+    ) -> None:
         self.settings = settings
         self.identity = identity
+        self._is_reader = is_reader
         self._store: Store | None = None
         self._is_prepared = False
         self._lease: Lease | None = None
@@ -85,6 +91,21 @@ class Collection:
         if self._lease is not None:
             self._lease.check()
 
+    def check_claim(self) -> None:
+        """Raise `ForeignCollectionError` if the collection is seen to be another project's.
+
+        Nothing is opened for that: of an embedded database, its files tell. Opening asks again.
+        """
+        settings, claim = self.settings, claim_of(self.settings)
+        if not claim.project:
+            return
+        if not settings.database:
+            self._connected().check(claim)
+            return
+        name = settings.collection_name
+        properties = peek(settings.database, name)
+        refuse(claim, name, settings.database, [{"properties": properties}])
+
     @property
     def was_taken_over(self) -> bool:
         """Whether the last run on this collection ended without giving back its lease."""
@@ -136,7 +157,7 @@ class Collection:
 
     def _connected(self) -> Store:
         if self._store is None:
-            self._store = connect_to(self.settings)
+            self._store = connect_to(self.settings, is_reader=self._is_reader)
         return self._store
 
 
@@ -151,24 +172,28 @@ def claim_of(settings: Settings) -> Claim:
     )
 
 
-def connect_to(settings: Settings) -> Store:
+def connect_to(settings: Settings, *, is_reader: bool = False) -> Store:
     """The store of a project, by its alias; no collection is opened yet."""
     name = settings.collection_name
     if not settings.database:
         from indexer.milvus.remote import connect
 
         return connect(settings.uri, settings.token, name)
-    from indexer.milvus.embedded import READER_PATIENCE, serve
+    from indexer.milvus.embedded import READER_PATIENCE, open_to_read, serve
 
     patience = max(READER_PATIENCE, settings.wait)
-    return serve(settings.database, settings.state_dir, name, patience=patience)
+    start = open_to_read if is_reader else serve
+    return start(settings.database, settings.state_dir, name, patience=patience)
 
 
 @contextmanager
-def database_lock(settings: Settings, deadline: float) -> Iterator[None]:
+def database_lock(
+    settings: Settings, deadline: float, *, is_reader: bool = False
+) -> Iterator[None]:
     """Keep the runs of other projects from an embedded database that they share.
 
-    One that lies in the project's state folder is guarded by the project's lock. Raises
+    One that lies in the project's state folder is guarded by the project's lock. One that
+    `is_reader` makes nothing that is not there. Raises
     `LockedError` if another run still holds the database at the `deadline` (monotonic).
     """
     from indexer.milvus.meeting_place import make_meeting_place, run_lock_path
@@ -177,6 +202,8 @@ def database_lock(settings: Settings, deadline: float) -> Iterator[None]:
     if run_lock_path(database, state_dir) == settings.lock_path:
         yield
         return
-    make_meeting_place(database, state_dir)
-    with run_lock(run_lock_path(database, state_dir), deadline, "database"):
+    if not is_reader:
+        make_meeting_place(database, state_dir)
+    path = run_lock_path(database, state_dir)
+    with run_lock(path, deadline, "database", is_reader=is_reader):
         yield

@@ -32,10 +32,10 @@ def admit(settings: Settings) -> None:
     """
     if not settings.project:
         return  # a collection of a server is read, and no project is known
-    state = settings.state_dir
+    state, made = settings.state_dir, _made_around(settings)
     entries = []
     try:
-        for path, info in _entries(state):
+        for path, info in _entries(state, made):
             _refuse_odd(path, info)
             entries.append((path, info))
     except OSError as error:  # as a rule the folder of another user, closed to us
@@ -44,13 +44,25 @@ def admit(settings: Settings) -> None:
             f"user's. Remove {state}, or if you trust it, make it yours (chown -R)"
         ) from error
     for place in _places(settings):
-        _refuse_tracked(place, must_know=settings.uses_git)
-    _refuse_foreign(state, entries)
+        is_inside = place.startswith(os.path.join(settings.project, ""))
+        _refuse_tracked(place, must_know=settings.uses_git and is_inside)
+    _refuse_foreign(state, made, entries)
 
 
-def _entries(state: str) -> Iterator[Entry]:
-    """The parent of the state folder, the folder, and all that is in it, as far as they exist."""
-    for path in (os.path.dirname(state), state):
+def _made_around(settings: Settings) -> tuple[str, ...]:
+    """The folders around the state folder that a run made, and nobody else: those below a
+    state root."""
+    if not settings.state_root:
+        return ()
+    return settings.state_home, os.path.dirname(settings.state_dir)
+
+
+def _entries(state: str, made: tuple[str, ...]) -> Iterator[Entry]:
+    """The parent of the state folder, the folder, and all that is in it, as far as they exist.
+
+    Before them come the folders that were `made` around it.
+    """
+    for path in dict.fromkeys([*made, os.path.dirname(state), state]):
         with suppress(FileNotFoundError, NotADirectoryError):
             yield path, os.lstat(path)
     for folder, folders, files in os.walk(state):
@@ -78,12 +90,13 @@ def _refuse_odd(path: str, info: os.stat_result) -> None:
 def _places(settings: Settings) -> list[str]:
     """What a commit must not bring: the state, and a database or a cache in the project."""
     inside = os.path.join(settings.project, "")
-    places = [settings.state_dir, settings.database, settings.cache_dir]
+    state = settings.state_dir
+    places = [state, settings.database, settings.cache_dir]
     return [
         place
         for place in dict.fromkeys(places)
-        if place.startswith(inside)
-        and not place.startswith(os.path.join(settings.state_dir, ""))
+        if (place == state or place.startswith(inside))
+        and not place.startswith(os.path.join(state, ""))
     ]
 
 
@@ -143,15 +156,13 @@ def _is_tracked(top: str, place: str) -> bool:
     return False
 
 
-def _refuse_foreign(state: str, entries: list[Entry]) -> None:
+def _refuse_foreign(state: str, made: tuple[str, ...], entries: list[Entry]) -> None:
     """Raise `StateError` for anything of another user, and for a folder that others may enter."""
     of_state = [one for one in entries if one[0].startswith(state)]
-    if not of_state:
-        return
     users = _users()
-    folder = of_state[0][1]
-    is_open = bool(folder.st_mode & _OTHERS) and len(of_state) > 1
-    others = [one for one in of_state if one[1].st_uid not in users]
+    is_open = len(of_state) > 1 and bool(of_state[0][1].st_mode & _OTHERS)
+    ours = [*of_state, *(one for one in entries if one[0] in made)]
+    others = [one for one in ours if one[1].st_uid not in users]
     if not (is_open or others):
         return
     made_here = _made_beside(state)
@@ -159,7 +170,7 @@ def _refuse_foreign(state: str, entries: list[Entry]) -> None:
         if made_here is None or info.st_uid != made_here.st_uid:
             raise StateError(
                 f"{path} belongs to {_user_name(info.st_uid)}, who could forge an index: "
-                f"remove {state}, or if you trust it, make it yours (chown -R)"
+                f"remove {state}, or if you trust it, make it yours (chown -R) or run as its user"
             )
     if is_open and (made_here is None or not made_here.st_mode & _OTHERS):
         from shlex import quote

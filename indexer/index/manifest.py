@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Set
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import TracebackType
 
 from indexer.errors import StateError
@@ -82,9 +82,13 @@ class Manifest:
     def _open_readonly(self) -> sqlite3.Connection:
         """A copy of one moment, in memory; an empty one if the file cannot be read."""
         db = sqlite3.connect(":memory:")
-        for mode in ("ro", "rw"):  # only the latter can roll back what a kill left
-            with suppress(sqlite3.DatabaseError):
-                self._copy_to(db, mode)
+        # Only "rw" can roll back what a kill left, and only in a copy where nothing can be written.
+        for mode, is_copied in (("ro", False), ("rw", False), ("rw", True)):
+            with suppress(sqlite3.DatabaseError, OSError), ExitStack() as stack:
+                path = self._path
+                if is_copied:
+                    path = stack.enter_context(_copied(path))
+                _copy_to(db, path, mode)
                 found = db.execute("SELECT value FROM meta WHERE key = 'format'")
                 if found.fetchone() == (FORMAT,):
                     _check(db)
@@ -93,15 +97,6 @@ class Manifest:
         db = sqlite3.connect(":memory:")
         db.executescript(_SCHEMA)
         return db
-
-    def _copy_to(self, db: sqlite3.Connection, mode: str) -> None:
-        from urllib.parse import quote
-
-        where = f"file:{quote(os.fsencode(self._path))}?mode={mode}"
-        with closing(sqlite3.connect(where, uri=True, timeout=10)) as source:
-            source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            source.backup(db)
 
     def __enter__(self) -> Manifest:
         return self
@@ -233,6 +228,29 @@ class Manifest:
             with suppress(sqlite3.DatabaseError):
                 self._db.execute("ROLLBACK")
             raise StateError(f"cannot write {self._path}: {error}") from error
+
+
+def _copy_to(db: sqlite3.Connection, path: str, mode: str) -> None:
+    from urllib.parse import quote
+
+    where = f"file:{quote(os.fsencode(path))}?mode={mode}"
+    with closing(sqlite3.connect(where, uri=True, timeout=10)) as source:
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(db)
+
+
+@contextmanager
+def _copied(path: str) -> Iterator[str]:
+    """A temporary copy of the file, with what a kill left beside it."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="codx-index-") as folder:
+        copy = os.path.join(folder, os.path.basename(path))
+        shutil.copyfile(path, copy)
+        shutil.copyfile(path + "-journal", copy + "-journal")
+        yield copy
 
 
 def _check(db: sqlite3.Connection) -> None:

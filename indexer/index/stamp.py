@@ -72,7 +72,9 @@ def is_unchanged(settings: Settings, report: Report) -> bool:
     with ExitStack() as stack:
         stack.enter_context(report.spans.span("scan"))
         deadline = time.monotonic() + settings.wait
-        stack.enter_context(run_lock(settings.lock_path, deadline))
+        # Of a tree that is read-only, "unchanged" can be said all the same.
+        lock = run_lock(settings.lock_path, deadline, is_reader=True)
+        stack.enter_context(lock)
         try:
             agrees = stack.enter_context(_compare(settings, stamp))
             # Imported while git is at work.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import time
@@ -15,6 +16,7 @@ from indexer.errors import (
     StoreUnavailableError,
 )
 from indexer.milvus.client import open_client
+from indexer.milvus.copied import Look, can_be_written, copy_database, look_at
 from indexer.milvus.internals import (
     import_milvus_lite,
     lock_file,
@@ -34,6 +36,8 @@ from indexer.milvus.store import DAMAGED, Store
 READER_PATIENCE = 15.0  # seconds that a run waits for a reader to close the database
 GIVE_WAY = 0.5  # seconds that a reader leaves a free database to a run that may want it
 SOCKET_TIMEOUT = 5.0  # seconds to connect to a process that serves the database
+
+_REFUSALS = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def serve(
@@ -78,6 +82,62 @@ def serve(
     remove_index_files(database)
     client = open_client(f"unix:{socket_path(folder)}")
     return kind(client, name, database, embedded=True, release=release, is_server=True)
+
+
+def open_to_read(database: str, state_dir: str, name: str, *, patience: float) -> Store:
+    """The embedded database, opened here by a reader; as a copy if it cannot be written.
+
+    Raises `LockedError` and `StateError` as `serve` does.
+    """
+    place = meeting_place(database, state_dir)
+    if can_be_written(database, place):
+        try:
+            return serve(database, state_dir, name, patience=patience, kind=_ReadStore)
+        except StateError as error:
+            # Asked first, the system may promise more than it keeps: in a sandbox.
+            if not _is_refusal(error):
+                raise
+    return _open_copy(database, name, patience)
+
+
+def _open_copy(database: str, name: str, patience: float) -> Store:
+    import_milvus_lite()
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            copy = copy_database(database)
+            break
+        except LockedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    with contextlib.ExitStack() as stack:
+        stack.callback(copy.close)
+        folder, release_folder = short_path(copy.folder)
+        stack.callback(release_folder)
+        try:
+            stop = start_server(copy.database, folder)
+        except StateError as error:
+            raise StateError(f"cannot open {database}: {error}{DAMAGED}") from error
+        if stop is None:
+            raise _in_use(database)
+        stack.callback(stop)
+        client = open_client(f"unix:{socket_path(folder)}")
+        release = stack.pop_all().close
+    store = _CopyStore(
+        client, name, database, embedded=True, release=release, is_server=True
+    )
+    store.look = copy.look
+    return store
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether an error comes from a system that lets nothing be written there."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _make(path: str) -> None:
@@ -127,7 +187,7 @@ def is_wanted(database: str, state_dir: str) -> bool:
 
 
 def _open_whole(database: str, state_dir: str, name: str) -> Store:
-    store = serve(database, state_dir, name, patience=0, kind=_ReadStore)
+    store = open_to_read(database, state_dir, name, patience=0)
     # While nobody else can write, and before milvus-lite opens the collection.
     if path := missing_part(database, name):
         store.close()
@@ -149,6 +209,16 @@ class _ReadStore(Store):
         for let_go in (self._client.close, self._release):
             with contextlib.suppress(CodxIndexError), self._guard():
                 let_go()
+
+
+class _CopyStore(_ReadStore):
+    """A store of a copy, which a run does not write to."""
+
+    look: Look
+
+    @property
+    def is_behind(self) -> bool:
+        return look_at(self._guard.uri) != self.look
 
 
 def _through_socket(database: str, state_dir: str, name: str) -> Store | None:

@@ -317,6 +317,7 @@ def one_line(error: BaseException) -> str:
 # Of a collection.
 SCHEMA = "schema.json"
 MANIFEST = "manifest.json"  # the list of segments; its backup has a longer name
+SEGMENT = ".parquet"  # the ending of a file with rows, or with deleted ids
 INDEXES = "indexes"  # the folder of what follows from a partition's segments
 
 

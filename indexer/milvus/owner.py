@@ -6,9 +6,11 @@ that is older than this property belongs to the first project that writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from indexer.errors import ForeignCollectionError
 
 OWNER = "codx.project"
 
@@ -52,3 +54,26 @@ class Claim:
 
 
 OWN_DATABASE = Claim()
+
+
+def refuse(
+    claim: Claim, name: str, where: str, found: Iterable[Mapping[str, Any]]
+) -> None:
+    """Raise `ForeignCollectionError` for collections that the claim does not allow.
+
+    `name` is that of the alias, and `found` has Milvus's descriptions of the collections.
+    """
+    for one in found:
+        if problem := claim.problem(one):
+            remedy = ", or say with --take-over that it is this project's"
+            raise foreign(name, where, problem, remedy)
+
+
+def foreign(
+    name: str, where: str, problem: str, remedy: str = ""
+) -> ForeignCollectionError:
+    """The error for a collection at the address `where` that is not ours."""
+    return ForeignCollectionError(
+        f"the collection {name!r} at {where} {problem}: "
+        f"choose another name with --collection{remedy}"
+    )

@@ -29,7 +29,7 @@ from indexer.milvus.internals import (
     remember_schema,
     remove_torn_collection,
 )
-from indexer.milvus.owner import OWN_DATABASE, Claim
+from indexer.milvus.owner import OWN_DATABASE, Claim, foreign, refuse
 from indexer.milvus.schema import (
     collection_schema,
     field_names,
@@ -100,6 +100,11 @@ class Store(Table):
             self._client.close()
             self._release()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the rows are those of a moment that is past; only a copy's ever are."""
+        return False
+
     def describe(self, name: str) -> dict[str, Any] | None:
         """Milvus's description of a collection or alias of ours; None if there is none.
 
@@ -110,7 +115,7 @@ class Store(Table):
             return None
         is_ours = FINGERPRINT in found.get("properties", {})
         if not is_ours or found["collection_name"] == self.name:
-            raise self._foreign(name, "was not made by codx-index")
+            raise foreign(name, self._guard.uri, "was not made by codx-index")
         return found
 
     @property
@@ -183,7 +188,7 @@ class Store(Table):
             self._create(dimension, {**properties, FINGERPRINT: fingerprint})
             reach("created")
         elif found["properties"][FINGERPRINT] != fingerprint:
-            raise self._foreign(self.physical, "holds another index")
+            raise foreign(self.physical, self._guard.uri, "holds another index")
         else:
             self._use(found)
         if not is_whole:
@@ -316,7 +321,7 @@ class Store(Table):
         `ForeignCollectionError` for a collection that the `claim` does not allow.
         """
         found = self.describe(self.name)
-        self._refuse(claim, self._with_siblings(claim, found))
+        refuse(claim, self.name, self._guard.uri, self._with_siblings(claim, found))
         siblings = self._siblings()
         if found is not None:
             self._guard.call(self._client.drop_alias, self.name)
@@ -326,11 +331,15 @@ class Store(Table):
         self.board.drop()
         return bool(found or siblings)
 
+    def check(self, claim: Claim) -> None:
+        """Raise `ForeignCollectionError` for a collection that the claim does not allow."""
+        current = self._looked or self._look()
+        refuse(claim, self.name, self._guard.uri, self._claimed(claim, current))
+
     def _accept(self, claim: Claim, current: dict[str, Any] | None) -> None:
         """Check the claim, and let it stand on collections that do not name their project."""
-        # Without an alias, a run may have been killed after it created its collection.
-        found = [current] if current else self._with_siblings(claim, current)
-        self._refuse(claim, found)
+        found = self._claimed(claim, current)
+        refuse(claim, self.name, self._guard.uri, found)
         for one in found:
             if not claim.is_settled(one):
                 self._guard.call(
@@ -339,14 +348,12 @@ class Store(Table):
                     claim.properties,
                 )
 
-    def _refuse(self, claim: Claim, found: list[dict[str, Any]]) -> None:
-        for one in found:
-            if problem := claim.problem(one):
-                raise self._foreign(
-                    self.name,
-                    problem,
-                    ", or say with --take-over that it is this project's",
-                )
+    def _claimed(
+        self, claim: Claim, current: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """The collections that a run with this claim would write, as Milvus describes them."""
+        # Without an alias, a run may have been killed after it created its collection.
+        return [current] if current else self._with_siblings(claim, current)
 
     def _with_siblings(
         self, claim: Claim, current: dict[str, Any] | None
@@ -374,11 +381,3 @@ class Store(Table):
             return self.describe(name) is not None
         except ForeignCollectionError:
             return False
-
-    def _foreign(
-        self, name: str, problem: str, remedy: str = ""
-    ) -> ForeignCollectionError:
-        return ForeignCollectionError(
-            f"the collection {name!r} at {self._guard.uri} {problem}: "
-            f"choose another name with --collection{remedy}"
-        )

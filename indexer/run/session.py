@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
-from indexer.config import Settings, make_state_dir
+from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
@@ -19,6 +19,7 @@ from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
+from indexer.index.state_folder import make_state_dir
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.budget import Budget
@@ -29,8 +30,23 @@ from indexer.work.workers import Workers, Workshop
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A run under its lock, before it computes anything: what it was asked for, and what it may
+    write to."""
+
+    settings: Settings
+    report: Report
+    progress: Progress
+    interrupts: Interrupts
+    budget: Budget
+    manifest: Manifest
+    roots: Roots
+    collection: Collection
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """A run under its lock: what it was asked for, and what must be closed after it."""
+    """A run at work: what it was asked for, and what must be closed after it."""
 
     settings: Settings
     report: Report
@@ -85,21 +101,21 @@ class Session:
 
 
 @contextmanager
-def open_session(
+def hold_index(
     settings: Settings,
     report: Report,
     progress: Progress,
     interrupts: Interrupts,
-    workshop: Workshop | None = None,
-) -> Iterator[Session]:
-    """Take the lock, and the lease of a server, and open what a run needs.
+) -> Iterator[Hold]:
+    """Take the lock, and the lease of a server, and open what needs no model.
 
-    Raises `LockedError` if another run has them still after `settings.wait` seconds.
+    Whatever can refuse this run does so here or in the scan, before anything costly begins. Raises
+    `LockedError` if another run has lock or lease still after `settings.wait` seconds.
     """
     budget = Budget(settings.max_seconds)
     deadline = time.monotonic() + settings.wait
     admit(settings)
-    make_state_dir(settings.state_dir)
+    make_state_dir(settings)
     with ExitStack() as stack:
         with report.spans.span("lock"):
             stack.enter_context(run_lock(settings.lock_path, deadline))
@@ -108,27 +124,51 @@ def open_session(
         manifest = stack.enter_context(Manifest(settings.manifest_path))
         roots = stack.enter_context(open_roots(settings))
         with report.spans.span("model"):
-            identity = identify(
-                settings, convert=settings.embeds_at_once, on_step=progress.step
-            )
+            identity = identify(settings)
         collection = stack.enter_context(closing(Collection(settings, identity)))
         stack.enter_context(collection.lease(deadline))
-        model, precision = identity.backend.model, identity.backend.precision
-        source = Source(identity.vectors, model.dimension, model.name, precision)
-        cache = EmbeddingCache(
-            settings.cache_dir, source, progress.warn, limit=settings.cache_size
-        )
-        stack.enter_context(closing(cache))
-        yield Session(
+        collection.check_claim()
+        yield Hold(
             settings,
             report,
             progress,
             interrupts,
             budget,
-            workshop or Workshop(),
-            identity,
             manifest,
             roots,
+            collection,
+        )
+
+
+@contextmanager
+def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Session]:
+    """Open what a run computes with; a model that is needed at once is converted before."""
+    settings, collection = hold.settings, hold.collection
+    with ExitStack() as stack:
+        if settings.embeds_at_once:
+            with hold.report.spans.span("model"):
+                step = hold.progress.step
+                collection.identity = identify(settings, convert=True, on_step=step)
+        identity = collection.identity
+        model, precision = identity.backend.model, identity.backend.precision
+        source = Source(identity.vectors, model.dimension, model.name, precision)
+        cache = EmbeddingCache(
+            settings.cache_dir,
+            source,
+            hold.progress.warn,
+            limit=settings.cache_size,
+        )
+        stack.enter_context(closing(cache))
+        yield Session(
+            settings,
+            hold.report,
+            hold.progress,
+            hold.interrupts,
+            hold.budget,
+            workshop or Workshop(),
+            identity,
+            hold.manifest,
+            hold.roots,
             collection,
             cache,
             stack.enter_context(closing(HookLoop())),

@@ -61,10 +61,13 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     report.fingerprint = identity.fingerprint
     with ExitStack() as stack:
         deadline = time.monotonic() + settings.wait
-        stack.enter_context(run_lock(settings.lock_path, deadline))
+        lock = run_lock(settings.lock_path, deadline, is_reader=True)
+        stack.enter_context(lock)
         if settings.database:
-            stack.enter_context(database_lock(settings, deadline))
-        index = stack.enter_context(closing(Collection(settings, identity)))
+            lock = database_lock(settings, deadline, is_reader=True)
+            stack.enter_context(lock)
+        index = Collection(settings, identity, is_reader=True)
+        stack.enter_context(closing(index))
         roots = stack.enter_context(open_roots(settings))
         store = index.open_existing()
         if store.physical != index.physical:

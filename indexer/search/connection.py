@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from indexer.config import Settings
+from indexer.config import Settings, no_index
 from indexer.errors import (
     AccessError,
     ForeignCollectionError,
@@ -106,8 +106,11 @@ class Connection:
         self._ends = threading.Event()
 
     def _open(self) -> Store:
-        if self._store is not None and self._place != _inode(self._settings.database):
-            self._close_store()  # it was removed, and may have been built again
+        store = self._store
+        if store and (
+            store.is_behind or self._place != _inode(self._settings.database)
+        ):
+            self._close_store()  # or it was removed, and may have been built again
         if self._store is None:
             self._store = _open_store(self._settings)
             self._place = _inode(self._settings.database)
@@ -149,9 +152,7 @@ def _open_store(settings: Settings) -> Store:
     if not settings.database:
         return connect(settings.uri, settings.token, name)
     if not os.path.isdir(settings.database) or not os.path.isdir(settings.state_dir):
-        raise NoIndexError(
-            f"no index in {settings.project}: build it with codx-index run"
-        )
+        raise no_index(settings)
     return read(settings.database, settings.state_dir, name)
 
 

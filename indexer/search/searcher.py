@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer.config import SPARSE, Settings
 from indexer.errors import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+T = TypeVar("T")
+
 # What is wrong with one index, and says nothing about the others.
 UNREADABLE = (NoIndexError, StoreUnavailableError, StateError, GitError)
 
@@ -50,14 +52,16 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
-    for number, searcher in enumerate(searchers):
-        try:
-            found = searcher.candidates(query, wanted)
-        except UNREADABLE as error:
-            missing.append(error)
-            continue
-        answers.append(found)
-        pool += [replace(one, index=number) for one in found.candidates or []]
+    readable = [*range(len(searchers))]
+    if len(searchers) > 1:  # what is refused is refused before anything is embedded
+        looks = [partial(one.look, wanted.mode) for one in searchers]
+        readable = [n for n, look in enumerate(looks) if _tried(look, missing)]
+    for number in readable:
+        ask = partial(searchers[number].candidates, query, wanted)
+        found = _tried(ask, missing)
+        if found is not None:
+            answers.append(found)
+            pool += [replace(one, index=number) for one in found.candidates or []]
     if not answers:
         raise missing[0]
     known = strength(query, answers)
@@ -67,6 +71,15 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     if hits and not is_good:
         notes = {NO_GOOD_MATCH: None, **notes}
     return Answer(hits, list(notes), list(dict.fromkeys(map(str, missing))), is_good)
+
+
+def _tried(ask: Callable[[], T], missing: list[CodxIndexError]) -> T | None:
+    """What an index answers. If it cannot be read, None, and why is added to `missing`."""
+    try:
+        return ask()
+    except UNREADABLE as error:
+        missing.append(error)
+        return None
 
 
 def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
@@ -131,14 +144,32 @@ class Searcher:
         with self._lock:
             self._connection.close()
 
+    def look(self, mode: str) -> Properties:
+        """What the index says of itself, read from its files where that will do.
+
+        Where embedding a query begins with a conversion of the model, the index is opened:
+        one that cannot be searched says so before. Raises what a query would.
+        """
+        with self._lock:
+            found = peek_properties(self.settings) or self._properties
+            if not found or self._must_convert(found, mode):
+                found = self._connection.ask(Store.open)
+            self._properties = found
+            return found
+
+    def _must_convert(self, properties: Properties, mode: str) -> bool:
+        """Whether a model may have to be converted before the query is embedded."""
+        return (
+            self._embed is self._embedder
+            and _promises_vectors(properties, mode)
+            and not self._embedder.is_quick(properties)
+        )
+
     def candidates(self, query: str, wanted: Wanted) -> Found:
         """The chunks that may answer the query, and how they were found."""
         wanted = self._limited(wanted)
         with self._lock:
-            self._properties = peek_properties(self.settings) or self._properties
-            properties = self._properties
-            if not properties:
-                properties = self._connection.ask(Store.open)
+            properties = self.look(wanted.mode)
             if not _promises_vectors(properties, wanted.mode):
                 found = self._ask(query, wanted, properties, None)
             elif self._embed is self._embedder and self._embedder.is_quick(properties):

@@ -10,7 +10,6 @@ from typing import Any
 from indexer.address import Address
 from indexer.config import (
     DEFAULT_MODEL,
-    NO_FOLDER,
     MentionSettings,
     Settings,
     WikiSettings,
@@ -26,11 +25,13 @@ from indexer.settings.declarations import (
     NAME,
     PLACE,
     PROJECT_PATH,
+    STATE_DIR,
     TOKEN,
     URI,
     WIKI_PATH,
 )
 from indexer.settings.files import project_files
+from indexer.settings.folders import cache_folder, state_folder, state_root
 from indexer.settings.place import find_place
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
@@ -62,6 +63,8 @@ def make_settings(
         wiki["folder"] = in_folder(files.folder, WIKI_PATH, folder)
     fields["model_from"] = values.found[MODEL].place
     fields["cache_dir"] = cache_folder(fields["cache_dir"])
+    with values.naming(STATE_DIR):
+        fields["state_root"] = state_folder(fields["state_root"])
     with values.naming(URI):
         fields["uri"] = check_uri(fields["uri"])
     with values.naming(COLLECTION):
@@ -92,13 +95,19 @@ def settings_for(where: str, given: Mapping[Setting, Value]) -> Settings:
     Of what is `given`, only the settings that say which index is meant count. Raises
     `UsageError` and `ProjectError`.
     """
-    folder = find_place(project_folder(where)).folder
+    folder = find_place(project_folder(where), state_root(given)).folder
     values = resolve((TRUST, *PLACE), given, project_files(folder))
     return make_settings(folder, values)
 
 
 def reader_settings(
-    where: str, *, collection: str, token: str, cache_dir: str, trust: bool | None
+    where: str,
+    *,
+    collection: str,
+    token: str,
+    cache_dir: str,
+    state_dir: str,
+    trust: bool | None,
 ) -> Settings:
     """The settings of a reader, as a command would have them.
 
@@ -116,30 +125,16 @@ def reader_settings(
             token=token or os.environ.get(TOKEN.variable, ""),
             collection=check_collection(collection),
         )
-    given = {COLLECTION: collection, TOKEN: token, CACHE_DIR: cache_dir}
+    given = {
+        COLLECTION: collection,
+        TOKEN: token,
+        CACHE_DIR: cache_dir,
+        STATE_DIR: state_dir,
+    }
     options: dict[Setting, Any] = {k: value for k, value in given.items() if value}
     if trust is not None:
         options[TRUST] = trust
     return settings_for(where, option_values(options))
-
-
-def cache_folder(cache_dir: str) -> str:
-    """The absolute path of the cache, by default the one that the platform has for caches.
-
-    It is `NO_FOLDER` where the platform's is not known. Raises `UsageError` for a path in a
-    home folder that is not.
-    """
-    if not cache_dir:
-        import platformdirs
-
-        try:
-            cache_dir = platformdirs.user_cache_dir("codx-index", appauthor=False)
-        except RuntimeError:  # no HOME, and no entry for the user
-            return NO_FOLDER
-    path = os.path.expanduser(cache_dir)
-    if path.startswith("~"):
-        raise UsageError(f"it is not known where {cache_dir} is: give the whole path")
-    return os.path.abspath(path)
 
 
 def _external(project: str, folders: Iterable[str]) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from indexer.settings.declarations import STATE_DIR
 from indexer.settings.files import project_files
+from indexer.settings.folders import state_folder
 from indexer.settings.options import GroupedCommand, SettingOption
 from indexer.settings.place import Place, find_place
 from indexer.settings.requests import HERE, TRUST
@@ -31,7 +33,7 @@ class ProjectCommand(GroupedCommand):
     def place_of(self, given: dict[str, Any]) -> Place:
         """What the PATH among the parameters means, which is taken out of them."""
         path, is_here = str(given.pop("path")), bool(given.get(HERE.also[0]))
-        return find_place(path, is_here=is_here)
+        return find_place(path, state_root_of(given), is_here=is_here)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
@@ -57,12 +59,17 @@ class SearchCommand(ProjectCommand):
                 given["query"],
                 *paths,
             )  # there is no query then: this is the first PATH
-        return find_place(paths[0] if paths else "")
+        return find_place(paths[0] if paths else "", state_root_of(given))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         del ctx.params["place"]  # there may be more of them
         return rest
+
+
+def state_root_of(given: Mapping[str, Any]) -> str:
+    """The folder below which the state of all projects lies, by the parameters of a command."""
+    return state_folder(given[STATE_DIR.name.replace("-", "_")])
 
 
 def setting_options(command: click.Command) -> Iterator[SettingOption]:

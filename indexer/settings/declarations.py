@@ -138,6 +138,18 @@ MODEL = Setting(
     codx_junior="embeddings_model",
     section=INDEX,
 )
+# A clone could have its own state, or another project's, believed.
+STATE_DIR = Setting(
+    name="state-dir",
+    reach=Reach.FOLDERS,
+    sources=Source.OPTION,
+    kind=PATH,
+    field="state_root",
+    help="Folder that keeps the state of an index, in a folder for each project, for trees "
+    "that are read-only.",
+    default_text="PATH/.codx/index",
+    section=WHERE,
+)
 CACHE_DIR = Setting(
     name="cache-dir",
     reach=Reach.FOLDERS | Reach.CACHE,
@@ -150,7 +162,7 @@ CACHE_DIR = Setting(
     section=WHERE,
     example="/var/cache/codx-index",
 )
-PLACE = (URI, TOKEN, COLLECTION, PRECISION, MODEL, CACHE_DIR)
+PLACE = (URI, TOKEN, COLLECTION, STATE_DIR, PRECISION, MODEL, CACHE_DIR)
 """Which index is meant."""
 
 # What of the tree belongs to the index

@@ -18,6 +18,7 @@ from indexer.errors import UsageError
 from indexer.settings.declarations import (
     PROJECT_PATH,
     SETTINGS,
+    STATE_DIR,
     TOKEN,
     URI,
     USE_KNOWLEDGE,
@@ -188,6 +189,11 @@ def _known(
             raise UsageError(
                 f"{entry.place}: a token does not belong in a file of the project: "
                 f"give it as {TOKEN.variable}"
+            )
+        if key == STATE_DIR.name:
+            raise UsageError(
+                f"{entry.place}: where the state of an index is kept does not belong in a file "
+                f"of the project: give it as {STATE_DIR.variable}"
             )
         # `wiki = true` stands for `wiki.enabled = true`.
         setting = _KEYS.get(key) or _KEYS.get(f"{key}.enabled")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from indexer.config import STATE_FOLDER, Settings
+from indexer.config import STATE_FOLDER, Settings, state_home
 from indexer.environment import git_ceilings
 from indexer.settings.files import settings_files
 
@@ -35,9 +35,10 @@ class Place:
         return replace(settings, only=frozenset([self.scope]))
 
 
-def find_place(path: str, *, is_here: bool = False) -> Place:
+def find_place(path: str, state_root: str = "", *, is_here: bool = False) -> Place:
     """The project that a PATH means; with "", that of the current folder as a whole.
 
+    The indexes of projects may lie below a `state_root`.
     With `is_here` the path is a project of its own, whatever lies above it. What is no folder of
     a project stays as it was given, for `project_folder` to say what is wrong with it.
     """
@@ -46,7 +47,7 @@ def find_place(path: str, *, is_here: bool = False) -> Place:
         return Place(given)
     whole = os.path.realpath(given)
     start = whole if os.path.isdir(whole) else os.path.dirname(whole)
-    folder = "" if is_here else _enclosing_project(start)
+    folder = "" if is_here else _enclosing_project(start, state_root)
     if not folder:
         return Place(given)
     if not path or whole == folder:
@@ -54,9 +55,9 @@ def find_place(path: str, *, is_here: bool = False) -> Place:
     return Place(folder, os.path.relpath(whole, folder))
 
 
-def _enclosing_project(start: str) -> str:
+def _enclosing_project(start: str, state_root: str) -> str:
     """The folder of the project around a folder, "" if nothing marks one."""
-    marked = (folder for folder in _upwards(start) if _is_project(folder, start))
+    marked = (one for one in _upwards(start) if _is_project(one, start, state_root))
     return next(marked, "") or _work_tree(start)
 
 
@@ -71,13 +72,15 @@ def _work_tree(start: str) -> str:
     return ""
 
 
-def _is_project(folder: str, start: str) -> bool:
+def _is_project(folder: str, start: str, state_root: str) -> bool:
     """Whether the folder has an index or settings.
 
     Where others may write above us, as in /tmp, they could make us index a folder of theirs. So
     above the start, only what belongs to this user or to the owner of the start counts.
     """
-    markers = [os.path.join(folder, STATE_FOLDER), *settings_files(folder)]
+    homes = {folder, state_home(folder, state_root)}
+    indexes = [os.path.join(home, STATE_FOLDER) for home in homes]
+    markers = [*indexes, *settings_files(folder)]
     users = {os.geteuid(), os.stat(start).st_uid}
     return any(
         os.path.exists(one) and (folder == start or os.stat(one).st_uid in users)

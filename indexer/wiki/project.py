@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
 from indexer.config import Reading, Settings
-from indexer.errors import TaskError, WorkerError
+from indexer.errors import GitError, TaskError, WorkerError
 from indexer.hooks.command import Command, CommandError
 from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
@@ -23,6 +23,7 @@ from indexer.milvus.rows import row_id
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.tree.files import NotIndexable, Roots, Vanished, read_file
+from indexer.tree.git_process import run_git
 from indexer.types import FileRecord, SourceFile
 from indexer.wiki.batches import batches
 from indexer.wiki.describe import Description, describe_files
@@ -83,6 +84,7 @@ class ProjectWiki:
             folder,
             settings.wiki_state_path,
             escape_path(name),
+            is_hidden=_is_hidden(settings),
             mode=mode & 0o666 | 0o600,
             folder_mode=mode & 0o777 | 0o700,
         )
@@ -171,6 +173,19 @@ def _question(description: Description) -> dict[str, object]:
         "symbols": [one.symbol for one in description.definitions],
         "text": description.text[:ASKED_TEXT],
     }
+
+
+def _is_hidden(settings: Settings) -> bool:
+    """Whether git is to see nothing of the wiki: it was given no folder, and nobody committed it."""
+    if settings.wiki.folder:
+        return False
+    folder = os.path.relpath(settings.wiki_dir, settings.project)
+    pathspec = f":(literal){folder}"
+    try:
+        done = run_git(settings.project, "ls-files", "-z", "--", pathspec)
+    except GitError:  # there is no repository, or none that git may look at
+        return True
+    return not done.stdout
 
 
 def _refuse_symlinks(project: str, folder: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
@@ -29,6 +29,9 @@ from indexer.wiki.sources import Sources
 from indexer.wiki.state import WikiState
 from indexer.wiki.writer import PageWriter
 
+_IGNORE_FILE = ".gitignore"
+_RULES = b"# Written by codx-index: a wiki with a folder of its own (wiki.path) has no such file.\n*\n"
+
 
 class WikiError(CodxIndexError):
     """The wiki's folder is not ours to write."""
@@ -36,11 +39,15 @@ class WikiError(CodxIndexError):
 
 @dataclass(frozen=True, slots=True)
 class Wiki:
-    """A wiki's folder, its state file, its title, and the modes of what is in the folder."""
+    """A wiki's folder, its state file, its title, and the modes of what is in the folder.
+
+    Of one that `is_hidden`, git is to see nothing.
+    """
 
     folder: str
     state_path: str
     title: str
+    is_hidden: bool = False
     mode: int = 0o644
     folder_mode: int = 0o755
 
@@ -65,6 +72,7 @@ def update_wiki(
     try:
         with closing(Output(wiki.folder, wiki.mode, wiki.folder_mode)) as output:
             _claim(output, wiki.folder)
+            _hide(output, wiki.is_hidden)
             with closing(_open_state(wiki.state_path, sources.key)) as state:
                 _claim_pages(output, state, escape_path(os.path.realpath(wiki.folder)))
                 learner = Learner(state, sources)
@@ -89,6 +97,15 @@ def _claim(output: Output, folder: str) -> None:
         raise WikiError(
             f"{folder} was not written by codx-index: give another folder with --wiki-path"
         )
+
+
+def _hide(output: Output, is_hidden: bool) -> None:
+    """Have git ignore the folder, or no longer. A file with rules of somebody else stays."""
+    with suppress(OSError):  # it matters to nobody but git
+        if not is_hidden and output.head(_IGNORE_FILE, len(_RULES) + 1) == _RULES:
+            output.delete(_IGNORE_FILE)
+        elif is_hidden and output.fields(_IGNORE_FILE) is None:
+            output.write(_IGNORE_FILE, _RULES)
 
 
 def _open_state(path: str, key: str) -> WikiState:

@@ -45,8 +45,12 @@ TESTS = {
         "test_moved.test_the_folder_of_a_run_goes"
     ),
     "an unknown, damaged or unsafe model": "test_failures.test_a_folder_that_is_no_model",
-    "the disk is full, or the project read-only": (
-        "test_crash_disk.test_a_disk_that_is_too_small"
+    "the disk is full": "test_crash_disk.test_a_disk_that_is_too_small",
+    "a run on a tree that is read-only, or that its user may not write": (
+        "test_state_folder.test_a_tree_that_is_read_only"
+    ),
+    "an index that is read-only, or that its user may not write": (
+        "test_read_only.test_what_its_user_may_not_write"
     ),
     "a damaged database": "test_damage.test_a_damaged_file",
     "a worker whose memory runs out": (

@@ -24,7 +24,6 @@ from conftest import (
 )
 from permissions import unprivileged
 
-from indexer.config import make_state_dir
 from indexer.index.lock import run_lock
 from indexer.milvus.embedded import serve
 
@@ -170,7 +169,7 @@ def test_the_token_is_not_shown(small: Project) -> None:
 
 def test_a_collection_of_someone_else(small: Project) -> None:
     state = small.root / ".codx/index"
-    make_state_dir(str(state))
+    state.mkdir(mode=0o700, parents=True)
     store = serve(str(state / "milvus.db"), str(state), "codx_index", patience=5)
     with closing(store):
         store._client.create_collection("codx_index", dimension=4)

@@ -21,7 +21,14 @@ from indexer.config import (
 from indexer.errors import UsageError
 from indexer.settings import declarations, requests
 from indexer.settings.assembly import make_settings
-from indexer.settings.declarations import CACHE_SIZE, IGNORE, JOBS, SETTINGS, TOKEN
+from indexer.settings.declarations import (
+    CACHE_SIZE,
+    IGNORE,
+    JOBS,
+    SETTINGS,
+    STATE_DIR,
+    TOKEN,
+)
 from indexer.settings.files import ProjectFiles
 from indexer.settings.kinds import PATH, CommandLine, Duration, Size
 from indexer.settings.options import SettingOption
@@ -236,7 +243,7 @@ def settings_rows() -> Iterator[str]:
             key += f" (`{one.codx_junior}`)" if key else f"(`{one.codx_junior}`)"
         option = option_names(one) if one.has_option else ""
         effect = "" if one.effect is Effect.NONE else one.effect.value
-        needs = one.reach.words if one is not TOKEN else ""
+        needs = "" if one in (TOKEN, STATE_DIR) else one.reach.words
         if one.harmless.text:
             needs += f", unless {one.harmless.text}"
         cells = key, option, default_of(one), needs, effect, one.help

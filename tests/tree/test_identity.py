@@ -17,10 +17,10 @@ from conftest import Project, make_cache
 from stamped_tree import TEXTS, WRITTEN, Silence, Tree, rewrite
 
 from indexer import pipeline
-from indexer.config import make_state_dir
 from indexer.index.collection import Collection
 from indexer.index.identity import identify
 from indexer.index.manifest import COMPLETE, Manifest
+from indexer.index.state_folder import make_state_dir
 from indexer.report import Report
 from indexer.run.plan import plan
 from indexer.run.verify import verify
@@ -607,7 +607,7 @@ MANY = 1000
 def remember(tree: Tree) -> None:
     """A manifest of the tree as it is, without its rows."""
     time.sleep(0.05)
-    make_state_dir(str(tree.state))
+    make_state_dir(tree.settings())
     identity = identify(tree.settings())
     records = []
     for file in scan_project(tree.settings(), Report()).files:

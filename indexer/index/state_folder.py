@@ -1,0 +1,46 @@
+"""The state folder of a project: made, or refused with what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from indexer.config import Settings
+from indexer.errors import StateError
+
+REFUSALS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+"""Errors of who may not write a file or folder, however often they try."""
+
+_ELSEWHERE = "keep the state elsewhere with --state-dir (CODX_INDEX_STATE_DIR)"
+
+
+def make_state_dir(settings: Settings) -> None:
+    """Create the state folder, closed to other users and invisible to git.
+
+    Below a state root, the folders around it are closed too: whoever may write them could put
+    others in its place. Raises `StateError` if it cannot be written.
+    """
+    path = settings.state_dir
+    try:
+        if settings.state_root:
+            os.makedirs(settings.state_root, exist_ok=True)
+            for folder in (settings.state_home, os.path.dirname(path)):
+                with suppress(FileExistsError):
+                    os.mkdir(folder, mode=0o700)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chmod(path, 0o700)
+        ignore = os.path.join(path, ".gitignore")
+        if not os.path.exists(ignore):
+            with open(ignore, "w", encoding="ascii") as file:
+                file.write("*\n")
+    except OSError as error:
+        raise cannot_write(f"the state folder {path}", error) from error
+
+
+def cannot_write(what: str, error: OSError) -> StateError:
+    """What to say where a part of the state cannot be written."""
+    message = f"cannot write {what}: {error.strerror}"
+    if error.errno in REFUSALS:
+        message += f": {_ELSEWHERE}"
+    return StateError(message)
