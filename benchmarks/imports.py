@@ -120,7 +120,7 @@ def commands_for(project: Path, cache_dir: Path | None) -> Iterator[Command]:
     yield Command("run --dry-run", dry_run, light, 51, 120)
     if cache_dir is not None:
         run = (*script, "run", "--cache-dir", str(cache_dir), root)
-        yield Command("run", (*run, "--force"), TORCH, 950, 150)
+        yield Command("run", (*run, "--force"), TORCH, 950, 165)
         yield Command("run, unchanged", run, light, 44, 120)
 
 

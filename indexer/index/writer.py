@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Set
+from typing import TYPE_CHECKING
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.errors import StoreError
@@ -22,7 +23,6 @@ from indexer.index.aside import Aside, Replaced
 from indexer.index.collection import Collection
 from indexer.index.manifest import DIRTY, Manifest
 from indexer.milvus.rows import Row, file_rows, row_id
-from indexer.milvus.store import Store
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.types import (
@@ -32,6 +32,9 @@ from indexer.types import (
     FileRecord,
     Outcome,
 )
+
+if TYPE_CHECKING:
+    from indexer.milvus.store import Store
 
 # A kill costs at most one group. It is small enough to lose little, and large enough for the
 # manifest's fsync not to matter.

@@ -20,8 +20,6 @@ from indexer.tree.diff import Comparison, is_unembedded, without_embedding
 from indexer.tree.moves import Ahead, read_ahead
 from indexer.tree.reader import Reader
 from indexer.types import ANY_BYTES, Audit, ChangedFile, EmbeddedFile, Failure, Step
-from indexer.work.feedback import Feedback
-from indexer.work.scheduler import Limits, Scheduler
 
 SMALL_PLAN_BYTES = 96 * 1024  # a plan below this size is not worth a pool
 MENTIONS_FAILED = "the mentions command failed"
@@ -146,6 +144,10 @@ def embedded_files(
         first, are_all = _take(changes, SMALL_PLAN_BYTES)
     if are_all and not first:
         return
+    # Only where there is work.
+    from indexer.work.feedback import Feedback
+    from indexer.work.scheduler import Limits, Scheduler
+
     size = sum(len(change.data) for change in first)
     is_small = are_all and size < SMALL_PLAN_BYTES
     with session.workers(is_small) as workers:
