@@ -746,8 +746,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def gil(job: Job) -> dict[str, Any]:
     """For each step, its share of chunking and the gain from a second thread (1: none)."""
-    from indexer.text import chunks as chunking
     from indexer.text import masking as secrets
+    from indexer.text import outline
     from indexer.vectors.tokenizer import load_tokenizer
 
     prepare(job)
@@ -778,7 +778,7 @@ def gil(job: Job) -> dict[str, Any]:
     }
     clock = Clock()
     clock.watch(secrets, "mask_secrets", "masking (Python, re)")
-    clock.watch(chunking, "parse", "parsing (tree-sitter)")
+    clock.watch(outline, "parse", "parsing (tree-sitter)")
     for name in ("count", "spans"):
         clock.watch(type(worker._tokenizer()), name, "tokenizing (tokenizers)")
     total = seconds_of(lambda: chunk(files))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from indexer.errors import LockedError, StateError
 from indexer.milvus.internals import INDEXES, SEGMENT, lock_file
 from indexer.milvus.meeting_place import SHARED
+from indexer.milvus.store import DAMAGED
 
 _NOT_COPIED = frozenset({INDEXES, SHARED})
 _IN_MEMORY = "/dev/shm"  # where no folder for temporary files can be written
@@ -89,7 +90,7 @@ def copy_database(database: str) -> Copy:
             opened.close()
             raise StateError(
                 f"cannot copy {database}, which cannot be opened where it lies, to a temporary "
-                f"folder: {error.strerror} (TMPDIR says where)"
+                f"folder: {error.strerror} (TMPDIR says where){DAMAGED}"
             ) from error
         return Copy(folder, target, look, opened)
 
@@ -148,5 +149,7 @@ def _shared_lock(database: str) -> Iterator[None]:
                 f"the database {database} is in use by another process"
             ) from None
         except OSError as error:
-            raise StateError(f"cannot lock {database}: {error.strerror}") from error
+            raise StateError(
+                f"cannot lock {database}: {error.strerror}{DAMAGED}"
+            ) from error
         yield

@@ -11,7 +11,8 @@ from indexer.index import stamp
 from indexer.index.drift import has_drifted
 from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
-from indexer.milvus.on_disk import is_locked
+from indexer.milvus.on_disk import is_locked, signature
+from indexer.milvus.schema import physical_name
 
 PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
 
@@ -22,6 +23,9 @@ BEHIND = (
     "files have changed since the last run: codx-index run brings the index up to date"
 )
 DOUBTFUL = BEHIND.replace("have", "may have", 1)
+ALTERED = (
+    "the index is not as the last run left it: codx-index run brings it up to date"
+)
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
@@ -44,8 +48,20 @@ def remark(settings: Settings) -> str:
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
+        is_altered = not agrees and _is_altered(settings, manifest)
         lacking, total = manifest.unembedded_total(), manifest.chunk_total()
     remarks = {True: [BEHIND], False: [], None: [DOUBTFUL]}[drifted]
+    if is_altered:
+        remarks.append(ALTERED)
     if 0 < lacking < total:
         remarks.append(PARTLY.format(lacking, total))
     return "; ".join(remarks)
+
+
+def _is_altered(settings: Settings, manifest: Manifest) -> bool:
+    """Whether the embedded database was written to, or damaged, since the manifest was."""
+    mark = manifest.get("mark")
+    if not settings.database or not mark:
+        return False  # a server's mark is looked at by runs, which hold the lease
+    name = physical_name(settings.collection_name, manifest.get("fingerprint"))
+    return signature(settings.database, name) != mark

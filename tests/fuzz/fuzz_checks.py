@@ -31,7 +31,7 @@ class Checks:
         self.counts: Counter[str] = Counter()
 
     def _report(self, *arguments: str) -> dict[str, Any]:
-        done = self.project.command("run", "--json", *arguments)
+        done = self.project.command("run", "--here", "--json", *arguments)
         report: dict[str, Any] = json.loads(done.stdout or "{}")
         report["exit_code"], report["said"] = done.returncode, done.stderr
         self.counts["runs"] += 1

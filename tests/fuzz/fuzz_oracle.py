@@ -178,10 +178,23 @@ class Oracle:
         for end in range(1, len(parts) + 1):
             dot_git = self.root / "/".join(parts[:end]) / ".git"
             if dot_git.is_file() and not dot_git.is_fifo():
-                text = dot_git.read_text(errors="replace")
-                if text.rpartition("/")[0].endswith("/worktrees"):
-                    return True  # not that of a submodule in another work tree
+                leads_to = dot_git.read_text(errors="replace").removeprefix("gitdir: ")
+                if self._is_work_tree_at(Path(leads_to.strip())):
+                    return True
         return False
+
+    def _is_work_tree_at(self, leads_to: Path) -> bool:
+        """Whether git keeps there what is a linked work tree's, and not a submodule's in one.
+
+        The repository is the project's by its place or, after a move, because it remembers
+        the work tree. One that it has forgotten before the move is nobody's.
+        """
+        if leads_to.parent.name != "worktrees":
+            return False
+        shared = self._git(self.root, "rev-parse", "--git-common-dir").decode()
+        common = (self.root / shared.removesuffix("\n")).resolve()
+        is_remembered = (common / "worktrees" / leads_to.name).exists()
+        return is_remembered or leads_to.parent.parent.resolve() == common
 
     def _is_ordinary(self, path: str) -> bool:
         """Whether this is a regular file that symlinks do not lead to, and not state of ours."""

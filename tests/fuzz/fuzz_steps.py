@@ -255,12 +255,12 @@ class Fuzz(Checks):
         self.log[-1] += f" ({fault})"
         variables = {**self.project.environment, "CODX_INDEX_FAULT": fault}
         killed = Project(self.project.root, self.project.cache_dir, variables)
-        done = killed.installed.command("run", "--quiet")
+        done = killed.installed.command("run", "--here", "--quiet")
         self.counts["killed"] += done.returncode == -signal.SIGKILL
         self._after_a_kill()
 
     def _killed_at_a_moment(self) -> None:
-        process = start(self.project, "run", "--quiet")
+        process = start(self.project, "run", "--here", "--quiet")
         with suppress(subprocess.TimeoutExpired):
             process.wait(self.rng.random() * 2)
         with suppress(ProcessLookupError):

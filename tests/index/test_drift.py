@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -93,7 +94,8 @@ def test_the_last_run_said_what_is_left_out(
     indexed.run(*SPARSE, *options)
     assert drifted(indexed) is False
     touch(indexed)
-    assert indexed.report("search", "untracked", *SPARSE)["notes"] == []
+    answer = indexed.command("search", "untracked", "--json", *SPARSE).stdout
+    assert json.loads(answer)["notes"] == []
 
 
 CHANGES: dict[str, Callable[[Project], object]] = {

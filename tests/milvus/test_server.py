@@ -259,7 +259,8 @@ def test_a_missing_right_of_a_reader(
         line = assert_one_line(host.command(*command), 1)
         assert f"the privilege {method} " in line
     gate.deny(*not_needed)
-    assert host.command(*command).returncode == 0
+    done = host.command(*command)
+    assert done.returncode == 0 or done.stderr.endswith("codx-index: no hits\n")
 
 
 @pytest.mark.parametrize("token", ["root:hush-hush", ""])

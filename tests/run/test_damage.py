@@ -147,7 +147,7 @@ def is_refused(done: CompletedProcess[str]) -> bool:
     """Whether it failed, in one line that says how to go on."""
     assert "Traceback" not in done.stderr
     assert done.returncode in (0, 1), done.stderr
-    if done.returncode == 0:
+    if done.returncode == 0 or done.stderr.endswith(": no hits\n"):
         return False
     line = done.stderr.removesuffix("\n")
     assert "\n" not in line and line.startswith("codx-index: ")

@@ -124,6 +124,11 @@ TESTS = {
         "test_notebook.test_what_is_no_notebook_is_a_text_like_any_other"
     ),
     "`search`, `verify` without an index": "test_verify.test_without_an_index",
+    "`search` in several projects, one without an index": (
+        "test_strength.test_one_without_an_index_is_a_note"
+    ),
+    "`search` finds nothing": "test_search.test_an_empty_index",
+    "`search` finds nothing good": "test_strength.test_what_a_person_and_a_program_see",
 }
 
 

@@ -646,7 +646,7 @@ def test_a_bar_and_a_summary_on_a_terminal(project: Project) -> None:
     assert "%" in output and "files" in output and "chunks/s" in output
     # The bar is wiped out, and what stays is the summary.
     head, chunks, skipped, seconds = output.rpartition("\r")[0].splitlines()[-4:]
-    assert head.rpartition("\r")[2].lstrip().startswith("updated: 8 added; ")
+    assert head.rpartition("\x1b[K")[2].startswith("updated: 8 added; ")
     assert chunks.split()[:1] == ["chunks"] and "embedded" in chunks
     assert skipped.split() == ["skipped", "1", "empty"]
     assert seconds.split()[:1] == ["time"]

@@ -386,7 +386,7 @@ def test_workers_with_little_memory(spare: int, large: Project) -> None:
     limited: set[int] = set()
     while run.poll() is None and len(limited) < 6:
         for one in workers_of(run.pid):
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 # Before, Python itself cannot start, and says so in a traceback of its own.
                 is_started = one.memory_info().rss > 60e6
                 if is_started and one.pid not in limited:
