@@ -437,7 +437,7 @@ def test_an_index_of_the_schema_before(indexed: Project, tmp_path: Path) -> None
         client.drop_collection(store.physical)
     answer = old.report("search", "is the password correct")
     assert answer["hits"][0]["path"] == "auth/passwords.go"
-        assert any("nothing is found by words" in note for note in answer["notes"])
+    assert any("nothing is found by words" in note for note in answer["notes"])
     report = old.run()
     assert report["chunks"]["embedded"] == 0  # the vectors come from the cache
     assert report["chunks"]["upserted"] == len(rows)
