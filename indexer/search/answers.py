@@ -45,10 +45,10 @@ class Wanted:
 class Hit:
     """A file that answers the query, with the lines, symbol and text of its best chunk.
 
-    `path` is as in rows; lines are 1-based and inclusive. The `score`, 0 to 1,
-    is that of the whole answer for its first hit, and for the others their share of it. `before` and `after` are the lines around the chunk that were
-    asked for. `explanation` says where the score comes from, and `project` is the folder of
-    the project.
+    `path` is as in rows; lines are 1-based and inclusive. The `score`, 0 to 1, is that of the
+    whole answer for its first hit, and for the others their share of it. `before` and `after`
+    are the lines around the chunk that were asked for. `explanation` says where the rank comes
+    from, and `project` is the folder of the project.
     """
 
     path: str

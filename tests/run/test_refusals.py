@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Project, assert_one_line, only_slow
+from conftest import Project, assert_one_line, only_slow, project_in
 
 from indexer.config import Settings
 from indexer.index.lock import run_lock
@@ -157,13 +157,9 @@ def test_a_run_with_a_variable_that_cannot_be(variable: str, cold: Project) -> N
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     """A project with an index that promises vectors."""
-    folder = tmp_path_factory.mktemp("refusals")
-    made = Project(folder / "project", folder / "cache")
-    made.cache_dir.mkdir()
-    (made.cache_dir / "models").symlink_to(model_cache / "models")
-    made.root.mkdir()
-    made.git("init", "-q")
+    made = project_in(tmp_path_factory.mktemp("refusals"), model_cache)
     made.write("a.py", "def retry_payment(): return 1\n")
+    made.git("init", "-q")
     made.run("--executor", "serial")
     return made
 

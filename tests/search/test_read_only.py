@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Project, assert_one_line, only_slow
+from conftest import Project, assert_one_line, only_slow, project_in
 from permissions import UNPRIVILEGED, unprivileged
 
 from indexer.api import Index
@@ -36,13 +36,9 @@ READING = {
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
-    folder = tmp_path_factory.mktemp("read-only")
-    made = Project(folder / "project", folder / "cache")
-    made.cache_dir.mkdir()
-    (made.cache_dir / "models").symlink_to(model_cache / "models")
-    made.root.mkdir()
-    made.git("init", "-q")
+    made = project_in(tmp_path_factory.mktemp("read-only"), model_cache)
     made.write("a.py", "def retry_payment(): return 1\n")
+    made.git("init", "-q")
     made.write("b.py", "def something(): return 2\n")
     made.run(*QUICK)
     return made
