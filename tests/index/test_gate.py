@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Project, assert_one_line
+from conftest import Project, assert_one_line, project_in
 
 from indexer.address import Address
 from indexer.api import Index
@@ -49,12 +49,9 @@ OTHERS = {"mcp", "init", "config", "cache"}
 def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Project:
     """An index, and `clone` beside it, which brings this index of other files."""
     folder = tmp_path_factory.mktemp("gate")
-    made = Project(folder / "project", folder / "cache")
-    made.cache_dir.mkdir()
-    (made.cache_dir / "models").symlink_to(model_cache / "models")
-    made.root.mkdir()
-    made.git("init", "-q", "-b", "main")
+    made = project_in(folder, model_cache)
     made.write("a.py", FORGED)
+    made.git("init", "-q", "-b", "main")
     made.write("codx-index.toml", "")
     made.run(*QUICK)
     author = copied(made, folder / "author")
