@@ -119,6 +119,7 @@ def nodes(node: ast.AST, *, functions: bool) -> Iterator[ast.AST]:
             yield from nodes(child, functions=functions)
 
 
+@cache
 def imports(module: str, *, functions: bool) -> set[str]:
     """The modules that a module imports, of the package as `indexer.name`."""
     found = set()

@@ -88,6 +88,7 @@ def test_a_trace_that_cannot_be_written(project: Project, tmp_path: Path) -> Non
     assert not (project.root / ".codx").exists()
 
 
+@pytest.mark.slow  # a trace has the same times
 def test_a_profile_names_the_slowest_files(large: Project) -> None:
     report = large.run(*POOL, "--profile")
     slowest = report["profile"]["slowest"]

@@ -122,7 +122,7 @@ def another_fingerprint(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [noise_in_the_middle, another_fingerprint, *only_slow(noise)]
+    "damage", [another_fingerprint, *only_slow(noise, noise_in_the_middle)]
 )
 def test_a_damaged_file(copied: Project, damage: Callable[[Path], None]) -> None:
     before = copied.rows()
@@ -190,7 +190,7 @@ def test_a_read_only_file_system(
     assert file_in(copied.cache_dir).read_bytes() == saved
 
 
-@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("what", ["file", *only_slow("folder")])
 def test_read_only_by_its_mode(copied: Project, what: str) -> None:
     prefix = UNPRIVILEGED if os.geteuid() == 0 else []
     if prefix and not shutil.which(prefix[0]):
@@ -277,6 +277,7 @@ def test_two_projects_at_once(project: Project, tmp_path: Path) -> None:
     assert len(info(project)["files"]) == 1
 
 
+@pytest.mark.slow  # tests/cache has two processes on one file
 def test_two_worktrees_at_once(project: Project, tmp_path: Path) -> None:
     texts(project, *range(12))
     project.git("add", ".")

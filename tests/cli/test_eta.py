@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,8 @@ LOG = Path(__file__).parents[1] / "data" / "progress.json"
 TOLERANCE = 0.3
 STARTED = 16.0  # seconds; by then something was measured in any of the runs
 CHUNK_S, EMBED_S = 3e-6, 1e-4  # of one worker, for a byte and for a token
-ROOM, BATCH, FIRST_BATCH = (
-    1024,
-    64,
-    4,
-)  # chunks that wait, and that are embedded at once
+ROOM = 1024  # chunks that wait
+BATCH, FIRST_BATCH = 64, 4  # chunks that are embedded at once
 
 
 @dataclass
@@ -120,38 +118,36 @@ def cached(is_cached: Callable[[int], bool]) -> list[float]:
     return [0.0 if is_cached(n) else one for n, one in enumerate(texts())]
 
 
-def half_of_the_bytes() -> int:
-    total, seen = sum(sizes()), 0
-    for number, size in enumerate(sizes()):
-        seen += size
-        if seen > total / 2:
-            return number
-    raise AssertionError
+def first_half_cached() -> Run:
+    half = sum(sizes()) / 2
+    before = list(accumulate(sizes()))
+    return Run(sizes(), cached(lambda n: before[n] <= half))
 
 
-ODD = random.Random(3).sample(range(1000), 500)
-RUNS = {
-    "usual": Run(sizes(), texts()),
-    "few files": Run([30_000 - 500 * n for n in range(40)], texts(40)),
-    "slow start": Run(sizes(), texts(), (12.0, 16.0)),
-    "all cached": Run([20 * size for size in sizes()], [0.0] * 1000),
-    "first half cached": Run(sizes(), cached(lambda n: n < half_of_the_bytes())),
-    "first files cached": Run(sizes(), cached(lambda n: n < 20)),
-    "any files cached": Run(sizes(), cached(lambda n: n in ODD)),
-    "most files cached": Run(sizes(), cached(lambda n: n % 10 > 0)),
-    "data first": Run([900_000] * 5 + sizes(), [0.0001] * 5 + texts()),
-    "denser to the end": Run(sizes(), sorted(texts())),
-    "thinner to the end": Run(sizes(), sorted(texts())[::-1]),
-    "uneven machine": Run(
+# Made where they are needed: each worker of the tests imports this.
+ODD = set(random.Random(3).sample(range(1000), 500))
+RUNS: dict[str, Callable[[], Run]] = {
+    "usual": lambda: Run(sizes(), texts()),
+    "few files": lambda: Run([30_000 - 500 * n for n in range(40)], texts(40)),
+    "slow start": lambda: Run(sizes(), texts(), (12.0, 16.0)),
+    "all cached": lambda: Run([20 * size for size in sizes()], [0.0] * 1000),
+    "first half cached": first_half_cached,
+    "first files cached": lambda: Run(sizes(), cached(lambda n: n < 20)),
+    "any files cached": lambda: Run(sizes(), cached(lambda n: n in ODD)),
+    "most files cached": lambda: Run(sizes(), cached(lambda n: n % 10 > 0)),
+    "data first": lambda: Run([900_000] * 5 + sizes(), [0.0001] * 5 + texts()),
+    "denser to the end": lambda: Run(sizes(), sorted(texts())),
+    "thinner to the end": lambda: Run(sizes(), sorted(texts())[::-1]),
+    "uneven machine": lambda: Run(
         sizes(), texts(), speed=lambda second: 0.5 if second % 17 < 8 else 1.0
     ),
-    "a long run": Run(sizes(20_000), texts(20_000)),
+    "a long run": lambda: Run(sizes(20_000), texts(20_000)),
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_time_left_from_the_first_tenth_on(name: str) -> None:
-    seen = list(RUNS[name].estimates())
+    seen = list(RUNS[name]().estimates())
     assert len(seen) == 9
     # Until the first half is over, nothing tells that the other half is not cached.
     seen = seen[name == "first half cached" :]
@@ -185,7 +181,7 @@ def test_time_left_of_real_runs(name: str) -> None:
 
 @pytest.mark.parametrize("part", [0.5, 2.0])
 def test_a_machine_that_changes_in_mid_run(part: float) -> None:
-    half = RUNS["usual"].events[-1][0] / 2
+    half = RUNS["usual"]().events[-1][0] / 2
     run = Run(sizes(), texts(), speed=lambda second: 1.0 if second < half else part)
     for tenth, left, estimate in list(run.estimates())[-1:]:
         assert estimate is not None
@@ -203,7 +199,7 @@ def test_nothing_is_said_while_it_would_be_a_guess() -> None:
 
 
 def test_the_time_left_goes_by_while_nothing_comes() -> None:
-    run = RUNS["usual"]
+    run = RUNS["usual"]()
     estimate = Estimate(sum(run.sizes), 0.0)
     for now, step in run.events[: len(run.events) // 2]:
         estimate.advance(now, step)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from conftest import COMMAND, TIMEOUT, Project, project_in, start, wait_for
+from conftest import COMMAND, TIMEOUT, Project, only_slow, project_in, start, wait_for
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, InitializeResult, TextContent, Tool
 from searched import TEXTS as SEARCHED_TEXTS
@@ -543,7 +543,7 @@ def test_it_ends_with_its_client(other: Project) -> None:
         assert (process.wait(timeout=TIMEOUT), process.stderr.read()) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGTERM", *only_slow("SIGINT")])
 def test_a_signal_ends_it(name: str, other: Project) -> None:
     number = getattr(signal, name)
     with bare(other) as process:

@@ -80,7 +80,7 @@ def lines(path: Path) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("count", "mentioned", "busy"),
-    [(30, 10, 2), pytest.param(500, 50, 5, marks=pytest.mark.slow)],
+    [(20, 5, 2), pytest.param(500, 50, 5, marks=pytest.mark.slow)],
 )
 def test_everything_at_once(
     project: Project, tmp_path: Path, count: int, mentioned: int, busy: int

@@ -335,7 +335,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Tre
 
 @pytest.mark.parametrize(
     "seed, steps",
-    [(1, 40), *[pytest.param(n, 400, marks=pytest.mark.slow) for n in (2, 3)]],
+    [(1, 20), *[pytest.param(n, 400, marks=pytest.mark.slow) for n in (2, 3)]],
 )
 def test_unchanged_is_true_whatever_changed(
     seed: int, steps: int, template: Tree, home: Path, monkeypatch: pytest.MonkeyPatch

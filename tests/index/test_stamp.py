@@ -1009,7 +1009,7 @@ def test_kinds_of_repositories(kind: str, mode: str, tree: Tree) -> None:
     assert not other.is_fooled()
 
 
-@MODES
+@pytest.mark.parametrize("mode", [WATCHED, *only_slow(VOUCHED)])
 def test_a_folder_of_a_repository(mode: str, tree: Tree, home: Path) -> None:
     (tree.root / "src/new").mkdir()
     below = Tree(tree.root / "src", tree.cache_dir)
@@ -1606,7 +1606,7 @@ def test_nothing_of_the_repository_runs(
 @pytest.mark.parametrize(
     "seed, steps",
     [
-        (1, 25),
+        (1, 12),
         pytest.param(2, 500, marks=pytest.mark.slow),
     ],
 )

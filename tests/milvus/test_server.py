@@ -148,7 +148,7 @@ def turn_the_alias_back(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "lose",
-    [lose_the_mark, turn_the_alias_back, *only_slow(lose_the_alias, lose_the_board)],
+    [lose_the_mark, *only_slow(turn_the_alias_back, lose_the_alias, lose_the_board)],
 )
 def test_what_a_crash_can_undo(host: Project, lose: Callable[[Store], None]) -> None:
     host.run()

@@ -256,7 +256,7 @@ def test_the_name_of_the_project(name: bytes, tmp_path: Path, cache_dir: Path) -
 # Files
 
 
-@pytest.mark.parametrize("kind", ["git", "outside git"])
+@pytest.mark.parametrize("kind", ["git", *only_slow("outside git")])
 def test_everything_odd_at_once(kind: str, plain: Project, tmp_path: Path) -> None:
     """Nothing hangs, nothing from outside is stored, and what is left out is counted."""
     outside = tmp_path / "outside"

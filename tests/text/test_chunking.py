@@ -998,8 +998,8 @@ STDLIB = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
 @pytest.mark.parametrize(
     "max_tokens, share",
     [
-        (16, 8),
-        (256, 4),
+        (16, 16),
+        (256, 8),
         *(pytest.param(n, 1, marks=pytest.mark.slow) for n in (16, 256)),
     ],
 )

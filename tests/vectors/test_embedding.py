@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Project, shared_folder, start, wait_for
+from conftest import Project, only_slow, shared_folder, start, wait_for
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL
@@ -582,10 +582,9 @@ def assert_pure(embedder: Embedder, texts: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     "backend",
     [
-        pytest.param("f32", marks=pytest.mark.slow),
+        *only_slow("f32", "int8"),
         "bf16",
-        pytest.param("int8", marks=pytest.mark.slow),
-        "tiny",
+        *only_slow("tiny"),
     ],
 )
 def test_a_vector_does_not_depend_on_its_neighbours(
@@ -638,7 +637,7 @@ def test_truncation_keeps_the_special_tokens(
     assert np.array_equal(fits.vectors[0], encoding.vectors[0])
 
 
-@pytest.mark.parametrize("name", ["original", "tiny"])
+@pytest.mark.parametrize("name", ["tiny", *only_slow("original")])
 def test_tokens_are_counted_as_sentence_transformers_does(
     name: str,
     request: pytest.FixtureRequest,
