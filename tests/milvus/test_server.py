@@ -315,20 +315,13 @@ def test_a_call_is_not_made_again_without_a_lease(gate: Gate) -> None:
     store.close()
 
 
-ROUNDS = [
-    pytest.param(3, id="quick"),
-    pytest.param(20, marks=pytest.mark.slow, id="all"),
-]
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_resets(
-    tmp_path: Path, make_host: Callable[[str], Project], rounds: int
-) -> None:
+@pytest.mark.slow  # the tests around it have a lost call, and a time without a server
+def test_resets(tmp_path: Path, make_host: Callable[[str], Project]) -> None:
+    rounds = 20
     host = make_host("here")
     with (
         served(tmp_path / "server") as (uri, _),
-        flaky_way_to(uri, seed=rounds) as flaky,
+        flaky_way_to(uri, seed=20) as flaky,
     ):
         host.environment["CODX_INDEX_URI"] = flaky.uri
         host.run()

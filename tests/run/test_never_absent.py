@@ -89,8 +89,13 @@ def assert_never_absent(absent: list[set[str]], kept: dict[str, str]) -> None:
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize(
     "options",
-    [SPARSE, (*SPARSE, "--force"), ("--sparse-first", "-j", "1")],
-    ids=["plain", "force", "sparse-first"],
+    [
+        pytest.param(SPARSE, id="plain"),
+        pytest.param((*SPARSE, "--force"), id="force"),
+        pytest.param(
+            ("--sparse-first", "-j", "1"), marks=pytest.mark.slow, id="sparse-first"
+        ),
+    ],
 )
 def test_no_content_is_absent_after_any_call(
     options: tuple[str, ...], project: Project

@@ -388,6 +388,7 @@ def test_a_cache_that_cannot_be_written(tiny_folder: str, tmp_path: Path) -> Non
     assert load_embedder(backend).encode(["text"]).vectors.shape == (1, 24)
 
 
+@pytest.mark.slow  # a conversion that fails is seen above
 @pytest.mark.usefixtures("in_this_process")
 def test_full_disk_is_no_verdict_on_the_model(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

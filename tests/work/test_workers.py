@@ -405,6 +405,7 @@ def test_workers_with_little_memory(spare: int, large: Project) -> None:
     assert large.command("verify", "--executor", "serial").returncode == 0
 
 
+@pytest.mark.slow  # the file to blame kills one too
 def test_a_killed_worker_costs_nothing(large: Project) -> None:
     run = start(large, "run", "--json", *POOL)
     wait_for(lambda: workers_of(run.pid))[0].kill()
