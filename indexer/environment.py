@@ -1,4 +1,4 @@
-"""The environment: what of it the libraries do not see, and what we set for them alone.
+"""The process and its environment: what libraries do not see, and what is set for them alone.
 
 docs/environment.md lists the variables that count, and those that belong to somebody else.
 """
@@ -13,6 +13,18 @@ from contextlib import contextmanager
 # Another thread must not copy the environment while variables are hidden from a library.
 _lock = threading.RLock()
 _set_by_us: dict[str, tuple[str, str | None]] = {}  # our value, and the one before it
+_is_ours = False
+
+
+def claim_process() -> None:
+    """Say that this process runs our command and nothing else."""
+    global _is_ours
+    _is_ours = True
+
+
+def is_process_ours() -> bool:
+    """Whether nobody else's code runs in this process, as it may where we are a library."""
+    return _is_ours
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from indexer import __version__
 from indexer.address import MASK, public_part, without_passwords, without_secrets
 from indexer.cli.streams import prepare
 from indexer.cli.texts import printable
+from indexer.environment import claim_process
 from indexer.errors import CodxIndexError, explained
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -130,6 +131,7 @@ def cli(context: click.Context) -> None:
 def main() -> None:
     """Entry point of the console script, of `python -m indexer` and of `cli.py`."""
     output = prepare()
+    claim_process()
     os.umask(0o077)  # the index holds the project's source
     _hide_secrets()
     ended: list[int] = []

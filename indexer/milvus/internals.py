@@ -1,7 +1,7 @@
 """What this program uses of the insides of pymilvus and milvus-lite.
 
 It was read in the versions of `READ_IN`. A later version may change any of it without
-notice; tests/test_milvus_internals.py fails when one does.
+notice; tests/milvus/test_milvus_internals.py fails when one does.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.environment import hidden, set_for_libraries
 from indexer.errors import StateError
+from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 _ARROW_POOLS = ("system", "jemalloc", "mimalloc")
 
-READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2"}
+READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2", "pyarrow": "26.0.1"}
 
 
 # --- pymilvus -------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def silence() -> None:
         set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     import logging
 
-    with hidden(_is_of_another_program):
+    with hidden(_is_of_another_program), kept_out():
         import pymilvus  # noqa: F401  (it configures its loggers, silenced below)
 
     with contextlib.suppress(ImportError):  # it only saves time
@@ -181,11 +182,12 @@ def import_milvus_lite() -> None:
     if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
         set_for_libraries(_MEMTABLE_VARIABLE, str(MEMTABLE_BYTES))
     try:
-        with hidden(_is_bad_budget):
+        with hidden(_is_bad_budget), kept_out():
             from milvus_lite.adapter.grpc import server  # noqa: F401
             from milvus_lite.engine import compaction
     except ImportError as error:
         raise StateError(f"the embedded Milvus is not usable here: {error}") from error
+    keep_pandas_out_of_pyarrow()
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _replace_sparse_index()
     _keep_no_copy_of_vectors()

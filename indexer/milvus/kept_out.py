@@ -1,0 +1,93 @@
+"""Libraries that pymilvus, milvus-lite and pyarrow import, and of which we use nothing.
+
+pandas, requests and faiss are a third of what it takes to import the store, and that is most
+of what a run after one edit waits for. Nothing of them is called for rows that are
+dictionaries and an index of the kind FLAT.
+
+Read in the versions of `internals.READ_IN`; tests/milvus/test_kept_out.py fails when one of
+the libraries wants more than a stand-in gives.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from indexer.environment import is_process_ours
+
+
+class _StandIn(ModuleType):
+    """A module that has any class one asks it for, of which no object is an instance."""
+
+    __version__ = "0"  # too old for anybody
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = type(name, (), {})
+        setattr(self, name, found)
+        return found
+
+
+class _Late(ModuleType):
+    """A module that is imported when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+@contextmanager
+def kept_out() -> Iterator[None]:
+    """A block that imports pymilvus or milvus-lite without what they have no use for here.
+
+    Only in a process of our own: in another one, a second thread may want pandas meanwhile.
+    """
+    if not is_process_ours():
+        yield
+        return
+    pandas = ("pandas", "pandas.api", "pandas.api.types")
+    instead: dict[str, ModuleType | None] = {name: _StandIn(name) for name in pandas}
+    instead["requests"] = _Late("requests")  # for addresses of a global cluster
+    instead["faiss"] = None  # then milvus-lite takes it for not installed
+    with _replaced(instead):
+        yield
+
+
+def keep_pandas_out_of_pyarrow() -> None:
+    """Have pyarrow look for pandas now, while there is none: it looks only once.
+
+    It would import pandas to see whether a value is one of pandas' own.
+    """
+    if not is_process_ours() or "pandas" in sys.modules:
+        return
+    pyarrow = import_module("pyarrow")  # which has no types
+    with _replaced({"pandas": _StandIn("pandas")}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is too old
+        with suppress(AttributeError):  # it only saves time
+            pyarrow.lib._pandas_api.have_pandas  # noqa: B018
+    with _replaced({"pandas": None}):
+        pyarrow.scalar(0)  # the part in C++ looks for itself
+
+
+@contextmanager
+def _replaced(instead: dict[str, ModuleType | None]) -> Iterator[None]:
+    """A block in which these names stand for other modules, or None for nothing."""
+    absent = {name: one for name, one in instead.items() if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]  # None is for a failing import
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
