@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
 from indexer.environment import set_for_libraries
@@ -29,17 +30,24 @@ def spawn_context() -> SpawnContext:
 
 
 class RecordingContext(SpawnContext):
-    """A `spawn_context` that remembers the processes it started."""
+    """A `spawn_context` that remembers the processes it started, and the queues it made."""
 
     def __init__(self) -> None:
         spawn_context()
         self._processes: list[SpawnProcess] = []
+        self._queues: list[SimpleQueue[Any]] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
         """Make a process that is remembered."""
         process = SpawnProcess(*args, **kwargs)
         self._processes.append(process)
         return process
+
+    def SimpleQueue(self) -> SimpleQueue[Any]:  # noqa: N802
+        """Make the queue of a pool's results."""
+        made: SimpleQueue[Any] = super().SimpleQueue()
+        self._queues.append(made)
+        return made
 
     def exit_code(self, pid: int) -> int | None:
         """How the process ended, -n by signal n; None where that is not known."""
@@ -51,10 +59,16 @@ class RecordingContext(SpawnContext):
         return any(process.exitcode is not None for process in self._processes)
 
     def kill_all(self) -> None:
-        """Send SIGKILL to each process that is still alive."""
+        """Send SIGKILL to each process that is still alive, and end the queues.
+
+        Who dies while it sends a result leaves a part of it in the pipe. CPython's pool waits for
+        the rest, for ever if anybody can still write it: this process could.
+        """
         for process in self._processes:
             if process.is_alive():
                 process.kill()
+        for results in self._queues:
+            results._writer.close()  # type: ignore[attr-defined]
 
 
 Slots = Any

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
 import resource
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -160,6 +163,38 @@ def test_the_end_does_not_wait(open_pool: Open) -> None:
     wait_for(lambda: psutil.Process().children())
     pool.shutdown()  # the task would take ten minutes
     assert hanging.cancelled()
+
+
+def send_a_part(stays: bool) -> None:
+    """Write the beginning of a result to the pipe that results are read from, and no more."""
+    frame = inspect.currentframe()
+    while frame and "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    assert frame
+    pipe = frame.f_locals["result_queue"]._writer
+    os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the first part")
+    time.sleep(600 if stays else 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_dies_while_it_sends_a_result(open_pool: Open) -> None:
+    pool = open_pool()
+    cut = pool.submit(send_a_part, False)
+    others = [pool.submit(square, number) for number in range(8)]
+    assert "SIGKILL" in error_of(cut)
+    assert [future.result(60) for future in others] == [n * n for n in range(8)]
+
+
+def test_the_end_does_not_wait_for_the_rest_of_a_result(open_pool: Open) -> None:
+    pool = open_pool()
+    began = [pool.submit(send_a_part, True), pool.submit(sleep, 600)]
+    wait_for(lambda: all(pool._slots[2 * slot] for slot in pool._sent) and pool._sent)
+    time.sleep(0.1)
+    ended = Thread(target=pool.shutdown, daemon=True)
+    ended.start()
+    ended.join(60)
+    assert not ended.is_alive()
+    assert all(future.cancelled() for future in began)
 
 
 def limit_memory(spare: int) -> None:
