@@ -100,6 +100,7 @@ class Folders:
             b"": self._with_own_rules(b"", Folder())
         }
         self._left_out: dict[bytes, LeftOut | None] = {b"": None}
+        self._decided_with = 0  # the number of checkouts that were known then
         self._gitignores: dict[bytes, IgnoreRules | None] = {}
         self._last_names: tuple[bytes, frozenset[bytes]] = (b"", frozenset())
 
@@ -122,6 +123,9 @@ class Folders:
 
         That is so of what git does not track; the root itself is never left out.
         """
+        if len(self.checkouts) != self._decided_with:
+            self._left_out = {b"": None}
+            self._decided_with = len(self.checkouts)
         unknown = []
         while path not in self._left_out:
             unknown.append(path)

@@ -42,7 +42,7 @@ class Listing:
     were listed: `b""` first, the others ending in `/`. `vacant` are the folders of
     repositories that were not listed: submodules that are not checked out, or that nobody
     asked for. `left_out` are those that do not belong to the tree: untracked ones in folders
-    that are left out, and other work trees of the repositories. `checkouts` are the repositories of the tree, by what their work trees share.
+    that are left out, and other work trees of the repositories.
     """
 
     files: list[bytes]
@@ -50,7 +50,6 @@ class Listing:
     vacant: list[bytes]
     untracked: frozenset[bytes] = frozenset()
     left_out: tuple[bytes, ...] = ()
-    checkouts: frozenset[bytes] = frozenset()
 
 
 def work_tree(root: str) -> WorkTree | None:
@@ -154,6 +153,7 @@ def list_files(
     recurse_submodules: bool = True,
     leaves_out: Callable[[bytes], bool] = lambda folder: False,
     starts: Iterable[bytes] = (b"",),
+    checkouts: set[bytes] | None = None,
 ) -> Listing:
     """The files below `root`, a folder in a work tree, that are tracked or not ignored.
 
@@ -164,9 +164,12 @@ def list_files(
     which ends in `/`. Tracked files that are not on the disk
     (deleted, sparse checkout) are listed too: only a stat call tells. `on_warning` gets
     what git could not read, one line each. `starts` are the repositories that are listed, where
-    `root` is in none. Raises GitError where git refuses, here or in a nested repository.
+    `root` is in none. Each repository of the tree is added to `checkouts`, by what its work
+    trees share, before `leaves_out` is asked about the folders in it. Raises GitError where git
+    refuses, here or in a nested repository.
     """
-    return _Lister(root, on_warning, recurse_submodules, leaves_out).run(starts)
+    known: set[bytes] = set() if checkouts is None else checkouts
+    return _Lister(root, on_warning, recurse_submodules, leaves_out, known).run(starts)
 
 
 class _Lister:
@@ -178,6 +181,7 @@ class _Lister:
         on_warning: Callable[[str], None] | None,
         recurse_submodules: bool,
         leaves_out: Callable[[bytes], bool],
+        checkouts: set[bytes],
     ) -> None:
         self._top = os.path.join(os.fsencode(root), b"")
         self._on_warning = on_warning
@@ -188,7 +192,7 @@ class _Lister:
         self._repositories: list[bytes] = []
         self._vacant: list[bytes] = []
         self._left_out: list[bytes] = []
-        self._checkouts: set[bytes] = set()
+        self._checkouts = checkouts
 
     def run(self, starts: Iterable[bytes]) -> Listing:
         """List the repositories that it starts with, and those below them."""
@@ -206,7 +210,6 @@ class _Lister:
             self._vacant,
             frozenset(self._untracked),
             tuple(self._left_out),
-            frozenset(self._checkouts),
         )
 
     def _list_one(self, prefix: bytes) -> list[bytes]:

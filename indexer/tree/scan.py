@@ -120,8 +120,8 @@ def scan(
         recurse_submodules=recurse_submodules,
         leaves_out=lambda folder: folders.left_out(folder) is not None,
         starts=starts,
+        checkouts=folders.checkouts,
     )
-    folders.checkouts |= listing.checkouts
     for folder in listing.left_out:
         path = folder + b"/"
         scanner.leave_out(folders.left_out(path) or folders.other_work_tree(path))

@@ -378,6 +378,7 @@ def test_other_work_tree_below(act: str, where: str, top: Path) -> None:
     make("git", top)
     inner = linked(top, top / where)
     write(inner, "new.py")
+    repository(inner / "nested", "deep.py")
     if act == "gitlink":
         run_git(top, "add", where)
     elif act == "forgotten":
