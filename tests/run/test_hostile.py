@@ -607,7 +607,7 @@ def test_an_env_file_above_a_virtual_environment(plain: Project, trap: Trap) -> 
     plain.write("evil/sitecustomize.py", trap.module("sitecustomize"))
     plain.write("big.md", "plain words in a line\n" * 5000)
     plain.write(".env", f"PYTHONPATH={plain.root}/evil\nGRPC_VERBOSITY=debug\n")
-    for arguments in (["run", "-j", "2"], ["search", "x"], ["verify"]):
+    for arguments in (["run", "-j", "2"], ["search", "plain words"], ["verify"]):
         done = plain.launch(str(python), command, *arguments)
         assert (done.returncode, done.stderr) == (0, "")
     assert not trap.fired.exists()
