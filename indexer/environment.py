@@ -6,9 +6,11 @@ docs/environment.md lists the variables that count, and those that belong to som
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 
 # Another thread must not copy the environment while variables are hidden from a library.
 _lock = threading.RLock()
@@ -40,6 +42,21 @@ def hidden(is_hidden: Callable[[str], bool]) -> Iterator[None]:
             yield
         finally:
             os.environ.update(kept)
+
+
+@contextmanager
+def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """A block in which other modules stand for those of these names, or None for a missing one.
+
+    What was imported before stays what it is, and afterwards all can be imported as usual.
+    """
+    absent = {name: one for name, one in modules.items() if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
 
 
 def is_for_bars(name: str) -> bool:

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from indexer.environment import is_process_ours
+from indexer.environment import is_process_ours, standing_in
 
 
 class _StandIn(ModuleType):
@@ -61,7 +61,7 @@ def kept_out() -> Iterator[None]:
     instead: dict[str, ModuleType | None] = {name: _StandIn(name) for name in pandas}
     instead["requests"] = _Late("requests")  # for addresses of a global cluster
     instead["faiss"] = None  # then milvus-lite takes it for not installed
-    with _replaced(instead):
+    with standing_in(instead):
         yield
 
 
@@ -73,21 +73,9 @@ def keep_pandas_out_of_pyarrow() -> None:
     if not is_process_ours() or "pandas" in sys.modules:
         return
     pyarrow = import_module("pyarrow")  # which has no types
-    with _replaced({"pandas": _StandIn("pandas")}), warnings.catch_warnings():
+    with standing_in({"pandas": _StandIn("pandas")}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is too old
         with suppress(AttributeError):  # it only saves time
             pyarrow.lib._pandas_api.have_pandas  # noqa: B018
-    with _replaced({"pandas": None}):
+    with standing_in({"pandas": None}):
         pyarrow.scalar(0)  # the part in C++ looks for itself
-
-
-@contextmanager
-def _replaced(instead: dict[str, ModuleType | None]) -> Iterator[None]:
-    """A block in which these names stand for other modules, or None for nothing."""
-    absent = {name: one for name, one in instead.items() if name not in sys.modules}
-    sys.modules.update(absent)  # type: ignore[arg-type]  # None is for a failing import
-    try:
-        yield
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)

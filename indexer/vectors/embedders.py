@@ -12,7 +12,12 @@ from indexer.vectors import graph
 from indexer.vectors.backend import OPENVINO, Backend, compute_precision
 from indexer.vectors.batches import group_by_width, has_longer, pad, scale_to_unit
 from indexer.vectors.graph_folder import GRAPH, converted_folder, read_about
-from indexer.vectors.library import load_sentence_transformer, quiet, third_party
+from indexer.vectors.library import (
+    import_openvino,
+    load_sentence_transformer,
+    quiet,
+    third_party,
+)
 from indexer.vectors.tokenizer import load_raw_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -90,18 +95,20 @@ class OpenVinoEmbedder:
         with third_party(
             f"the converted model in {folder} cannot be loaded (delete it)"
         ):
-            import openvino
-
-            compiled = openvino.Core().compile_model(
-                os.path.join(folder, GRAPH),
-                "CPU",
-                {
-                    "INFERENCE_NUM_THREADS": threads,
-                    "NUM_STREAMS": 1,
-                    # With pinning, all one-thread processes end up on the same core.
-                    "ENABLE_CPU_PINNING": False,
-                    "INFERENCE_PRECISION_HINT": compute_precision(backend),
-                },
+            compiled = (
+                import_openvino()
+                .Core()
+                .compile_model(
+                    os.path.join(folder, GRAPH),
+                    "CPU",
+                    {
+                        "INFERENCE_NUM_THREADS": threads,
+                        "NUM_STREAMS": 1,
+                        # With pinning, all one-thread processes end up on the same core.
+                        "ENABLE_CPU_PINNING": False,
+                        "INFERENCE_PRECISION_HINT": compute_precision(backend),
+                    },
+                )
             )
         self._request = compiled.create_infer_request()
         self._inputs = [tensor.any_name for tensor in compiled.inputs]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ from indexer.errors import ModelError
 from indexer.vectors import quantization
 from indexer.vectors.backend import INT8
 from indexer.vectors.graph_folder import GRAPH, writing
-from indexer.vectors.library import third_party
+from indexer.vectors.library import import_openvino, third_party
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +33,15 @@ def write_graph(original: SentenceTransformer, folder: str, precision: str) -> i
     problem = misfit(original)
     if problem:
         raise ModelError(problem)
-    with third_party("the conversion failed"), _no_telemetry():
+    with third_party("the conversion failed"):
         graph = _trace(original)
         if precision == INT8:
             graph = quantization.quantize(graph, partial(_arrays, original))
 
-    import openvino
-
     with writing(folder):
-        openvino.save_model(graph, os.path.join(folder, GRAPH), compress_to_fp16=False)
+        import_openvino().save_model(
+            graph, os.path.join(folder, GRAPH), compress_to_fp16=False
+        )
     return int(original.tokenizer.pad_token_id or 0)
 
 
@@ -75,7 +73,6 @@ def _trace(original: SentenceTransformer) -> Any:
 
     https://docs.openvino.ai, "Converting a PyTorch Model".
     """
-    import openvino
     import torch
 
     class Pipeline(torch.nn.Module):
@@ -89,18 +86,4 @@ def _trace(original: SentenceTransformer) -> Any:
 
     # Two texts of unequal length make the trace take the path with padding.
     example = features(original, ["one", "a longer text"])
-    return openvino.convert_model(Pipeline().eval(), example_input=(example,))
-
-
-@contextmanager
-def _no_telemetry() -> Iterator[None]:
-    """Keep openvino.convert_model from reporting to Google Analytics, as it does outside CI."""
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
+    return import_openvino().convert_model(Pipeline().eval(), example_input=(example,))

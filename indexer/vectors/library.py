@@ -6,9 +6,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from indexer.environment import hidden, is_for_bars, set_for_libraries
+from indexer.environment import (
+    hidden,
+    is_for_bars,
+    set_for_libraries,
+    standing_in,
+)
 from indexer.errors import CodxIndexError, ModelError
 
 if TYPE_CHECKING:
@@ -70,6 +75,24 @@ def third_party(what: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise MemoryError(f"{what}: {reason[:200]}") from error
         raise ModelError(f"{what}: {reason[:200]}") from error
+
+
+@contextmanager
+def reporting_to_nobody() -> Iterator[None]:
+    """A block in which OpenVINO and nncf are imported without what reports their use.
+
+    Otherwise each import and each conversion starts a process that tells Google Analytics, and
+    writes an id into the home folder. Without the package they do as if somebody had declined.
+    """
+    with standing_in({"openvino_telemetry": None}):
+        yield
+
+
+def import_openvino() -> Any:
+    """OpenVINO, which has no types; its import reports to nobody."""
+    with reporting_to_nobody():
+        import openvino
+    return openvino
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from indexer.vectors.library import reporting_to_nobody
+
 if TYPE_CHECKING:
     import openvino
 
@@ -50,7 +52,8 @@ def quantize(
     texts = calibration_texts()
     # nncf writes its progress to stdout.
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        import nncf
+        with reporting_to_nobody():
+            import nncf
 
         return nncf.quantize(
             graph,

@@ -4,7 +4,6 @@ a conversion: what needs them is made once, by the fixtures of the session."""
 from __future__ import annotations
 
 import ast
-import importlib
 import itertools
 import json
 import os
@@ -315,13 +314,42 @@ def test_conversion_is_quiet_announced_and_done_once(
     assert not list((tmp_path / "models").glob(".tmp-*"))
 
 
-def test_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    checker: Any = importlib.import_module("openvino_telemetry.utils.opt_in_checker")
-    for name in ("CI", "TF_BUILD", "JENKINS_URL"):
-        monkeypatch.delenv(name, raising=False)
-    with graph._no_telemetry():
-        assert checker.OptInChecker._run_in_ci()
-    assert not checker.OptInChecker._run_in_ci()
+@pytest.mark.parametrize("act", ["load", *only_slow("convert", "int8")])
+def test_nothing_is_reported_to_anybody(
+    act: str, tiny: Backend, tiny_folder: str, tmp_path: Path
+) -> None:
+    """OpenVINO and nncf tell Google Analytics of their use, outside of CI."""
+    code = """
+import sys
+from indexer.vectors import conversion, library, model
+act, folder, cache, precision = sys.argv[1:]
+if act == "load":
+    library.import_openvino()
+else:
+    found = model.resolve_model(folder, cache)
+    from indexer.vectors.backend import OPENVINO, Backend
+    backend = Backend(found, OPENVINO, "cpu", precision, cache)
+    assert "cosine" in conversion._build(backend, cache)
+assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
+import openvino_telemetry  # for whoever wants it
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CI", "TF_BUILD", "JENKINS_URL")
+    }
+    precision = "int8" if act == "int8" else "f32"
+    cache = shutil.copytree(tiny.cache_dir, tmp_path / "cache")
+    done = subprocess.run(
+        [sys.executable, "-c", code, act, tiny_folder, str(cache), precision],
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (home / "intel").exists()
 
 
 @pytest.fixture
