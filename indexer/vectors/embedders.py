@@ -95,20 +95,17 @@ class OpenVinoEmbedder:
         with third_party(
             f"the converted model in {folder} cannot be loaded (delete it)"
         ):
-            compiled = (
-                import_openvino()
-                .Core()
-                .compile_model(
-                    os.path.join(folder, GRAPH),
-                    "CPU",
-                    {
-                        "INFERENCE_NUM_THREADS": threads,
-                        "NUM_STREAMS": 1,
-                        # With pinning, all one-thread processes end up on the same core.
-                        "ENABLE_CPU_PINNING": False,
-                        "INFERENCE_PRECISION_HINT": compute_precision(backend),
-                    },
-                )
+            core = import_openvino().Core()
+            compiled = core.compile_model(
+                os.path.join(folder, GRAPH),
+                "CPU",
+                {
+                    "INFERENCE_NUM_THREADS": threads,
+                    "NUM_STREAMS": 1,
+                    # With pinning, all one-thread processes end up on the same core.
+                    "ENABLE_CPU_PINNING": False,
+                    "INFERENCE_PRECISION_HINT": compute_precision(backend),
+                },
             )
         self._request = compiled.create_infer_request()
         self._inputs = [tensor.any_name for tensor in compiled.inputs]
