@@ -354,8 +354,9 @@ def backend_of(cache_dir: str) -> Backend:
 
 def pin_threads() -> None:
     """Let OpenVINO pin its threads, which is its default and which the product turns off."""
-    import openvino
+    from indexer.vectors.library import import_openvino
 
+    openvino = import_openvino()
     compile_model = openvino.Core.compile_model
 
     def pinned(core: Any, model: str, device: str, config: dict[str, Any]) -> Any:

@@ -720,7 +720,9 @@ def rate(product: Callable[[], object], size: int) -> float:
 
 
 def openvino_product(size: int, precision: str, cores: int) -> Callable[[], object]:
-    import openvino
+    from indexer.vectors.library import import_openvino
+
+    openvino = import_openvino()
     from openvino import opset13
 
     first, second = matrices(size)

@@ -84,8 +84,9 @@ def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 def compiled_once() -> Iterator[None]:
     """Each test has a cache folder of its own, and the same model in it: to compile it anew
     for each of them would take as long as most of the tests."""
-    import openvino
+    from indexer.vectors.library import import_openvino
 
+    openvino = import_openvino()
     real = openvino.Core.compile_model
 
     @functools.lru_cache(maxsize=8)

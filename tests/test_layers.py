@@ -58,6 +58,9 @@ KEPT_TO = {
         "milvus.schema",
     },
     "milvus_lite": {"milvus.internals"},
+    # Kept from reporting there.
+    "openvino": {"vectors.library"},
+    "nncf": {"vectors.quantization"},
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
