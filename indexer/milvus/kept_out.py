@@ -1,8 +1,8 @@
 """Libraries that pymilvus, milvus-lite and pyarrow import, and of which we use nothing.
 
-pandas, requests and faiss are a third of what it takes to import the store, and that is most
-of what a run after one edit waits for. Nothing of them is called for rows that are
-dictionaries and an index of the kind FLAT.
+A run after one edit spends most of its time on importing the store, a third of which is
+pandas, requests and faiss. Nothing in them is called where rows are dictionaries and the index
+is FLAT.
 
 Read in the versions of `internals.READ_IN`; tests/milvus/test_kept_out.py fails when one of
 the libraries wants more than a stand-in gives.

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_python import python
 
 USED = """
-import json, sys
-sys.path.insert(0, sys.argv[2])
+import json
 from indexer.environment import claim_process
-if sys.argv[3:] == ["ours"]:
+if sys.argv[2:] == ["ours"]:
     claim_process()
 from indexer.milvus.embedded import serve
 from store_rows import make_rows, prepare
@@ -42,23 +39,9 @@ print(json.dumps(found))
 """
 
 
-def python(code: str, *arguments: str) -> str:
-    tests = os.path.dirname(os.path.dirname(__file__))
-    folder, *others = arguments
-    done = subprocess.run(
-        [sys.executable, "-c", code, folder, tests, *others],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def found(folder: Path, *arguments: str) -> dict[str, Any]:
     folder.mkdir()
-    answer: dict[str, Any] = json.loads(
-        python(USED + IMPORTED, str(folder), *arguments)
-    )
+    answer: dict[str, Any] = json.loads(python(USED + IMPORTED, folder, *arguments))
     return answer
 
 
@@ -81,7 +64,7 @@ assert pandas.api.types.is_scalar(1) and pandas.DataFrame({"a": [1]}).size == 1
 assert faiss.IndexFlatL2(2).d == 2
 assert global_topology.requests.exceptions.RequestException is requests.RequestException
 """
-    python(USED + code, str(tmp_path), *whose)
+    python(USED + code, tmp_path, *whose)
 
 
 def test_where_we_are_a_library_pyarrow_knows_pandas(tmp_path: Path) -> None:
@@ -89,12 +72,11 @@ def test_where_we_are_a_library_pyarrow_knows_pandas(tmp_path: Path) -> None:
 import pyarrow
 assert list(pyarrow.table({"a": [1]}).to_pandas().a) == [1]
 """
-    python(USED + code, str(tmp_path))
+    python(USED + code, tmp_path)
 
 
 def test_an_address_of_a_global_cluster_imports_requests_late() -> None:
     code = """
-import sys
 from indexer.environment import claim_process
 claim_process()
 from indexer.milvus import internals
@@ -104,4 +86,4 @@ assert "requests" not in sys.modules
 error = global_topology.requests.exceptions.RequestException
 assert issubclass(error, OSError) and "requests" in sys.modules
 """
-    python(code, "")
+    python(code)

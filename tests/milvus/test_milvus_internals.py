@@ -10,7 +10,6 @@ import inspect
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fresh_python import python
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 from store_rows import PHYSICAL, make_row, make_rows, prepare, serve
@@ -46,15 +46,6 @@ def test_the_versions_are_those_that_were_read(package: str) -> None:
 # pymilvus
 
 
-def python(code: str, folder: Path) -> str:
-    """What a fresh process prints, which must be all that it writes."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_scipy_is_looked_for_once_at_the_first_sparse_vector() -> None:
     from pymilvus.client.utils import SciPyHelper
 
@@ -68,7 +59,6 @@ def test_a_sparse_vector_does_not_import_scipy(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "TESTS")
 from indexer.milvus.embedded import serve
 from store_rows import make_rows, prepare
 store = prepare(serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0))
@@ -77,7 +67,6 @@ store.search("sparse", {1: 1.0}, 1)
 print("scipy.sparse" in sys.modules)
 store.close()
 """
-    code = code.replace("TESTS", os.path.dirname(os.path.dirname(__file__)))
     assert python(code, tmp_path) == "False\n"
 
 
