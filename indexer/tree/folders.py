@@ -70,8 +70,8 @@ class Folders:
     Paths are bytes relative to the root. That of a folder ends with `/`, and the root's is
     empty. `consulted` has the stat fields of every file that was opened because it decides
     about others, by path; None where there is none. The `own_paths` are the real paths of
-    files and folders that this program writes. `checkouts` are the repositories, by what their
-    work trees share, of which the tree has a work tree.
+    files and folders that this program writes. `checkouts` are the work trees of the tree:
+    the folder of each, by what all work trees of its repository share.
     `on_error` gets the path of what could not be looked at and the error, `on_warning` what
     is wrong with an ignore file and its path.
     """
@@ -93,7 +93,7 @@ class Folders:
         self._settings = settings
         self._honours_gitignore = honours_gitignore
         self._has_defaults = has_defaults
-        self.checkouts: set[bytes] = set()
+        self.checkouts: dict[bytes, bytes] = {}
         self._on_error = on_error
         self._on_warning = on_warning
         self._known: dict[bytes, Folder | None] = {
@@ -169,6 +169,12 @@ class Folders:
         """Whether git would take a folder for the top of a work tree."""
         return DOT_GIT in self._names(path) and is_repository(self.top + path)
 
+    def note_repository(self, path: bytes) -> None:
+        """Take the repository in a folder for one of the tree, unless it is a linked work tree."""
+        folder = self.top + path[:-1]
+        if not is_linked(folder) and (common := common_folder(folder)):
+            self.checkouts.setdefault(common, path)
+
     def _names(self, path: bytes) -> frozenset[bytes]:
         """The names in a folder. They are kept until those of another are asked for."""
         if self._last_names[0] != path or not path:
@@ -212,7 +218,8 @@ class Folders:
         takes for new ones of the repository around them, and what a walk meets.
         """
         folder = self.top + path[:-1]
-        if is_work_tree_of(folder, self.checkouts):
+        others = [common for common, its in self.checkouts.items() if its != path]
+        if is_work_tree_of(folder, others):
             return True
         common = common_folder(folder)
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -153,7 +154,7 @@ def list_files(
     recurse_submodules: bool = True,
     leaves_out: Callable[[bytes], bool] = lambda folder: False,
     starts: Iterable[bytes] = (b"",),
-    checkouts: set[bytes] | None = None,
+    checkouts: dict[bytes, bytes] | None = None,
 ) -> Listing:
     """The files below `root`, a folder in a work tree, that are tracked or not ignored.
 
@@ -164,16 +165,20 @@ def list_files(
     which ends in `/`. Tracked files that are not on the disk
     (deleted, sparse checkout) are listed too: only a stat call tells. `on_warning` gets
     what git could not read, one line each. `starts` are the repositories that are listed, where
-    `root` is in none. Each repository of the tree is added to `checkouts`, by what its work
-    trees share, before `leaves_out` is asked about the folders in it. Raises GitError where git
-    refuses, here or in a nested repository.
+    `root` is in none. The folder of each repository of the tree is added to `checkouts`, by
+    what its work trees share, before `leaves_out` is asked about the folders in it. Raises
+    GitError where git refuses, here or in a nested repository.
     """
-    known: set[bytes] = set() if checkouts is None else checkouts
+    known: dict[bytes, bytes] = {} if checkouts is None else checkouts
     return _Lister(root, on_warning, recurse_submodules, leaves_out, known).run(starts)
 
 
 class _Lister:
-    """A listing in progress. Paths are as in `Listing`."""
+    """A listing in progress. Paths are as in `Listing`.
+
+    Of the repositories that are met, those that are linked work trees, or lie in one, wait until
+    all others are known: only then it is known whether they belong to the tree.
+    """
 
     def __init__(
         self,
@@ -181,7 +186,7 @@ class _Lister:
         on_warning: Callable[[str], None] | None,
         recurse_submodules: bool,
         leaves_out: Callable[[bytes], bool],
-        checkouts: set[bytes],
+        checkouts: dict[bytes, bytes],
     ) -> None:
         self._top = os.path.join(os.fsencode(root), b"")
         self._on_warning = on_warning
@@ -193,17 +198,19 @@ class _Lister:
         self._vacant: list[bytes] = []
         self._left_out: list[bytes] = []
         self._checkouts = checkouts
+        self._submodules: set[bytes] = set()
+        self._met: deque[bytes] = deque()
+        self._met_linked: deque[bytes] = deque()
 
     def run(self, starts: Iterable[bytes]) -> Listing:
         """List the repositories that it starts with, and those below them."""
-        pending = [*starts]
-        if pending == [b""]:
-            around = repository_around(self._top)
-            self._note(common_folder(around) if around else None)
-        else:
-            pending = self._wanted(pending)
-        for prefix in pending:  # which grows
-            pending += self._list_one(prefix)
+        for path in sorted(starts):
+            if path:
+                self._meet(path)
+            elif around := repository_around(self._top):
+                self._list_one(b"", common_folder(around))
+        while paths := self._met or self._met_linked:
+            self._decide(paths.popleft())
         return Listing(
             sorted(self._files),
             self._repositories,
@@ -212,9 +219,36 @@ class _Lister:
             tuple(self._left_out),
         )
 
-    def _list_one(self, prefix: bytes) -> list[bytes]:
-        """List one repository, and return those below it that are to be listed."""
+    def _meet(self, path: bytes) -> None:
+        """Put a repository where its turn comes."""
+        folders = [path]
+        while parent := os.path.dirname(folders[-1]):
+            folders.append(parent)
+        if any(is_linked(self._top + folder) for folder in folders):
+            self._met_linked.append(path)
+        else:
+            self._met.append(path)
+
+    def _decide(self, path: bytes) -> None:
+        """List a repository, or note why not."""
+        folder = self._top + path
+        # Neither is git asked about a work tree that is left out in any case.
+        if is_work_tree_of(folder, self._checkouts):
+            self._left_out.append(path)
+        elif path not in self._submodules and self._leaves_out(path + b"/"):
+            self._left_out.append(path)
+        elif not is_checked_out(folder):
+            self._vacant.append(path)
+        elif (common := common_folder(folder)) in self._checkouts:
+            self._left_out.append(path)
+        else:
+            self._list_one(path + b"/", common)
+
+    def _list_one(self, prefix: bytes, common: bytes | None) -> None:
+        """List one repository, known by what its work trees share, and meet those below it."""
         self._repositories.append(prefix)
+        if common is not None:
+            self._checkouts[common] = prefix
         submodules: set[bytes] = set()  # sets, because a conflict has several entries
         nested: set[bytes] = set()
         for path, mode in _entries(self._top + prefix, self._on_warning):
@@ -226,36 +260,13 @@ class _Lister:
                 self._files.add(prefix + path)
                 if not mode:
                     self._untracked.add(prefix + path)
-        for path in sorted(nested):
-            if self._leaves_out(path + b"/"):
-                self._left_out.append(path)
-                nested.remove(path)
-        if not self._recurse_submodules:
+        if self._recurse_submodules:
+            self._submodules |= submodules
+        else:
             self._vacant += sorted(submodules - nested)
             submodules = set()
-        return self._wanted(submodules | nested)
-
-    def _wanted(self, paths: Iterable[bytes]) -> list[bytes]:
-        """Those of the repositories that are to be listed, ending in `/`."""
-        found = []
-        by_kind = {path: is_linked(self._top + path) for path in paths}
-        for path in sorted(by_kind, key=lambda path: (by_kind[path], path)):
-            folder = self._top + path
-            # Neither is git asked about a work tree that is left out in any case.
-            if is_work_tree_of(folder, self._checkouts):
-                self._left_out.append(path)
-            elif not is_checked_out(folder):
-                self._vacant.append(path)
-            elif (common := common_folder(folder)) in self._checkouts:
-                self._left_out.append(path)
-            else:
-                self._note(common)
-                found.append(path + b"/")
-        return found
-
-    def _note(self, common: bytes | None) -> None:
-        if common is not None:
-            self._checkouts.add(common)
+        for path in sorted(submodules | nested):
+            self._meet(path)
 
 
 def _entries(

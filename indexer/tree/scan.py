@@ -108,12 +108,13 @@ def scan(
         on_error=scanner.fail,
         on_warning=scanner.warn,
     )
-    paths: list[bytes] = []
+    walked: frozenset[bytes] = frozenset()
     starts = [b""]
     if tree is None:
         starts = []
-        folders.checkouts |= {common for common in (own_checkout(root),) if common}
-        paths += scanner.walk(folders, starts if uses_git else None)
+        if common := own_checkout(root):
+            folders.checkouts[common] = b""
+        walked = frozenset(scanner.walk(folders, starts if uses_git else None))
     listing = git.list_files(
         root,
         partial(scanner.warn, "."),
@@ -125,14 +126,12 @@ def scan(
     for folder in listing.left_out:
         path = folder + b"/"
         scanner.leave_out(folders.left_out(path) or folders.other_work_tree(path))
-    paths += listing.files
-    if tree is None:
-        paths.sort()
-    for count, path in enumerate(paths):
+    untracked = listing.untracked | walked
+    for count, path in enumerate(sorted([*walked, *listing.files])):
         if not count % COUNT_EACH:
             on_count(count)
         check_time()
-        if path in listing.untracked and not folders.is_own(path):
+        if path in untracked and not folders.is_own(path):
             parent = path[: path.rfind(b"/") + 1]
             if found := folders.left_out(parent):
                 scanner.leave_out(found)
@@ -212,10 +211,11 @@ class _Scanner:
             if folder.is_ignored:
                 self.skipped[IGNORED] += 1
                 continue
-            if path and repositories is not None:
-                if folders.is_repository(path):
+            if path and folders.is_repository(path):
+                if repositories is not None:
                     repositories.append(path[:-1])
                     continue
+                folders.note_repository(path)
             try:
                 with os.scandir(folders.top + path) as entries:
                     for entry in entries:

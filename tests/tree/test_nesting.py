@@ -394,6 +394,34 @@ def test_other_work_tree_below(act: str, where: str, top: Path) -> None:
         assert result.skipped == {"worktree": 1}
 
 
+@pytest.mark.parametrize("where", ["a-work", "n/work", "z-work", "a/b/work"])
+@pytest.mark.parametrize("act", ["none", "forgotten", "moved", "moved and forgotten"])
+@pytest.mark.parametrize("inner", ["n", "n/deep"])
+@EVERYWHERE
+def test_other_work_tree_of_a_nested_repository(
+    around: str, inner: str, act: str, where: str, top: Path
+) -> None:
+    """Whichever is met first, the work tree is left out with the repository in it."""
+    make(around, top)
+    repository(top / "n", "n.py")
+    if inner != "n":
+        repository(top / inner, "n.py")
+    work = linked(top / inner, top / where)
+    write(work, "new.py")
+    repository(work / "nested", "deep.py")
+    if act.startswith("moved"):
+        top = top.rename(top.with_name("moved"))
+    if act.endswith("forgotten"):
+        shutil.rmtree(top / inner / ".git/worktrees")
+    for uses_git in (True, False):
+        result = scan(top, uses_git=uses_git)
+        if act == "moved and forgotten":  # it is nobody's, like any folder
+            assert f"{where}/nested/deep.py" in paths(result)
+            continue
+        assert paths(result) == sorted({"a.py", "n/n.py", f"{inner}/n.py"})
+        assert result.left_out == {f"{where}/": "worktree"}
+
+
 def test_other_work_tree_that_git_ignores(top: Path) -> None:
     make("git", top)
     linked(top, top / ".worktrees/x")
@@ -428,20 +456,22 @@ def test_work_tree_of_another_repository(
 ) -> None:
     make(around, top)
     other = repository(tmp_path / "other", "b.py")
-    linked(other, top / "wt")
-    assert paths(scan(top)) == ["a.py", "wt/b.py"]
+    write(linked(other, top / "wt"), "new.py")
+    repository(top / "wt/nested", "c.py")
+    expected = ["a.py", "wt/b.py", "wt/nested/c.py", "wt/new.py"]
+    assert paths(scan(top)) == expected
     shutil.rmtree(other)  # git has nothing of it any more
-    assert paths(scan(top)) == ["a.py", "wt/b.py"]
+    assert paths(scan(top)) == expected
 
 
 def test_work_trees_of_a_bare_repository_below(top: Path, tmp_path: Path) -> None:
     source = repository(tmp_path / "source", "b.py")
     write(top, "a.py")
     run_git(top, "clone", "-q", "--bare", str(source), ".bare")
-    linked(top / ".bare", top / "one")
+    write(linked(top / ".bare", top / "one"), "new.py")
     linked(top / ".bare", top / "two")
     result = scan(top)
-    assert paths(result) == ["a.py", "one/b.py"]
+    assert paths(result) == ["a.py", "one/b.py", "one/new.py"]
     assert result.skipped == {"excluded_by_default": 1, "worktree": 1}
 
 
