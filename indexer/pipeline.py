@@ -26,9 +26,8 @@ from indexer.run.extent import Extent
 from indexer.run.passes import load_changes, load_sparse_first
 from indexer.run.progress import UNINTERRUPTED, Interrupts, Progress
 from indexer.run.session import Session, hold_index, open_session
+from indexer.run.sight import Sight, see
 from indexer.tree.changes import Changes
-from indexer.tree.project import scan_project
-from indexer.tree.scan import Scan
 from indexer.work.workers import Workshop
 
 TELLING = 500  # embedded chunks whose rate foretells that of the next run
@@ -41,25 +40,28 @@ def run(
     interrupts: Interrupts = UNINTERRUPTED,
     doubted: Set[str] = frozenset(),
     workshop: Workshop | None = None,
+    look: stamp.Look | None = None,
 ) -> None:
     """Make the collection equal to the tree; `report` says what was done.
 
     After a signal the run commits what is ready and ends. Files at `doubted` paths are
-    written again, whatever manifest and rows say. Raises a `CodxIndexError` if it cannot
-    go on.
+    written again, whatever manifest and rows say. With a `look` at the stamp, only what differs
+    from it is scanned, if that is possible. Raises a `CodxIndexError` if it cannot go on.
     """
     with hold_index(settings, report, progress, interrupts) as hold:
-        tree = scan_project(settings, report, progress.scanned)
+        sight = see(hold, look)
         with open_session(hold, workshop) as session:
-            bring_up_to_date(session, tree, doubted)
+            bring_up_to_date(session, sight, doubted)
 
 
-def bring_up_to_date(session: Session, tree: Scan, doubted: Set[str]) -> None:
-    """Make the collection equal to the tree as it was scanned."""
+def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:
+    """Make the collection equal to the tree as it was seen."""
     settings, report = session.settings, session.report
     with report.spans.span("diff"):
-        known = known_files(session.collection, session.manifest, doubted)
-        changes = find_changes(settings, tree, known, report)
+        known = sight.known or known_files(
+            session.collection, session.manifest, doubted
+        )
+        changes = find_changes(settings, sight, known, report)
     with session.interrupts.deferred():  # from here on there is work to keep
         report.tell_plan(changes.comparison.counts)
         writer = Writer(
@@ -79,7 +81,7 @@ def bring_up_to_date(session: Session, tree: Scan, doubted: Set[str]) -> None:
         if extent.is_settled and extent.is_whole and not report.failures:
             with report.spans.span("stamp"):
                 mark = session.manifest.get("mark")
-                stamp.write(settings, session.collection, mark, tree, report)
+                stamp.write(settings, session.collection, mark, sight.tree, report)
             reach("stamped")
 
 
@@ -130,6 +132,6 @@ def conclude(session: Session, extent: Extent) -> None:
     """Put the totals of the index, and how the run ended, into the report."""
     report, manifest = session.report, session.manifest
     report.fingerprint = session.identity.fingerprint
-    report.chunks.total = manifest.chunk_total()
-    report.chunks.unembedded = manifest.unembedded_total()
+    totals = manifest.totals()
+    report.chunks.total, report.chunks.unembedded = totals.chunks, totals.unembedded
     report.conclude(is_cut=extent.is_cut, signal=session.interrupts.received)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,14 +82,19 @@ class Tree(Project):
         found: dict[str, Any] = json.loads(self.stamp.read_text().partition("\n")[2])
         return found
 
+    def survey(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.content()["survey"]
+        return found
+
     def git(self, *arguments: str) -> str:
         return super().git("-c", "protocol.file.allow=always", *arguments)
 
     def update(self, **changed: Any) -> Report:
         """`codx-index run`, without the fast answer; after the clock's tick."""
         time.sleep(0.025)
-        report = Report()
-        pipeline.run(self.settings(**changed), report, Silence())
+        report, settings = Report(), self.settings(**changed)
+        look = stamp.look(settings, report)
+        pipeline.run(settings, report, Silence(), look=look)
         return report
 
     def is_unchanged(self, **changed: Any) -> bool:
@@ -108,14 +115,22 @@ class Tree(Project):
         return self.view() != (False, *counts)
 
     def view(self) -> tuple[object, ...]:
-        """What a run would find and do."""
+        """What a run would find and do. It finds the same by looking at what differs from the
+        stamp, and by looking at every file."""
+        fast = self._plan()
+        with hidden(self.stamp):
+            assert fast == self._plan()
+        return fast[:3]
+
+    def _plan(self) -> tuple[object, ...]:
         report = Report()
         try:
             planned = plan(self.settings(), report)
         except CodxIndexError as error:
             return (str(error),)
         differs = not planned.is_empty or bool(report.failures)
-        return (differs, report.files.scanned, report.files.skipped)
+        files, failures = report.files, report.failures
+        return (differs, files.scanned, files.skipped, failures, report.chunks, planned)
 
     def use(self, mode: str) -> None:
         """Stamp the tree: with tracked files that git vouches for, or all watched."""
@@ -136,7 +151,7 @@ class Tree(Project):
                 break
         assert self.is_unchanged()
         assert not self.view()[0]
-        assert self.content()["repositories"][0]["vouches"] == (mode == VOUCHED)
+        assert self.survey()["repositories"][0]["vouches"] == (mode == VOUCHED)
 
     def check(self) -> None:
         """The index equals the tree, and a stamp may come of it again."""
@@ -144,6 +159,17 @@ class Tree(Project):
         assert report.failures == {}
         assert verify(self.settings(), Report()) == []
         assert not self.view()[0]
+
+
+@contextmanager
+def hidden(file: Path) -> Iterator[None]:
+    """A block in which a file, if there is one, is not there."""
+    aside = file.with_name(f"{file.name}.aside")
+    with suppress(FileNotFoundError):
+        file.rename(aside)
+    yield
+    with suppress(FileNotFoundError):
+        aside.rename(file)
 
 
 def rewrite(path: Path, text: str, *, in_place: bool = True) -> None:

@@ -41,12 +41,14 @@ def refresh(
     workshop: Workshop | None = None,
 ) -> None:
     """Run the pipeline, unless the stamp shows that nothing has changed."""
-    from indexer.index.stamp import is_unchanged
+    from indexer.index import stamp
 
     last_moment = time.monotonic() + Budget(settings.max_seconds).seconds_to_list
     with report.spans.span(RUN), ends_by(last_moment):
-        stamp_is_moot = settings.force or doubted or settings.only is not None
-        if stamp_is_moot or not is_unchanged(settings, report):
+        look = None if doubted else stamp.look(settings, report)
+        if look is not None and look.is_unchanged:
+            look.tell(report)
+        else:
             from indexer.pipeline import run as run_pipeline
 
-            run_pipeline(settings, report, bars, signals, doubted, workshop)
+            run_pipeline(settings, report, bars, signals, doubted, workshop, look)

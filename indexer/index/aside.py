@@ -12,7 +12,7 @@ until a run comes to its end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from indexer.milvus.rows import Row, aside_id, batches, row_id
@@ -37,22 +37,25 @@ class Aside:
 
     def __init__(self, known: Audit) -> None:
         self._copies = {hash_: set(ids) for hash_, ids in known.aside.items()}
-        self.expect(frozenset(), known)
+        self.expect(frozenset(), known, {})
 
     @property
     def count(self) -> int:
         """How many copies of rows there are."""
         return sum(map(len, self._copies.values()))
 
-    def expect(self, moving: Set[str], known: Audit) -> None:
+    def expect(
+        self, moving: Set[str], known: Audit, holders: Mapping[str, int]
+    ) -> None:
         """Begin a pass that will write contents with the blob ids `moving` at paths that do not
-        have them; `known` is what the index holds now."""
+        have them; `known` is what the index holds now, and `holders` says how many paths have each
+        of the contents. Those of files that are gone count, because their rows are deleted last.
+        """
         self._known, self._moving = known, moving
-        # How many paths have each of them. Those of files that are gone count, because their
-        # rows are deleted last.
-        self._holders = Counter(
+        self._holders = Counter(holders)
+        self._holders.update(
             record.file_hash
-            for record in (*known.records.values(), *known.doubted.values())
+            for record in known.doubted.values()
             if record.file_hash in moving and record.chunk_count
         )
 

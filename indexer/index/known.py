@@ -12,8 +12,8 @@ from indexer.faults import reach
 from indexer.index.audit import audit
 from indexer.index.collection import Collection
 from indexer.index.identity import Identity
-from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
-from indexer.types import Audit, Failure
+from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest, Totals
+from indexer.types import Audit, Failure, FileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Known:
     `state` is that of the manifest. `failures` are those of earlier runs, by path, and
     `failed_hooks` the paths of files that were indexed although a hook on them failed.
     `doubt` says why the manifest cannot be believed, "" if it can. `rate` is how many chunks a
-    second the last large run embedded, 0 if there was none.
+    second the last large run embedded, 0 if there was none. `totals` are those of all files, also
+    where `files` are only some of them.
     """
 
     files: Audit = field(default_factory=lambda: Audit({}, {}))
@@ -32,6 +33,7 @@ class Known:
     failed_hooks: Set[str] = frozenset()
     doubt: str = ""
     rate: float = 0.0
+    totals: Totals = Totals()
 
 
 def known_files(
@@ -90,15 +92,20 @@ def _recorded_files(settings: Settings, collection: Collection) -> Known:
         return from_manifest(manifest, doubt)
 
 
-def from_manifest(manifest: Manifest, doubt: str = "") -> Known:
-    """What the manifest says now."""
+def from_manifest(
+    manifest: Manifest,
+    doubt: str = "",
+    records: Mapping[str, FileRecord] | None = None,
+) -> Known:
+    """What the manifest says now: of all files, or only of those with the `records`."""
     return Known(
-        Audit(manifest.records(), {}),
+        Audit(manifest.records() if records is None else {**records}, {}),
         manifest.get("state"),
         manifest.failures(),
         manifest.failed_hooks(),
         doubt,
         float(manifest.get("rate") or 0),
+        manifest.totals(),
     )
 
 

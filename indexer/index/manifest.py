@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from indexer.errors import StateError
 from indexer.types import ANY_BYTES, Failure, FileRecord
@@ -35,6 +38,22 @@ CREATE TABLE IF NOT EXISTS failures (
     path BLOB PRIMARY KEY, file_hash TEXT NOT NULL, error TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+
+
+_RECORDS = """SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason,
+    unembedded FROM files"""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all files: `files` that have a record, `indexed` ones that have rows, the rows
+    that the collection should hold (`chunks`), and how many of these have no vector yet.
+    """
+
+    files: int = 0
+    indexed: int = 0
+    chunks: int = 0
+    unembedded: int = 0
 
 
 class Manifest:
@@ -122,18 +141,22 @@ class Manifest:
 
     def records(self) -> dict[str, FileRecord]:
         """Every record, by path."""
-        rows = self._db.execute(
-            "SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason,"
-            " unembedded FROM files"
-        )
-        return {
-            (name := os.fsdecode(path)): FileRecord(
-                name,
-                None if size is None else (size, mtime, ctime, inode),
-                *rest,
-            )
-            for path, size, mtime, ctime, inode, *rest in rows
-        }
+        return dict(map(_record, self._db.execute(_RECORDS)))
+
+    def records_of(self, paths: Iterable[str]) -> dict[str, FileRecord]:
+        """The records of those of the paths that have one."""
+        found: dict[str, FileRecord] = {}
+        for path in paths:
+            rows = self._db.execute(f"{_RECORDS} WHERE path = ?", (os.fsencode(path),))
+            found.update(map(_record, rows))
+        return found
+
+    def holders(self, hashes: Set[str]) -> Counter[str]:
+        """How many files with rows have each of these contents, by their blob ids."""
+        if not hashes:
+            return Counter()
+        rows = self._db.execute("SELECT file_hash FROM files WHERE chunk_count > 0")
+        return Counter(hash_ for (hash_,) in rows if hash_ in hashes)
 
     def failures(self) -> dict[str, Failure]:
         """Files that could not be indexed, by path."""
@@ -158,15 +181,13 @@ class Manifest:
         with self._transaction():
             self._db.execute("DELETE FROM failures")
 
-    def chunk_total(self) -> int:
-        """How many rows the collection should hold."""
-        row = self._db.execute("SELECT sum(chunk_count) FROM files").fetchone()
-        return int(row[0] or 0)
-
-    def unembedded_total(self) -> int:
-        """How many of these rows have no vector yet."""
-        row = self._db.execute("SELECT sum(unembedded) FROM files").fetchone()
-        return int(row[0] or 0)
+    def totals(self) -> Totals:
+        """The sums over all records."""
+        row = self._db.execute(
+            "SELECT count(*), sum(chunk_count > 0), sum(chunk_count), sum(unembedded)"
+            " FROM files"
+        ).fetchone()
+        return Totals(*(int(value or 0) for value in row))
 
     def commit(
         self, records: Iterable[FileRecord] = (), deleted: Iterable[str] = ()
@@ -228,6 +249,13 @@ class Manifest:
             with suppress(sqlite3.DatabaseError):
                 self._db.execute("ROLLBACK")
             raise StateError(f"cannot write {self._path}: {error}") from error
+
+
+def _record(row: tuple[Any, ...]) -> tuple[str, FileRecord]:
+    path, size, mtime, ctime, inode, *rest = row
+    name = os.fsdecode(path)
+    stat = None if size is None else (size, mtime, ctime, inode)
+    return name, FileRecord(name, stat, *rest)
 
 
 def _copy_to(db: sqlite3.Connection, path: str, mode: str) -> None:

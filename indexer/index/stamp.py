@@ -6,7 +6,7 @@ opening them. The others are *watched*: their stat fields are compared here. The
 that are untracked, changed since the last commit, or as new as git's index. Folders are watched
 too, because a new file changes the times of its folder, and so is every file with ignore rules.
 If all of these, git's index and the project's index are as they were, there is nothing to do. If
-anything differs, the run looks at every file.
+files or folders differ, the run looks at these; if anything else does, at every file.
 
 The stamp only saves work: nothing is lost without one, or with a wrong one. Outside a git work
 tree there is none.
@@ -18,8 +18,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,15 @@ from indexer.index.lock import run_lock
 from indexer.report import PlanCounts, Report
 from indexer.tree.git_process import find_git
 from indexer.tree.git_status import Answer
-from indexer.tree.survey import Repository, Survey, compare_with_survey, stat_fields
+from indexer.tree.survey import (
+    Difference,
+    Repository,
+    Survey,
+    Unsure,
+    agrees,
+    compare_with_survey,
+    stat_fields,
+)
 
 if TYPE_CHECKING:
     from indexer.index.collection import Collection
@@ -43,15 +50,12 @@ if TYPE_CHECKING:
 class Stamp:
     """What an index that equals its tree depends on, and the counts that a report needs.
 
-    `basis` is what must be unchanged apart from the tree. `watched` has the stat fields of
-    files and folders by path, None for what was not there, and `ignore_files` those of files
-    outside the tree.
+    `basis` is what must be unchanged apart from the tree, and `survey` is what the tree was like.
+    `unchanged` files are indexed.
     """
 
     basis: dict[str, object]
-    repositories: list[Repository]
-    watched: dict[str, Stat | None]
-    ignore_files: dict[str, Stat | None]
+    survey: Survey
     scanned: int
     unchanged: int
     skipped: dict[str, int]
@@ -60,46 +64,101 @@ class Stamp:
     pages: int
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the stamp told: all is as it says, apart from the `difference`.
+
+    `fingerprint` is that of the index, and `stat` has the stat fields of the stamp.
+    """
+
+    stamp: Stamp
+    difference: Difference
+    fingerprint: str
+    stat: Stat
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the index equals the tree."""
+        return agrees(self.stamp.survey, self.difference)
+
+    def count(self, report: Report) -> None:
+        """Put the counts of an index that equals its tree into the report."""
+        stamp = self.stamp
+        report.files.scanned = stamp.scanned
+        report.files.unchanged = stamp.unchanged
+        report.files.skipped.update(stamp.skipped)
+        report.chunks.total = stamp.chunks
+        report.chunks.unembedded = stamp.unembedded
+
+    def tell(self, report: Report) -> None:
+        """Report a run that had nothing to do."""
+        self.count(report)
+        report.tell_plan(PlanCounts(self.stamp.unchanged))
+        report.status = "unchanged"
+        report.fingerprint = self.fingerprint
+        report.wiki.pages = self.stamp.pages
+
+    def still_holds(self, settings: Settings) -> bool:
+        """Whether no run was at work since, for one that holds the lock now."""
+        try:
+            now = stat_fields(os.stat(settings.stamp_path))
+            manifest = stat_fields(os.lstat(settings.manifest_path))
+        except OSError:
+            return False
+        return (now, [*manifest]) == (self.stat, self.stamp.basis["manifest"])
+
+
 def is_unchanged(settings: Settings, report: Report) -> bool:
     """Whether the index is known to equal the tree; if so, the report says so. Opens no file.
 
     Raises `LockedError` while a run is at work.
     """
-    admit(settings)
-    stamp = _load(settings)
-    if stamp is None or (stamp.unembedded and settings.embeds):
+    found = look(settings, report)
+    if found is None or not found.is_unchanged:
         return False
+    found.tell(report)
+    return True
+
+
+def look(settings: Settings, report: Report, *, locks: bool = True) -> Look | None:
+    """Where the tree is not as the stamp says; None if that cannot be told. Opens no file.
+
+    Nor can it for a command about a part of the tree, or one that doubts it. Raises `LockedError`
+    while a run is at work, if it `locks`.
+    """
+    admit(settings)
+    if settings.force or settings.only is not None:
+        return None
     with ExitStack() as stack:
         stack.enter_context(report.spans.span("scan"))
-        deadline = time.monotonic() + settings.wait
-        # Of a tree that is read-only, "unchanged" can be said all the same.
-        lock = run_lock(settings.lock_path, deadline, is_reader=True)
-        stack.enter_context(lock)
+        if (loaded := _load(settings)) is None:
+            return None
+        stamp, stat = loaded
+        if stamp.unembedded and settings.embeds:
+            return None
+        if locks:
+            deadline = time.monotonic() + settings.wait
+            # Of a tree that is read-only, "unchanged" can be said all the same.
+            lock = run_lock(settings.lock_path, deadline, is_reader=True)
+            stack.enter_context(lock)
         try:
-            agrees = stack.enter_context(_compare(settings, stamp))
+            comparison = compare_with_survey(settings.project, stamp.survey)
+            difference_now = stack.enter_context(comparison)
             # Imported while git is at work.
             from indexer.index.collection import Collection
             from indexer.index.identity import identify
 
             index = Collection(settings, identify(settings))
             stack.callback(index.close)
-            if not agrees():
-                return False
+            difference = difference_now()
+            if difference is None:
+                return None
             # Last, because the mark may have to be asked of a server.
             if stamp.basis != _basis(settings, index, index.mark()):
-                return False
+                return None
         except (GitError, OSError):
-            return False  # The run that looks at everything says what is wrong.
-    report.files.scanned = stamp.scanned
-    report.tell_plan(PlanCounts(stamp.unchanged))
-    report.status = "unchanged"
-    report.fingerprint = index.identity.fingerprint
-    report.files.unchanged = stamp.unchanged
-    report.files.skipped.update(stamp.skipped)
-    report.chunks.total = stamp.chunks
-    report.chunks.unembedded = stamp.unembedded
-    report.wiki.pages = stamp.pages
-    return True
+            return None  # The run that looks at everything says what is wrong.
+    return Look(stamp, difference, index.identity.fingerprint, stat)
 
 
 def is_as_stamped(settings: Settings) -> bool | None:
@@ -109,11 +168,11 @@ def is_as_stamped(settings: Settings) -> bool | None:
     """
     if not os.path.exists(settings.stamp_path):
         return None
-    stamp = _load(settings)
-    if stamp is None:
+    if (loaded := _load(settings)) is None:
         return False
+    stamp, _ = loaded
     try:
-        with _compare(settings, stamp) as agrees:
+        with compare_with_survey(settings.project, stamp.survey) as difference_now:
             from indexer.milvus.on_disk import signature
             from indexer.milvus.schema import physical_name
 
@@ -125,7 +184,7 @@ def is_as_stamped(settings: Settings) -> bool | None:
                 settings.database, physical
             ):
                 return False
-            return agrees()
+            return agrees(stamp.survey, difference_now())
     except (GitError, OSError):
         return None
 
@@ -137,7 +196,7 @@ def write(
 
     `mark` is that of the collection, as in the manifest.
     """
-    from indexer.tree.surveyor import Unsure, survey_tree
+    from indexer.tree.surveyor import survey_tree
 
     try:
         if not mark or settings.external_folders:
@@ -150,9 +209,7 @@ def write(
         return
     stamp = Stamp(
         _basis(settings, index, mark),
-        survey.repositories,
-        survey.watched,
-        survey.ignore_files,
+        survey,
         report.files.scanned,
         # What has changed counts as unchanged from now on.
         sum(
@@ -181,43 +238,39 @@ def write(
             os.unlink(settings.stamp_path)
 
 
-def _load(settings: Settings) -> Stamp | None:
-    """The stamp, None if there is none or git's index has changed since.
+def _load(settings: Settings) -> tuple[Stamp, Stat] | None:
+    """The stamp with its stat fields, None if there is none or git's index has changed since.
 
     Nor if it was written in the future: since the clock was set back, a file may have got
     the very times that it had before, which are whole seconds where git compares them.
     """
     try:
         with open(settings.stamp_path, encoding="ascii") as file:
-            if os.fstat(file.fileno()).st_mtime > time.time():
+            info = os.fstat(file.fileno())
+            if info.st_mtime > time.time():
                 return None
             checksum, _, text = file.read().partition("\n")
         if checksum != _checksum(text):
             return None
         found = json.loads(text)
+        survey = found.pop("survey")
         repositories = []
-        for one in found.pop("repositories"):
+        for one in survey.pop("repositories"):
             answer, index_stat = Answer(**one.pop("answer")), one.pop("index_stat")
             if stat_fields(os.stat(one["index"])) != tuple(index_stat):
                 return None
             repositories.append(
                 Repository(**one, answer=answer, index_stat=tuple(index_stat))
             )
-        for name in ("watched", "ignore_files"):
-            found[name] = {
+        for name in ("watched", "folders", "ignore_files"):
+            survey[name] = {
                 path: None if stat is None else tuple(stat)
-                for path, stat in found[name].items()
+                for path, stat in survey[name].items()
             }
-        return Stamp(**found, repositories=repositories)
+        survey = Survey(repositories, **survey)
+        return Stamp(**found, survey=survey), stat_fields(info)
     except (OSError, ValueError, TypeError, KeyError):
         return None  # damaged, or of another version
-
-
-def _compare(
-    settings: Settings, stamp: Stamp
-) -> AbstractContextManager[Callable[[], bool]]:
-    survey = Survey(stamp.repositories, stamp.watched, stamp.ignore_files)
-    return compare_with_survey(settings.project, survey)
 
 
 def _checksum(text: str) -> str:

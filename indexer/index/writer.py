@@ -88,7 +88,7 @@ class Writer:
         Contents with the blob ids `moving` will be written at other paths than they have.
         """
         self._known = known
-        self._aside.expect(moving, known)
+        self._aside.expect(moving, known, self._manifest.holders(moving))
         self._embeds = embeds
         self._is_claimed = False
 
@@ -185,7 +185,7 @@ class Writer:
         else:
             store.flush()
         unrepaired = sum(len(ids) for ids in self._known.stale.values())
-        expected = self._manifest.chunk_total() + unrepaired + self._aside.count
+        expected = self._manifest.totals().chunks + unrepaired + self._aside.count
         if (found := store.count()) != expected:
             raise StoreError(
                 f"the collection holds {found} rows where {expected} were written: "

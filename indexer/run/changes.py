@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from indexer.config import Settings
 from indexer.index.known import Known
 from indexer.report import Report
+from indexer.run.sight import Sight
 from indexer.tree.changes import Changes
 from indexer.tree.diff import Comparison, compare
 from indexer.tree.scan import Scan
@@ -17,23 +18,21 @@ _DIGITS = {"sha1": 40, "sha256": 64}  # of a blob id, by the object format
 
 
 def find_changes(
-    settings: Settings,
-    tree: Scan,
-    known: Known,
-    report: Report,
+    settings: Settings, sight: Sight, known: Known, report: Report
 ) -> Changes:
     """Compare the tree with what is known of the index, by stat fields; opens no file.
 
     Only files that were selected, and are due, are among the changes; the others are
     counted as deferred.
     """
-    records = known.files.records
+    tree, records = sight.tree, known.files.records
     compared = compare(
         tree.files,
         records,
         force=settings.force,
         again=known.failed_hooks | _of_other_format(records, tree.object_format),
         embeds=settings.embeds,
+        passed=sight.passed,
     )
     comparison = select(compared, settings, tree, known.files, report)
     return changes_among(settings, tree, known, comparison)

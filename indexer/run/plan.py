@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading, Settings
+from indexer.index import stamp
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
-from indexer.index.known import recorded_files
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.forecast import Forecast, forecast
+from indexer.run.sight import see_recorded
 from indexer.text.source import read_source
 from indexer.tree.defaults import default_excludes
 from indexer.tree.files import open_roots
-from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
 from indexer.types import Change, FileRecord, Outcome
 
@@ -77,15 +77,32 @@ def plan(
     admit(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
-    tree = scan_project(settings, report, on_count)
-    known = recorded_files(settings, identity)
-    changes = find_changes(settings, tree, known, report)
-    records = known.files.records.values()
-    result = Plan(identity, known.doubt, left_out=tree.left_out)
+    look = stamp.look(settings, report, locks=False)
+    if look is not None and look.is_unchanged:
+        look.count(report)
+        result = Plan(identity, indexed_files=look.stamp.unchanged)
+        result.left_out = look.stamp.survey.left_out
+    else:
+        result = _difference(settings, identity, look, report, on_count)
     result.default_excludes = default_excludes() if settings.default_excludes else ()
-    result.indexed_files = sum(record.chunk_count > 0 for record in records)
-    report.chunks.total = sum(record.chunk_count for record in records)
-    report.chunks.unembedded = sum(record.unembedded for record in records)
+    if settings.wiki.enabled:
+        result.wiki_pages = _wiki_pages(settings, result)
+    return result
+
+
+def _difference(
+    settings: Settings,
+    identity: Identity,
+    look: stamp.Look | None,
+    report: Report,
+    on_count: Callable[[int], None],
+) -> Plan:
+    sight, known = see_recorded(settings, identity, look, report, on_count)
+    changes = find_changes(settings, sight, known, report)
+    totals = known.totals
+    result = Plan(identity, known.doubt, left_out=sight.tree.left_out)
+    result.indexed_files = totals.indexed
+    report.chunks.total, report.chunks.unembedded = totals.chunks, totals.unembedded
     with open_roots(settings) as roots:
         reader = Reader(changes, roots, settings, report, embeds=settings.embeds)
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
@@ -111,8 +128,6 @@ def plan(
         cpus=settings.jobs or available_cpus(),
         rate=known.rate if settings.embeds else 0,
     )
-    if settings.wiki.enabled:
-        result.wiki_pages = _wiki_pages(settings, result)
     return result
 
 

@@ -22,6 +22,7 @@ from indexer.paths import is_within
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.changes import find_changes
+from indexer.run.sight import Sight
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
@@ -72,8 +73,8 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         store = index.open_existing()
         if store.physical != index.physical:
             return [Difference("", "the index was built with other settings")]
-        tree = scan_project(settings, report)
-        changes = find_changes(settings, tree, Known(), report)
+        sight = Sight(scan_project(settings, report))
+        changes = find_changes(settings, sight, Known(), report)
         reader = Reader(changes, roots, settings, report)
         jobs = settings.jobs or available_cpus()
         executor = stack.enter_context(

@@ -49,12 +49,12 @@ def remark(settings: Settings) -> str:
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
         is_altered = not agrees and _is_altered(settings, manifest)
-        lacking, total = manifest.unembedded_total(), manifest.chunk_total()
+        totals = manifest.totals()
     remarks = {True: [BEHIND], False: [], None: [DOUBTFUL]}[drifted]
     if is_altered:
         remarks.append(ALTERED)
-    if 0 < lacking < total:
-        remarks.append(PARTLY.format(lacking, total))
+    if 0 < totals.unembedded < totals.chunks:
+        remarks.append(PARTLY.format(totals.unembedded, totals.chunks))
     return "; ".join(remarks)
 
 

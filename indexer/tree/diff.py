@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.report import PlanCounts
 from indexer.types import Change, FileRecord, SourceFile
@@ -21,11 +21,15 @@ COARSE_TICK_NS = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Files beside their records: `suspects` must be read, `missing` are gone from the tree."""
+    """Files beside their records: `suspects` must be read, `missing` are gone from the tree.
+
+    As many as `passed` were not compared, because they are known to be unchanged.
+    """
 
     unchanged: list[FileRecord]
     suspects: list[SourceFile]
     missing: list[FileRecord]
+    passed: int = 0
 
     @property
     def suspected_bytes(self) -> int:
@@ -36,7 +40,7 @@ class Comparison:
     def counts(self) -> PlanCounts:
         """How much there is to do."""
         return PlanCounts(
-            unchanged=len(self.unchanged),
+            unchanged=len(self.unchanged) + self.passed,
             changed=len(self.suspects),
             bytes=self.suspected_bytes,
             gone=len(self.missing),
@@ -55,11 +59,12 @@ def compare(
     force: bool = False,
     again: Set[str] = frozenset(),
     embeds: bool = True,
+    passed: int = 0,
 ) -> Comparison:
     """Compare the scanned files with the records, by stat fields.
 
     `force` makes every file a suspect, and `again` those at its paths. If the run `embeds`,
-    files that lack vectors are suspects too.
+    files that lack vectors are suspects too. `passed` is as in `Comparison`.
     """
     unchanged: list[FileRecord] = []
     suspects: list[SourceFile] = []
@@ -71,7 +76,7 @@ def compare(
             suspects.append(file)
         else:
             unchanged.append(record)
-    return Comparison(unchanged, suspects, list(gone.values()))
+    return Comparison(unchanged, suspects, list(gone.values()), passed)
 
 
 def is_unembedded(record: FileRecord | None) -> bool:
@@ -90,7 +95,7 @@ def without_embedding(
         or file.path in again
         or (record is not None and record.stat != stat_of(file))
     ]
-    return Comparison(comparison.unchanged, suspects, comparison.missing)
+    return replace(comparison, suspects=suspects)
 
 
 class Classifier:

@@ -145,6 +145,17 @@ def list_untracked(folder: str | bytes) -> Iterator[Callable[[], Untracked]]:
         yield untracked
 
 
+def untracked_among(folder: str | bytes, paths: list[bytes]) -> list[bytes]:
+    """Those of the paths that are neither tracked nor ignored; a folder that is not ends in `/`.
+
+    Paths are relative to `folder`. Raises GitError where git refuses, or could not read a folder.
+    """
+    listing = ("ls-files", "-z", "--others", "--exclude-standard", "--directory")
+    names = [os.fsdecode(path) for path in paths]
+    with running_git(folder, ("--literal-pathspecs", *listing, "--", *names)) as found:
+        return found()[0].split(b"\0")[:-1]
+
+
 def _is_below(path: bytes, folders: set[bytes]) -> bool:
     while path:
         if path in folders:

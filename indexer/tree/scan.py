@@ -23,7 +23,7 @@ from indexer.deadline import check_time
 from indexer.errors import ProjectError
 from indexer.tree import git
 from indexer.tree.files import source_file
-from indexer.tree.folders import VERSION_CONTROL, Folders, LeftOut
+from indexer.tree.folders import VERSION_CONTROL, Folder, Folders, LeftOut
 from indexer.tree.ignore import SettingsRules
 from indexer.tree.names import (
     EMPTY,
@@ -35,6 +35,7 @@ from indexer.tree.names import (
     skip_reason_by_path,
 )
 from indexer.tree.repository import own_checkout
+from indexer.tree.survey import Survey
 from indexer.types import SourceFile, Stat
 
 COUNT_EACH = 256  # files from one count that is told to the next
@@ -50,10 +51,11 @@ class Scan:
 
     In a git work tree `listing` is what git listed. The other fields say what else the
     result depends on. `passed_over` are files that are skipped for what they are now, not
-    for their names. `absent` are listed but not there. `consulted` are the files that decide
-    about others, as in `Folders`. `left_out` are the folders that were left out as a whole, by
-    default or as another work tree: the reason by path, which ends in `/`. `started_ns` is the
-    wall clock (ns) before the first look.
+    for their names, with the reason. `absent` are listed but not there. `consulted` are the
+    files that decide about others, as in `Folders`. `left_out` are the folders that were left
+    out as a whole, by default or as another work tree: the reason by path, which ends in `/`.
+    `started_ns` is the wall clock (ns) before the first look. Where only a part of the tree was
+    scanned again, `survey` is what is known of the whole.
     """
 
     files: list[SourceFile]
@@ -61,11 +63,12 @@ class Scan:
     failures: list[tuple[str, str]]
     object_format: str
     listing: git.Listing | None
-    passed_over: list[SourceFile]
+    passed_over: dict[SourceFile, str]
     absent: list[str]
     consulted: dict[str, Stat | None]
     left_out: dict[str, str]
     started_ns: int = field(compare=False)
+    survey: Survey | None = None
 
 
 def scan(
@@ -97,7 +100,7 @@ def scan(
         raise ProjectError(f"{root} is not a folder")
     started_ns = time.time_ns()
     tree = git.work_tree(root) if uses_git else None
-    scanner = _Scanner(max_file_size, include_secrets)
+    scanner = Scanner(max_file_size, include_secrets)
     rules = SettingsRules(ignore, ignore_containing)
     folders = Folders(
         root,
@@ -164,7 +167,7 @@ def walk(
 
     What cannot be looked at is passed over. Raises ProjectError for `root` itself.
     """
-    scanner = _Scanner(0, include_secrets=False)
+    scanner = Scanner(0, include_secrets=False)
     folders = Folders(
         root,
         own_paths,
@@ -177,14 +180,14 @@ def walk(
     return scanner.walk(folders, None)
 
 
-class _Scanner:
+class Scanner:
     """One scan in progress. Paths are as in `Folders`."""
 
     def __init__(self, max_file_size: int, include_secrets: bool) -> None:
         self.files: list[SourceFile] = []
         self.skipped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
-        self.passed_over: list[SourceFile] = []
+        self.passed_over: dict[SourceFile, str] = {}
         self.absent: list[str] = []
         self.left_out: dict[bytes, str] = {}
         self._max_file_size = max_file_size
@@ -259,15 +262,23 @@ class _Scanner:
             return
         if stat.S_ISDIR(info.st_mode):  # It took the place of a tracked file.
             self.absent.append(name)
-        elif folder.is_ignored or folders.is_left_out(path, folder.codxignore):
-            self.skipped[IGNORED] += 1
-        elif reason := skip_reason_by_path(name, include_secrets=self._include_secrets):
+        elif reason := self.reason_by_path(path, folder, folders):
             self.skipped[reason] += 1
         elif reason := _skip_reason_by_stat(info, self._max_file_size):
             self.skipped[reason] += 1
-            self.passed_over.append(source_file(name, info))
+            self.passed_over[source_file(name, info)] = reason
         else:
             self.files.append(source_file(name, info))
+
+    def reason_by_path(
+        self, path: bytes, folder: Folder, folders: Folders
+    ) -> str | None:
+        """Why a file of a folder is skipped, whatever it is; None if it is not."""
+        if folder.is_ignored or folders.is_left_out(path, folder.codxignore):
+            return IGNORED
+        return skip_reason_by_path(
+            os.fsdecode(path), include_secrets=self._include_secrets
+        )
 
     def fail(self, path: bytes, error: OSError) -> None:
         """Note that a path could not be looked at. One that is gone is no failure."""

@@ -1,4 +1,4 @@
-"""What a run saw of a tree beside its files, and whether that still holds.
+"""What a run saw of a tree, and where the tree differs from it now.
 
 A run with nothing to do imports this much of the room, so it does not import the scan.
 """
@@ -6,15 +6,20 @@ A run with nothing to do imports this much of the room, so it does not import th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.tree import git_status
 
 if TYPE_CHECKING:
     from indexer.types import Stat
+
+
+class Unsure(Exception):
+    """What is known of the tree does not tell enough, so all of it must be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,62 +40,114 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All that must stay as it is for the tree to be unchanged.
+    """All that must stay as it is for the tree to be unchanged. Paths are relative to the project.
 
-    `watched` has the stat fields of paths in the project, None for what is not there.
-    `ignore_files` has those of the ignore files outside it.
+    `watched` has the stat fields of files, None for what is not there, and `folders` those of the
+    folders in which a new file would count. `ignore_files` has those of the ignore files outside
+    the project, by their absolute paths.
+
+    The rest lets a part of the tree be scanned again. `deciding` are the names of files that decide
+    about others. `left_out` are the folders that were left out as a whole, and `passed_over` the
+    files that were skipped for what they are; each with the reason. `unwatched` are files that were
+    skipped for their paths, of which only the folder tells that they are gone. `object_format` is
+    `sha1` or `sha256`.
     """
 
     repositories: list[Repository]
     watched: dict[str, Stat | None]
+    folders: dict[str, Stat]
     ignore_files: dict[str, Stat | None]
+    deciding: list[str]
+    left_out: dict[str, str]
+    passed_over: dict[str, str]
+    unwatched: list[str]
+    object_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a tree is not as a survey saw it.
+
+    `files` and `folders` are those that were watched and have other stat fields: with the fields
+    that they have now, None for what is not there. `answers` are those of git, in the order of the
+    survey's repositories. `looked_ns` is the wall clock (ns) before the first look.
+    """
+
+    files: dict[str, Stat | None]
+    folders: dict[str, Stat | None]
+    answers: list[git_status.Answer]
+    looked_ns: int
 
 
 @contextmanager
-def compare_with_survey(project: str, survey: Survey) -> Iterator[Callable[[], bool]]:
-    """Ask git whether the tree still is as the survey saw it.
+def compare_with_survey(
+    project: str, survey: Survey
+) -> Iterator[Callable[[], Difference | None]]:
+    """Ask git and the disk where the tree is not as the survey saw it.
 
-    git is at work from the start. Yields a function that waits for it and returns whether
-    nothing changed. Both raise `GitError` and `OSError` where that cannot be told.
+    git is at work from the start. Yields a function that waits for it and returns the difference:
+    None if it cannot be told by files and folders, because git's index, its settings or an ignore
+    file outside the project changed. Both raise `GitError` and `OSError` where nothing can be told.
     """
     with ExitStack() as stack:
         answers = []
+        looked_ns = time.time_ns()
         for repository in survey.repositories:
             folder = os.path.join(project, repository.prefix)
             check = git_status.check(folder, stat_tracked=repository.vouches)
             answers.append(stack.enter_context(check))
-        yield lambda: _agrees(project, survey, answers)
+        yield lambda: _difference(project, survey, answers, looked_ns)
 
 
-def _agrees(
-    project: str, survey: Survey, answers: list[Callable[[], git_status.Answer]]
-) -> bool:
-    if not _has_same_stats(project, survey):
-        return False
+def agrees(survey: Survey, difference: Difference | None) -> bool:
+    """Whether the tree is as the survey saw it."""
+    return (
+        difference is not None
+        and not difference.files
+        and not difference.folders
+        and difference.answers == [one.answer for one in survey.repositories]
+    )
+
+
+def _difference(
+    project: str,
+    survey: Survey,
+    answers: list[Callable[[], git_status.Answer]],
+    looked_ns: int,
+) -> Difference | None:
+    if survey.ignore_files != stats_of(survey.ignore_files):
+        return None
+    files = _changed(project, survey.watched)
+    folders = _changed(project, survey.folders)
+    found = []
     for wait_for_answer, repository in zip(answers, survey.repositories, strict=True):
         answer = wait_for_answer()
-        if answer != repository.answer:
-            return False
+        if replace(answer, changed="") != replace(repository.answer, changed=""):
+            return None
         # HOME may have changed, which git's answer does not show.
         if not survey.ignore_files.keys() >= set(answer.ignore_files):
-            return False
+            return None
         # The index may have been written meanwhile.
         if stat_fields(os.stat(repository.index)) != repository.index_stat:
-            return False
-    return True
+            return None
+        found.append(answer)
+    return Difference(files, folders, found, looked_ns)
 
 
-def _has_same_stats(project: str, survey: Survey) -> bool:
-    """Whether all that is watched, and every ignore file outside the tree, is as it was."""
+def _changed(
+    project: str, before: dict[str, Stat] | dict[str, Stat | None]
+) -> dict[str, Stat | None]:
+    """The stat fields of those paths that have others than before."""
     top = os.path.join(project, "")
-    for path, before in survey.watched.items():
+    changed: dict[str, Stat | None] = {}
+    for path, stat in before.items():
         try:
             now = stat_fields(os.lstat(top + path))
         except OSError:
             now = None
-        if now != before:
-            return False
-    return survey.ignore_files == stats_of(survey.ignore_files)
+        if now != stat:
+            changed[path] = now
+    return changed
 
 
 def stat_fields(info: os.stat_result) -> Stat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,17 +15,13 @@ from indexer.tree.diff import TICK_NS, is_racy, stat_of
 from indexer.tree.folders import is_state_folder
 from indexer.tree.names import WORKTREE
 from indexer.tree.repository import DOT_GIT
-from indexer.tree.survey import Repository, Survey, stat_fields, stats_of
+from indexer.tree.survey import Repository, Survey, Unsure, stat_fields, stats_of
 from indexer.types import SourceFile, Stat
 
 if TYPE_CHECKING:
     from indexer.tree.scan import Scan
 
 _SECOND_NS = 1_000_000_000
-
-
-class Unsure(Exception):
-    """Something moved while we looked, so this survey is worth nothing."""
 
 
 def survey_tree(settings: Settings, tree: Scan) -> Survey:
@@ -39,6 +36,8 @@ def survey_tree(settings: Settings, tree: Scan) -> Survey:
     Raises `Unsure` where the tree is not, or may not be, as it was scanned. Raises
     `GitError` and `OSError` where that cannot be told.
     """
+    if tree.survey is not None:
+        return tree.survey
     if tree.listing is None or tree.failures:
         raise Unsure
     return _Surveyor(settings, tree, tree.listing).survey()
@@ -67,11 +66,22 @@ class _Surveyor:
         self._unseen = {
             os.fsencode(file.path): file for file in (*tree.files, *tree.passed_over)
         }
+        self._scanned = {*self._unseen}
         self._left_out = {os.fsencode(path) for path in tree.left_out}
         self._is_left_out: dict[bytes, bytes] = {b"": b""}
         self._listed: set[bytes] = set()
         self._submodules: set[bytes] = set()
-        self._found = Survey([], {}, {})
+        self._found = Survey(
+            repositories=[],
+            watched={},
+            folders={},
+            ignore_files={},
+            deciding=sorted({os.path.basename(name) for name in tree.consulted}),
+            left_out=tree.left_out,
+            passed_over={file.path: why for file, why in tree.passed_over.items()},
+            unwatched=[],
+            object_format=tree.object_format,
+        )
 
     def survey(self) -> Survey:
         """Look at everything; see `survey_tree`."""
@@ -140,6 +150,7 @@ class _Surveyor:
         """Watch the folders of one repository in which a new file would count."""
         paths = [*index.entries, *untracked.files]
         self._listed.update(prefix + path.removesuffix(b"/") for path in paths)
+        self._leave_unwatched(prefix + path for path in untracked.files)
         paths = [*index.entries, *self._deciding(prefix, untracked.files)]
         for path in {*_parents(paths), *self._untracked_folders(prefix, untracked)}:
             self._watch_folder(prefix + path)
@@ -205,11 +216,13 @@ class _Surveyor:
         A change in a folder changes its times. So nothing may have changed in it since the
         survey began, and whatever changes later shows.
         """
-        for name in (path.removesuffix(b"/"), path + b".gitignore"):
-            try:
-                stat = stat_fields(os.lstat(self._top + name))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        with suppress(FileNotFoundError, NotADirectoryError):
+            name = path.removesuffix(b"/")
+            stat = stat_fields(os.lstat(self._top + name))
+            self._require_old(stat)
+            self._found.folders[os.fsdecode(name)] = stat
+            name = path + b".gitignore"
+            stat = stat_fields(os.lstat(self._top + name))
             self._require_old(stat)
             self._watch(name, stat)
 
@@ -240,6 +253,19 @@ class _Surveyor:
                     self._watch(whole, None)
                 elif changed.get(path) != b"D" or os.path.isdir(self._top + whole):
                     raise Unsure
+            elif not vouches:
+                self._leave_unwatched([whole])
+
+    def _leave_unwatched(self, paths: Iterable[bytes]) -> None:
+        """Note those of the files that were skipped for their paths."""
+        self._found.unwatched.extend(
+            os.fsdecode(path)
+            for path in paths
+            if path not in self._scanned
+            and path not in self._absent
+            and not path.endswith(b"/")
+            and not self._left_out_above(path)
+        )
 
     def _look_at_vacant(self, path: bytes) -> None:
         """Watch the folder of a repository that was not listed, and must not have come."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import make_cache
 from life import Life
-from stamped_tree import LIMIT, TEXTS, WRITTEN, Silence, Tree
+from stamped_tree import LIMIT, TEXTS, WRITTEN, Silence, Tree, hidden
 
 from indexer import pipeline
 from indexer.config import (
@@ -29,7 +29,10 @@ from indexer.config import (
 )
 from indexer.index import stamp
 from indexer.report import Report
+from indexer.run.plan import Plan, plan
 from indexer.run.verify import verify
+from indexer.timeline import Spans
+from indexer.tree import rescan
 from indexer.tree.project import scan_project
 
 # Other values for the settings that a run may have on the same index.
@@ -310,9 +313,17 @@ class Inputs:
         }
 
     def run(self) -> Report:
+        """A run that looks at what differs from the stamp, if there is one."""
         report = Report()
-        pipeline.run(self.settings, report, Silence())
+        look = stamp.look(self.settings, report)
+        pipeline.run(self.settings, report, Silence(), look=look)
         return report
+
+    def plan(self) -> tuple[Plan, Report]:
+        report = Report()
+        planned = plan(self.settings, report)
+        report.spans, report.status = Spans(), ""
+        return planned, report
 
 
 @pytest.fixture(scope="module")
@@ -341,9 +352,12 @@ def test_unchanged_is_true_whatever_changed(
     seed: int, steps: int, template: Tree, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One input changes at a time. Where the stamp says "unchanged", a run without a stamp
-    finds nothing to do, counts the same, and the rows are those of the tree."""
+    finds nothing to do, counts the same, and the rows are those of the tree. Where it says what
+    differs, that is all that a look at every file finds."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     inputs = Inputs(template, home, seed)
+    parts: list[object] = []
+    monkeypatch.setattr(rescan, "rescan", noting(rescan.rescan, parts))
     stamped = believed = 0
     for number in range(steps):
         for _ in range(3):  # what was written just now makes no stamp at first
@@ -353,6 +367,9 @@ def test_unchanged_is_true_whatever_changed(
                 stamped += 1
                 break
         what = (seed, number, inputs.change_one())
+        planned = inputs.plan()
+        with hidden(template.stamp):
+            assert inputs.plan() == planned, what
         fast = Report()
         if not stamp.is_unchanged(inputs.settings, fast):
             continue
@@ -366,8 +383,19 @@ def test_unchanged_is_true_whatever_changed(
         assert inputs.pages() == pages, what
         assert verify(inputs.settings, Report()) == [], what
     # None of this was in vain.
-    print(stamped, believed)
+    print(stamped, believed, len(parts))
+    assert len(parts) > steps // 5
     assert stamped > steps // 3 and believed > steps // 20, (stamped, believed)
+
+
+def noting(
+    function: Callable[..., object], results: list[object]
+) -> Callable[..., object]:
+    def noted(*args: object) -> object:
+        results.append(result := function(*args))
+        return result
+
+    return noted
 
 
 class Watching:

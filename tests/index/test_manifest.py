@@ -38,11 +38,11 @@ def path(tmp_path: Path) -> str:
 def test_records_survive_reopening(path: str) -> None:
     with Manifest(path) as manifest:
         assert manifest.records() == {}
-        assert manifest.chunk_total() == 0
+        assert manifest.totals().chunks == 0
         manifest.commit(RECORDS)
     with Manifest(path) as manifest:
         assert manifest.records() == by_path(*RECORDS)
-        assert manifest.chunk_total() == 3
+        assert manifest.totals().chunks == 3
     with Manifest(path, readonly=True) as manifest:
         assert manifest.records() == by_path(*RECORDS)
 

@@ -916,7 +916,7 @@ def neutral(tree: Tree, act: Callable[[], object]) -> None:
 @MODES
 def test_nothing_changed(mode: str, tree: Tree) -> None:
     tree.use(mode)
-    watched = tree.content()["watched"]
+    watched = tree.survey()["watched"]
     assert ("a.py" in watched) == (mode == WATCHED)
     assert {"dirty.py", "loose.py", "extra/u.py", "link.py"} <= set(watched)
     fast, slow = Report(), Report()
@@ -964,7 +964,7 @@ def test_the_clock_ticks_on(tree: Tree) -> None:
     tree.git("status")
     tree.update()
     assert tree.is_unchanged()
-    assert not {"a.py", "dirty.py", "loose.py"} & set(tree.content()["watched"])
+    assert not {"a.py", "dirty.py", "loose.py"} & set(tree.survey()["watched"])
     rewrite(tree.root / "dirty.py", TEXTS[1])
     assert tree.view()[0]
     assert not tree.is_unchanged()

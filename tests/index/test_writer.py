@@ -81,7 +81,7 @@ def test_the_order_of_the_protocol(bench: Bench) -> None:
     assert bench.log[4] == ("commit", ["a", "c"])
     assert bench.log[8] == ("delete", sorted(row_id("gone", n) for n in range(2)))
     assert bench.rows() == expected(a=1, b=1, c=2)
-    assert bench.manifest.chunk_total() == 4
+    assert bench.manifest.totals().chunks == 4
     chunks = bench.report.chunks
     assert (chunks.upserted, chunks.deleted) == (4, 5)
     assert audit(bench.open_store().keys(), {}).records == bench.manifest.records()
