@@ -68,7 +68,8 @@ class Stamp:
 class Look:
     """What a look at the stamp told: all is as it says, apart from the `difference`.
 
-    `fingerprint` is that of the index, and `stat` has the stat fields of the stamp.
+    If there is one, whether anyone has written to the collection is not known. `fingerprint` is
+    that of the index, and `stat` has the stat fields of the stamp.
     """
 
     stamp: Stamp
@@ -153,8 +154,11 @@ def look(settings: Settings, report: Report, *, locks: bool = True) -> Look | No
             difference = difference_now()
             if difference is None:
                 return None
-            # Last, because the mark may have to be asked of a server.
-            if stamp.basis != _basis(settings, index, index.mark()):
+            # Last, because the mark may have to be asked of a server. If there is something to
+            # do, whoever does it asks, with the lock.
+            is_over = agrees(stamp.survey, difference)
+            mark = index.mark() if is_over else str(stamp.basis["mark"])
+            if stamp.basis != _basis(settings, index, mark):
                 return None
         except (GitError, OSError):
             return None  # The run that looks at everything says what is wrong.

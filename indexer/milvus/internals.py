@@ -190,8 +190,8 @@ def import_milvus_lite() -> None:
     keep_pandas_out_of_pyarrow()
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _replace_sparse_index()
-    _keep_no_copy_of_vectors()
     _checksum_pages()
+    _read_segments_by_column()
 
 
 _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
@@ -224,17 +224,6 @@ def _replace_sparse_index() -> None:
     sparse_factory.SparseIpIndex = SparseIndex
 
 
-def _keep_no_copy_of_vectors() -> None:
-    """Have the vectors of a segment searched as they are, without a second file of them.
-
-    What milvus-lite calls a FLAT index is a copy of the vectors. It reads it instead of the
-    segment's own, damaged or not, and keeps both in memory.
-    """
-    from milvus_lite.index.brute_force import BruteForceIndex
-
-    BruteForceIndex.save = lambda index, path: None
-
-
 def _checksum_pages() -> None:
     """Have the pages of segments written with checksums, which reading compares.
 
@@ -252,6 +241,16 @@ def _checksum_pages() -> None:
         read_table=partial(parquet.read_table, page_checksum_verification=True),
     )
     data_file.pq = delta_file.pq = checked
+
+
+def _read_segments_by_column() -> None:
+    """Have no column of a segment read before it is needed."""
+    from milvus_lite.engine import collection
+    from milvus_lite.storage.segment import Segment
+
+    from indexer.milvus.segments import SegmentColumns
+
+    collection.Segment = type("Segment", (SegmentColumns, Segment), {})
 
 
 # --- milvus-lite: its server ----------------------------------------------------------
@@ -339,7 +338,7 @@ def collection_folder(database: str, physical: str) -> str:
 
 
 def remove_index_files(database: str) -> None:
-    """Remove the copies of vectors that were written before `_keep_no_copy_of_vectors`.
+    """Remove the copies of vectors that earlier versions had written beside the segments.
 
     A kill cut some short, with which milvus-lite cannot load the collection.
     """

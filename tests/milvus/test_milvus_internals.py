@@ -297,6 +297,7 @@ def database(tmp_path: Path) -> str:
 
 def test_the_files_lie_where_we_look(database: str) -> None:
     from milvus_lite import db
+    from milvus_lite.engine.collection import Collection
     from milvus_lite.storage import manifest
 
     folder = Path(internals.collection_folder(database, PHYSICAL))
@@ -310,7 +311,7 @@ def test_the_files_lie_where_we_look(database: str) -> None:
     assert (db.SCHEMA_FILENAME, db.LOCK_FILENAME) == ("schema.json", "LOCK")
     names = manifest.MANIFEST_PREV_FILENAME, manifest.MANIFEST_TMP_FILENAME
     assert all(name.startswith(internals.MANIFEST) for name in names)
-    assert [*folder.glob(f"partitions/*/{internals.INDEXES}")]
+    assert f'"{internals.INDEXES}"' in inspect.getsource(Collection._index_dir)
     assert not [*folder.rglob("*.idx")]
 
 
@@ -330,7 +331,7 @@ def test_a_copy_of_the_vectors_is_removed_unread(
     """As an older version wrote it, and as a kill or a disk may leave it."""
     folder = Path(internals.collection_folder(database, PHYSICAL))
     (segment,) = folder.rglob("data_*.parquet")
-    (around,) = folder.glob(f"partitions/*/{internals.INDEXES}")
+    (around := segment.parents[1] / internals.INDEXES).mkdir()
     index = around / f"{segment.stem}.vector.flat.idx"
     if kind == "a folder":
         index.mkdir()
