@@ -48,8 +48,8 @@ def run(
     written again, whatever manifest and rows say. With a `look` at the stamp, only what differs
     from it is scanned, if that is possible. Raises a `CodxIndexError` if it cannot go on.
     """
-    with hold_index(settings, report, progress, interrupts) as hold:
-        sight = see(hold, look)
+    with hold_index(settings, report, progress, interrupts, look) as hold:
+        sight = see(hold)
         with open_session(hold, workshop) as session:
             bring_up_to_date(session, sight, doubted)
 

@@ -60,11 +60,15 @@ class Manifest:
     """Records of files and a few named values. Every method commits before it returns.
 
     Raises `StateError` if the folder cannot be written. A file that SQLite cannot read is
-    removed and begun anew, because nothing in it is the only copy.
+    removed and begun anew, because nothing in it is the only copy. One that `is_sound` is not
+    looked through for damage.
     """
 
-    def __init__(self, path: str, *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: str, *, readonly: bool = False, is_sound: bool = False
+    ) -> None:
         self._path = path
+        self._is_sound = is_sound
         if readonly:
             self._db = self._open_readonly()
             return
@@ -86,7 +90,8 @@ class Manifest:
             db.execute("PRAGMA secure_delete = FAST")
             db.execute("PRAGMA journal_mode = TRUNCATE")
             db.executescript(_SCHEMA)
-            _check(db)
+            if not self._is_sound:
+                _check(db)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is None or found[0] != FORMAT:
                 db.executescript(

@@ -19,6 +19,7 @@ from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
+from indexer.index.stamp import Look
 from indexer.index.state_folder import make_state_dir
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
@@ -31,8 +32,8 @@ from indexer.work.workers import Workers, Workshop
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A run under its lock, before it computes anything: what it was asked for, and what it may
-    write to."""
+    """A run under its lock, before it computes anything: what it was asked for, what it may write
+    to, and what a `look` at the stamp told, unless another run was at work since."""
 
     settings: Settings
     report: Report
@@ -42,6 +43,7 @@ class Hold:
     manifest: Manifest
     roots: Roots
     collection: Collection
+    look: Look | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def hold_index(
     report: Report,
     progress: Progress,
     interrupts: Interrupts,
+    look: Look | None = None,
 ) -> Iterator[Hold]:
     """Take the lock, and the lease of a server, and open what needs no model.
 
@@ -121,7 +124,11 @@ def hold_index(
             stack.enter_context(run_lock(settings.lock_path, deadline))
         stack.enter_context(_staying(settings.state_dir))
         reach("locked")
-        manifest = stack.enter_context(Manifest(settings.manifest_path))
+        if look is not None and not look.still_holds(settings):
+            look = None
+        # What nobody touched since a run closed it is not looked through again.
+        manifest = Manifest(settings.manifest_path, is_sound=look is not None)
+        stack.enter_context(manifest)
         roots = stack.enter_context(open_roots(settings))
         with report.spans.span("model"):
             identity = identify(settings)
@@ -137,6 +144,7 @@ def hold_index(
             manifest,
             roots,
             collection,
+            look,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.errors import GitError
@@ -14,12 +15,14 @@ from indexer.index.known import Known, from_manifest, is_trusted, recorded_files
 from indexer.index.manifest import COMPLETE, Manifest
 from indexer.index.stamp import Look
 from indexer.report import Report
-from indexer.run.session import Hold
 from indexer.tree import rescan
 from indexer.tree.project import scan_project
 from indexer.tree.rescan import Part
 from indexer.tree.scan import Scan
 from indexer.tree.survey import Unsure
+
+if TYPE_CHECKING:
+    from indexer.run.session import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,11 @@ class Sight:
     passed: int = 0
 
 
-def see(hold: Hold, look: Look | None) -> Sight:
-    """Scan what differs from the stamp, by a `look` at it, or else the whole tree."""
+def see(hold: Hold) -> Sight:
+    """Scan what differs from the stamp, if a look at it told, or else the whole tree."""
     settings, report = hold.settings, hold.report
-    return _part(settings, look, hold.collection, hold.manifest, report) or Sight(
-        scan_project(settings, report, hold.progress.scanned)
-    )
+    part = _part(settings, hold.look, hold.collection, hold.manifest, report)
+    return part or Sight(scan_project(settings, report, hold.progress.scanned))
 
 
 def see_recorded(
@@ -51,7 +53,7 @@ def see_recorded(
     on_count: Callable[[int], None],
 ) -> tuple[Sight, Known]:
     """The same without a lock, for whoever writes nothing, and what is known of the index."""
-    if look is not None:
+    if look is not None and look.still_holds(settings):
         with ExitStack() as stack:
             collection = stack.enter_context(closing(Collection(settings, identity)))
             manifest = Manifest(settings.manifest_path, readonly=True)
@@ -72,9 +74,9 @@ def _part(
 ) -> Sight | None:
     """The part of the tree that may have changed; None if the whole tree has to be scanned.
 
-    Counts of the whole tree go to the report.
+    The manifest is that of the look. Counts of the whole tree go to the report.
     """
-    if look is None or not look.still_holds(settings):
+    if look is None:
         return None
     if manifest.get("state") != COMPLETE or manifest.failures():
         return None

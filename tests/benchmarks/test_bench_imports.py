@@ -29,13 +29,13 @@ def test_every_command_is_within_its_bounds(model_cache: Path) -> None:
             "--version: imports 12 modules of other packages, more than 11",
         ),
         (
-            'run", "--dry-run", root)',
-            'run", "--dry-run", root)\n    light |= {"sqlite3"}',
+            '"--cache-dir", no_model, root)',
+            '"--cache-dir", no_model, root)\n    light |= {"sqlite3"}',
             "run --dry-run: imports sqlite3",
         ),
         (
-            "light, 25, 120)",
-            "light, 25, 1)",
+            "light, 15, 125)",
+            "light, 15, 1)",
             "modules of indexer, more than 1",
         ),
     ],
