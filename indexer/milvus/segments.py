@@ -79,6 +79,8 @@ class SegmentColumns:
         from importlib import import_module
 
         parquet = import_module("pyarrow.parquet")  # which has no types
-        return parquet.read_table(
-            self.file_path, columns=columns, page_checksum_verification=True
-        )
+        # read_table would leave it to a thread to close the file, some time later.
+        with parquet.ParquetFile(
+            self.file_path, page_checksum_verification=True
+        ) as file:
+            return file.read(columns)
