@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
-from indexer.environment import set_for_libraries
+from indexer.environment import claim_process, set_for_libraries
 
 T = TypeVar("T")
 
@@ -86,6 +86,7 @@ def become_worker(slots: Slots) -> None:
     """
     global _slots
     _slots = slots
+    claim_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         threading.Thread(target=_die_with_parent, daemon=True).start()

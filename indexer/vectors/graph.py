@@ -10,7 +10,11 @@ from indexer.errors import ModelError
 from indexer.vectors import quantization
 from indexer.vectors.backend import INT8
 from indexer.vectors.graph_folder import GRAPH, writing
-from indexer.vectors.library import import_openvino, third_party
+from indexer.vectors.library import (
+    import_converter,
+    import_openvino,
+    third_party,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,4 +90,4 @@ def _trace(original: SentenceTransformer) -> Any:
 
     # Two texts of unequal length make the trace take the path with padding.
     example = features(original, ["one", "a longer text"])
-    return import_openvino().convert_model(Pipeline().eval(), example_input=(example,))
+    return import_converter()(Pipeline().eval(), example_input=(example,))

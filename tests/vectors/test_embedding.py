@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import Project, only_slow, shared_folder, start, wait_for
+from fresh_python import python
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL
@@ -312,6 +313,21 @@ def test_conversion_is_quiet_announced_and_done_once(
     assert re.fullmatch(r"converted in \d+\.\d s", steps[1])
     assert capfd.readouterr() == ("", "")
     assert not list((tmp_path / "models").glob(".tmp-*"))
+
+
+def test_openvino_comes_without_its_converter(tmp_path: Path) -> None:
+    """Unless somebody else's code runs in the process, which may want it."""
+    code = """
+from indexer.environment import claim_process
+from indexer.vectors import library
+if sys.argv[2:] == ["ours"]:
+    claim_process()
+openvino = library.import_openvino()
+print("openvino.tools.ovc" in sys.modules, hasattr(openvino, "convert_model"))
+print(library.import_converter().__name__)
+"""
+    assert python(code, tmp_path, "ours") == "False False\nconvert_model\n"
+    assert python(code, tmp_path) == "True True\nconvert_model\n"
 
 
 @pytest.mark.parametrize("act", ["load", *only_slow("convert", "int8")])
