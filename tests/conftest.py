@@ -101,8 +101,18 @@ def compiled_once() -> Iterator[None]:
         about = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in files)
         return compiled(path, about, device, json.dumps(config, sort_keys=True))
 
+    read = openvino.Core.import_model
+
+    @functools.lru_cache(maxsize=8)
+    def imported(data: bytes, device: str, config: str) -> Any:
+        return read(openvino.Core(), data, device, dict(json.loads(config)))
+
+    def import_model(core: object, data: bytes, device: str, config: Any) -> Any:
+        return imported(data, device, json.dumps(config, sort_keys=True))
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino.Core, "compile_model", compile_model)
+        patch.setattr(openvino.Core, "import_model", import_model)
         yield
 
 

@@ -192,6 +192,7 @@ def import_milvus_lite() -> None:
     _replace_sparse_index()
     _checksum_pages()
     _read_segments_by_column()
+    _upsert_whole_rows()
 
 
 _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
@@ -250,7 +251,27 @@ def _read_segments_by_column() -> None:
 
     from indexer.milvus.segments import SegmentColumns
 
+    if collection.Segment is not Segment:
+        return  # that is done already
     collection.Segment = type("Segment", (SegmentColumns, Segment), {})
+    close = collection.Collection.close
+
+    def close_with_segments(self: Any) -> None:
+        close(self)
+        for segment in self._segment_cache.values():
+            segment.close()
+
+    collection.Collection.close = close_with_segments
+
+
+def _upsert_whole_rows() -> None:
+    """Have no old row read before it is overwritten.
+
+    milvus-lite takes from it what the new one leaves out. Ours have every field.
+    """
+    from milvus_lite.engine import collection
+
+    collection.Collection.upsert = collection.Collection.insert
 
 
 # --- milvus-lite: its server ----------------------------------------------------------

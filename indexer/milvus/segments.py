@@ -19,6 +19,7 @@ SEQUENCE = "_seq"
 class SegmentColumns:
     """What milvus-lite's `Segment` reads from its file, read when it is asked for.
 
+    The file is kept open, because a merge may remove it while a reader still has its rows to fetch.
     Whatever is read is checked against its checksums. A page that nobody reads is not.
     """
 
@@ -34,6 +35,9 @@ class SegmentColumns:
         self.indexes: dict[str, Any] = {}
         self.scalar_indexes: dict[str, Any] = {}
         self.sparse_indexes: dict[str, Any] = {}
+        import pyarrow
+
+        self._file = pyarrow.OSFile(file_path, "rb")
         keys = self._read([pk_field, SEQUENCE])
         self.pks: list[str] = keys.column(pk_field).to_pylist()
         self.seqs: NDArray[np.uint64] = keys.column(SEQUENCE).to_numpy().astype("u8")
@@ -75,12 +79,13 @@ class SegmentColumns:
     def build_or_load_index(self, spec: object, index_dir: str) -> None:
         """Nothing: what milvus-lite calls a FLAT index is a second file of the very vectors."""
 
+    def close(self) -> None:
+        """Close the file; nothing can be read any more."""
+        self._file.close()
+
     def _read(self, columns: list[str] | None) -> Any:
         from importlib import import_module
 
         parquet = import_module("pyarrow.parquet")  # which has no types
-        # read_table would leave it to a thread to close the file, some time later.
-        with parquet.ParquetFile(
-            self.file_path, page_checksum_verification=True
-        ) as file:
-            return file.read(columns)
+        file = parquet.ParquetFile(self._file, page_checksum_verification=True)
+        return file.read(columns)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from indexer.errors import ModelError
 from indexer.vectors import graph
 from indexer.vectors.backend import OPENVINO, Backend, compute_precision
 from indexer.vectors.batches import group_by_width, has_longer, pad, scale_to_unit
-from indexer.vectors.graph_folder import GRAPH, converted_folder, read_about
+from indexer.vectors.compiled import compile_graph
+from indexer.vectors.graph_folder import converted_folder, read_about
 from indexer.vectors.library import (
     import_openvino,
     load_sentence_transformer,
@@ -22,6 +23,7 @@ from indexer.vectors.tokenizer import load_raw_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
+    import tokenizers
     from numpy.typing import NDArray
 
 # Texts in a batch. torch picks its kernels by the shape of the batch, so on a CPU each text
@@ -90,15 +92,14 @@ class OpenVinoEmbedder:
         self.dimension = backend.model.dimension
         self._limit = backend.model.max_tokens
         self._pad_id = pad_id
-        self._tokenizer = load_raw_tokenizer(backend.model.folder)
-        self._tokenizer.enable_truncation(self._limit)
+        self._folder = backend.model.folder
         with third_party(
             f"the converted model in {folder} cannot be loaded (delete it)"
         ):
             core = import_openvino().Core()
-            compiled = core.compile_model(
-                os.path.join(folder, GRAPH),
-                "CPU",
+            compiled = compile_graph(
+                core,
+                folder,
                 {
                     "INFERENCE_NUM_THREADS": threads,
                     "NUM_STREAMS": 1,
@@ -109,6 +110,13 @@ class OpenVinoEmbedder:
             )
         self._request = compiled.create_infer_request()
         self._inputs = [tensor.any_name for tensor in compiled.inputs]
+
+    @cached_property
+    def _tokenizer(self) -> tokenizers.Tokenizer:
+        """Of texts whose tokens are not known, such as queries."""
+        tokenizer = load_raw_tokenizer(self._folder)
+        tokenizer.enable_truncation(self._limit)
+        return tokenizer
 
     def encode(
         self, texts: Sequence[str], ids: Sequence[bytes] | None = None

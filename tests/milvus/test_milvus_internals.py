@@ -30,6 +30,7 @@ from indexer.errors import StateError, StoreError
 from indexer.milvus import internals
 from indexer.milvus.client import open_client
 from indexer.milvus.on_disk import is_locked
+from indexer.milvus.segments import SegmentColumns
 from indexer.milvus.sparse_index import SparseIndex
 from indexer.milvus.store import FINGERPRINT, Store
 
@@ -355,6 +356,50 @@ def test_a_flipped_bit_in_a_page_is_told(database: str, tmp_path: Path) -> None:
     segment.write_bytes(content)
     with pytest.raises(StoreError, match="clear"):
         rows_found(tmp_path)
+
+
+def test_a_run_that_writes_reads_two_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = prepare(serve(tmp_path))
+    store.upsert(make_rows(3))
+    store.close()
+    asked: list[list[str] | None] = []
+    read = SegmentColumns._read
+
+    def noted(segment: SegmentColumns, columns: list[str] | None) -> Any:
+        asked.append(columns)
+        return read(segment, columns)
+
+    monkeypatch.setattr(SegmentColumns, "_read", noted)
+    store = prepare(serve(tmp_path))
+    rows = make_rows(5)
+    store.upsert(rows[1:])
+    store.delete([rows[0]["id"]])
+    store.flush()
+    assert store.count() == 4
+    assert {*map(str, asked)} == {"['id', '_seq']"}
+    assert len(store.search("vector", rows[2]["vector"], 9)) == 4
+    store.close()
+    assert None in asked and ["vector"] in asked
+
+
+def test_a_segment_is_read_after_a_merge_has_removed_its_file(tmp_path: Path) -> None:
+    store = prepare(serve(tmp_path))
+    store.upsert(rows := make_rows(3))
+    store.flush()
+    for file in Path(tmp_path).rglob("data_*.parquet"):
+        file.rename(file.with_suffix(".gone"))
+    assert len(store.search("vector", rows[0]["vector"], 9)) == 3
+    for file in Path(tmp_path).rglob("data_*.gone"):
+        file.rename(file.with_suffix(".parquet"))
+    store.close()
+    assert not [
+        name
+        for number in os.listdir("/proc/self/fd")
+        if os.path.exists(name := f"/proc/self/fd/{number}")
+        and os.readlink(name).startswith(str(tmp_path))
+    ]
 
 
 def test_only_a_collection_without_a_schema_is_removed(database: str) -> None:
