@@ -44,6 +44,7 @@ class Board:
         self.place = f"{name}__lease"
         self._mark: str | None = None
         self._is_ours = False
+        self._is_unfinished = False
 
     def read(self) -> str:
         """The text of the lease, "" if there is none."""
@@ -86,7 +87,10 @@ class Board:
             raise
         except StoreError:
             # It must be certain that nothing stands there, because then we write.
-            if not self._exists() or not self._is_indexed():
+            if not self._exists():
+                return {}
+            if not self._is_indexed():
+                self._is_unfinished = True  # rows can be written there, but not read
                 return {}
             self._load()
             return self._query()
@@ -103,6 +107,9 @@ class Board:
         return {row["id"]: row["text"] for row in rows}
 
     def _write(self, name: str, text: str) -> None:
+        if self._is_unfinished and text:
+            self._make()
+            self._is_unfinished = False
         try:
             self._upsert(name, text)
         except AccessError:

@@ -32,7 +32,7 @@ from indexer.errors import (
 DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
-MAX_SLOW = 10  # writes of our name that may take too long
+MAX_TRIES = 10  # writes of our name that may take too long, or be lost
 PATIENCE = 10.0  # seconds that a renewal under way is waited for at the end
 POLL = 0.5  # seconds between two looks at a lease of another run
 SKEW = 10.0  # seconds that clocks differ by where all is well
@@ -136,7 +136,7 @@ class Lease:
             )
 
     def _acquire(self, deadline: float) -> None:
-        slow = 0
+        slow = lost = 0
         watch = _Watch()
         while True:
             before = time.monotonic()
@@ -157,7 +157,7 @@ class Lease:
             self.was_taken_over |= holder is not None
             if time.monotonic() - before > SETTLE:
                 slow += 1  # another host may have come between
-                if slow == MAX_SLOW:
+                if slow == MAX_TRIES:
                     raise StoreUnavailableError(
                         f"Milvus took longer than {SETTLE:g} s to write the lease of the "
                         f"collection, {slow} times in a row: try again later"
@@ -166,6 +166,12 @@ class Lease:
             time.sleep(SETTLE)
             if self._is_ours():
                 return
+            lost += 1  # to another host, which is seen next
+            if lost == MAX_TRIES:
+                raise StoreUnavailableError(
+                    "Milvus took the lease of the collection, but does not show it, "
+                    f"{lost} times in a row: try again later"
+                )
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEWAL):

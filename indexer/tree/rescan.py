@@ -20,7 +20,7 @@ from indexer.tree import git_status
 from indexer.tree.diff import is_racy, stat_of
 from indexer.tree.folders import Folders
 from indexer.tree.ignore import SettingsRules
-from indexer.tree.repository import DOT_GIT, own_checkout
+from indexer.tree.repository import own_checkout
 from indexer.tree.scan import Scan, Scanner
 from indexer.tree.survey import Difference, Survey, Unsure
 from indexer.types import FileRecord, SourceFile, Stat
@@ -88,6 +88,7 @@ class _Rescan:
         self._was_there: dict[str, bool] = {}
         self._untracked: set[str] = set()
         self._deciding = _DECIDING | {*survey.deciding}
+        self._dot_gits = {f"{one.prefix}.git" for one in survey.repositories}
         self._scanner = Scanner(settings.max_file_size, settings.include_secrets)
 
     def gather(self) -> None:
@@ -154,11 +155,8 @@ class _Rescan:
 
     def _decides(self, path: str) -> bool:
         """Whether a path that nobody watched may decide about others."""
-        name = os.path.basename(path)
-        is_top = f"{os.path.dirname(path)}/".lstrip("/") in {
-            repository.prefix for repository in self._survey.repositories
-        }
-        return name in self._deciding and not (is_top and name == os.fsdecode(DOT_GIT))
+        is_deciding = os.path.basename(path) in self._deciding
+        return is_deciding and path not in self._dot_gits
 
     def _ask_git(self, paths: list[str]) -> None:
         """Add those of the paths in one folder that git neither tracks nor ignores."""

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from indexer.vectors.graph_folder import GRAPH
+from indexer.vectors.graph_folder import COMPILED, GRAPH
 
 WEIGHTS = "model.bin"
-_PREFIX, _SUFFIX = "compiled-", ".blob"
+_SUFFIX = ".blob"
 _MOST = 8  # files that are kept: for the CPUs and settings that shared the folder last
 _DIGEST_BYTES = 32
 # What OpenVINO exports is without the weights.
@@ -30,7 +30,7 @@ def compile_graph(core: Any, folder: str, options: Mapping[str, object]) -> Any:
     Raises whatever OpenVINO raises.
     """
     options = {**options, **_WITHOUT_WEIGHTS}
-    path = os.path.join(folder, f"{_PREFIX}{_key(folder, options)}{_SUFFIX}")
+    path = os.path.join(folder, f"{COMPILED}{_key(folder, options)}{_SUFFIX}")
     if (kept := _read(path)) is not None:
         weights = os.path.join(folder, WEIGHTS)
         # It may be of an OpenVINO that was built otherwise; then it is compiled anew.
@@ -94,7 +94,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _forget_old(folder: str) -> None:
-    names = [name for name in os.listdir(folder) if name.startswith(_PREFIX)]
+    names = [name for name in os.listdir(folder) if name.startswith(COMPILED)]
     paths = [os.path.join(folder, name) for name in names if name.endswith(_SUFFIX)]
     for path in sorted(paths, key=os.path.getmtime)[:-_MOST]:
         os.unlink(path)

@@ -23,6 +23,7 @@ from indexer.vectors.backend import OPENVINO, Backend
 # Part of the folder's name. Raise it when what is converted, or how, changes.
 VERSION = 2
 GRAPH = "model.xml"
+COMPILED = "compiled-"  # the beginning of the names of compiled ones
 _ABANDONED_SECONDS = 3600
 _TURN = ".lock"  # in the folder of all models
 _TURN_POLL = 0.2  # seconds
@@ -76,13 +77,15 @@ def unsupported(backend: Backend) -> str:
 
 
 def write_about(folder: str, about: dict[str, Any]) -> None:
-    """Keep what was found out. The graph of a model that is "unsupported" is removed.
+    """Keep what was found out. The graph of a model that is "unsupported" is removed, and so is
+    what was compiled of it.
 
     Raises `StateError`.
     """
     if "unsupported" in about:
-        for file in glob.glob(os.path.join(glob.escape(folder), "model.*")):
-            os.unlink(file)
+        for pattern in ("model.*", f"{COMPILED}*"):
+            for file in glob.glob(os.path.join(glob.escape(folder), pattern)):
+                os.unlink(file)
     with writing(folder):
         with open(os.path.join(folder, "about.json"), "w", encoding="utf-8") as opened:
             json.dump(about, opened)

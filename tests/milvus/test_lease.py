@@ -68,6 +68,15 @@ def test_a_slow_board_is_not_another_holder() -> None:
             pass
 
 
+def test_a_board_that_does_not_show_what_was_written() -> None:
+    """As one to which rows can be written, but that cannot be read."""
+    board = Board()
+    board.read = lambda: ""  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailableError, match="does not show it, 10 times"):
+        with Lease(board).hold(0):
+            pass
+
+
 def held_by(**values: object) -> Board:
     """A board with the lease of somebody who has not given it back."""
     board = Board()
