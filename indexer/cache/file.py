@@ -144,7 +144,7 @@ class VectorFile:
         """Remove entries of the oldest day, about `size` bytes of them at most.
 
         Removes at least one entry, and so few that no other process waits long. Returns how
-        many.
+        many. Raises `Unreadable` where the list of days names entries that are not there.
         """
         entry = 4 * self.source.dimension + ENTRY_BYTES
         count = min(max(size // entry, 1), _PRUNE_STEP)
@@ -155,6 +155,9 @@ class VectorFile:
         with transaction(self._db):
             self._db.execute(f"DELETE FROM vectors WHERE id IN {some}", (count,))
             removed = self._db.execute(f"DELETE FROM uses WHERE id IN {some}", (count,))
+            # Whoever prunes would go on for ever.
+            if removed.rowcount == 0 and self.oldest_day() is not None:
+                raise Unreadable("its entries and their days disagree")
         self._give_back_pages()
         return removed.rowcount
 

@@ -531,6 +531,22 @@ def test_one_byte_wrong_anywhere(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
 
+def test_days_of_entries_that_are_not_there(tmp_path: Path) -> None:
+    """A list of days that is damaged: pruning went on for ever."""
+    path = fill(tmp_path, some_vectors(60))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE other (id INTEGER PRIMARY KEY, day INTEGER NOT NULL)")
+        db.execute("CREATE INDEX other_by_day ON other (day)")
+        db.execute("INSERT INTO other VALUES (999, 1)")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
+            " WHERE name = 'other_by_day') WHERE name = 'uses_by_day'"
+        )
+    assert prune(str(tmp_path), 10_000).error == ""
+    assert not path.exists()
+
+
 def test_damage_while_two_have_it_open(tmp_path: Path) -> None:
     """Who meets it begins a fresh file; the other goes on, and joins at its next commit."""
     vectors = some_vectors()
