@@ -32,7 +32,7 @@ from indexer.errors import (
 DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
-MAX_TRIES = 10  # writes of our name that may take too long, or be lost
+MAX_TRIES = 10  # writes of our name that may take too long, or not show
 PATIENCE = 10.0  # seconds that a renewal under way is waited for at the end
 POLL = 0.5  # seconds between two looks at a lease of another run
 SKEW = 10.0  # seconds that clocks differ by where all is well
@@ -164,9 +164,12 @@ class Lease:
                     )
                 continue
             time.sleep(SETTLE)
-            if self._is_ours():
-                return
-            lost += 1  # to another host, which is seen next
+            holder = self._holder()
+            if holder is not None:
+                if holder.name == self._name:
+                    return
+                continue  # another host was as fast
+            lost += 1
             if lost == MAX_TRIES:
                 raise StoreUnavailableError(
                     "Milvus took the lease of the collection, but does not show it, "
@@ -184,8 +187,11 @@ class Lease:
             except CodxIndexError:
                 continue  # the next write fails too, or the lease runs out
 
+    def _holder(self) -> _Holder | None:
+        return _holder_in(self._board.read())
+
     def _is_ours(self) -> bool:
-        holder = _holder_in(self._board.read())
+        holder = self._holder()
         return holder is not None and holder.name == self._name
 
     def _write(self) -> None:

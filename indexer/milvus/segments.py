@@ -26,6 +26,8 @@ class SegmentColumns:
     def __init__(
         self, file_path: str, partition: str, pk_field: str, vector_field: str | None
     ) -> None:
+        import pyarrow
+
         self.file_path = file_path
         self.partition = partition
         self._pk_field = pk_field
@@ -35,8 +37,6 @@ class SegmentColumns:
         self.indexes: dict[str, Any] = {}
         self.scalar_indexes: dict[str, Any] = {}
         self.sparse_indexes: dict[str, Any] = {}
-        import pyarrow
-
         self._file = pyarrow.OSFile(file_path, "rb")
         keys = self._read([pk_field, SEQUENCE])
         self.pks: list[str] = keys.column(pk_field).to_pylist()

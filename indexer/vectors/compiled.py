@@ -1,8 +1,8 @@
 """A converted model made ready for the CPU, and kept so that the next process need not do it again.
 
-What OpenVINO makes of the graph for this CPU takes half a second to find out, and 0.4 MB to keep,
-because the weights stay where they are. Of OpenVINO's own cache of compiled models, a kill leaves a
-part in place of the whole.
+Compiling the graph for this CPU takes 0.2 s in each process. Keeping the result takes 0.4 MB, because
+the weights stay where they are. OpenVINO's own cache of compiled models writes in place, so a kill
+leaves half a file there.
 """
 
 from __future__ import annotations
