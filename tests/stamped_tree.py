@@ -37,6 +37,15 @@ LIMIT = 2000
 VOUCHED, WATCHED = "vouched", "watched"
 
 
+def is_unchanged(settings: Settings, report: Report) -> bool:
+    """Does the stamp show that there is nothing to do? If so, the report says so."""
+    found = stamp.look(settings, report)
+    if found is None or not found.is_unchanged:
+        return False
+    found.tell(report)
+    return True
+
+
 class Silence:
     """What a run tells of its progress goes nowhere."""
 
@@ -102,7 +111,7 @@ class Tree(Project):
 
     def _is_unchanged(self, report: Report, **changed: Any) -> bool:
         try:
-            return stamp.is_unchanged(self.settings(**changed), report)
+            return is_unchanged(self.settings(**changed), report)
         except GitError:
             return False  # what a user is told is what is wrong
 

@@ -109,18 +109,6 @@ class Look:
         return (now, [*manifest]) == (self.stat, self.stamp.basis["manifest"])
 
 
-def is_unchanged(settings: Settings, report: Report) -> bool:
-    """Whether the index is known to equal the tree; if so, the report says so. Opens no file.
-
-    Raises `LockedError` while a run is at work.
-    """
-    found = look(settings, report)
-    if found is None or not found.is_unchanged:
-        return False
-    found.tell(report)
-    return True
-
-
 def look(settings: Settings, report: Report, *, locks: bool = True) -> Look | None:
     """Where the tree is not as the stamp says; None if that cannot be told. Opens no file.
 

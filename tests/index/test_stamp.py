@@ -20,7 +20,17 @@ from typing import Any
 import pytest
 from conftest import COMMAND, assert_one_line, make_cache, only_slow
 from life import Life
-from stamped_tree import LIMIT, TEXTS, VOUCHED, WATCHED, WRITTEN, Silence, Tree, rewrite
+from stamped_tree import (
+    LIMIT,
+    TEXTS,
+    VOUCHED,
+    WATCHED,
+    WRITTEN,
+    Silence,
+    Tree,
+    is_unchanged,
+    rewrite,
+)
 
 from indexer import pipeline
 from indexer.config import DEFAULT_MODEL
@@ -920,7 +930,7 @@ def test_nothing_changed(mode: str, tree: Tree) -> None:
     assert ("a.py" in watched) == (mode == WATCHED)
     assert {"dirty.py", "loose.py", "extra/u.py", "link.py"} <= set(watched)
     fast, slow = Report(), Report()
-    assert stamp.is_unchanged(tree.settings(), fast)
+    assert is_unchanged(tree.settings(), fast)
     tree.stamp.unlink()
     pipeline.run(tree.settings(), slow, Silence())
     fast.spans = slow.spans

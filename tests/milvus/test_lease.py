@@ -77,6 +77,24 @@ def test_a_board_that_does_not_show_what_was_written() -> None:
             pass
 
 
+def test_races_that_others_win_are_waited_out() -> None:
+    board = Board()
+    lost = 0
+    write = board.write
+
+    def overtaken(text: str) -> None:
+        nonlocal lost
+        write(text)
+        if lost < 12:
+            lost += 1
+            board.change(name="another")
+            threading.Timer(0.15, lambda: write("")).start()
+
+    board.write = overtaken  # type: ignore[method-assign]
+    with Lease(board).hold(time.monotonic() + 60):
+        assert lost == 12
+
+
 def held_by(**values: object) -> Board:
     """A board with the lease of somebody who has not given it back."""
     board = Board()
