@@ -226,7 +226,8 @@ def _check_leftovers(
         ):
             thread.join(max(deadline - time.monotonic(), 0))
             assert not thread.is_alive(), thread
-    assert not set(_open_files(folder)) - {*files}
+    left = set(_open_files(folder)) - {*files}
+    assert not left
 
 
 def _open_files(folder: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from indexer.milvus.copied import Look, can_be_written, copy_database, look_at
 from indexer.milvus.internals import (
     import_milvus_lite,
     lock_file,
-    remove_index_files,
+    remove_foreign_index_files,
     socket_path,
     start_server,
 )
@@ -79,7 +79,7 @@ def serve(
         stop()
         release_folder()
 
-    remove_index_files(database)
+    remove_foreign_index_files(database)
     client = open_client(f"unix:{socket_path(folder)}")
     return kind(client, name, database, embedded=True, release=release, is_server=True)
 

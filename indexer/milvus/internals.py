@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from indexer.environment import hidden, set_for_libraries
@@ -173,7 +174,7 @@ SEGMENT_ROWS = 20_000
 
 
 def import_milvus_lite() -> None:
-    """Import milvus-lite, silent, with our bounds on memory, our indexes and checksums.
+    """Import milvus-lite, silent, with our bounds on memory, our reads and checksums.
 
     Raises `StateError` where it cannot be imported.
     """
@@ -189,9 +190,9 @@ def import_milvus_lite() -> None:
         raise StateError(f"the embedded Milvus is not usable here: {error}") from error
     keep_pandas_out_of_pyarrow()
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
-    _replace_sparse_index()
-    _checksum_pages()
+    _write_what_is_read_quickly()
     _read_segments_by_column()
+    _read_in_arrays()
     _upsert_whole_rows()
 
 
@@ -207,28 +208,10 @@ def _is_bad_budget(name: str) -> bool:
     return name.startswith("MILVUS_LITE_") and not _is_budget(os.environ[name])
 
 
-def _replace_sparse_index() -> None:
-    """Replace milvus-lite's index of sparse vectors by one of arrays.
+def _write_what_is_read_quickly() -> None:
+    """Have segments written as they are read quickly, and all pages with checksums.
 
-    Each process builds the index in memory at its first search: for 20,000 rows that takes
-    0.1 s instead of 0.7.
-    """
-    import struct
-
-    from milvus_lite.analyzer import sparse
-    from milvus_lite.index import sparse_factory
-
-    from indexer.milvus.sparse_index import SparseIndex
-
-    pairs = struct.Struct("<If")
-    sparse.bytes_to_sparse = lambda data: dict(pairs.iter_unpack(data))
-    sparse_factory.SparseIpIndex = SparseIndex
-
-
-def _checksum_pages() -> None:
-    """Have the pages of segments written with checksums, which reading compares.
-
-    Without, a flipped bit in a page gives another row. Segments from before have none.
+    Reading compares the checksums. Segments of earlier versions have none.
     """
     from functools import partial
     from importlib import import_module
@@ -236,12 +219,15 @@ def _checksum_pages() -> None:
 
     from milvus_lite.storage import data_file, delta_file
 
+    from indexer.milvus.segments import write_segment
+
     parquet = import_module("pyarrow.parquet")  # which has no types
-    checked = SimpleNamespace(
+    read_table = partial(parquet.read_table, page_checksum_verification=True)
+    data_file.pq = SimpleNamespace(write_table=write_segment, read_table=read_table)
+    delta_file.pq = SimpleNamespace(
         write_table=partial(parquet.write_table, write_page_checksum=True),
-        read_table=partial(parquet.read_table, page_checksum_verification=True),
+        read_table=read_table,
     )
-    data_file.pq = delta_file.pq = checked
 
 
 def _read_segments_by_column() -> None:
@@ -262,6 +248,43 @@ def _read_segments_by_column() -> None:
             segment.close()
 
     collection.Collection.close = close_with_segments
+
+
+def _read_in_arrays() -> None:
+    """Have our reads answered by `Reads`."""
+    from milvus_lite.engine import projection
+    from milvus_lite.engine.collection import Collection
+    from milvus_lite.search.filter import evaluate_mask
+
+    from indexer.milvus.reads import Library, Reads
+
+    if hasattr(Collection, "_reads"):
+        return  # that is done already
+    library = Library(
+        evaluate_mask, projection.build_projection_plan, projection.project_record
+    )
+
+    def reads_of(collection: Any) -> Reads:
+        if collection._reads is None:
+            collection._reads = Reads(collection, library)
+        found: Reads = collection._reads
+        return found
+
+    def instead_of(otherwise: Callable[..., Any], answer: Callable[..., Any]) -> Any:
+        @wraps(otherwise)
+        def read(collection: Any, *arguments: Any, **given: Any) -> Any:
+            found = answer(reads_of(collection), *arguments, **given)
+            return (
+                otherwise(collection, *arguments, **given) if found is None else found
+            )
+
+        return read
+
+    Collection._reads = None
+    Collection.search = instead_of(Collection.search, Reads.search)
+    Collection.query = instead_of(Collection.query, Reads.query)
+    Collection.get = instead_of(Collection.get, Reads.get)
+    Collection._num_entities = instead_of(Collection._num_entities, Reads.count)
 
 
 def _upsert_whole_rows() -> None:
@@ -358,19 +381,44 @@ def collection_folder(database: str, physical: str) -> str:
     return os.path.join(database, "collections", physical)
 
 
-def remove_index_files(database: str) -> None:
-    """Remove the copies of vectors that earlier versions had written beside the segments.
+def check_segments(database: str, physical: str) -> None:
+    """Read every page of a collection's segments, though nobody asked for what is in them.
 
-    A kill cut some short, with which milvus-lite cannot load the collection.
+    Raises `ValueError` or `OSError` where a page is not what was written.
+    """
+    import glob
+    from importlib import import_module
+
+    parquet = import_module("pyarrow.parquet")  # which has no types
+    folder = collection_folder(glob.escape(database), glob.escape(physical))
+    for path in glob.glob(os.path.join(folder, "partitions", "*", "*", f"*{SEGMENT}")):
+        with contextlib.suppress(FileNotFoundError):  # it was merged meanwhile
+            with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for _ in file.iter_batches():
+                    pass
+
+
+def remove_foreign_index_files(database: str) -> None:
+    """Remove the copies of vectors that milvus-lite itself had written beside the segments.
+
+    A kill cut some short, with which it cannot load the collection.
     """
     import glob
     import shutil
 
-    folder = collection_folder(glob.escape(database), "*")
-    for path in glob.glob(os.path.join(folder, "partitions", "*", INDEXES)):
-        shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.unlink(path)  # it was no folder
+    from indexer.milvus.vector_file import is_marked
+
+    partitions = os.path.join(
+        collection_folder(glob.escape(database), "*"), "partitions", "*"
+    )
+    for pattern in (INDEXES, os.path.join(INDEXES, "*")):
+        for path in glob.glob(os.path.join(partitions, pattern)):
+            is_folder = os.path.isdir(path)
+            if is_folder and pattern != INDEXES:
+                shutil.rmtree(path, ignore_errors=True)
+            elif not is_folder and not is_marked(path):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
 
 def remove_torn_collection(database: str, physical: str) -> None:

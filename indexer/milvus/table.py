@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from indexer.milvus.client import Guard
+from indexer.milvus.internals import check_segments
 from indexer.milvus.rows import (
     KEY_FIELDS,
     SHOWN_FIELDS,
@@ -108,7 +109,15 @@ class Table:
             yield RowKey(*(row[field] for field in KEY_FIELDS))
 
     def _all_at_once(self) -> Iterable[Row]:
-        """milvus-lite's iterator would scan all rows again for each page."""
+        """milvus-lite's iterator would scan all rows again for each page.
+
+        Whoever wants every key has doubts, so what nobody reads is looked at as well.
+        """
+
+        def check(timeout: float) -> None:
+            check_segments(self._guard.uri, self.physical)
+
+        self._guard.call(check)
         rows: list[Row] = self._guard.call(
             self._client.query,
             self.physical,

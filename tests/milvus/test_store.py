@@ -17,8 +17,6 @@ import numpy as np
 import psutil
 import pytest
 import store_rows
-from hypothesis import given
-from hypothesis import strategies as st
 from milvus_server import free_port, served
 from pymilvus import DataType, MilvusClient
 from store_rows import DIMENSION, PHYSICAL, PRINT, make_row, make_rows, prepare, serve
@@ -40,7 +38,6 @@ from indexer.milvus.on_disk import signature
 from indexer.milvus.remote import connect
 from indexer.milvus.rows import FIELDS, SHOWN_FIELDS, Row, RowKey, row_id
 from indexer.milvus.schema import physical_name
-from indexer.milvus.sparse_index import SparseIndex
 from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, WRITER, Store
 
 
@@ -626,54 +623,6 @@ def test_a_plain_client_reads_what_we_write(tmp_path: Path) -> None:
 
 
 # Sparse vectors
-
-
-VECTORS = st.lists(
-    st.dictionaries(st.integers(0, 12), st.floats(0.125, 4, width=16), max_size=5),
-    min_size=1,
-    max_size=20,
-)
-
-
-@given(
-    VECTORS,
-    st.dictionaries(st.integers(0, 12), st.floats(0.25, 2, width=16)),
-    st.data(),
-)
-def test_the_index_of_sparse_vectors_is_that_of_milvus_lite(
-    vectors: list[dict[int, float]], query: dict[int, float], data: st.DataObject
-) -> None:
-    from milvus_lite.index.sparse_ip import SparseIpIndex
-
-    flags = st.lists(st.booleans(), min_size=len(vectors), max_size=len(vectors))
-    valid, found = (np.array(data.draw(flags), bool) for _ in range(2))
-    top_k = data.draw(st.integers(0, 25))
-    answers = []
-    for index in (SparseIndex(), SparseIpIndex()):
-        index.build(vectors, valid_mask=valid)
-        ids, distances = index._search_prepared([query], top_k, valid_mask=found)
-        # Of equal scores either may come first, and at the end only one of them.
-        answers.append(sorted(np.round(distances[0], 4).tolist()))
-        scores = dict(zip(ids[0].tolist(), distances[0].tolist(), strict=True))
-        for row, distance in scores.items():
-            if row >= 0:
-                wanted = sum(w * vectors[row].get(t, 0) for t, w in query.items())
-                assert valid[row] and found[row]
-                assert -distance == pytest.approx(wanted, abs=1e-3)
-    assert answers[0] == pytest.approx(answers[1], abs=2e-4)
-
-
-def test_milvus_lite_uses_our_index(store: Store) -> None:
-    from milvus_lite.index.sparse_factory import create_sparse_index
-
-    assert isinstance(create_sparse_index("IP", {}), SparseIndex)
-    store.upsert(make_rows(3))
-    for flushed in (False, True):
-        found = store.search("sparse", {2: 1.0, 7: 1.0}, 5)
-        assert [row["chunk_no"] for row in found] == [1, 0, 2]
-        assert [row["score"] for row in found] == [1.5, 0.5, 0.5]
-        if not flushed:
-            flush(store)
 
 
 def test_a_server_without_sparse_vectors(
