@@ -41,6 +41,11 @@ STEPS = (
     "settled",  # the manifest says that the index is complete
     "stamped",  # the stamp is written
 )
+# The embedded database reaches these in a thread of its own, if there is anything to merge.
+MERGE_STEPS = (
+    "merging",  # what segments are merged into is written
+    "merged",  # it is in the list of segments, and what was merged is not
+)
 WORKER_STEPS = (
     "chunking",  # a worker is about to chunk a file
     "embedding",  # a worker is about to embed texts

@@ -19,6 +19,8 @@ from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
+    from indexer.milvus.reads import Reads
+
 _ARROW_POOLS = ("system", "jemalloc", "mimalloc")
 
 READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2", "pyarrow": "26.0.1"}
@@ -246,6 +248,8 @@ def _read_segments_by_column() -> None:
         close(self)
         for segment in self._segment_cache.values():
             segment.close()
+        if self._reads is not None:
+            self._reads.close()
 
     collection.Collection.close = close_with_segments
 
@@ -270,6 +274,8 @@ def _read_in_arrays() -> None:
         found: Reads = collection._reads
         return found
 
+    _merge_segments(reads_of)
+
     def instead_of(otherwise: Callable[..., Any], answer: Callable[..., Any]) -> Any:
         @wraps(otherwise)
         def read(collection: Any, *arguments: Any, **given: Any) -> Any:
@@ -285,6 +291,49 @@ def _read_in_arrays() -> None:
     Collection.query = instead_of(Collection.query, Reads.query)
     Collection.get = instead_of(Collection.get, Reads.get)
     Collection._num_entities = instead_of(Collection._num_entities, Reads.count)
+
+
+def _merge_segments(reads_of: Callable[[Any], Reads]) -> None:
+    """Have segments merged by `Merge` after each flush, in milvus-lite's own thread for that."""
+    from milvus_lite.constants import DEFAULT_PARTITION
+    from milvus_lite.engine.collection import Collection
+    from milvus_lite.schema.arrow_builder import build_delta_schema
+    from milvus_lite.storage import data_file, delta_file, snapshots
+
+    from indexer.milvus.merging import Files, Merge, remove
+
+    files = Files(
+        data_file.write_data_file, delta_file.write_delta_file, build_delta_schema
+    )
+    flush = Collection._trigger_flush
+    otherwise = Collection._bg_compact_and_index
+
+    def flush_and_remember(collection: Any) -> None:
+        collection._has_flushed = True
+        flush(collection)
+
+    def merge(collection: Any) -> None:
+        has_others = collection.list_partitions() != [DEFAULT_PARTITION]
+        if has_others or any(snapshots.snapshot_references(collection.data_dir)):
+            otherwise(collection)
+            return
+        if not collection._has_flushed:
+            return  # a reader has opened it
+        # Only this thread takes segments away, so readers need not wait for the writing.
+        newest = reads_of(collection).newest()
+        merge = Merge(collection, DEFAULT_PARTITION, newest, files)
+        if not merge.is_due:
+            return
+        written = merge.write()
+        with collection._maintenance_lock:
+            is_current = reads_of(collection).newest() is newest
+            old = merge.replace(written, is_current=is_current)
+            collection._refresh_segment_cache()
+        remove(old)
+
+    Collection._has_flushed = False
+    Collection._trigger_flush = flush_and_remember
+    Collection._bg_compact_and_index = merge
 
 
 def _upsert_whole_rows() -> None:

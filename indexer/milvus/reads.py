@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
-from indexer.milvus.segments import Columns, MemoryColumns
+from indexer.milvus.segments import Columns, MemoryColumns, SegmentColumns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,9 @@ class Newest:
     deleted.
     """
 
-    def __init__(self, segments: Sequence[Columns], deleted: Mapping[Any, int]) -> None:
+    def __init__(
+        self, segments: Sequence[SegmentColumns], deleted: Mapping[Any, int]
+    ) -> None:
         import numpy as np
 
         self.segments = segments
@@ -160,6 +162,12 @@ class Reads:
         self._version = -1
         self._newest: Newest | None = None
 
+    def close(self) -> None:
+        """Close the segments that were read last, some of which a merge may have replaced since."""
+        for segment in self._newest.segments if self._newest else ():
+            segment.close()
+        self._newest = None
+
     def search(
         self, query_vectors: list[Any], top_k: int = 10, **given: Any
     ) -> list[list[Record]] | None:
@@ -251,10 +259,11 @@ class Reads:
         memory = MemoryColumns(memtable.to_arrow_table(), collection._pk_name)
         deleted = memtable.delete_index_snapshot()
         return snapshot(
-            self._newest_rows(), memory, {pk: seq for pk, (seq, _) in deleted.items()}
+            self.newest(), memory, {pk: seq for pk, (seq, _) in deleted.items()}
         )
 
-    def _newest_rows(self) -> Newest:
+    def newest(self) -> Newest:
+        """The newest rows of the segments, the same object as long as these do not change."""
         collection = self._collection
         with collection._maintenance_lock:
             # Each change of the list of segments, or of deletions, has a version of its own.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
 from itertools import accumulate
@@ -26,6 +26,9 @@ SEQUENCE = "_seq"
 
 # A hit costs the reading of its group. More groups than that cost a writer more.
 GROUP_ROWS = 1_024
+
+LEAST_ROWS_APART = 64
+"""Fewer vectors are read from Parquet as quickly."""
 
 
 class Columns:
@@ -182,6 +185,11 @@ class SegmentColumns(Columns):
                 found[place] = record
         return found
 
+    def groups(self) -> Iterator[tuple[int, Any]]:
+        """Yield all columns of each group of rows, as an Arrow table, with the number of its first row."""
+        for number, start in enumerate(self._starts):
+            yield start, self._parquet.read_row_group(number)
+
     def close(self) -> None:
         """Close the file and free the memory; nothing can be read any more."""
         self._file.close()
@@ -250,9 +258,9 @@ def write_segment(table: Any, path: str) -> None:
 
 
 def _write_vectors(table: Any, segment: str) -> None:
-    """Write the vectors of these rows once more, if any row of ours has one."""
-    names = table.column_names
-    if not {"id", "vector", "embedded"} <= {*names} or not table.num_rows:
+    """Write the vectors of these rows once more, if any row of ours has one and there are many."""
+    is_ours = {"id", "vector", "embedded"} <= {*table.column_names}
+    if not is_ours or table.num_rows < LEAST_ROWS_APART:
         return
     if any(table.column("embedded").to_pylist()):
         path = vector_file.path_of(segment, "vector")

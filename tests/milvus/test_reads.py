@@ -16,7 +16,12 @@ from store_rows import DIMENSION, PHYSICAL, make_row, make_rows, prepare, serve
 from indexer.milvus import internals, vector_file
 from indexer.milvus.postings import Postings
 from indexer.milvus.rows import KEY_FIELDS, SHOWN_FIELDS
-from indexer.milvus.segments import GROUP_ROWS, SegmentColumns, write_segment
+from indexer.milvus.segments import (
+    GROUP_ROWS,
+    LEAST_ROWS_APART,
+    SegmentColumns,
+    write_segment,
+)
 from indexer.milvus.store import Store
 
 Answer = Callable[[Any], Any]
@@ -286,7 +291,7 @@ def damaged(kind: str, content: bytes) -> bytes:
     "kind", ["cut short", "empty", "longer", "a bit", "the checksum", "the head"]
 )
 def test_a_damaged_file_of_vectors_is_not_used(tmp_path: Path, kind: str) -> None:
-    path, rows = segment(tmp_path, 50)
+    path, rows = segment(tmp_path, LEAST_ROWS_APART)
     file = Path(vector_file.path_of(path, "vector"))
     ids = [row["id"] for row in rows]
     assert vector_file.read(str(file), ids) is not None
@@ -305,9 +310,9 @@ def test_a_file_of_vectors_that_cannot_be_written_is_done_without(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "indexes").write_text("in the way")
-    path, rows = segment(tmp_path, 3)
+    path, _ = segment(tmp_path, LEAST_ROWS_APART)
     found = SegmentColumns.load(path, "_default", "id", "vector")
-    assert len(found.vectors_of("vector")[0]) == 3
+    assert len(found.vectors_of("vector")[0]) == LEAST_ROWS_APART
     found.close()
 
 
@@ -315,7 +320,7 @@ def test_milvus_lite_alone_reads_what_we_write(tmp_path: Path) -> None:
     from fresh_python import python
 
     store: Store = prepare(serve(tmp_path))
-    rows = make_rows(4)
+    rows = make_rows(LEAST_ROWS_APART)
     store.upsert(rows)
     store.finish()
     store.close()
@@ -330,7 +335,9 @@ print(collection.num_entities, collection.search([vector], 1)[0][0]["distance"])
 """
     vector = ",".join(map(str, rows[2]["vector"].tolist()))
     count, score = python(code, tmp_path, PHYSICAL, vector).split()
-    assert count == "4" and math.isclose(float(score), 1, abs_tol=1e-5)
+    assert count == str(LEAST_ROWS_APART) and math.isclose(
+        float(score), 1, abs_tol=1e-5
+    )
 
 
 def test_cosines_of_vectors_of_any_length(database: Any) -> None:

@@ -1,0 +1,191 @@
+"""Segments are merged when many of their rows are dead or many of them are small, and deletions as well.
+
+Rows are never changed in a segment: a newer row, or a deletion, makes them dead. milvus-lite merges files
+of similar size, as long as they are small, and keeps each file of deletions, so the files of an index that
+is edited for months become many times what it holds. Here every segment keeps at least two thirds of its
+rows alive.
+
+New files are written first, then the list of files is replaced, then old files are removed. A kill in
+between leaves files that are not in the list, which milvus-lite removes when it opens the database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from indexer.faults import reach
+from indexer.milvus import vector_file
+from indexer.milvus.reads import Newest
+from indexer.milvus.segments import SEQUENCE, SegmentColumns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_DEAD = 1 / 3  # of the rows of a segment
+SMALL_ROWS = 4_096
+MOST_SMALL = 8  # segments with fewer live rows than that
+MOST_DELETIONS = 8  # files with deletions
+MERGED_ROWS = 20_000  # in the segments that a merge writes
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How milvus-lite writes a partition's files.
+
+    `write_rows` and `write_deletions` take an Arrow table, the folder of the partition, and the least and
+    greatest sequence number, which become the file's name; they return its path in that folder.
+    `deletions_schema` is that of a collection's deletions.
+    """
+
+    write_rows: Callable[[Any, str, int, int], str]
+    write_deletions: Callable[[Any, str, int, int], str]
+    deletions_schema: Callable[[Any], Any]
+
+
+class Merge:
+    """A merge in a partition of a collection, whose list of files is `manifest`."""
+
+    def __init__(
+        self, collection: Any, partition: str, newest: Newest, files: Files
+    ) -> None:
+        self._manifest = collection._manifest
+        self._schema = collection.schema
+        self._pk_field = collection.pk_field
+        self._partition = partition
+        self._folder = os.path.join(collection.data_dir, "partitions", partition)
+        self._newest = newest
+        self._files = files
+        parts = _live_parts(newest)
+        self._chosen = _chosen(parts)
+        self._rest = [one for one, _ in parts if one not in dict(self._chosen)]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to merge."""
+        return bool(self._chosen) or len(self._deletions) > MOST_DELETIONS
+
+    @property
+    def _deletions(self) -> list[str]:
+        found: list[str] = self._manifest.get_delta_files(self._partition)
+        return found
+
+    def write(self) -> list[str]:
+        """Write the segments that take the place of those that were chosen. Returns their paths."""
+        return [
+            self._write_rows(table) for table in _tables(self._chosen) if table.num_rows
+        ]
+
+    def replace(self, written: Sequence[str], *, is_current: bool) -> list[str]:
+        """Put what was written into the list of files. Returns the paths of the files to remove.
+
+        Unless the newest rows are still the `current` ones, deletions stay as they are.
+        """
+        manifest, partition = self._manifest, self._partition
+        old = [os.path.relpath(one.file_path, self._folder) for one, _ in self._chosen]
+        manifest.remove_data_files(partition, old)
+        for path in written:
+            manifest.add_data_file(partition, path)
+        if is_current:
+            deletions = self._deletions
+            needed = self._needed()
+            manifest.remove_delta_files(partition, deletions)
+            if needed:
+                manifest.add_delta_file(partition, self._write_deletions(needed))
+            old += deletions
+        reach("merging")
+        manifest.save()
+        reach("merged")
+        return [os.path.join(self._folder, path) for path in old]
+
+    def _write_rows(self, table: Any) -> str:
+        seqs = table.column(SEQUENCE).to_numpy()
+        low, high = self._free_range("data", int(seqs.min()), int(seqs.max()))
+        return self._files.write_rows(table, self._folder, low, high)
+
+    def _write_deletions(self, deleted: Mapping[Any, int]) -> str:
+        import pyarrow
+
+        seqs = [*deleted.values()]
+        table = pyarrow.table(
+            {self._pk_field: [*deleted], SEQUENCE: seqs},
+            schema=self._files.deletions_schema(self._schema),
+        )
+        low, high = self._free_range("delta", min(seqs), max(seqs))
+        return self._files.write_deletions(table, self._folder, low, high)
+
+    def _free_range(self, kind: str, low: int, high: int) -> tuple[int, int]:
+        """A range of sequence numbers, no smaller, whose file does not exist yet."""
+        while os.path.exists(
+            os.path.join(self._folder, kind, f"{kind}_{low:06d}_{high:06d}.parquet")
+        ):
+            high += 1
+        return low, high
+
+    def _needed(self) -> dict[Any, int]:
+        """The deletions without which a row of the other segments would live."""
+        deleted = self._newest.deleted
+        return {
+            pk: deleted[pk]
+            for segment in (self._rest if deleted else ())
+            for pk, seq in zip(segment.pks, segment.seqs.tolist(), strict=True)
+            if deleted.get(pk, -1) > seq
+        }
+
+
+def remove(paths: Sequence[str]) -> None:
+    """Remove files that are no longer in the list, and what belongs to them."""
+    for path in paths:
+        for one in (path, vector_file.path_of(path, "vector")):
+            with suppress(OSError):
+                os.unlink(one)
+
+
+class Part(NamedTuple):
+    """A segment, and which of its rows live, of shape (rows,)."""
+
+    segment: SegmentColumns
+    live: NDArray[np.bool_]
+
+
+def _live_parts(newest: Newest) -> list[Part]:
+    parts, start = [], 0
+    for segment in newest.segments:
+        end = start + len(segment.pks)
+        parts.append(Part(segment, newest.live[start:end]))
+        start = end
+    return parts
+
+
+def _chosen(parts: Sequence[Part]) -> list[Part]:
+    """The segments with too many dead rows, and the small ones if there are too many."""
+    small = [segment for segment, live in parts if live.sum() < SMALL_ROWS]
+    if len(small) <= MOST_SMALL:
+        small = []
+    return [
+        part
+        for part in parts
+        if part.segment in small or (~part.live).sum() > MOST_DEAD * len(part.live)
+    ]
+
+
+def _tables(parts: Sequence[Part]) -> Iterator[Any]:
+    """Yield the live rows of these segments, in tables of `MERGED_ROWS` and a rest."""
+    import pyarrow
+
+    held: list[Any] = []
+    count = 0
+    for segment, live in parts:
+        for start, table in segment.groups():
+            some = table.filter(pyarrow.array(live[start : start + table.num_rows]))
+            held.append(some)
+            count += some.num_rows
+            if count >= MERGED_ROWS:
+                yield pyarrow.concat_tables(held)
+                held, count = [], 0
+    if held:
+        yield pyarrow.concat_tables(held)
