@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from indexer.environment import hidden, set_for_libraries
+from indexer.environment import hidden, is_process_ours, set_for_libraries
 from indexer.errors import StateError
 from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
@@ -50,11 +50,24 @@ def silence() -> None:
         # Otherwise the first sparse vector makes it import scipy, to see whether the vector
         # is one of scipy's.
         SciPyHelper._checked = True
+    if is_process_ours():
+        _pack_by_column()
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
         logger.setLevel(logging.CRITICAL + 1)
+
+
+def _pack_by_column() -> None:
+    """Have pymilvus pack our rows column by column."""
+    from pymilvus.client.prepare import Prepare
+
+    from indexer.milvus.packing import by_column
+
+    pack = getattr(Prepare, "_parse_upsert_row_request", None)
+    if pack and pack.__module__ == Prepare.__module__:
+        Prepare._parse_upsert_row_request = staticmethod(by_column(pack))
 
 
 def _is_of_another_program(name: str) -> bool:
