@@ -206,6 +206,7 @@ def import_milvus_lite() -> None:
     _checksum_pages()
     _read_segments_by_column()
     _upsert_whole_rows()
+    _write_by_column()
 
 
 _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
@@ -285,6 +286,18 @@ def _upsert_whole_rows() -> None:
     from milvus_lite.engine import collection
 
     collection.Collection.upsert = collection.Collection.insert
+
+
+def _write_by_column() -> None:
+    """Have milvus-lite look at columns where it would look at each number of each row."""
+    from milvus_lite.engine import collection
+    from milvus_lite.schema.validation import validate_record
+    from milvus_lite.storage.memtable import MemTable
+
+    from indexer.milvus.written import by_size, data_table
+
+    collection.validate_record = by_size(validate_record)
+    MemTable._build_data_table = data_table
 
 
 # --- milvus-lite: its server ----------------------------------------------------------
