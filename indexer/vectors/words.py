@@ -120,7 +120,8 @@ def _rules_of(raw: tokenizers.Tokenizer) -> _Rules | None:
     if frame is None or not all(map(_is_in_a_line, added)):
         return None
     return _Rules(
-        *map(_packed, frame),
+        _packed(frame[0]),
+        _packed(frame[1]),
         _any_of(one.content for one in added if not one.normalized),
         _any_of(one.content for one in added if one.normalized),
     )

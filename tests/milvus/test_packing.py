@@ -40,9 +40,9 @@ def requests(rows: list[Any], *, sparse: bool = True) -> tuple[Any, Any]:
 
     fields = collection_schema(100, sparse=sparse).to_dict()["fields"]
     theirs = Prepare._parse_upsert_row_request
-    return tuple(  # type: ignore[return-value]
-        pack(UpsertRequest(num_rows=len(rows)), fields, [], False, rows)
-        for pack in (theirs, by_column(theirs))
+    return (
+        theirs(UpsertRequest(), fields, [], False, rows),
+        by_column(theirs)(UpsertRequest(), fields, [], False, rows),
     )
 
 
@@ -63,13 +63,14 @@ def test_rows_that_are_not_ours_are_left_to_pymilvus() -> None:
     whole = row(1)
     less = {name: value for name, value in whole.items() if name != "text"}
     nullable = [{**fields[0], "nullable": True}, *fields[1:]]
-    for given in (
+    others: list[tuple[Any, ...]] = [
         (fields, [], False, [whole, less]),
         (fields, [], False, [{**whole, "more": 1}]),
         (fields, [], True, [whole]),
         (fields, [{"name": "struct"}], False, [whole]),
         (fields, [], False, [whole], True),
         (nullable, [], False, [whole]),
-    ):
+    ]
+    for given in others:
         pack(None, *given)
         assert seen.pop()[1:5] == given[:4]
