@@ -6,6 +6,7 @@ afterwards: it must contain each file of the project, and the edit.
 
     python benchmarks/peers.py [PATH] [--files N] [--peer NAME ...] [--scenario NAME ...]
         [--rounds N] [--first-rounds N] [--environments DIR] [--cache-dir DIR] [--json FILE]
+    python benchmarks/peers.py [PATH] --first-search --semble-model FOLDER [--files N] …
 
 cocoindex-code    `ccc index`; cold: its daemon is stopped before each run, which starts it;
                   warm: its daemon is up, with the model and the project loaded
@@ -16,6 +17,9 @@ By default the project consists of the first Python files of the standard librar
 tree. pip installs the peers once, into two environments of about 2 GB each below
 `--environments`; nothing else is fetched, and telemetry is off. A peer that cannot be installed
 or fails at its work is left out with the reason.
+
+With `--first-search` only the time to a first answer is measured, against semble, by
+`first_search.py`; `retrieval.py --distill` makes the model that semble needs.
 
 `CPU` counts all processes, including a daemon. `start` is the part of the wall time before the
 work begins: interpreter, imports, model, database. `stale` counts rows of paths that are not in
@@ -97,6 +101,10 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--first-rounds", type=int, default=1, help="of first indexes")
+    parser.add_argument(
+        "--first-search", action="store_true", help="only that, against semble"
+    )
+    parser.add_argument("--semble-model", type=Path, help="a model2vec folder")
     parser.add_argument("--environments", type=Path, help="where the peers are")
     parser.add_argument("--cache-dir", type=Path, help="where our converted model is")
     parser.add_argument("--json", type=Path)
@@ -104,6 +112,11 @@ def main() -> None:
     environments = options.environments or default_environments()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
+        if options.first_search:
+            import first_search
+
+            first_search.compete(options, folder)
+            return
         project = chosen(options.path, folder / "project", options.files)
         indexer = prepared(folder, options.cache_dir, jobs=0)
         contestants: list[Contestant] = [Ours(project, folder, indexer)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from indexer.environment import hidden, set_for_libraries
+from indexer.environment import hidden, is_process_ours, set_for_libraries
 from indexer.errors import StateError
 from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
@@ -53,11 +53,24 @@ def silence() -> None:
         # Otherwise the first sparse vector makes it import scipy, to see whether the vector
         # is one of scipy's.
         SciPyHelper._checked = True
+    if is_process_ours():
+        _pack_by_column()
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
         logger.setLevel(logging.CRITICAL + 1)
+
+
+def _pack_by_column() -> None:
+    """Have pymilvus pack our rows column by column."""
+    from pymilvus.client.prepare import Prepare
+
+    from indexer.milvus.packing import by_column
+
+    pack = getattr(Prepare, "_parse_upsert_row_request", None)
+    if pack and pack.__module__ == Prepare.__module__:
+        Prepare._parse_upsert_row_request = staticmethod(by_column(pack))
 
 
 def _is_of_another_program(name: str) -> bool:
@@ -196,6 +209,7 @@ def import_milvus_lite() -> None:
     _read_segments_by_column()
     _read_in_arrays()
     _upsert_whole_rows()
+    _write_by_column()
 
 
 _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
@@ -344,6 +358,18 @@ def _upsert_whole_rows() -> None:
     from milvus_lite.engine import collection
 
     collection.Collection.upsert = collection.Collection.insert
+
+
+def _write_by_column() -> None:
+    """Have milvus-lite look at columns where it would look at each number of each row."""
+    from milvus_lite.engine import collection
+    from milvus_lite.schema.validation import validate_record
+    from milvus_lite.storage.memtable import MemTable
+
+    from indexer.milvus.written import by_size, data_table
+
+    collection.validate_record = by_size(validate_record)
+    MemTable._build_data_table = data_table
 
 
 # --- milvus-lite: its server ----------------------------------------------------------

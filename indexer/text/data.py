@@ -104,6 +104,8 @@ def find_data(text: str) -> list[Span]:
     around it are not part of it.
     """
     searched = with_zeros(text)
+    if not _may_have_runs(searched) and not _may_be_hashes(searched):
+        return []
     hashes: list[Span] = []
     found = list(_joined(searched, _runs(searched, hashes)))
     single = list(_outside(hashes, found))
@@ -111,6 +113,34 @@ def find_data(text: str) -> list[Span]:
     if size >= _MANY_HASHES and 4 * size >= len(text):
         found = sorted([*found, *single])
     return found
+
+
+def _may_have_runs(text: str) -> bool:
+    """Whether anywhere the next plain word is so far that a run may lie before it.
+
+    Looks at a tenth of the words: at the first one behind half of that distance.
+    """
+    last = 0
+    while found := _PLAIN.search(text, last + MIN_BLOB // 2):
+        if found.start() - last >= MIN_BLOB:
+            return True
+        last = found.end()
+    return len(text) - last >= MIN_BLOB
+
+
+_IN_HASHES = bytes(
+    c if c > 127 or chr(c).isalnum() or chr(c) in "+/_=-" else ord(" ")
+    for c in range(256)
+)
+
+
+def _may_be_hashes(text: str) -> bool:
+    """Whether a text may have enough long texts for a list of hashes."""
+    if len(text) < _MANY_HASHES:
+        return False
+    parts = text.encode("utf-8", "surrogatepass").translate(_IN_HASHES).split()
+    size = sum(len(part) for part in parts if len(part) >= _HASH)
+    return size >= _MANY_HASHES and 4 * size >= len(text)
 
 
 def _runs(text: str, hashes: list[Span]) -> Iterator[Span]:

@@ -8,6 +8,8 @@ from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from indexer.environment import is_process_ours, standing_in
+
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import RegexBasedDetector
 
@@ -68,16 +70,23 @@ _OWN_PATTERNS = {
 _importing = Lock()
 
 
+class _Requests(ModuleType):
+    """What the library's definitions need of requests."""
+
+    Response = object
+
+
 @cache
 def detect_secrets_module(name: str) -> ModuleType:
-    """Import a module of detect-secrets, which takes 0.1 s the first time.
+    """Import a module of detect-secrets, without requests, which it only verifies credentials with.
 
     Only one thread imports at a time. The package's modules import each other in a circle, so
     threads that enter it at different places would wait for one another.
     """
     from importlib import import_module
 
-    with _importing:
+    without = {"requests": _Requests("requests")} if is_process_ours() else {}
+    with _importing, standing_in(without):
         import detect_secrets
 
         return import_module(f".{name}", detect_secrets.__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -68,6 +69,29 @@ def definitions(text: str, language: str | None) -> list[tuple[str, int, int]]:
     )
 
 
+class _Rows:
+    """The rows of a source. Its nodes know theirs as well, but take longer to tell them."""
+
+    def __init__(self, source: bytes) -> None:
+        ends = accumulate(len(line) + 1 for line in source.split(b"\n"))
+        self._starts = [0, *ends]
+        self._starts[-1] += 1  # a node may begin at the end of the source
+        self._row, self._start, self._next = 0, 0, self._starts[1]
+
+    def of(self, start: int, end: int) -> tuple[int, int, bool]:
+        """The first and the last row of the bytes [start, end), and whether a line ends in them.
+
+        A line end at the end of the bytes belongs to the last row.
+        """
+        if not self._start <= start < self._next:
+            self._row = bisect_right(self._starts, start) - 1
+            self._start = self._starts[self._row]
+            self._next = self._starts[self._row + 1]
+        row, after = self._row, self._next
+        last = row if end <= after else bisect_right(self._starts, end - 1) - 1
+        return row, last, end >= after
+
+
 class Outline:
     """What the syntax tells about the lines that are not blank, numbered from 0.
 
@@ -97,14 +121,19 @@ class Outline:
     def _walk(self, tree: Tree) -> None:
         """Count the steps of one tree. Does not recurse, because trees may be deep."""
         name_of = definitions_of(tree.language)
+        rows = _Rows(tree.source)
         stack = [(tree.root, 0, self._before[tree.top])]
         while stack:
             node, scope, first = stack.pop()
             is_shallow = self.levels[scope] < _MAX_NESTING
             named_before, scope_before = "", 0
-            for child, start, end in self._children(node, first, tree.top):
-                rule = name_of.get(child.type) if child.is_named else None
-                name = rule(child, tree.source) if rule and is_shallow else None
+            for child, kind, start, end, has_lines in self._children(
+                node, first, tree.top, rows
+            ):
+                rule = name_of.get(kind)
+                name = None
+                if rule and is_shallow and child.is_named:
+                    name = rule(child, tree.source)
                 inner = scope
                 if name:
                     # Clauses and overloads of one function that follow each other are one.
@@ -114,9 +143,9 @@ class Outline:
                     self._extend(inner, child, tree.top)
                     self._own(inner, start, end)
                     _raise(self.opened, start, end)
-                _raise(self.crossed, start, end)
-                has_lines = child.start_point.row < child.end_point.row
-                if has_lines or child.type in WRAPPERS:
+                if start < end:
+                    _raise(self.crossed, start, end)
+                if has_lines or kind in WRAPPERS:
                     stack.append((child, inner, start))
 
     def common(self, one: int, other: int) -> int:
@@ -128,37 +157,45 @@ class Outline:
         return one
 
     def _children(
-        self, node: Node, first: int, shift: int
-    ) -> Iterator[tuple[Node, int, int]]:
-        """Yield the children of a node with their first and last line.
+        self, node: Node, first: int, shift: int, rows: _Rows
+    ) -> Iterator[tuple[Node, str, int, int, bool]]:
+        """Yield the children of a node with their type, their first and last line, and whether
+        they go across a line end.
 
         The tree begins on the row `shift` of the file.
 
         Comments and decorators directly before a child count as part of it. `first` is the
         line where `node` itself begins in this sense.
         """
-        bodies = [node.child_by_field_name(field) for field in _BODY_FIELDS]
-        lead = first if node.type in WRAPPERS else None
-        lead_bottom = node.end_point.row + shift if lead is not None else -1
+        before = self._before
+        bodies: set[int] | None = None
+        lead, lead_bottom = None, -1
+        if node.type in WRAPPERS:
+            lead, lead_bottom = first, node.end_point.row + shift
         bottom = -1
         for child in node.children:
-            top, previous_bottom = child.start_point.row + shift, bottom
-            bottom = _last_row(child.start_point, child.end_point) + shift
-            start, end = self._before[top], self._before[bottom + 1] - 1
-            if child.type in PREFIXES:
+            kind, previous_bottom = child.type, bottom
+            top, bottom, has_lines = rows.of(child.start_byte, child.end_byte)
+            top, bottom = top + shift, bottom + shift
+            start, end = before[top], before[bottom + 1] - 1
+            if kind in PREFIXES:
                 # A comment behind something on the same line is not about what follows.
                 if top > previous_bottom:
                     if lead is None or top > lead_bottom + 1:
                         lead = start
                     lead_bottom = max(lead_bottom, bottom)
             elif child.is_named:
-                if child in bodies or child.type in _BODY_TYPES:
-                    start = first
-                elif lead is not None and top <= lead_bottom + 1:
-                    start = lead
+                is_led = lead is not None and top <= lead_bottom + 1
+                if is_led or start != first:
+                    if bodies is None:
+                        bodies = _bodies(node)
+                    if child.id in bodies or kind in _BODY_TYPES:
+                        start = first
+                    elif is_led and lead is not None:
+                        start = lead
                 lead, lead_bottom = None, -1
             if start <= end:
-                yield child, start, end
+                yield child, kind, start, end, has_lines
 
     def _define(self, parent: int, name: str) -> int:
         path = self.symbols[parent]
@@ -180,6 +217,12 @@ class Outline:
         for line in range(start, end + 1):
             owner = self.owner[line]
             self.owner[line] = scope if owner == parent else self.common(owner, scope)
+
+
+def _bodies(node: Node) -> set[int]:
+    """The ids of the children that are bodies by their field."""
+    found = map(node.child_by_field_name, _BODY_FIELDS)
+    return {child.id for child in found if child is not None}
 
 
 def _raise(steps: list[int], start: int, end: int) -> None:

@@ -51,7 +51,11 @@ def parse(source: bytes, language: str) -> Node | None:
 
 _LAYOUT_PREFIX = re.compile(rb"^[\s>\-+*?:\d.)#]{100}", re.MULTILINE)
 _BRACKET = re.compile(rb"[()\[\]{}]")
-_OPERATORS = re.compile(rb"[-+*/%&|^~!<>=@\s]+")
+_OPERATORS = bytes(
+    ord(" " if chr(c) in "-+*/%&|^~!<>=@ \t\n\r\f\v" else "x") for c in range(256)
+)
+_MANY_OPERATORS = b" " * 1_001
+_DEEPEST = 500
 
 
 def _is_tame(source: bytes, language: str) -> bool:
@@ -65,11 +69,13 @@ def _is_tame(source: bytes, language: str) -> bool:
     if language in ("html", "xml", "vue", "svelte", "markdown"):
         if source.count(b"<") - 2 * source.count(b"</") > 10_000:
             return False
-    if max(map(len, _OPERATORS.findall(source)), default=0) > 1_000:
+    if _MANY_OPERATORS in source.translate(_OPERATORS):
         return False
+    if sum(map(source.count, (b"(", b"[", b"{"))) <= _DEEPEST:
+        return True
     depth = 0
     for bracket in _BRACKET.findall(source):
         depth = depth + 1 if bracket in b"([{" else max(0, depth - 1)
-        if depth > 500:
+        if depth > _DEEPEST:
             return False
     return True

@@ -41,6 +41,9 @@ _MAX_WORD = 64  # characters; anything longer is data
 # An identifier, and its parts: words, humps, acronyms and numbers, or runs of letters where
 # there is no case.
 _WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
+_WORDS_ONLY = "".join(
+    chr(c) if chr(c).isalnum() else " _"[chr(c) == "_"] for c in range(128)
+)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _OTHER_PART = re.compile(r"[^\W\d_]+|\d+")
 # Scripts that put no spaces between words.
@@ -55,12 +58,18 @@ def terms(text: str) -> Iterator[str]:
     The terms of an identifier are its parts, stemmed and in lower case, and the whole
     identifier if it has several parts. Stop words are left out.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    for match in _WORD.finditer(text):
-        word = match[0]
-        if len(word) <= _MAX_WORD:
-            yield from _terms_of(word)
+    for word in _words(text):
+        yield from _terms_of(word)
+
+
+def _words(text: str) -> list[str]:
+    """The identifiers in a text in its order."""
+    if text.isascii():
+        # Twice as fast as a search.
+        found = [word.strip("_") for word in text.translate(_WORDS_ONLY).split()]
+    else:
+        found = _WORD.findall(unicodedata.normalize("NFKC", text))
+    return [word for word in found if len(word) <= _MAX_WORD]
 
 
 def place_of_rarest(wanted: Iterable[str], text: str) -> int | None:
@@ -102,6 +111,7 @@ def _stemmer() -> Any:
     return Stemmer.Stemmer("english")
 
 
+@lru_cache(maxsize=100_000)
 def term_id(term: str) -> int:
     """The index of a term, below 2**31, so that two terms hardly ever share one."""
     return zlib.crc32(term.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
@@ -113,21 +123,22 @@ def row_weights(path: str, symbol: str, text: str) -> Weights:
     The terms of its path and of its symbol count too. A vector is never empty, because servers
     refuse that.
     """
-    return _weights(Counter(_row_terms(path, symbol, text))) or {term_id(""): K1}
+    counts: dict[str, int] = {}
+    words = [*_path_words(path), *_words(symbol), *_words(text)]
+    for word, number in Counter(words).items():
+        for term in _terms_of(word):
+            counts[term] = counts.get(term, 0) + number
+    return _weights(counts) or {term_id(""): K1}
 
 
-def _row_terms(path: str, symbol: str, text: str) -> Iterator[str]:
+@lru_cache(maxsize=16)
+def _path_words(path: str) -> tuple[str, ...]:
     folder, _, name = path.rpartition("/")
     stem, ending = splitext(name)
-    yield from terms(folder)
-    for _ in range(STEM_WEIGHT):
-        yield from terms(stem)
-    yield from terms(ending)
-    yield from terms(symbol)
-    yield from terms(text)
+    return (*_words(folder), *STEM_WEIGHT * _words(stem), *_words(ending))
 
 
-def _weights(counts: Counter[str]) -> Weights:
+def _weights(counts: dict[str, int]) -> Weights:
     length = sum(counts.values())
     norm = K1 * (1 - B + B * length / USUAL_LENGTH)
     return {term_id(t): tf * (K1 + 1) / (tf + norm) for t, tf in counts.items()}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from indexer.environment import set_for_libraries
+from indexer.types import ID_BYTES
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.library import quiet, third_party
 from indexer.vectors.model_files import (
@@ -15,6 +16,7 @@ from indexer.vectors.model_files import (
     read_sentence_config,
     transformer_folder,
 )
+from indexer.vectors.words import words_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -25,15 +27,20 @@ class ModelTokenizer:
 
     def __init__(self, raw: tokenizers.Tokenizer) -> None:
         self._raw = raw
+        self._words = words_of(raw)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special tokens included."""
+        if self._words:
+            return [len(ids) // ID_BYTES for ids in map(self._words.ids, texts)]
         return [
             len(encoding.ids) for encoding in self._raw.encode_batch_fast(list(texts))
         ]
 
     def ids(self, texts: Sequence[str]) -> list[bytes]:
         """The same tokens as native uint32."""
+        if self._words:
+            return list(map(self._words.ids, texts))
         encodings = self._raw.encode_batch_fast(list(texts))
         return [array("I", encoding.ids).tobytes() for encoding in encodings]
 

@@ -45,3 +45,22 @@ def test_a_peer_that_cannot_be_installed_is_one_line(
     assert all(found["stale"] == 0 < found["chunks"] for found in scenarios.values())
     # The next run starts the installation again.
     assert not (environments / "script" / "installed.json").exists()
+
+
+@pytest.mark.slow
+def test_the_time_to_a_first_answer(model_cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "folder"
+    folder.mkdir(parents=True)
+    (folder / "options.py").write_text("def parse_arguments(arguments):\n    pass\n")
+    for number in range(4):
+        (folder / f"module_{number}.py").write_text(python_text(number))
+    found = tmp_path / "found.json"
+    done = finished(
+        *("peers.py", folder.parent, "--first-search", "--files", "0", "--rounds", "1"),
+        *("--json", found, "--cache-dir", model_cache),
+        GIT_CONFIG_GLOBAL=os.devnull,
+    )
+    assert "semble                left out: it needs a static model" in done.stdout
+    ours, semble = json.loads(found.read_text())["searchers"]
+    assert len(ours["samples"]) == 1 and ours["cpu"] > 0 and not ours["failure"]
+    assert semble["samples"] == [] and "cpu" not in semble
