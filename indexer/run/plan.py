@@ -16,6 +16,7 @@ from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.forecast import Forecast, forecast
 from indexer.run.sight import see_recorded
+from indexer.text.by_words import is_by_words
 from indexer.text.source import read_source
 from indexer.tree.defaults import default_excludes
 from indexer.tree.files import open_roots
@@ -39,6 +40,7 @@ class Plan:
     renamed: list[tuple[str, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     unembedded: list[str] = field(default_factory=list)
+    stripped: list[str] = field(default_factory=list)
     indexed_files: int = 0
     forecast: Forecast = Forecast()
     wiki_pages: int = 0
@@ -54,6 +56,7 @@ class Plan:
             self.renamed,
             self.deleted,
             self.unembedded,
+            self.stripped,
         )
 
     @property
@@ -97,12 +100,14 @@ def _difference(
     report: Report,
     on_count: Callable[[int], None],
 ) -> Plan:
+    from indexer.text.meaning import kind_of_plain
+
     sight, known = see_recorded(settings, identity, look, report, on_count)
     changes = find_changes(settings, sight, known, report)
     totals = known.totals
     result = Plan(identity, known.doubt, left_out=sight.tree.left_out)
     result.indexed_files = totals.indexed
-    report.chunks.total, report.chunks.unembedded = totals.chunks, totals.unembedded
+    totals.count(report)
     with open_roots(settings) as roots:
         reader = Reader(changes, roots, settings, report, embeds=settings.embeds)
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
@@ -114,7 +119,11 @@ def _difference(
             source = read_source(change.path, change.data, reading)
             record = FileRecord(change.path, None, change.file_hash, 0, source.reason)
             _list(change.path, reader.count(record), result)
-            size += 0 if source.reason else len(source.text)
+            is_plain = bool(kind_of_plain(change.path, change.data))
+            if not source.reason and not is_by_words(
+                change.path, is_plain, settings.embedding
+            ):
+                size += len(source.text)
     result.deleted += [
         record.path
         for record in reader.gone()
@@ -153,5 +162,7 @@ def _list(path: str, outcome: Outcome, result: Plan) -> None:
         result.renamed.append((outcome.origin, path))
     elif change is Change.EMBEDDED:
         result.unembedded.append(path)
+    elif change is Change.STRIPPED:
+        result.stripped.append(path)
     elif change is Change.DELETED:
         result.deleted.append(path)
