@@ -273,10 +273,11 @@ class Manifest:
 
 
 def _record(row: tuple[Any, ...]) -> tuple[str, FileRecord]:
-    path, size, mtime, ctime, inode, *rest, is_plain = row
+    path, size, mtime, ctime, inode, *rest = row
     name = os.fsdecode(path)
     stat = None if size is None else (size, mtime, ctime, inode)
-    return name, FileRecord(name, stat, *rest, bool(is_plain))
+    rest[-1] = bool(rest[-1])
+    return name, FileRecord(name, stat, *rest)
 
 
 def _copy_to(db: sqlite3.Connection, path: str, mode: str) -> None:

@@ -313,7 +313,7 @@ BY_WORDS = Setting(
     help="Files that this pattern, as in a .gitignore, matches are found by words alone; with a ! "
     "before it they get vectors in any case (repeatable).",
     section=INDEX,
-    example=["legacy/", "!src/generated/api.ts"],
+    example=["old/", "!api.pb.ts"],
     remark="found by words alone; with a ! embedded in any case",
 )
 TREE = (

@@ -516,6 +516,7 @@ def test_dry_run_tells_what_a_run_does(project: Project) -> None:
         "renamed": [["2.py", "two.py"]],
         "deleted": ["1.py"],
         "unembedded": [],
+        "stripped": [],
     }
     assert_work(planned, chunks_embedded=0, chunks_upserted=0)
     report = project.run()

@@ -174,6 +174,8 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
         "ignore": ["a"],
         "ignore_containing": [],
         "external_folders": [],
+        "embed": "meaning",
+        "by_words": [],
         "mentions": {"enabled": True},
         "wiki": {"enabled": False, "folder": "", "command": ["w"]},
     }
