@@ -107,7 +107,9 @@ def test_the_first_run_indexes_every_file(project: Project) -> None:
         "read": 7,
         "skipped": {},
         **dict.fromkeys(
-            "unchanged modified renamed deleted embedded failed deferred".split(), 0
+            "unchanged modified renamed deleted embedded stripped by_words failed"
+            " deferred".split(),
+            0,
         ),
     }
     assert_work(
