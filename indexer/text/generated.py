@@ -37,10 +37,12 @@ _DOCSTRING = re.compile(
 )
 
 # A line of the comment. One in the midst of a sentence begins in lower case.
-_START = r"""(?:\A|(?:(?<![\w,-])\n|\n(?=[\W_]*(?-i:[A-Z]))))[\s/*#;%!|"'<>({-]*"""
+_START = (
+    r"""(?:\A|/\*+|<!--|(?:(?<![\w,-])\n|\n(?=[\W_]*(?-i:[A-Z]))))[\s/*#;%!|"'<>({-]*"""
+)
 _THIS = (
     r"(?:(?:this|the\ following)\ (?:[\w.`'/-]+\ ){0,3}(?:is|was|are|has\ been|were)\ |"
-    r"this\ is\ (?:an?\ )?|(?:note|warning|attention|caution):?\s+|[\w/-]+\.\w+\ (?:is|was)\ |file\ |code\ )*"
+    r"this\ is\ (?:an?\ )?|(?:note|warning|attention|caution):?\s+|[\w/-]+\.\w+\ (?:(?:is|was)\ )?|file\ |code\ )*"
 )
 _AUTO = r"(?:auto(?:matically)?|machine)[\ -]?(?:re-?)?generated"
 # And not "the automatically generated admin".
@@ -52,8 +54,8 @@ _EDIT = (
 _ALONE = re.compile(
     rf"""{_START}{_THIS}{_AUTO}{_END}
     | (?<![\w`'"])@generated(?![\w`'"(])
-    | {_START}(?:/\*\s)?generated\ by\ (?:cython|peg\.js|the\ protocol\ buffer\ compiler|jison|swig|ragel)
-    | {_START}a\ bison\ parser,\ made\ by | {_START}this\ file\ was\ automatically\ generated\ by\ swig
+    | {_START}{_THIS}generated\ by\ (?:cython|peg\.js|the\ protocol\ buffer\ compiler|jison|swig|ragel|automake|gnu\ autoconf)
+    | {_START}a\ bison\ parser,\ made\ by
     | {_START}(?:the\ following\ code\ was\ )?generated\ (?:from\ .{{1,200}}\ )?by\ (?:re2c|j?flex|antlr)
     """,
     re.VERBOSE | re.IGNORECASE,
