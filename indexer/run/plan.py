@@ -16,7 +16,6 @@ from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.forecast import Forecast, forecast
 from indexer.run.sight import see_recorded
-from indexer.text.by_words import is_by_words
 from indexer.text.source import read_source
 from indexer.tree.defaults import default_excludes
 from indexer.tree.files import open_roots
@@ -100,8 +99,6 @@ def _difference(
     report: Report,
     on_count: Callable[[int], None],
 ) -> Plan:
-    from indexer.text.meaning import kind_of_plain
-
     sight, known = see_recorded(settings, identity, look, report, on_count)
     changes = find_changes(settings, sight, known, report)
     totals = known.totals
@@ -119,11 +116,7 @@ def _difference(
             source = read_source(change.path, change.data, reading)
             record = FileRecord(change.path, None, change.file_hash, 0, source.reason)
             _list(change.path, reader.count(record), result)
-            is_plain = bool(kind_of_plain(change.path, change.data))
-            if not source.reason and not is_by_words(
-                change.path, is_plain, settings.embedding
-            ):
-                size += len(source.text)
+            size += 0 if source.reason else len(source.text)
     result.deleted += [
         record.path
         for record in reader.gone()
