@@ -68,6 +68,8 @@ class Embedding:
     by_words: tuple[str, ...] = ()
 
 
+BY_MEANING = Embedding()
+
 # A field that says nothing of its effect is thought to have one: a setting that somebody
 # forgets here costs a look at every file, not a wrong "unchanged".
 _NONE = {"effect": Effect.NONE}

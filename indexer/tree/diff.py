@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
-from indexer.config import Embedding
+from indexer.config import BY_MEANING, Embedding
 from indexer.report import PlanCounts
 from indexer.text.by_words import is_by_words
 from indexer.types import Change, FileRecord, SourceFile
@@ -61,7 +61,7 @@ def compare(
     force: bool = False,
     again: Set[str] = frozenset(),
     embeds: bool = True,
-    embedding: Embedding = Embedding(),
+    embedding: Embedding = BY_MEANING,
     passed: int = 0,
 ) -> Comparison:
     """Compare the scanned files with the records, by stat fields.

@@ -17,7 +17,7 @@ from typing import Any
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key
-from indexer.config import Embedding
+from indexer.config import BY_MEANING, Embedding
 from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, Chunk, EmbeddedFile, Step
 from indexer.work import worker
@@ -60,7 +60,7 @@ class Scheduler:
         limits: Limits,
         *,
         embeds: bool = True,
-        embedding: Embedding = Embedding(),
+        embedding: Embedding = BY_MEANING,
     ) -> None:
         self._workers = workers
         self._feedback = feedback
