@@ -26,6 +26,7 @@ DEFAULT_CACHE_SIZE = 2 * 1024**3
 NO_FOLDER = os.path.join(os.devnull, "codx-index")  # of a cache: nobody can make it
 EMBEDDED_COLLECTION = "codx_index"
 HYBRID, DENSE, SPARSE = "hybrid", "dense", "sparse"
+EMBEDS = MEANING, ALL = ("meaning", "all")
 EXECUTORS = ("process", "thread", "serial")
 AUTO = "auto"
 PRECISIONS = (AUTO, "f32", "bf16", "int8")
@@ -57,6 +58,17 @@ class Reading:
 
 
 AS_USUAL = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Which files get vectors. Both are as in `Settings`."""
+
+    embed: str = MEANING
+    by_words: tuple[str, ...] = ()
+
+
+BY_MEANING = Embedding()
 
 # A field that says nothing of its effect is thought to have one: a setting that somebody
 # forgets here costs a look at every file, not a wrong "unchanged".
@@ -104,7 +116,9 @@ class Settings:
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
-    searchable by its terms before the first one is embedded. Unless a run `uses_git`, a work
+    searchable by its terms before the first one is embedded. `embed` is `ALL`, or `MEANING` if
+    files that nobody finds by their meaning get no vector; patterns in `by_words`, as in a `.gitignore`, name
+    more files that get none, and those with a `!` files that get one in any case. Unless a run `uses_git`, a work
     tree is walked like any other folder. With `default_excludes`, folders that tools fill are
     left out where git does not track them.
 
@@ -130,6 +144,8 @@ class Settings:
     precision: str = field(default=AUTO, metadata=_REBUILD)
     mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = field(default=False, metadata=_NONE)
+    embed: str = MEANING
+    by_words: tuple[str, ...] = ()
     uri: Address = field(default=Address(), metadata=_NONE)
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
@@ -175,6 +191,11 @@ class Settings:
     def reading(self) -> Reading:
         """How the text of a file is read."""
         return Reading(self.secrets, self.languages)
+
+    @property
+    def embedding(self) -> Embedding:
+        """Which files get vectors."""
+        return Embedding(self.embed, self.by_words)
 
     @property
     def state_home(self) -> str:

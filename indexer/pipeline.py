@@ -132,6 +132,5 @@ def conclude(session: Session, extent: Extent) -> None:
     """Put the totals of the index, and how the run ended, into the report."""
     report, manifest = session.report, session.manifest
     report.fingerprint = session.identity.fingerprint
-    totals = manifest.totals()
-    report.chunks.total, report.chunks.unembedded = totals.chunks, totals.unembedded
+    manifest.totals().count(report)
     report.conclude(is_cut=extent.is_cut, signal=session.interrupts.received)

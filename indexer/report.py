@@ -38,7 +38,8 @@ Listener = Callable[[str, Mapping[str, object]], None]
 class FileCounts:
     """Files of a run or a plan, by what happened, or would happen, to them.
 
-    `embedded` files were indexed before and only got their vectors. `deferred` files may have
+    `embedded` files were indexed before and only got their vectors, `stripped` ones only lost them.
+    Of the files of the index, as many as `by_words` are to be found by words alone. `deferred` files may have
     changed and were left to a later run.
     """
 
@@ -49,6 +50,8 @@ class FileCounts:
     renamed: int = 0
     deleted: int = 0
     embedded: int = 0
+    stripped: int = 0
+    by_words: int = 0
     failed: int = 0
     deferred: int = 0
     read: int = 0
@@ -71,12 +74,13 @@ class ChunkCounts:
     """Chunks of a run.
 
     `total` is what the collection holds at its end, and `unembedded` is how many of these have
-    no vector yet. `tokens` were computed by the model, special ones included; `padding` was
+    no vector yet. As many as `by_words` are to have none. `tokens` were computed by the model, special ones included; `padding` was
     computed beside them.
     """
 
     total: int = 0
     unembedded: int = 0
+    by_words: int = 0
     embedded: int = 0
     cached: int = 0
     upserted: int = 0

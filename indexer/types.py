@@ -75,8 +75,10 @@ class FileRecord:
     `stat` is None if the fields cannot be trusted: the file was touched within the clock's
     granularity of being read, or the record comes from an audit of the rows. `file_hash` is
     the blob id of the indexed bytes, "" if the rows are not right. `reason` says why the file
-    has no rows ("binary", "empty", …), "" if it has some. `unembedded` is the number of rows
-    without a vector, which a search finds by their words only.
+    has no rows ("binary", "empty", …), "" if it has some. A search finds rows without a vector by
+    their words only: as many as `unembedded` are still to get one, and those counted in `by_words`
+    are to have none. The rule of `text/meaning.py` says whether the content `is_plain`, which is
+    not known without `stat`.
     """
 
     path: str
@@ -85,6 +87,8 @@ class FileRecord:
     chunk_count: int
     reason: str = ""
     unembedded: int = 0
+    by_words: int = 0
+    is_plain: bool = False
 
 
 ANY_BYTES = ""  # in place of a blob id
@@ -107,7 +111,7 @@ class ChangedFile:
     """A file that must be indexed: the bytes that were hashed are the bytes that are chunked.
 
     `stat` is as in `FileRecord`. If it `is_indexed`, the index has these very bytes already
-    and lacks only vectors.
+    and only its vectors come or go.
     """
 
     path: str
@@ -120,7 +124,8 @@ class ChangedFile:
 @dataclass(frozen=True, slots=True)
 class ChunkedFile:
     """One file as a worker returns it: its chunks, each with its sparse vector in `weights`, or
-    the reason why it has none. `masked` counts the secrets that were masked in it."""
+    the reason why it has none. `masked` counts the secrets that were masked in it. By the rule of
+    `text/meaning.py` it `is_plain` or not."""
 
     path: str
     language: str
@@ -129,6 +134,7 @@ class ChunkedFile:
     reason: str = ""
     error: str = ""
     masked: int = 0
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +218,7 @@ class Change(Enum):
     RENAMED = "renamed"
     DELETED = "deleted"
     EMBEDDED = "embedded"  # the bytes are unchanged, and now get their vectors
+    STRIPPED = "stripped"  # the bytes are unchanged, and now lose their vectors
 
 
 @dataclass(frozen=True, slots=True)

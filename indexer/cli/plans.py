@@ -22,6 +22,7 @@ def plan_text(plan: Plan) -> str:
         "renamed": len(plan.renamed),
         "deleted": len(plan.deleted),
         "to embed": len(plan.unembedded),
+        "to strip": len(plan.stripped),
     }
     return "; ".join(filter(None, (printable(plan.doubt), counts_text(changes))))
 
@@ -46,7 +47,11 @@ def print_plan(plan: Plan) -> None:
             click.echo(f"{letter} {shown(name)}")
     for old, new in plan.renamed:
         click.echo(f"R {shown(old)} -> {shown(new)}")
-    for letter, paths in (("D", plan.deleted), ("E", plan.unembedded)):
+    for letter, paths in (
+        ("D", plan.deleted),
+        ("E", plan.unembedded),
+        ("S", plan.stripped),
+    ):
         for name in paths:
             click.echo(f"{letter} {shown(name)}")
 
@@ -71,6 +76,7 @@ def plan_dict(plan: Plan) -> dict[str, object]:
             "renamed": [[shown(old), shown(new)] for old, new in plan.renamed],
             "deleted": [shown(name) for name in plan.deleted],
             "unembedded": [shown(name) for name in plan.unembedded],
+            "stripped": [shown(name) for name in plan.stripped],
         },
         "left_out": [
             {"path": shown(path), "reason": reason}

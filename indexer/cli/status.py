@@ -80,7 +80,11 @@ def _print_status(report: Report, planned: Plan, verbose: int) -> None:
     chunks = count_text(report.chunks.total, "chunk")
     embedded = ""
     if lacking := report.chunks.unembedded:
-        embedded = f", {report.chunks.total - lacking:,} of them embedded"
+        with_vector = report.chunks.total - lacking - report.chunks.by_words
+        embedded = f", {with_vector:,} of them embedded"
+    if by_words := report.chunks.by_words:
+        of_files = count_text(report.files.by_words, "file")
+        embedded += f", {by_words:,} (of {of_files}) found by words alone on purpose"
     late = plan_text(planned)
     for name, text in (
         ("project", escape_path(report.project)),

@@ -10,7 +10,7 @@ from indexer.cli.texts import count_text, counts_text, shown
 from indexer.report import Report
 
 SHOWN_FAILURES = 20
-_CHANGES = "added modified renamed deleted failed embedded".split()
+_CHANGES = "added modified renamed deleted failed embedded stripped".split()
 
 
 def summary(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 
 from indexer.milvus.rows import RowKey, aside_id, row_id
 from indexer.paths import unescape_path
@@ -53,13 +54,14 @@ def _record(path: str, rows: list[RowKey], known: FileRecord | None) -> FileReco
     """The record of a file whose rows are those of one whole content."""
     hash_, count = rows[0].file_hash, rows[0].chunk_count
     agrees = known is not None and known.file_hash == hash_
-    return FileRecord(
-        path,
-        known.stat if known and agrees else None,
-        hash_,
-        count,
-        unembedded=sum(not row.embedded for row in rows),
-    )
+    without = sum(not row.embedded for row in rows)
+    found = FileRecord(path, None, hash_, count, unembedded=without)
+    if known is None or not agrees:
+        return found
+    # Whether these rows are to have no vector follows from the content.
+    if known.by_words:
+        found = replace(found, unembedded=0, by_words=without)
+    return replace(found, stat=known.stat, is_plain=known.is_plain)
 
 
 def _without_aside(

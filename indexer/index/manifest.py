@@ -14,12 +14,17 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import StateError
+from indexer.text.versions import MEANING_VERSION
 from indexer.types import ANY_BYTES, Failure, FileRecord
 
-FORMAT = "3"
+if TYPE_CHECKING:
+    from indexer.report import Report
+
+# What another rule said of the contents tells nothing.
+FORMAT = f"4 {MEANING_VERSION}"
 
 # Values of "state".
 DIRTY = "dirty"  # a run began to write: only the rows can tell
@@ -32,7 +37,7 @@ CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY,
     size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
     file_hash TEXT NOT NULL, chunk_count INTEGER NOT NULL, reason TEXT NOT NULL,
-    unembedded INTEGER NOT NULL
+    unembedded INTEGER NOT NULL, by_words INTEGER NOT NULL, is_plain INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (
     path BLOB PRIMARY KEY, file_hash TEXT NOT NULL, error TEXT NOT NULL
@@ -41,19 +46,28 @@ CREATE TABLE IF NOT EXISTS failures (
 
 
 _RECORDS = """SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason,
-    unembedded FROM files"""
+    unembedded, by_words, is_plain FROM files"""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over all files: `files` that have a record, `indexed` ones that have rows, the rows
-    that the collection should hold (`chunks`), and how many of these have no vector yet.
+    that the collection should hold (`chunks`), and how many of these have no vector yet. As many as
+    `by_words`, in `files_by_words` files, are to have none.
     """
 
     files: int = 0
     indexed: int = 0
     chunks: int = 0
     unembedded: int = 0
+    by_words: int = 0
+    files_by_words: int = 0
+
+    def count(self, report: Report) -> None:
+        """Put the sums into the report."""
+        chunks = report.chunks
+        chunks.total, chunks.unembedded = self.chunks, self.unembedded
+        chunks.by_words, report.files.by_words = self.by_words, self.files_by_words
 
 
 class Manifest:
@@ -189,8 +203,8 @@ class Manifest:
     def totals(self) -> Totals:
         """The sums over all records."""
         row = self._db.execute(
-            "SELECT count(*), sum(chunk_count > 0), sum(chunk_count), sum(unembedded)"
-            " FROM files"
+            "SELECT count(*), sum(chunk_count > 0), sum(chunk_count), sum(unembedded),"
+            " sum(by_words), sum(by_words > 0) FROM files"
         ).fetchone()
         return Totals(*(int(value or 0) for value in row))
 
@@ -227,7 +241,7 @@ class Manifest:
                     "DELETE FROM failures WHERE path = ?", gone + indexed
                 )
             self._db.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         os.fsencode(record.path),
@@ -236,6 +250,8 @@ class Manifest:
                         record.chunk_count,
                         record.reason,
                         record.unembedded,
+                        record.by_words,
+                        record.is_plain,
                     )
                     for record in records
                 ),
@@ -260,6 +276,7 @@ def _record(row: tuple[Any, ...]) -> tuple[str, FileRecord]:
     path, size, mtime, ctime, inode, *rest = row
     name = os.fsdecode(path)
     stat = None if size is None else (size, mtime, ctime, inode)
+    rest[-1] = bool(rest[-1])
     return name, FileRecord(name, stat, *rest)
 
 

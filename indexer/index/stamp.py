@@ -28,6 +28,7 @@ from indexer.errors import GitError
 from indexer.index.gate import admit
 from indexer.index.lock import run_lock
 from indexer.report import PlanCounts, Report
+from indexer.text.versions import MEANING_VERSION
 from indexer.tree.git_process import find_git
 from indexer.tree.git_status import Answer
 from indexer.tree.survey import (
@@ -61,6 +62,8 @@ class Stamp:
     skipped: dict[str, int]
     chunks: int
     unembedded: int
+    by_words: int
+    files_by_words: int
     pages: int
 
 
@@ -90,6 +93,8 @@ class Look:
         report.files.skipped.update(stamp.skipped)
         report.chunks.total = stamp.chunks
         report.chunks.unembedded = stamp.unembedded
+        report.chunks.by_words = stamp.by_words
+        report.files.by_words = stamp.files_by_words
 
     def tell(self, report: Report) -> None:
         """Report a run that had nothing to do."""
@@ -211,11 +216,14 @@ def write(
                 report.files.modified,
                 report.files.renamed,
                 report.files.embedded,
+                report.files.stripped,
             )
         ),
         report.files.skipped,
         report.chunks.total,
         report.chunks.unembedded,
+        report.chunks.by_words,
+        report.files.by_words,
         report.wiki.pages,
     )
     with suppress(OSError):
@@ -278,6 +286,7 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
     git = find_git()
     return {
         "version": __version__,
+        "meaning": MEANING_VERSION,
         "git": [git, *stat_fields(os.stat(git))] if git else [],
         "ceilings": os.environ.get("GIT_CEILING_DIRECTORIES", ""),
         "place": index.place,

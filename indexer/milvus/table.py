@@ -190,7 +190,7 @@ class Table:
             anns_field=field,
             filter=where,
             limit=limit,
-            output_fields=SHOWN_FIELDS,
+            output_fields=[*SHOWN_FIELDS, *({"embedded"} & self.fields)],
             search_params=options,
         )
         return [

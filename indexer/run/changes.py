@@ -32,6 +32,7 @@ def find_changes(
         force=settings.force,
         again=known.failed_hooks | _of_other_format(records, tree.object_format),
         embeds=settings.embeds,
+        embedding=settings.embedding,
         passed=sight.passed,
     )
     comparison = select(compared, settings, tree, known.files, report)

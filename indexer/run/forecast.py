@@ -18,7 +18,8 @@ EMBEDDED_CHUNKS, OTHER_CHUNKS = 40, 800
 class Forecast:
     """About so many chunks, seconds, and megabytes (10⁶ bytes) that the database grows by.
 
-    Texts that the cache knows take next to no time, so the seconds are the most that it takes.
+    Texts that the cache knows take next to no time, nor do files that are found by words alone, so the
+    seconds are the most that it takes.
     """
 
     chunks: int = 0

@@ -155,7 +155,14 @@ def embedded_files(
             report.chunks, report.spans, session.fail, session.progress.advance
         )
         limits = Limits(lambda: session.is_over, lambda: session.budget.seconds_left)
-        scheduler = Scheduler(workers, session.cache, feedback, limits, embeds=embeds)
+        scheduler = Scheduler(
+            workers,
+            session.cache,
+            feedback,
+            limits,
+            embeds=embeds,
+            embedding=session.settings.embedding,
+        )
         yield from scheduler.files(chain(first, changes))
 
 

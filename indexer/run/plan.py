@@ -39,6 +39,7 @@ class Plan:
     renamed: list[tuple[str, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     unembedded: list[str] = field(default_factory=list)
+    stripped: list[str] = field(default_factory=list)
     indexed_files: int = 0
     forecast: Forecast = Forecast()
     wiki_pages: int = 0
@@ -54,6 +55,7 @@ class Plan:
             self.renamed,
             self.deleted,
             self.unembedded,
+            self.stripped,
         )
 
     @property
@@ -102,7 +104,7 @@ def _difference(
     totals = known.totals
     result = Plan(identity, known.doubt, left_out=sight.tree.left_out)
     result.indexed_files = totals.indexed
-    report.chunks.total, report.chunks.unembedded = totals.chunks, totals.unembedded
+    totals.count(report)
     with open_roots(settings) as roots:
         reader = Reader(changes, roots, settings, report, embeds=settings.embeds)
         # A file is indexed whether secrets in it are masked or not, so only `skip-file`
@@ -153,5 +155,7 @@ def _list(path: str, outcome: Outcome, result: Plan) -> None:
         result.renamed.append((outcome.origin, path))
     elif change is Change.EMBEDDED:
         result.unembedded.append(path)
+    elif change is Change.STRIPPED:
+        result.stripped.append(path)
     elif change is Change.DELETED:
         result.deleted.append(path)

@@ -23,6 +23,7 @@ from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.sight import Sight
+from indexer.text.by_words import is_by_words
 from indexer.tree.files import open_roots
 from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
@@ -44,10 +45,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The rows that a file should have, without their vectors."""
+    """The rows that a file should have, without their vectors, and whether the file `is_plain`."""
 
     path: str
     rows: list[Row]
+    is_plain: bool = False
 
 
 def verify(settings: Settings, report: Report) -> list[Difference]:
@@ -121,7 +123,7 @@ def expected_groups(
         if group and (number + len(rows) > READ_ROWS or size + cost > UPSERT_BYTES):
             yield group
             group, number, size = [], 0, 0
-        group.append(Expected(change.path, rows))
+        group.append(Expected(change.path, rows, file.is_plain))
         number += len(rows)
         size += cost
     if group:
@@ -147,7 +149,10 @@ def _compare(
         ids = [row["id"] for file in group for row in file.rows]
         found = {row["id"]: row for row in store.fetch(ids, at_once=READ_ROWS)}
         for file in group:
-            problem = _first_problem(file.rows, found, rows, settings.embeds)
+            by_words = is_by_words(file.path, file.is_plain, settings.embedding)
+            # What is to have vectors may have some without a run that embeds.
+            embedded = False if by_words else (True if settings.embeds else None)
+            problem = _first_problem(file.rows, found, rows, embedded)
             if problem:
                 yield Difference(file.path, problem)
                 wrong.add(file.path)
@@ -160,8 +165,13 @@ def _compare(
 
 
 def _first_problem(
-    expected: list[Row], found: dict[str, Row], rows: Counter[str], embeds: bool
+    expected: list[Row],
+    found: dict[str, Row],
+    rows: Counter[str],
+    embedded: bool | None,
 ) -> str:
+    """What is wrong with the rows of a file, "" if nothing is. They are to be `embedded`, or not, or
+    may be either."""
     for row in expected:
         number, there = row["chunk_no"], found.get(row["id"])
         if there is None:
@@ -173,8 +183,10 @@ def _first_problem(
                 return f"row {number} has another {field}"
         if "sparse" in there and not _are_alike(there["sparse"], row["sparse"]):
             return f"row {number} has another sparse vector"
-        if embeds and not there["embedded"]:
+        if embedded and not there["embedded"]:
             return f"row {number} has no vector yet"
+        if embedded is False and there["embedded"]:
+            return f"row {number} has a vector, and is to be found by words alone"
         length = math.sqrt(sum(float(x) ** 2 for x in there["vector"]))
         if not abs(length - 1) <= UNIT_TOLERANCE:
             return f"the vector of row {number} has length {length:.4f}"

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer.search.candidates import Candidate
+from indexer.search.likeness import likely_cosine
 from indexer.search.question import Question
 from indexer.search.signals import Signal, signals
+from indexer.text.terms import most_of, query_weights
 
 _WORD = re.compile(r"\w")
 BEST_CHUNKS = 3  # of a file, that count
@@ -42,7 +44,7 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     """
     question = Question.of(query)
     candidates = [one for one in candidates if one.sparse or _WORD.search(one.text)]
-    chunk_scores = fuse(candidates)
+    chunk_scores = fuse(candidates, most_of(query_weights(query)))
     by_path: defaultdict[tuple[int, str], list[tuple[float, Candidate]]] = defaultdict(
         list
     )
@@ -80,17 +82,27 @@ def rank_alike(candidates: Sequence[Candidate]) -> list[Ranked]:
     return ranked
 
 
-def fuse(candidates: Sequence[Candidate]) -> list[float]:
+def fuse(candidates: Sequence[Candidate], most: float = 0.0) -> list[float]:
     """One score per candidate, 0 to 1: the mean of its scores in both lists.
 
     Each score is taken as a share of its list's best. If one list is empty, the other counts
-    in full.
+    in full. The words of the query give a row `most` at the most. A row that has no vector counts as
+    if it had the one that its words are worth: otherwise what is merely nearest among the others would
+    be before it.
     """
     dense = _shares(candidate.dense for candidate in candidates)
+    if any(dense):
+        dense = _shares(_likely_dense(candidate, most) for candidate in candidates)
     sparse = _shares(candidate.sparse for candidate in candidates)
     if not any(dense) or not any(sparse):
         return [one + other for one, other in zip(dense, sparse, strict=True)]
     return [(one + other) / 2 for one, other in zip(dense, sparse, strict=True)]
+
+
+def _likely_dense(candidate: Candidate, most: float) -> tuple[int, float] | None:
+    if candidate.has_vector or not candidate.sparse:
+        return candidate.dense
+    return 0, likely_cosine(candidate.sparse[1], most)
 
 
 def _shares(places: Iterable[tuple[int, float] | None]) -> list[float]:

@@ -177,4 +177,5 @@ def _candidate(row: Row) -> Candidate:
         row["language"],
         row["symbol"],
         row["text"],
+        has_vector=row.get("embedded", True),
     )

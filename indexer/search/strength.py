@@ -3,7 +3,6 @@
 A rank says which file is best, and not whether it is any good: of nonsense, too, one is best.
 The strength of an answer is made of what is absolute in its candidates: the cosine in the search
 by vectors, and in the search by terms the share of what the query's words could give.
-`docs/design/search.md` has the measurement that the numbers below come from.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from indexer.config import DEFAULT_MODEL
+from indexer.search.likeness import SURE_COSINE, SURE_SHARE
 from indexer.search.retrieval import Found
 from indexer.text.terms import most_of, query_weights
 
-SURE_COSINE = 0.8  # of the default model, between a question and code that answers it
-SURE_SHARE = 0.65  # of what a row could have at most for the words of a query
 FLOOR = 0.5  # what is below is merely nearest
 
 

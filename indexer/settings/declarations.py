@@ -12,6 +12,7 @@ from indexer.config import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_MODEL,
     DENSE,
+    EMBEDS,
     EXECUTORS,
     HYBRID,
     MASK_SECRETS,
@@ -293,6 +294,28 @@ MODE = Setting(
     section=INDEX,
     remark="sparse: by words alone, nothing is embedded",
 )
+EMBED = Setting(
+    name="embed",
+    reach=Reach.INSIDE,
+    kind=click.Choice(EMBEDS),
+    field="embed",
+    help="Which files get vectors: meaning leaves out translations, data, outputs and generated "
+    "code, which are found by their words.",
+    section=INDEX,
+    remark="meaning, or all: also translations, data, generated code",
+)
+BY_WORDS = Setting(
+    name="by-words",
+    reach=Reach.INSIDE,
+    form=Form.LIST,
+    field="by_words",
+    metavar="PATTERN",
+    help="Files that this pattern, as in a .gitignore, matches are found by words alone; with a ! "
+    "before it they get vectors in any case (repeatable).",
+    section=INDEX,
+    example=["old/", "!api.pb.ts"],
+    remark="found by words alone; with a ! embedded in any case",
+)
 TREE = (
     MAX_FILE_SIZE,
     GIT,
@@ -306,6 +329,8 @@ TREE = (
     LANGUAGES,
     MENTIONS,
     MODE,
+    EMBED,
+    BY_WORDS,
 )
 """What of the tree belongs to the index."""
 

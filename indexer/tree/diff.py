@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
+from indexer.config import BY_MEANING, Embedding
 from indexer.report import PlanCounts
+from indexer.text.by_words import is_by_words
 from indexer.types import Change, FileRecord, SourceFile
 
 # Timestamps come from the kernel's tick (4-10 ms). File systems that keep whole seconds, or
@@ -59,24 +61,44 @@ def compare(
     force: bool = False,
     again: Set[str] = frozenset(),
     embeds: bool = True,
+    embedding: Embedding = BY_MEANING,
     passed: int = 0,
 ) -> Comparison:
     """Compare the scanned files with the records, by stat fields.
 
     `force` makes every file a suspect, and `again` those at its paths. If the run `embeds`,
-    files that lack vectors are suspects too. `passed` is as in `Comparison`.
+    files that lack vectors are suspects too, and so are files that are to be found by words alone from
+    now on, or no longer, as `embedding` says. `passed` is as in `Comparison`.
     """
     unchanged: list[FileRecord] = []
     suspects: list[SourceFile] = []
     gone = dict(records)
     for file in files:
         record = gone.pop(file.path, None)
-        is_asked = force or file.path in again or (embeds and is_unembedded(record))
+        is_asked = force or file.path in again
         if record is None or is_asked or record.stat != stat_of(file):
+            suspects.append(file)
+        elif not has_its_vectors(record, embedding, embeds=embeds):
             suspects.append(file)
         else:
             unchanged.append(record)
     return Comparison(unchanged, suspects, list(gone.values()), passed)
+
+
+def has_its_vectors(record: FileRecord, embedding: Embedding, *, embeds: bool) -> bool:
+    """Whether nothing is to be done about the vectors of a file whose bytes are unchanged."""
+    if is_by_words(record.path, record.is_plain, embedding):
+        return record.by_words == record.chunk_count
+    return not record.by_words and not (embeds and record.unembedded)
+
+
+def counted_anew(record: FileRecord, *, by_words: bool) -> FileRecord:
+    """The record if the file is to be found `by_words` alone, or is not: its rows that have no
+    vector are meant to have none, or still lack one."""
+    without = record.unembedded + record.by_words
+    if by_words:
+        return replace(record, unembedded=0, by_words=without)
+    return replace(record, unembedded=without, by_words=0)
 
 
 def is_unembedded(record: FileRecord | None) -> bool:

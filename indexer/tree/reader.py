@@ -10,9 +10,16 @@ from types import MappingProxyType
 
 from indexer.config import Settings
 from indexer.report import Report
+from indexer.text.by_words import is_by_words
 from indexer.text.mentions import PROCESSING, is_processing
 from indexer.tree.changes import Changes
-from indexer.tree.diff import Classifier, is_racy, is_unembedded, stat_of
+from indexer.tree.diff import (
+    Classifier,
+    counted_anew,
+    has_its_vectors,
+    is_racy,
+    stat_of,
+)
 from indexer.tree.files import Content, NotIndexable, Roots, Vanished, read_file
 from indexer.tree.git import blob_id
 from indexer.types import (
@@ -50,7 +57,8 @@ class Reader:
     """Iterates over the files that changed, in the order of `_in_order`, each read once.
 
     A file with the very bytes that failed before fails again and is not yielded. Where the
-    pass `embeds`, files that lack vectors are yielded although their bytes are unchanged.
+    pass `embeds`, files that lack vectors are yielded although their bytes are unchanged; so are
+    files with vectors that are to be found by words alone.
     A file whose mention someone is working on is left out, unless mentions are disabled.
     Iteration ends early once `should_stop()`. `on_done(size)` is called for each file that
     needs nothing more. Counts and failures go to the report.
@@ -138,6 +146,8 @@ class Reader:
             counts.modified += 1
         elif change is Change.EMBEDDED:
             counts.embedded += 1
+        elif change is Change.STRIPPED:
+            counts.stripped += 1
         elif change is Change.RENAMED:
             counts.renamed += 1
             origin = self._classifier.renamed_from[path]
@@ -162,11 +172,10 @@ class Reader:
         """The file if it is to be indexed, None where it needs nothing more."""
         path = file.path
         is_forced, record = self._settings.force, self._known.records.get(path)
-        lacks_vectors = self._embeds and is_unembedded(record)
         stat = self._read_ahead.get(path)
-        if stat and not (lacks_vectors or is_forced):
+        if stat and record and not is_forced and self._is_done(record):
             self._report.files.read += 1
-            self._touch(path, stat)
+            self._touch(record, replace(record, stat=stat))
             self.is_settled &= stat == stat_of(file)
             return None
         content = self._content_of(file)
@@ -191,15 +200,37 @@ class Reader:
         if change is Change.UNCHANGED:
             if is_forced or path in self._changes.again:
                 change = Change.MODIFIED
-            elif lacks_vectors:
-                change = Change.EMBEDDED
             else:
-                self._touch(path, stat)
-                return None
+                assert record is not None
+                now = self._decided(record, content.data)
+                if now.by_words < now.chunk_count and self._is_by_words(now):
+                    change = Change.STRIPPED
+                elif now.unembedded and self._embeds:
+                    change = Change.EMBEDDED
+                else:
+                    self._touch(record, replace(now, stat=stat))
+                    return None
         self._uncounted[path] = change
-        return ChangedFile(
-            path, content.data, file_hash, stat, is_indexed=change is Change.EMBEDDED
+        is_indexed = change in (Change.EMBEDDED, Change.STRIPPED)
+        return ChangedFile(path, content.data, file_hash, stat, is_indexed=is_indexed)
+
+    def _is_done(self, record: FileRecord) -> bool:
+        """Whether a file with unchanged bytes needs nothing more. Without stat fields it is not
+        known whether it is plain."""
+        return record.stat is not None and has_its_vectors(
+            record, self._settings.embedding, embeds=self._embeds
         )
+
+    def _decided(self, record: FileRecord, data: bytes) -> FileRecord:
+        """The record of a file with these bytes, now that it is known whether it is plain."""
+        if record.stat is None:
+            from indexer.text.meaning import kind_of_plain
+
+            record = replace(record, is_plain=bool(kind_of_plain(record.path, data)))
+        return counted_anew(record, by_words=self._is_by_words(record))
+
+    def _is_by_words(self, record: FileRecord) -> bool:
+        return is_by_words(record.path, record.is_plain, self._settings.embedding)
 
     def _content_of(self, file: SourceFile) -> Content | None:
         """The bytes of a file, None where there are none to index any more."""
@@ -219,10 +250,8 @@ class Reader:
             return content
         return None
 
-    def _touch(self, path: str, stat: tuple[int, int, int, int] | None) -> None:
-        old = self._known.records[path]
+    def _touch(self, old: FileRecord, record: FileRecord) -> None:
         self._count_unchanged([old])
-        record = replace(old, stat=stat)
         if record != old:
             self.touched.append(record)
 

@@ -90,7 +90,14 @@ class Learner:
         self._state.keep_texts((file.path, file.text) for file in found)
 
     def _fetch_vectors(self) -> None:
-        wanted = [p for p in self._state.without_vector() if p in self._records]
+        # Files that are found by words alone have no vectors, or have lost them.
+        by_words = {p for p, record in self._records.items() if record.by_words}
+        self._state.forget_vectors(by_words)
+        wanted = [
+            path
+            for path in self._state.without_vector()
+            if path in self._records and path not in by_words
+        ]
         for batch in batches(wanted, _BATCH):
             records = [self._records[path] for path in batch]
             self._state.set_vectors(

@@ -157,6 +157,15 @@ class WikiState:
                 ((vector, os.fsencode(path)) for path, vector in vectors),
             )
 
+    def forget_vectors(self, paths: Iterable[str]) -> None:
+        """Forget the vectors of those of these files that have one, and their related files."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE files SET vector = NULL, related = NULL"
+                " WHERE path = ? AND vector IS NOT NULL",
+                ((os.fsencode(path),) for path in paths),
+            )
+
     def places(self) -> dict[str, Place]:
         """All files by path, for `update_related`."""
         rows = self._db.execute("SELECT path, vector, related FROM files")

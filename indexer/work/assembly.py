@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key, key_of
+from indexer.config import Embedding
+from indexer.text.by_words import is_by_words
 from indexer.types import (
     ChangedFile,
     Chunk,
@@ -49,16 +51,23 @@ class Assembly:
     """Puts the vectors of chunked files in their places, from the cache and from workers.
 
     A text that several files or chunks have is embedded once. Unless the assembly `embeds`,
-    only what the cache knows gets a vector.
+    only what the cache knows gets a vector. A file that is found by words alone, as `embedding`
+    says, gets none, whatever the cache knows.
     """
 
     def __init__(
-        self, cache: EmbeddingCache, feedback: Feedback, *, embeds: bool
+        self,
+        cache: EmbeddingCache,
+        feedback: Feedback,
+        *,
+        embeds: bool,
+        embedding: Embedding,
     ) -> None:
         self._cache = cache
         self._feedback = feedback
         self._counts = feedback.counts
         self._embeds = embeds
+        self._embedding = embedding
         # The files that wait for each vector, with the number of the chunk that it belongs to.
         self._waiting: defaultdict[Key, list[tuple[_OpenFile, int]]] = defaultdict(list)
         self._ready: list[EmbeddedFile] = []
@@ -75,6 +84,9 @@ class Assembly:
 
         These are in order. Chunks whose vectors others already wait for are not among them.
         """
+        if is_by_words(change.path, chunked.is_plain, self._embedding):
+            self._open_by_words(change, chunked, seconds)
+            return {}
         keys = [key_of(chunk) for chunk in chunked.chunks]
         known = self._cache.get(keys)
         unknown = [number for number, key in enumerate(keys) if key not in known]
@@ -110,6 +122,16 @@ class Assembly:
         if not opened.missing:
             self._close(opened)
         return new
+
+    def _open_by_words(
+        self, change: ChangedFile, chunked: ChunkedFile, seconds: float
+    ) -> None:
+        everything = frozenset(range(len(chunked.chunks)))
+        file = self._blank(change, chunked, seconds, everything)
+        record = replace(file.record, unembedded=0, by_words=len(everything))
+        opened = _OpenFile(replace(file, record=record), 0)
+        self._feedback.on_progress(Step(file.size, chunks=len(everything)))
+        self._close(opened)
 
     def deliver(self, keys: list[Key], batch: EmbeddedBatch) -> None:
         """Give the vectors of a batch to the cache and to the files that wait for them."""
@@ -164,6 +186,7 @@ class Assembly:
             len(chunked.chunks),
             chunked.reason,
             len(unembedded),
+            is_plain=chunked.is_plain,
         )
         return EmbeddedFile(
             record,

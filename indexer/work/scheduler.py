@@ -17,6 +17,7 @@ from typing import Any
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key
+from indexer.config import BY_MEANING, Embedding
 from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, Chunk, EmbeddedFile, Step
 from indexer.work import worker
@@ -48,7 +49,7 @@ class Scheduler:
     only the file to blame fails. A file at which a worker crashes is chunked without its
     syntax. Raises any other error of a task, such as `ModelError`.
 
-    Unless it `embeds`, only what the cache knows gets a vector.
+    Unless it `embeds`, only what the cache knows gets a vector. `embedding` is as in `Settings`.
     """
 
     def __init__(
@@ -59,12 +60,13 @@ class Scheduler:
         limits: Limits,
         *,
         embeds: bool = True,
+        embedding: Embedding = BY_MEANING,
     ) -> None:
         self._workers = workers
         self._feedback = feedback
         self._counts, self._spans = feedback.counts, feedback.spans
         self._limits = limits
-        self._assembly = Assembly(cache, feedback, embeds=embeds)
+        self._assembly = Assembly(cache, feedback, embeds=embeds, embedding=embedding)
         self._backlog = Backlog(workers)
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}

@@ -145,6 +145,7 @@ def embed_texts(
 
 
 def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
+    from indexer.text.meaning import kind_of_plain
     from indexer.text.parts import chunk_parts
     from indexer.text.terms import row_weights
 
@@ -159,7 +160,14 @@ def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
         )
         shown = escape_path(path)
         weights = tuple(row_weights(shown, one.symbol, one.text) for one in chunks)
-        return ChunkedFile(path, source.language, chunks, weights, masked=source.masked)
+        return ChunkedFile(
+            path,
+            source.language,
+            chunks,
+            weights,
+            masked=source.masked,
+            is_plain=bool(kind_of_plain(path, data)),
+        )
     except MemoryError:
         return ChunkedFile(path, "", (), error=OUT_OF_MEMORY)
     except Exception as error:  # a bug met by one file must not cost the others

@@ -167,6 +167,8 @@ class Fuzz(Checks):
                 (["--no-default-excludes"], Options(has_defaults=False)),
                 (["--include-secrets"], Options(has_secrets=True)),
                 (["--ignore-containing", "/src"], Options(containing=("/src",))),
+                (["--embed", "all"], PLAIN),
+                (["--by-words", "*.py", "--by-words", "!*.log"], PLAIN),
             ]
         )
         if self._run(options, *arguments) and self.rng.random() < 0.5:
@@ -177,10 +179,12 @@ class Fuzz(Checks):
             return self._plain()
         self._run(PLAIN, "--mode", "hybrid", *self.rng.choice([["--sparse-first"], []]))
         rows = self.rows[self.project.root] or {}
-        lacking = [
-            path for path in rows if not all(row["embedded"] for row in rows[path])
+        wrong = [
+            path
+            for path in rows
+            if {row["embedded"] for row in rows[path]} != {not path.endswith(".log")}
         ]
-        assert not lacking, f"not embedded: {lacking}"
+        assert not wrong, f"embedded, or not: {wrong}"
 
     def _in_no_time(self) -> None:
         seconds = self.rng.choice(["0.02", "0.05", "0.2"])

@@ -127,3 +127,24 @@ def test_exactly_the_damaged_files_lose_their_hash(data: st.DataObject) -> None:
     assert set(found.records) == set(files)
     assert {path for path, r in found.records.items() if not r.file_hash} == damaged
     assert found.stale == {path: {row.id for row in files[path]} for path in damaged}
+
+
+@pytest.mark.parametrize("by_words", [0, 3])
+@pytest.mark.parametrize("without", [0, 1, 3])
+def test_what_is_to_have_no_vector_is_known_where_the_hash_agrees(
+    by_words: int, without: int
+) -> None:
+    """Rows only say that they have no vector."""
+    rows = [
+        replace(row, embedded=number >= without)
+        for number, row in enumerate(rows_of("a.csv"))
+    ]
+    known = FileRecord("a.csv", (1, 2, 3, 4), "h", 3, by_words=by_words, is_plain=True)
+    (found,) = audit(rows, {"a.csv": known}).records.values()
+    assert found.is_plain and found.stat
+    expected = (0, without) if by_words else (without, 0)
+    assert (found.unembedded, found.by_words) == expected
+    for lent in ({}, {"a.csv": replace(known, file_hash="other")}):
+        (found,) = audit(rows, lent).records.values()
+        assert (found.unembedded, found.by_words) == (without, 0)
+        assert found.stat is None and not found.is_plain

@@ -54,6 +54,8 @@ VALUES: dict[str, list[Any]] = {
     "retry_failed": [False, True],
     "sparse_first": [False, True],
     "uses_git": [True, True, False],
+    "embed": ["meaning", "all"],
+    "by_words": [(), ("*.md",), ("lib/", "!*.md")],
 }
 # These name another index, another tree or a part of it, or have tests of their own.
 LEFT_OUT = set(

@@ -107,7 +107,9 @@ def test_the_first_run_indexes_every_file(project: Project) -> None:
         "read": 7,
         "skipped": {},
         **dict.fromkeys(
-            "unchanged modified renamed deleted embedded failed deferred".split(), 0
+            "unchanged modified renamed deleted embedded stripped by_words failed"
+            " deferred".split(),
+            0,
         ),
     }
     assert_work(
@@ -516,6 +518,7 @@ def test_dry_run_tells_what_a_run_does(project: Project) -> None:
         "renamed": [["2.py", "two.py"]],
         "deleted": ["1.py"],
         "unembedded": [],
+        "stripped": [],
     }
     assert_work(planned, chunks_embedded=0, chunks_upserted=0)
     report = project.run()

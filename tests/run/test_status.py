@@ -141,6 +141,7 @@ def test_behind(indexed: Project) -> None:
         "renamed": [],
         "deleted": ["tree1.py"],
         "unembedded": [],
+        "stripped": [],
     }
 
 

@@ -61,6 +61,18 @@ def test_both_lists_count_by_their_own_best() -> None:
     assert fuse(found) == pytest.approx([(1 + 0.25) / 2, 0.25, 0.5])
 
 
+def test_a_row_without_a_vector_has_the_one_that_its_words_are_worth() -> None:
+    """What is merely nearest is not before what has all the words of the query."""
+    weak = chunk("a", dense=0.2)
+    words = replace(chunk("b.po", sparse=0.65 * 10), has_vector=False)
+    few = replace(chunk("c.po", sparse=0.65 * 2.5), has_vector=False)
+    assert fuse([weak, words, few], 10) == pytest.approx([0.125, 1, 0.25])
+    # Without a search by meaning there is nothing to make up for.
+    assert fuse([words, few], 10) == pytest.approx([1, 0.25])
+    # A row with a vector that the search by meaning did not find is not near.
+    assert fuse([weak, chunk("b", sparse=5)], 10) == [0.5, 0.5]
+
+
 def test_one_list_alone_counts_in_full() -> None:
     assert fuse([chunk("a", dense=0.5), chunk("b", dense=0.25)]) == [1, 0.5]
     assert fuse([chunk("a", sparse=5), chunk("b", sparse=5)]) == [1, 1]

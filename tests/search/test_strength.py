@@ -15,8 +15,9 @@ from indexer import Index
 from indexer.config import DEFAULT_MODEL
 from indexer.search.answers import NO_GOOD_MATCH
 from indexer.search.candidates import Candidate
+from indexer.search.likeness import SURE_SHARE
 from indexer.search.retrieval import Found
-from indexer.search.strength import FLOOR, SURE_SHARE, strength
+from indexer.search.strength import FLOOR, strength
 from indexer.text.terms import most_of, query_weights, row_weights
 
 ANSWERED = [

@@ -105,7 +105,8 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         },
         # About the index of this project alone: what belongs to it, and when.
         "": {
-            *("changed-within", "default-excludes", "ignore", "ignore-containing"),
+            *("by-words", "changed-within", "default-excludes", "embed"),
+            *("ignore", "ignore-containing"),
             *(
                 "log-format",
                 "max-seconds",
@@ -173,6 +174,8 @@ def test_what_has_every_file_looked_at_again_is_in_the_basis() -> None:
         "ignore": ["a"],
         "ignore_containing": [],
         "external_folders": [],
+        "embed": "meaning",
+        "by_words": [],
         "mentions": {"enabled": True},
         "wiki": {"enabled": False, "folder": "", "command": ["w"]},
     }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.config import ALL, MEANING, Embedding
 from indexer.tree.diff import (
     COARSE_TICK_NS,
     TICK_NS,
     Classifier,
     compare,
+    counted_anew,
     is_racy,
     stat_of,
 )
@@ -156,3 +160,31 @@ def test_is_racy(ctime: int, read: int, racy: bool) -> None:
 
 def test_stat_of() -> None:
     assert stat_of(source("a", (5, 6, 7, 8))) == (5, 6, 7, 8)
+
+
+@pytest.mark.parametrize("embeds", [True, False])
+@pytest.mark.parametrize("embed", [MEANING, ALL])
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize(("unembedded", "by_words"), [(0, 0), (2, 0), (1, 0), (0, 2), (0, 1)])  # fmt: skip
+def test_a_file_is_a_suspect_until_its_vectors_are_as_wanted(
+    embeds: bool, embed: str, is_plain: bool, unembedded: int, by_words: int
+) -> None:
+    known = replace(
+        record("a", chunks=2),
+        unembedded=unembedded,
+        by_words=by_words,
+        is_plain=is_plain,
+    )
+    found = compare(
+        [source("a")], {"a": known}, embeds=embeds, embedding=Embedding(embed)
+    )
+    if is_plain and embed == MEANING:
+        is_right = by_words == 2
+    else:
+        is_right = not by_words and not (embeds and unembedded)
+    assert bool(found.unchanged) == is_right != bool(found.suspects)
+    # What is counted anew has as many rows without a vector as before.
+    for wanted in (True, False):
+        now = counted_anew(known, by_words=wanted)
+        counts = (now.by_words, now.unembedded) if wanted else (now.unembedded, now.by_words)  # fmt: skip
+        assert counts == (unembedded + by_words, 0)
