@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.environment import hidden, is_process_ours, set_for_libraries
 from indexer.errors import StateError
-from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -43,6 +42,8 @@ def silence() -> None:
     if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
         set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     import logging
+
+    from indexer.milvus.kept_out import kept_out
 
     with hidden(_is_of_another_program), kept_out():
         import pymilvus  # noqa: F401  (it configures its loggers, silenced below)
@@ -193,6 +194,8 @@ def import_milvus_lite() -> None:
 
     Raises `StateError` where it cannot be imported.
     """
+    from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
+
     silence()
     # It is read once, on import.
     if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
