@@ -470,10 +470,11 @@ def check_segments(database: str, physical: str) -> None:
     parquet = import_module("pyarrow.parquet")  # which has no types
     folder = collection_folder(glob.escape(database), glob.escape(physical))
     for path in glob.glob(os.path.join(folder, "partitions", "*", "*", f"*{SEGMENT}")):
-        with contextlib.suppress(FileNotFoundError):  # it was merged meanwhile
-            with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for _ in file.iter_batches():
-                    pass
+        # Opened here, because Arrow takes no path that is not UTF-8.
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            segment = parquet.ParquetFile(file, page_checksum_verification=True)
+            for _ in segment.iter_batches():
+                pass
 
 
 def remove_foreign_index_files(database: str) -> None:

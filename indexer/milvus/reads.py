@@ -213,8 +213,11 @@ class Reads:
         self._collection._require_loaded()
         snapshot = self._snapshot()
         rows = np.flatnonzero(self._matching(snapshot, expr))[:limit]
-        _, names = self._projection(given.get("output_fields"), "query")
-        return _Records(snapshot, rows.tolist(), names)
+        wanted = given.get("output_fields")
+        _, names = self._projection(wanted, "query")
+        found = _Records(snapshot, rows.tolist(), names)
+        # Who names no fields may only want the number of rows: milvus-lite counts like that.
+        return found if wanted is None else list(found)
 
     def get(self, pks: list[Any], **given: Any) -> list[Record] | None:
         """The rows with these ids that there are, in the order of `pks`."""

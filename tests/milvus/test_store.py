@@ -169,7 +169,7 @@ def test_search(store: Store) -> None:
     assert found[0]["score"] == pytest.approx(1)
     cosines = sorted((float(rows[7]["vector"] @ r["vector"]) for r in rows))[:-4:-1]
     assert [row["score"] for row in found] == pytest.approx(cosines, abs=1e-5)
-    assert set(found[0]) == {*SHOWN_FIELDS, "id", "score"}
+    assert set(found[0]) == {*SHOWN_FIELDS, "embedded", "id", "score"}
 
 
 def test_large_calls_are_split(store: Store) -> None:

@@ -19,10 +19,13 @@ FAULT = "CODX_INDEX_FAULT"
 
 
 def build(project: Project) -> Project:
-    """An index with two segments and a list of deleted rows, complete and stamped."""
+    """An index with two segments and a list of deleted rows, complete and stamped.
+
+    Few enough rows are dead for nothing to be merged.
+    """
     project.root.mkdir()
     project.git("init", "-q")
-    for number in range(5):
+    for number in range(9):
         project.write(f"{number}.py", python_text(number))
     project.run(*SPARSE)
     project.write("1.py", python_text(1) + "\n\nbanana = 1\n")
