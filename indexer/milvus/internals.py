@@ -267,6 +267,7 @@ def _read_segments_by_column() -> None:
             segment.close()
         if self._reads is not None:
             self._reads.close()
+            self._reads = None  # which refers to the collection
 
     collection.Collection.close = close_with_segments
 
