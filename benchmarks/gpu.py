@@ -57,6 +57,8 @@ def main() -> None:
 
         work(options.at_work, options)
         return
+    # Whoever ends this process ends the other one too, which has a session of its own.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         sys.exit(supervise(Path(folder), options))
 

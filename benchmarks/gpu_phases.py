@@ -39,6 +39,7 @@ RUN_SHARE = 0.5  # of the time: of the run
 WAY_SHARE = 0.1  # and of each way to embed
 KILL_AFTER = 20  # seconds for a run to end after the time that it has
 BATCHES = (32, 256)  # texts; the first is the default of `encode`
+ENOUGH = 5  # seconds, which are some 25 samples of how busy the device is
 TASKS = 2  # that a run sorts by length together, for each device
 CPU_SLICE = 16  # texts between two looks at the clock, where a CPU embeds
 NEAREST = 10
@@ -343,11 +344,9 @@ def measure(
         embed(slices[0])  # the first calls choose kernels and ask for memory
         with Busy(session.look) as busy:
             started = time.perf_counter()
-            for indices in slices:
+            for indices in repeated(slices, until, is_cuda=session.is_cuda):
                 embed(indices)
                 done += len(indices)
-                if time.monotonic() > until:
-                    break
             seconds = time.perf_counter() - started
     rate = done / seconds
     first = next(iter(ways.values()), {"texts_per_second": rate})
@@ -365,6 +364,20 @@ def measure(
         f"{name:34}{rate:10,.0f}{ratio:8.2f}"
         f"{'?' if share is None else f'{share:.0%}':>8}{busy.memory_mib:10,.0f}"
     )
+
+
+def repeated(
+    slices: list[list[int]], until: float, *, is_cuda: bool
+) -> Iterator[list[int]]:
+    """All slices, on a GPU again and again until it could be sampled, but not past `until`."""
+    enough = time.monotonic() + (ENOUGH if is_cuda else 0)
+    while True:
+        for indices in slices:
+            yield indices
+            if time.monotonic() > until:
+                return
+        if time.monotonic() > enough:
+            return
 
 
 def generations(tokens: Sequence[int], *, is_cuda: bool) -> Iterator[list[int]]:
