@@ -423,20 +423,25 @@ def p95(values: Sequence[float]) -> float:
 def surroundings() -> dict[str, Any]:
     """The machine and the versions in use, for a JSON file."""
     return {
-        "machine": {
-            "system": platform.system(),
-            "release": platform.release(),
-            "architecture": platform.machine(),
-            "processor": _first_value("/proc/cpuinfo", "model name"),
-            "cpus": len(os.sched_getaffinity(0)),
-            "memory": _first_value("/proc/meminfo", "MemTotal"),
-        },
+        "machine": machine(),
         "versions": {
             "python": platform.python_version(),
             "git": subprocess.check_output(["git", "version"], text=True).split()[2],
             **{name: importlib.metadata.version(name) for name in LIBRARIES},
         },
         "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the machine is made of."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "architecture": platform.machine(),
+        "processor": _first_value("/proc/cpuinfo", "model name"),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory": _first_value("/proc/meminfo", "MemTotal"),
     }
 
 
@@ -450,7 +455,7 @@ def _first_value(path: str, name: str) -> str:
 
 def headline() -> str:
     """The machine in one line."""
-    found = surroundings()["machine"]
+    found = machine()
     version = sys.version.split()[0]
     return f"{found['processor'] or found['architecture']}, {found['cpus']} CPUs, Python {version}"
 

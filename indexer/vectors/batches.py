@@ -7,6 +7,7 @@ of equal width share a batch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ _WIDTH_STEP = 8
 
 
 def group_by_width(
-    lengths: Sequence[int], limit: int, size: int
+    lengths: Sequence[int], limit: int, size: int, tokens: int = sys.maxsize
 ) -> Iterator[tuple[int, list[int]]]:
-    """Group texts, given by how many tokens they have, into batches of at most `size`.
+    """Group texts, given by how many tokens they have, into batches of at most `size`
+    texts and `tokens` tokens, of which each has at least one text.
 
     Yields (width, indices of the texts). The width is the length rounded up, so that few
     texts are alone. It does not exceed the model's `limit`, which may be its last position.
@@ -34,8 +36,9 @@ def group_by_width(
         width = min(-(-length // _WIDTH_STEP) * _WIDTH_STEP, limit)
         by_width.setdefault(width, []).append(index)
     for width, indices in by_width.items():
-        for start in range(0, len(indices), size):
-            yield width, indices[start : start + size]
+        step = max(1, min(size, tokens // max(width, 1)))
+        for start in range(0, len(indices), step):
+            yield width, indices[start : start + step]
 
 
 def has_longer(ids: Sequence[bytes], limit: int) -> bool:

@@ -24,12 +24,16 @@ from indexer.vectors.tokenizer import load_raw_tokenizer, load_tokenizer
 if TYPE_CHECKING:
     import numpy as np
     import tokenizers
+    import torch
     from numpy.typing import NDArray
 
 # Texts in a batch. torch picks its kernels by the shape of the batch, so on a CPU each text
 # is alone: then it always has the same one.
 _OPENVINO_BATCH = 4
 _TORCH_BATCH = {"cpu": 1, "cuda": 256}
+# Tokens in a batch, padding included: as many as 256 of the longest texts of the default
+# model. 256 texts of a model that takes 8,192 tokens would need 32 times the memory.
+_TORCH_TOKENS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,33 +199,38 @@ class TorchEmbedder:
         lengths = [min(count, self._limit) for count in counts]
         vectors = np.empty((len(texts), self.dimension), np.float32)
         computed = 0
-        for _, rows in group_by_width(lengths, self._limit, self._batch):
-            width = max(lengths[row] for row in rows)
-            with third_party("the model failed"), quiet():
+        batches = group_by_width(lengths, self._limit, self._batch, _TORCH_TOKENS)
+        inferred: list[tuple[list[int], torch.Tensor]] = []
+        with third_party("the model failed"), quiet():
+            for _, rows in batches:
+                width = max(lengths[row] for row in rows)
                 if tokens:
-                    vectors[rows] = self._infer([tokens[row] for row in rows], width)
+                    found = self._infer([tokens[row] for row in rows], width)
+                    inferred.append((rows, found))
                 else:
                     vectors[rows] = self._encode([texts[row] for row in rows])
-            computed += width * len(rows)
+                computed += width * len(rows)
+            # To read a result is to wait for it. A GPU idles while its next batch is padded,
+            # unless that one was sent before.
+            for rows, found in inferred:
+                vectors[rows] = found.cpu().numpy()
         truncated = sum(count > self._limit for count in counts)
         return Encoding(
             scale_to_unit(vectors), truncated, sum(lengths), computed - sum(lengths)
         )
 
-    def _infer(
-        self, texts: list[NDArray[np.uint32]], width: int
-    ) -> NDArray[np.float32]:
+    def _infer(self, texts: list[NDArray[np.uint32]], width: int) -> torch.Tensor:
+        """The vectors in f32, on the device. A GPU may still be at work on them."""
         import torch
 
         arrays = pad(texts, width, self._pad_id)
         inputs = {
-            name: torch.from_numpy(arrays[name]).to(self._device)
+            name: torch.from_numpy(arrays[name]).to(self._device, non_blocking=True)
             for name in self._inputs
         }
         with torch.inference_mode():
-            found = self._model(inputs)["sentence_embedding"]
-        vectors: NDArray[np.float32] = found.float().cpu().numpy()
-        return vectors
+            found: torch.Tensor = self._model(inputs)["sentence_embedding"].float()
+        return found
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._model.encode_document(

@@ -33,7 +33,8 @@ def find_gpus(cache_dir: str, *, is_asked: bool) -> Gpus:
         return NO_GPUS
     memo = os.path.join(cache_dir, "models", "cuda.json")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    stamp = [nodes, visible, spec.origin, os.stat(spec.origin).st_mtime_ns]
+    torch = [spec.origin, os.stat(spec.origin).st_mtime_ns]
+    stamp = [nodes, visible, _driver(), *torch]
     found = recall(memo, stamp)
     try:
         gpus = Gpus(int(found[0]), bool(found[1]))
@@ -46,6 +47,15 @@ def find_gpus(cache_dir: str, *, is_asked: bool) -> Gpus:
             gpus = _ask_torch()
         remember(memo, stamp, list(gpus))
     return gpus
+
+
+def _driver() -> str:
+    """What the driver says of its version. With another one, torch may see other devices."""
+    try:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return ""
 
 
 def _ask_torch() -> Gpus:

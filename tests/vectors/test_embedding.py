@@ -29,7 +29,7 @@ from indexer.config import DEFAULT_MODEL
 from indexer.errors import ModelError, StateError, UsageError
 from indexer.types import ID_BYTES
 from indexer.vectors import backend as backends
-from indexer.vectors import batches, choice, conversion, graph, graph_folder
+from indexer.vectors import batches, choice, conversion, gpus, graph, graph_folder
 from indexer.vectors.backend import Backend, ModelInfo
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.conversion import convert_once
@@ -270,6 +270,29 @@ def test_a_gpu_is_asked_for_once(
     assert choose_backend(model, str(tmp_path), convert=False).precision == "f32"
     monkeypatch.setenv("CODX_INDEX_DEVICE", "cpu")
     assert choose_backend(model, str(tmp_path), convert=False).device == "cpu"
+
+
+def test_another_driver_may_see_a_gpu(
+    model: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    is_seen = False
+    monkeypatch.setenv("CODX_INDEX_DEVICE", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_seen)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: (9, 0))
+    monkeypatch.setattr("glob.glob", lambda *a, **k: ["/dev/nvidia0"])
+
+    def device() -> str:
+        return choose_backend(model, str(tmp_path), convert=False).device
+
+    monkeypatch.setattr(gpus, "_driver", lambda: "535.0")
+    assert device() == "cpu"
+    is_seen = True
+    assert device() == "cpu"  # torch is not asked again
+    monkeypatch.setattr(gpus, "_driver", lambda: "580.0")
+    assert device() == "cuda"
 
 
 def test_a_gpu_that_is_not_there(
@@ -755,6 +778,11 @@ def test_unusable_vectors_are_refused(bad: float) -> None:
 def test_widths_follow_from_the_length_alone() -> None:
     found = list(batches.group_by_width([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
     assert found == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
+
+
+def test_a_batch_of_long_texts_has_fewer() -> None:
+    found = list(batches.group_by_width([8, 64, 8, 64, 8, 64, 300], 512, 2, 128))
+    assert found == [(8, [0, 2]), (8, [4]), (64, [1, 3]), (64, [5]), (304, [6])]
 
 
 START = """
