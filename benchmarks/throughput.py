@@ -249,7 +249,7 @@ def spread(tokens: Sequence[int], size: int) -> list[int]:
 
 
 def read_vectors(root: Path) -> dict[str, bytes]:
-    """The different texts of an index, in the order of its files, with their vectors.
+    """The different texts of an index that have vectors, in the order of its files, with these.
 
     Another process reads them, because here the database's libraries and their threads
     would stay.
@@ -262,6 +262,8 @@ def _read_vectors(state: Path) -> dict[str, bytes]:
     rows = read_rows(state).values()
     found: dict[str, bytes] = {}
     for row in sorted(rows, key=lambda row: (row["path"], row["chunk_no"])):
+        if not row["embedded"]:
+            continue
         chunk = Chunk(
             row["start_line"], row["end_line"], row["symbol"], row["text"], tokens=0
         )

@@ -18,27 +18,31 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Another step changes the last bits of the vectors: change it with the fingerprint.
-_WIDTH_STEP = 8
+# Another step changes the last bits of the vectors on a CPU: change it with the fingerprint.
+WIDTH_STEP = 8
 
 
 def group_by_width(
-    lengths: Sequence[int], limit: int, size: int, tokens: int = sys.maxsize
+    lengths: Sequence[int],
+    limit: int,
+    size: int,
+    tokens: int = sys.maxsize,
+    step: int = WIDTH_STEP,
 ) -> Iterator[tuple[int, list[int]]]:
     """Group texts, given by how many tokens they have, into batches of at most `size`
     texts and `tokens` tokens, of which each has at least one text.
 
-    Yields (width, indices of the texts). The width is the length rounded up, so that few
-    texts are alone. It does not exceed the model's `limit`, which may be its last position.
+    Yields (width, indices of the texts). The width is the length rounded up to a multiple of
+    `step`, so that few texts are alone. It does not exceed the model's `limit`, which may be its last position.
     """
     by_width: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
-        width = min(-(-length // _WIDTH_STEP) * _WIDTH_STEP, limit)
+        width = min(-(-length // step) * step, limit)
         by_width.setdefault(width, []).append(index)
     for width, indices in by_width.items():
-        step = max(1, min(size, tokens // max(width, 1)))
-        for start in range(0, len(indices), step):
-            yield width, indices[start : start + step]
+        most = max(1, min(size, tokens // max(width, 1)))
+        for start in range(0, len(indices), most):
+            yield width, indices[start : start + most]
 
 
 def has_longer(ids: Sequence[bytes], limit: int) -> bool:
