@@ -4,7 +4,7 @@
 deleted, nothing to do, `status --check`, the first search of a new process, and the next ones
 in one process. It keeps wall and CPU seconds and the peak of resident memory (MiB) of each.
 
-    python benchmarks/growth.py FILE.json --plot FILE.png
+    python benchmarks/growth.py FILE.json ... --plot FILE.png
 
 draws what `updates.py --json FILE.json` has written.
 
@@ -392,13 +392,19 @@ def draw(axis: Axes, growth: Sequence[Mapping[str, Any]], act: str, key: str) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("found", type=Path, help="what updates.py --json has written")
+    written = "what updates.py --json has written, once or in several runs"
+    parser.add_argument("found", type=Path, nargs="+", help=written)
     parser.add_argument("--plot", type=Path, required=True)
     options = parser.parse_args()
     check_plot(options.plot)
-    growth = json.loads(options.found.read_text()).get("growth")
-    if not growth:
-        raise Unexpected(f"{options.found}: updates.py --small has not written this")
+    growth: list[dict[str, Any]] = []
+    for path in options.found:
+        here = json.loads(path.read_text()).get("growth")
+        if not here:
+            raise Unexpected(f"{path}: updates.py --small has not written this")
+        growth += here
+    if len({tuple(size["rows"]) for size in growth}) > 1:
+        raise Unexpected("the files are about different revisions")
     print(*map(table, growth), sep="\n")
     plot(growth, options.plot)
 

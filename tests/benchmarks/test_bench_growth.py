@@ -59,10 +59,12 @@ def test_both_revisions_do_each_act_in_turn(tmp_path: Path) -> None:
 
 def test_the_plot_and_the_tables_come_from_the_json(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    found, picture = tmp_path / "found.json", tmp_path / "growth.png"
-    growth = [measured(1_000, False), measured(50_000, False), measured(200_000, True)]
+    found, later = tmp_path / "found.json", tmp_path / "later.json"
+    picture = tmp_path / "growth.png"
+    growth = [measured(1_000, False), measured(50_000, False)]
     found.write_text(json.dumps({"growth": growth}))
-    done = finished("growth.py", found, "--plot", picture)
+    later.write_text(json.dumps({"growth": [measured(200_000, True)]}))
+    done = finished("growth.py", found, later, "--plot", picture)
 
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "| 50,000 files, 50,000 and 50,001 rows" in done.stdout
@@ -78,6 +80,16 @@ def test_a_file_without_these_figures_is_named(tmp_path: Path) -> None:
     done = launch("growth.py", found, "--plot", tmp_path / "growth.png")
     assert done.returncode == 1
     assert done.stderr == f"{found}: updates.py --small has not written this\n"
+
+
+def test_figures_of_two_revisions_are_not_mixed(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = [tmp_path / "one.json", tmp_path / "two.json"]
+    alone = measured(1_000, False)
+    found[0].write_text(json.dumps({"growth": [alone]}))
+    found[1].write_text(json.dumps({"growth": [{**alone, "rows": {"now": 1}}]}))
+    done = launch("growth.py", *found, "--plot", tmp_path / "growth.png")
+    assert done.stderr == "the files are about different revisions\n"
 
 
 def test_an_unknown_revision_is_named_before_anything_is_measured() -> None:
