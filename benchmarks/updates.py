@@ -8,11 +8,11 @@ checked: its exit code and its counts must match the change.
         [--repo PATH ...] [--rounds N] [--json FILE] [--plot FILE.png]
     python benchmarks/updates.py --small | --against REV [--files …] [--rows …] …
 
-The second form measures only changes of one file, looks and searches, by `growth.py`, with
+The second form measures only changes of one file, looks and searches, by `turns.py`, with
 `--against` at another revision too, in turn. The first does so after all the rest; `--rows`
 are projects of fewer files with many chunks each, which only this measures.
 
-Generated files share `--distinct` texts, because embedding 100,000 different ones takes hours.
+Generated files share `--distinct` texts, because embedding 50,000 different ones takes long.
 Each file has its own blob and its own row, but the first index embeds only the distinct texts,
 and its time is the time for these. Updates are not affected: each embeds what it changed.
 
@@ -139,10 +139,10 @@ def benchmark(folder: Path, options: argparse.Namespace) -> None:
     results: dict[str, Any] = {**surroundings(), "rounds": options.rounds}
     if not options.small:
         measure_changes(folder, options, results)
-    import growth
+    import turns
 
     results["growth"] = []
-    for found in growth.benchmark(folder / "growth", options):
+    for found in turns.benchmark(folder / "growth", options):
         results["growth"].append(found)
         write_json(options.json, results)
 

@@ -108,7 +108,7 @@ def test_the_questions_are_the_same_on_both_sides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from growth import NEXT, asked, sizes
+    from turns import NEXT, asked, sizes
 
     assert asked(3) == asked(3) != asked(4)
     assert len(set(asked(3))) > NEXT // 2
