@@ -20,7 +20,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -205,10 +205,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Indexer:
-    """The installed command, with its own cache folder."""
+    """The installed command, or the sources in `tree`, with its own cache folder."""
 
     cache: Path
     jobs: int = 0
+    tree: Path | None = None
+
+    def command(self) -> tuple[str, ...]:
+        # -P keeps the current folder, which may have an `indexer` too, off the path.
+        return (COMMAND,) if self.tree is None else (*self.python(), "-m", "indexer")
+
+    def python(self) -> tuple[str, ...]:
+        """An interpreter that imports the same `indexer` as the command."""
+        return (sys.executable, "-P")
 
     def variables(self) -> dict[str, str]:
         kept = {
@@ -216,8 +225,11 @@ class Indexer:
             for name, value in os.environ.items()
             if not name.startswith("CODX_INDEX_") or name in _KEPT_SETTINGS
         }
+        # Without bytecode every process would compile the sources again.
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
         return {
             **kept,
+            **({"PYTHONPATH": str(self.tree)} if self.tree else {}),
             "CODX_INDEX_CACHE_DIR": str(self.cache),
             "CODX_INDEX_JOBS": str(self.jobs),
         }
@@ -231,8 +243,9 @@ class Indexer:
         """Let the command compare every row with its file. Raises `Unexpected`."""
         self.call("verify", project, scenario)
 
-    def call(self, command: str, project: Path, scenario: str) -> Ended:
-        arguments = (COMMAND, command, project, "--json")
+    def call(self, command: str, project: Path, scenario: str, *options: str) -> Ended:
+        """Run any command on a project. Raises `Unexpected` unless it exits with 0."""
+        arguments = (*self.command(), command, *options, str(project), "--json")
         ended = measure(*arguments, variables=self.variables())
         if ended.code != 0:
             problem = ended.errors.strip() or ended.output
@@ -242,7 +255,9 @@ class Indexer:
         return ended
 
 
-def prepared(folder: Path, cache_dir: Path | None, jobs: int) -> Indexer:
+def prepared(
+    folder: Path, cache_dir: Path | None, jobs: int, tree: Path | None = None
+) -> Indexer:
     """An indexer whose cache holds the converted model and no embedding.
 
     The conversion is not measured, because it happens once per machine and not once per
@@ -252,8 +267,9 @@ def prepared(folder: Path, cache_dir: Path | None, jobs: int) -> Indexer:
         cache_dir = folder / "converted"
     empty = folder / "empty"
     empty.mkdir()
-    Indexer(cache_dir.absolute(), jobs).run(empty, "the conversion of the model")
-    return emptied(Indexer(cache_dir.absolute(), jobs), folder / "cache")
+    indexer = Indexer(cache_dir.absolute(), jobs, tree)
+    indexer.run(empty, "the conversion of the model")
+    return emptied(indexer, folder / "cache")
 
 
 def emptied(indexer: Indexer, cache: Path) -> Indexer:
@@ -262,7 +278,7 @@ def emptied(indexer: Indexer, cache: Path) -> Indexer:
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()
     (cache / "models").symlink_to(models)
-    return Indexer(cache, indexer.jobs)
+    return replace(indexer, cache=cache)
 
 
 # ---- git ----
@@ -320,15 +336,20 @@ LARGE_FILE = "core/engine.py"
 LARGE_LINES = 3_000
 
 
-def write_project(root: Path, files: int, *, distinct: int, group: int) -> None:
+def write_project(
+    root: Path, files: int, *, distinct: int, group: int, parts: int = 1
+) -> None:
     """Write a project of `files` files; equal arguments give equal projects.
 
-    It has a 3,000-line file, a README, and small modules of one chunk each, in folders of about
-    15 modules that are nested 3 to 5 deep. Every top-level folder but the last holds `group`
-    modules. The modules share `distinct` texts. Each is still a blob of its own, because its
-    last line consists of spaces and tabs, which belong to no chunk.
+    It has a 3,000-line file, a README, and modules in folders of about 15, which are nested 3
+    to 5 deep. Every top-level folder but the last holds `group` modules. A module has `parts`
+    classes; one class is one chunk. The modules share `distinct` texts. Each is still a blob of
+    its own, because its last line consists of spaces and tabs, which belong to no chunk.
     """
-    texts = [module_text(seed) for seed in range(distinct)]
+    texts = [
+        "\n\n".join(module_text(parts * seed + part) for part in range(parts))
+        for seed in range(distinct)
+    ]
     for number, path in enumerate(_module_paths(files - 2, group)):
         mark = format(number, "b").translate({ord("0"): " ", ord("1"): "\t"})
         _write(root / path, f"{texts[number % distinct]}{mark}\n")

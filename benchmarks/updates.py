@@ -4,10 +4,15 @@ Makes repositories of several sizes (or clones real ones), indexes each with the
 command, changes it as everyday work does, and runs the command after each change. Every run is
 checked: its exit code and its counts must match the change.
 
-    python benchmarks/updates.py [--files 1000,10000,50000,100000] [--repo PATH ...]
-        [--rounds N] [--json FILE] [--plot FILE.png]
+    python benchmarks/updates.py [--files 1000,10000,50000] [--rows 200000]
+        [--repo PATH ...] [--rounds N] [--json FILE] [--plot FILE.png]
+    python benchmarks/updates.py --small | --against REV [--files …] [--rows …] …
 
-Generated files share `--distinct` texts, because embedding 100,000 different ones takes hours.
+The second form measures only changes of one file, looks and searches, by `turns.py`, with
+`--against` at another revision too, in turn. The first does so after all the rest; `--rows`
+are projects of fewer files with many chunks each, which only this measures.
+
+Generated files share `--distinct` texts, because embedding 50,000 different ones takes long.
 Each file has its own blob and its own row, but the first index embeds only the distinct texts,
 and its time is the time for these. Updates are not affected: each embeds what it changed.
 
@@ -35,7 +40,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from common import (
-    COMMAND,
     LARGE_LINES,
     STATE,
     Indexer,
@@ -68,6 +72,7 @@ from indexer.tree.scan import scan
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FILES, ROWS = [1_000, 10_000, 50_000], [200_000]
 EDITS = (1, 10, 100, 1_000)
 FOLDER = 1_000  # files to rename, or to delete and bring back
 BRANCH = 100  # files that differ between two branches
@@ -97,8 +102,12 @@ UNCHANGED: Mapping[str, object] = {"status": "unchanged", "chunks.upserted": 0}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sizes = [1_000, 10_000, 50_000, 100_000]
-    parser.add_argument("--files", type=numbers, default=sizes, help="'' for none")
+    parser.add_argument("--files", type=numbers, help=f"'' for none; default: {FILES}")
+    parser.add_argument(
+        "--rows", type=numbers, help=f"default, without --files: {ROWS}"
+    )
+    parser.add_argument("--small", action="store_true", help="only a day's work")
+    parser.add_argument("--against", metavar="REV", help="measure that too, in turn")
     parser.add_argument("--repo", type=Path, action="append", default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--first-rounds", type=int, help="of the first index alone")
@@ -110,6 +119,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     check_plot(options.plot)
+    options.small = options.small or options.against is not None
+    if options.small and (options.repo or options.plot):
+        parser.error("--small and --against have no --repo, and growth.py plots them")
+    if options.rows is None:
+        options.rows = ROWS if options.files is None else []
+    if options.files is None:
+        options.files = FILES
     with tempfile.TemporaryDirectory() as name:
         benchmark(Path(name), options)
 
@@ -120,16 +136,26 @@ def numbers(text: str) -> list[int]:
 
 def benchmark(folder: Path, options: argparse.Namespace) -> None:
     print(headline())
+    results: dict[str, Any] = {**surroundings(), "rounds": options.rounds}
+    if not options.small:
+        measure_changes(folder, options, results)
+    import turns
+
+    results["growth"] = []
+    for found in turns.benchmark(folder / "growth", options):
+        results["growth"].append(found)
+        write_json(options.json, results)
+
+
+def measure_changes(
+    folder: Path, options: argparse.Namespace, results: dict[str, Any]
+) -> None:
+    """Measure every scenario in every project but those of many rows."""
     indexer = prepared(folder, options.cache_dir, options.jobs)
     starts = measure_start(folder / "start", indexer, options.rounds)
     start = median([run.usage.wall for run in starts])
     print(f"start of a pool with its models: {start:.2f} s")
-    results: dict[str, Any] = {
-        **surroundings(),
-        "rounds": options.rounds,
-        "start": [run.as_dict() for run in starts],
-        "repositories": [],
-    }
+    results |= {"start": [run.as_dict() for run in starts], "repositories": []}
     measured: list[Session] = []
     for source in [*options.files, *options.repo]:
         root = folder / "project"
@@ -666,7 +692,7 @@ def opened_by_no_op(root: Path, indexer: Indexer) -> dict[str, object]:
 def traced(root: Path, indexer: Indexer, log: Path) -> list[Path] | None:
     """The paths that the processes of a run opened, None where tracing is not allowed."""
     tracer = ("strace", "-f", "-qq", "-y", "-e", "trace=openat,open", "-o", log)
-    command = (COMMAND, "run", root, "--json")
+    command = (*indexer.command(), "run", str(root), "--json")
     variables = indexer.variables()
     ended = measure(*tracer, *command, variables=variables, folder=log.parent)
     if ended.code:
@@ -684,7 +710,7 @@ def audited(root: Path, indexer: Indexer, log: Path) -> list[Path]:
     (log.parent / "sitecustomize.py").write_text(HOOK)
     hooked = {"PYTHONPATH": str(log.parent), "OPENED_LOG": str(log)}
     ended = measure(
-        COMMAND,
+        *indexer.command(),
         "run",
         root,
         "--json",
