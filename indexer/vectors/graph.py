@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ModelError
-from indexer.vectors import quantization
-from indexer.vectors.backend import INT8
-from indexer.vectors.graph_folder import GRAPH, writing
-from indexer.vectors.library import (
-    import_converter,
-    import_openvino,
-    third_party,
-)
+from indexer.vectors.graph_file import save
+from indexer.vectors.library import import_converter, third_party
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +21,6 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 def write_graph(original: SentenceTransformer, folder: str, precision: str) -> int:
     """Write the graph of the whole pipeline into `folder`. Returns the token id to pad with.
 
-    f32 and bf16 share a graph, because the embedder that runs it chooses between them. That
-    of int8 is another.
-
     Raises `ModelError` where a graph from token ids to a vector cannot express the pipeline,
     and `StateError` where the graph cannot be written.
     """
@@ -39,13 +29,7 @@ def write_graph(original: SentenceTransformer, folder: str, precision: str) -> i
         raise ModelError(problem)
     with third_party("the conversion failed"):
         graph = _trace(original)
-        if precision == INT8:
-            graph = quantization.quantize(graph, partial(_arrays, original))
-
-    with writing(folder):
-        import_openvino().save_model(
-            graph, os.path.join(folder, GRAPH), compress_to_fp16=False
-        )
+    save(graph, folder, precision, partial(_arrays, original))
     return int(original.tokenizer.pad_token_id or 0)
 
 

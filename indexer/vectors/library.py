@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from indexer.environment import (
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
+_LIBRARIES = ("torch", "transformers", "sentence_transformers")
+
+
+def missing_libraries() -> str:
+    """What to install before `load_sentence_transformer` can be used, "" if nothing."""
+    if all(find_spec(name) for name in _LIBRARIES):
+        return ""
+    return (
+        "torch and sentence-transformers are not installed: "
+        "pip install torch sentence-transformers"
+    )
+
+
 def load_sentence_transformer(
     folder: str, device: str, precision: str
 ) -> SentenceTransformer:
@@ -29,6 +43,8 @@ def load_sentence_transformer(
     `precision` is "f32" or "bf16". Nothing is downloaded, and no code of the model is run.
     Raises `ModelError`.
     """
+    if problem := missing_libraries():
+        raise ModelError(f"{folder} cannot be loaded: {problem}")
     with third_party(f"sentence-transformers cannot load {folder}"), quiet():
         import torch
         from sentence_transformers import SentenceTransformer

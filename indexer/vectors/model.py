@@ -88,6 +88,12 @@ def _installed_default() -> str:
 
 def _hub_folder(name: str) -> str:
     """The folder of a hub model: from the local hub cache, or else downloaded."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ModelError(
+            f"the model {name} is not the default one, and what finds and runs others is not "
+            "installed (pip install huggingface-hub torch sentence-transformers): "
+            f"{_remedy(name)}"
+        )
     repos = [name] if "/" in name else [f"sentence-transformers/{name}", name]
     from indexer.vectors.library import quiet, third_party
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 
 from indexer.config import DEFAULT_MODEL
 
@@ -56,6 +57,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _downloaded() -> Iterator[str]:
     """The models in the hub's cache on this machine."""
+    if find_spec("huggingface_hub") is None:
+        return
     from huggingface_hub.constants import HF_HUB_CACHE
 
     try:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from indexer.environment import set_for_libraries
+from indexer.errors import ModelError
 from indexer.types import ID_BYTES
 from indexer.vectors.backend import ModelInfo
-from indexer.vectors.library import quiet, third_party
+from indexer.vectors.library import missing_libraries, quiet, third_party
 from indexer.vectors.model_files import (
     read_modules,
     read_sentence_config,
@@ -78,6 +79,10 @@ def load_raw_tokenizer(folder: str) -> tokenizers.Tokenizer:
 
 
 def _convert_slow_tokenizer(folder: str) -> tokenizers.Tokenizer:
+    if problem := missing_libraries():
+        raise ModelError(
+            f"the tokenizer in {folder} has to be converted, but {problem}"
+        )
     with quiet():
         from transformers import AutoTokenizer
 

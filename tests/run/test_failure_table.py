@@ -56,6 +56,9 @@ TESTS = {
     "a worker whose memory runs out": (
         "test_workers.test_memory_that_runs_out_is_the_tasks_own_failure"
     ),
+    "another model than the default one, or a GPU, where torch is not installed": (
+        "test_bert.test_what_needs_torch_says_so"
+    ),
     "two runs that need the same model converted": (
         "test_embedding.test_a_conversion_that_another_process_makes_is_waited_for"
     ),

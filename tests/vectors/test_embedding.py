@@ -413,7 +413,7 @@ def test_a_model_that_does_not_fit_is_remembered(
     steps: list[str] = []
     with monkeypatch.context() as patch:
         if fault == "not the original's":
-            patch.setattr(conversion, "_least_cosine", lambda *a: float("nan"))
+            patch.setattr(conversion, "least_cosine", lambda *a: float("nan"))
         else:
             patch.setattr(graph, "_trace", fail)
         for _ in range(2):
@@ -435,7 +435,7 @@ def test_f32_where_only_bf16_differs(
     tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cosine = iter([0.5, 1.0])
-    monkeypatch.setattr(conversion, "_least_cosine", lambda *a: next(cosine))
+    monkeypatch.setattr(conversion, "least_cosine", lambda *a: next(cosine))
     monkeypatch.setattr(choice, "cpu_has_bf16", lambda: True)
     model = resolve_model(tiny_folder, str(tmp_path))
     for convert in (True, False):
@@ -579,7 +579,7 @@ def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
     ("precision", "least", "loss"),
     # Neighbours may change places, but only where they are about as near.
     [
-        pytest.param("f32", 0.99999, 0, marks=pytest.mark.slow),
+        ("f32", 0.99999, 0),
         ("bf16", 0.9999, 0.002),
         pytest.param("int8", 0.99, 0.03, marks=pytest.mark.slow),
     ],
