@@ -778,6 +778,8 @@ def test_unusable_vectors_are_refused(bad: float) -> None:
 def test_widths_follow_from_the_length_alone() -> None:
     found = list(batches.group_by_width([1, 8, 9, 3, 62, 64, 5, 7], 63, 3))
     assert found == [(8, [0, 1, 3]), (8, [6, 7]), (16, [2]), (63, [4, 5])]
+    found = list(batches.group_by_width([1, 8, 65, 3, 62], 100, 9, step=64))
+    assert found == [(64, [0, 1, 3, 4]), (100, [2])]
 
 
 def test_a_batch_of_long_texts_has_fewer() -> None:
