@@ -138,12 +138,21 @@ def _repositories(place: str) -> Iterator[str]:
             return
 
 
+# What git's index looked like in which a place had nothing. A process that stays asks often.
+_empty_in: dict[tuple[str, str], tuple[int, ...]] = {}
+
+
 def _is_tracked(top: str, place: str) -> bool:
     name = os.path.relpath(place, top)
     if name == ".":  # a repository of its own, as a submodule is
         return bool(run_git(top, "ls-files", "-z").stdout)
+    index = _look_of_index(top)
+    if index and _empty_in.get((top, place)) == index:
+        return False
     # Where letters of either case are the same, `.CODX` is our folder as well.
     listed = run_git(top, "ls-files", "-z", "--", f":(icase,literal){name}").stdout
+    if index and not listed:
+        _empty_in[top, place] = index
     for path in filter(None, listed.split(b"\0")):
         if path.endswith((b"/.gitignore", b"/.gitkeep")):
             continue  # they hold nothing
@@ -154,6 +163,15 @@ def _is_tracked(top: str, place: str) -> bool:
             if os.path.samefile(os.path.join(os.fsencode(top), found), place):
                 return True
     return False
+
+
+def _look_of_index(top: str) -> tuple[int, ...]:
+    """What git's index looks like, () where it is not in its usual place. Git never writes into it."""
+    try:
+        info = os.lstat(os.path.join(top, ".git", "index"))
+    except OSError:
+        return ()
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def _refuse_foreign(state: str, made: tuple[str, ...], entries: list[Entry]) -> None:

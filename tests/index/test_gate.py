@@ -23,6 +23,7 @@ from indexer.index import gate
 from indexer.index.gate import admit
 from indexer.search.freshness import remark
 from indexer.settings.assembly import settings_for
+from indexer.tree.git_process import run_git
 
 QUICK = ("--mode", "sparse", "--executor", "serial")
 FORGED = "def forged_row_nobody_has(): return 1\n"
@@ -271,6 +272,30 @@ def test_what_else_is_tracked_there(indexed: Project) -> None:
     indexed.git("add", "-f", ".codx/index/.gitignore", "docs")
     indexed.git("commit", "-qm", "all is well")
     admit(settings_of(indexed))
+
+
+def test_git_is_asked_again_once_its_index_is_written(
+    indexed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stays asks before each search."""
+    asked: list[tuple[str, ...]] = []
+
+    def noted(top: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        asked.append(arguments)
+        return run_git(top, *arguments)
+
+    monkeypatch.setattr(gate, "run_git", noted)
+    indexed.git("add", "a.py")
+    settings = settings_of(indexed)
+    admit(settings)
+    first = len(asked)
+    admit(settings)
+    assert first and len(asked) == first
+    indexed.git("add", "-f", ".codx/index/stamp.json")
+    with pytest.raises(StateError, match="git tracks"):
+        admit(settings)
+    indexed.git("rm", "-q", "--cached", ".codx/index/stamp.json")
+    admit(settings)
 
 
 def test_letters_of_either_case(
