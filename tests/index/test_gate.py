@@ -291,10 +291,10 @@ def test_git_is_asked_again_once_its_index_is_written(
     first = len(asked)
     admit(settings)
     assert first and len(asked) == first
-    indexed.git("add", "-f", ".codx/index/stamp.json")
+    indexed.git("add", "-f", ".codx/index/manifest.sqlite")
     with pytest.raises(StateError, match="git tracks"):
         admit(settings)
-    indexed.git("rm", "-q", "--cached", ".codx/index/stamp.json")
+    indexed.git("rm", "-q", "--cached", ".codx/index/manifest.sqlite")
     admit(settings)
 
 
