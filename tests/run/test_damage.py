@@ -21,12 +21,14 @@ FAULT = "CODX_INDEX_FAULT"
 def build(project: Project) -> Project:
     """An index with two segments and a list of deleted rows, complete and stamped.
 
-    Few enough rows are dead for nothing to be merged.
+    Few enough rows are dead for nothing to be merged, and the segments are so small that the places
+    which are damaged below are among their samples.
     """
     project.root.mkdir()
     project.git("init", "-q")
     for number in range(9):
-        project.write(f"{number}.py", python_text(number))
+        text = python_text(number) if number < 3 else f"x{number} = {number}\n"
+        project.write(f"{number}.py", text)
     project.run(*SPARSE)
     project.write("1.py", python_text(1) + "\n\nbanana = 1\n")
     (project.root / "4.py").unlink()
