@@ -15,6 +15,7 @@ from types import ModuleType
 
 # Another thread must not copy the environment while variables are hidden from a library.
 _lock = threading.RLock()
+_setting = threading.Lock()  # does not wait for a library's import
 _set_by_us: dict[str, tuple[str, str | None]] = {}  # our value, and the one before it
 _is_ours = False
 
@@ -72,7 +73,7 @@ def is_for_bars(name: str) -> bool:
 
 def set_for_libraries(name: str, value: str) -> None:
     """Set a variable that libraries read. The programs that we start do not get it."""
-    with _lock:
+    with _setting:
         before = os.environ.get(name)
         if before != value:
             _set_by_us[name] = value, before
@@ -83,7 +84,9 @@ def given() -> dict[str, str]:
     """The environment as it was given to this process, for the programs that it starts."""
     with _lock:
         found = dict(os.environ)
-    for name, (ours, before) in _set_by_us.items():
+    with _setting:
+        set_by_us = dict(_set_by_us)
+    for name, (ours, before) in set_by_us.items():
         if found.get(name) == ours:
             del found[name]
             if before is not None:

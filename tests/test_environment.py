@@ -70,6 +70,19 @@ def test_programs_get_the_environment_that_we_got(
     assert not ours & environment_of_hooks().keys()
 
 
+def test_who_sets_a_variable_does_not_wait_for_an_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NEW", raising=False)
+    with hidden(lambda name: False):
+        other = Thread(target=set_for_libraries, args=("NEW", "ours"))
+        other.start()
+        other.join(timeout=10)
+        assert not other.is_alive() and os.environ["NEW"] == "ours"
+    assert "NEW" not in given()
+    monkeypatch.delenv("NEW")
+
+
 # --- pymilvus and proxies --------------------------------------------------------------
 
 

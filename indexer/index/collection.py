@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
+from indexer.environment import is_process_ours
 from indexer.index.identity import Identity
 from indexer.index.lock import run_lock
 from indexer.milvus.on_disk import peek, signature
@@ -36,6 +38,7 @@ class Collection:
         self._store: Store | None = None
         self._is_prepared = False
         self._lease: Lease | None = None
+        self._imports: threading.Thread | None = None
 
     @property
     def physical(self) -> str:
@@ -61,6 +64,16 @@ class Collection:
             )
             self._is_prepared = True
         return store
+
+    def expect_writes(self) -> None:
+        """Import the embedded store in a thread, until the first write, beside what comes before.
+
+        That takes as long as loading the model does. Nothing of the database is touched.
+        """
+        if not self.settings.database or self._store or not is_process_ours():
+            return
+        self._imports = threading.Thread(target=_import_store, name="codx-imports")
+        self._imports.start()
 
     @contextmanager
     def lease(self, deadline: float) -> Iterator[None]:
@@ -156,9 +169,19 @@ class Collection:
         return f"{store.board.mark} {store.incarnation}"
 
     def _connected(self) -> Store:
+        if self._imports is not None:
+            self._imports.join()
+            self._imports = None
         if self._store is None:
             self._store = connect_to(self.settings, is_reader=self._is_reader)
         return self._store
+
+
+def _import_store() -> None:
+    from indexer.milvus.internals import import_milvus_lite
+
+    with suppress(Exception):  # whatever it is, it is raised again on opening
+        import_milvus_lite()
 
 
 def claim_of(settings: Settings) -> Claim:

@@ -27,6 +27,7 @@ from indexer.run.budget import Budget
 from indexer.run.progress import Interrupts, Progress
 from indexer.tree.files import Roots, open_roots
 from indexer.types import Failure
+from indexer.work import worker
 from indexer.work.workers import Workers, Workshop
 
 
@@ -90,13 +91,16 @@ class Session:
         jobs = 1 if kind == "serial" else self.settings.jobs or available_cpus()
         if is_small:
             self.manifest.set(in_process="begun")
-        with self.workshop.workers(
-            kind,
-            jobs,
-            self.identity.backend,
-            reading=self.settings.reading,
-            task_timeout=self.settings.task_timeout,
-        ) as workers:
+        with (
+            worker.beside_compiling(self.collection.expect_writes),
+            self.workshop.workers(
+                kind,
+                jobs,
+                self.identity.backend,
+                reading=self.settings.reading,
+                task_timeout=self.settings.task_timeout,
+            ) as workers,
+        ):
             yield workers
         if is_small or has_died:
             self.manifest.set(in_process="")

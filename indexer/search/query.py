@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
@@ -32,10 +34,32 @@ class QueryEmbedder:
         self._loaded: dict[str, Embedder] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, query: str, properties: Properties) -> NDArray[np.float32]:
-        """The vector of a query, of unit length and shape (dimension,)."""
+    def __call__(
+        self,
+        query: str,
+        properties: Properties,
+        before_compiling: Callable[[], None] = lambda: None,
+    ) -> NDArray[np.float32]:
+        """The vector of a query, of unit length and shape (dimension,).
+
+        `before_compiling` is as in `load_embedder`.
+        """
         with self._lock:
-            return self._embedder(properties).encode_query(query)
+            embedder = self._embedder(properties, before_compiling)
+            return embedder.encode_query(query)
+
+    def begin(
+        self, executor: Executor, query: str, properties: Properties
+    ) -> Future[NDArray[np.float32]]:
+        """Begin to embed a query in a thread of this executor.
+
+        Returns once that needs little of Python, so that both threads get on.
+        """
+        is_compiling = threading.Event()
+        vector = executor.submit(self, query, properties, is_compiling.set)
+        vector.add_done_callback(lambda _: is_compiling.set())
+        is_compiling.wait()
+        return vector
 
     def is_quick(self, properties: Properties) -> bool:
         """Whether the model is known to need no conversion first."""
@@ -46,7 +70,9 @@ class QueryEmbedder:
         except (ModelError, UsageError):
             return False
 
-    def _embedder(self, properties: Properties) -> Embedder:
+    def _embedder(
+        self, properties: Properties, before_compiling: Callable[[], None]
+    ) -> Embedder:
         identity = properties.get("codx.vectors", "")
         if identity not in self._loaded:
             backend = self._backend(properties, convert=True)
@@ -56,7 +82,9 @@ class QueryEmbedder:
                     "bring it up to date with codx-index run, or search by words alone with "
                     "--mode sparse"
                 )
-            self._loaded[identity] = load_embedder(backend)
+            self._loaded[identity] = load_embedder(
+                backend, before_compiling=before_compiling
+            )
         return self._loaded[identity]
 
     def _backend(self, properties: Properties, *, convert: bool) -> Backend:

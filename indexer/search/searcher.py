@@ -175,7 +175,7 @@ class Searcher:
             elif self._embed is self._embedder and self._embedder.is_quick(properties):
                 # Embedding is so quick that a run which wants the database can wait for it.
                 with ThreadPoolExecutor(1) as pool:
-                    vector = pool.submit(self._embed, query, properties)
+                    vector = self._embedder.begin(pool, query, properties)
                     found = self._ask(query, wanted, properties, vector)
             else:
                 found = self._embed_and_ask(query, wanted, properties)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,13 +58,15 @@ class EmbeddedBatch:
 class _Worker(threading.local):
     """What a thread works with. Threads share neither an embedder nor a tokenizer.
 
-    A thread without a `backend` or `reading` of its own uses those of the process.
+    A thread without a `backend` or `reading` of its own uses those of the process. `beside`
+    begins what is to be done beside compiling the model.
     """
 
     backend: Backend | None = None
     reading: Reading | None = None
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
+    beside: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self) -> None:
         self.spans = Spans()
@@ -98,6 +100,19 @@ def initialize_process(
     _worker.spans.begin("start")
 
 
+@contextmanager
+def beside_compiling(begin: Callable[[], None]) -> Iterator[None]:
+    """A block in which this thread, where it compiles a model, calls `begin` before.
+
+    Compiling leaves Python to other threads, so the call may start one.
+    """
+    _worker.beside = begin
+    try:
+        yield
+    finally:
+        del _worker.beside
+
+
 def chunk_files(
     files: Sequence[tuple[str, bytes]], *, with_syntax: bool = True
 ) -> ChunkedBatch:
@@ -127,7 +142,9 @@ def embed_texts(
         with _worker.spans.span("load"), _told_of_memory():
             from indexer.vectors.embedders import load_embedder
 
-            _worker.embedder = load_embedder(_used_backend())
+            _worker.embedder = load_embedder(
+                _used_backend(), before_compiling=_worker.beside
+            )
     with _worker.spans.span("embed", chunks=len(texts)) as about:
         started = time.monotonic()
         with _told_of_memory():

@@ -561,11 +561,11 @@ import os, time
 from indexer.search import query
 load = query.load_embedder
 
-def slow(backend):
+def slow(backend, **options):
     open(os.environ["ASKED"], "w").close()
     while not os.path.exists(os.environ["GO"]):
         time.sleep(0.01)
-    return load(backend)
+    return load(backend, **options)
 
 query.load_embedder = slow
 """
