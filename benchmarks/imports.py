@@ -124,7 +124,7 @@ def commands_for(project: Path, cache_dir: Path, runs: bool) -> Iterator[Command
     yield Command("run --dry-run", dry_run, light, 15, 125)
     if runs:
         run = (*script, "run", "--cache-dir", str(cache_dir), root)
-        yield Command("run", (*run, "--force"), TORCH | UNUSED, 550, 170)
+        yield Command("run", (*run, "--force"), TORCH | UNUSED, 480, 180)
         yield Command("run, unchanged", run, light, 20, 120)
 
 

@@ -6,7 +6,8 @@ opening them. The others are *watched*: their stat fields are compared here. The
 that are untracked, changed since the last commit, or as new as git's index. Folders are watched
 too, because a new file changes the times of its folder, and so is every file with ignore rules.
 If all of these, git's index and the project's index are as they were, there is nothing to do. If
-files or folders differ, the run looks at these; if anything else does, at every file.
+files, folders or entries of git's index differ, the run looks at these; if anything else does, at
+every file.
 
 The stamp only saves work: nothing is lost without one, or with a wrong one. Outside a git work
 tree there is none.
@@ -18,6 +19,7 @@ import json
 import os
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from indexer.index.collection import Collection
     from indexer.tree.scan import Scan
     from indexer.types import Stat
+
+
+MOST_LISTED = 64 * 1024 * 1024  # bytes of a listing, of 300,000 files
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,9 @@ def look(settings: Settings, report: Report, *, locks: bool = True) -> Look | No
             lock = run_lock(settings.lock_path, deadline, is_reader=True)
             stack.enter_context(lock)
         try:
-            comparison = compare_with_survey(settings.project, stamp.survey)
+            comparison = compare_with_survey(
+                settings.project, stamp.survey, Listings(settings, stamp.survey).find
+            )
             difference_now = stack.enter_context(comparison)
             # Imported while git is at work.
             from indexer.index.collection import Collection
@@ -198,7 +205,7 @@ def write(
     try:
         if not mark or settings.external_folders:
             raise Unsure
-        survey = survey_tree(settings, tree)
+        survey, listings = survey_tree(settings, tree)
     except (Unsure, GitError, OSError):
         # Readers would take an older one for the state of this index.
         with suppress(OSError):
@@ -227,6 +234,7 @@ def write(
         report.wiki.pages,
     )
     with suppress(OSError):
+        Listings(settings, survey).keep(listings)
         before = os.stat(settings.state_dir)
         draft = settings.stamp_path + ".new"  # ours alone: we hold the lock
         with open(draft, "w", encoding="ascii") as file:
@@ -239,7 +247,7 @@ def write(
 
 
 def _load(settings: Settings) -> tuple[Stamp, Stat] | None:
-    """The stamp with its stat fields, None if there is none or git's index has changed since.
+    """The stamp with its stat fields, None if there is none.
 
     Nor if it was written in the future: since the clock was set back, a file may have got
     the very times that it had before, which are whole seconds where git compares them.
@@ -257,8 +265,6 @@ def _load(settings: Settings) -> tuple[Stamp, Stat] | None:
         repositories = []
         for one in survey.pop("repositories"):
             answer, index_stat = Answer(**one.pop("answer")), one.pop("index_stat")
-            if stat_fields(os.stat(one["index"])) != tuple(index_stat):
-                return None
             repositories.append(
                 Repository(**one, answer=answer, index_stat=tuple(index_stat))
             )
@@ -271,6 +277,48 @@ def _load(settings: Settings) -> tuple[Stamp, Stat] | None:
         return Stamp(**found, survey=survey), stat_fields(info)
     except (OSError, ValueError, TypeError, KeyError):
         return None  # damaged, or of another version
+
+
+class Listings:
+    """What git listed of its indexes for a survey: a file beside the stamp for each repository.
+
+    It tells which entries are others after git's index was written, as by a commit.
+    """
+
+    def __init__(self, settings: Settings, survey: Survey) -> None:
+        self._state_dir = settings.state_dir
+        self._repositories = survey.repositories
+
+    def find(self, repository: Repository) -> bytes | None:
+        """The listing that the survey had, None if it was not kept."""
+        path = self._path(self._repositories.index(repository))
+        with suppress(OSError), open(path, "rb") as file:
+            listing = file.read()
+            if zlib.crc32(listing) == repository.listing:
+                return listing
+        return None
+
+    def keep(self, listings: Mapping[str, bytes]) -> None:
+        """Keep those that are new, by the prefix of the repository, and forget the old ones.
+
+        Called before the stamp is written: one that is torn, or younger than the stamp, is not
+        taken for the listing of the survey.
+        """
+        for number, repository in enumerate(self._repositories):
+            listing = listings.get(repository.prefix, b"")
+            if listing and len(listing) <= MOST_LISTED:
+                draft = self._path(number) + ".new"
+                with open(draft, "wb") as file:
+                    file.write(listing)
+                os.replace(draft, self._path(number))
+        number = len(self._repositories)
+        with suppress(FileNotFoundError):
+            while True:
+                os.unlink(self._path(number))
+                number += 1
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._state_dir, f"tracked.{number}")
 
 
 def _checksum(text: str) -> str:

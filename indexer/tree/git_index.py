@@ -8,7 +8,8 @@ import stat
 from dataclasses import dataclass
 
 from indexer.tree.git_process import run_git
-from indexer.types import SourceFile
+from indexer.tree.survey import stat_fields
+from indexer.types import SourceFile, Stat
 
 _SECOND_NS = 1_000_000_000
 _GITLINK_MODE = 0o160000
@@ -23,6 +24,9 @@ _ENTRY = re.compile(
     rb"  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n  dev: \d+\tino: (\d+)\n"
     rb"  uid: \d+\tgid: \d+\n  size: (\d+)\tflags: ([0-9a-f]+)\n"
 )
+# Between the path of an entry and its stat fields, and what these are.
+_BETWEEN = b"\0  ctime: "
+_STAT = re.compile(rb"\d+:\d+\n  mtime: [^a-z]+dev: [^\0]*?\tflags: [0-9a-f]+\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,12 @@ class IndexEntry:
         return is_regular and not self.flags & (_CE_VALID | _CE_SKIP_WORKTREE)
 
     @property
+    def is_like_the_disk(self) -> bool:
+        """Whether this is a file or a symlink without conflict, that is meant to be there."""
+        is_usual = self.stage == 0 and not self.is_repository
+        return is_usual and not self.flags & (_CE_VALID | _CE_SKIP_WORKTREE)
+
+    @property
     def is_sparse(self) -> bool:
         """Whether a sparse checkout leaves the file out of the work tree on purpose."""
         return bool(self.flags & _CE_SKIP_WORKTREE)
@@ -73,23 +83,31 @@ class GitIndex:
     """git's index of one repository.
 
     `path` is where it lies, `mtime_ns` when it was written. `entries` are those below the
-    folder that was asked for, by their path relative to that folder.
+    folder that was asked for, by their path relative to that folder, and `listing` is how git
+    prints them.
     """
 
     path: str
     mtime_ns: int
     entries: dict[bytes, IndexEntry]
+    listing: bytes
 
     def has_racy(self) -> bool:
-        """Whether git would open some file to tell whether it changed.
+        """Whether git would open some file to tell whether it changed."""
+        return any(_is_racy(one, self.mtime_ns) for one in self.entries.values())
 
-        It compares whole seconds.
-        """
-        written = self.mtime_ns // _SECOND_NS
-        return any(
-            entry.is_plain and entry.mtime_ns // _SECOND_NS >= written
-            for entry in self.entries.values()
-        )
+
+@dataclass(frozen=True, slots=True)
+class IndexChange:
+    """What became of git's index since it was listed.
+
+    `entries` are those that differ, by path: as they were and as they are, None for one that was
+    not or is not there. `stat` has the stat fields of the index, and `listing` its entries now.
+    """
+
+    stat: Stat
+    listing: bytes
+    entries: dict[bytes, tuple[IndexEntry | None, IndexEntry | None]]
 
 
 def index_path(folder: str | bytes) -> str:
@@ -110,10 +128,71 @@ def read_index(folder: str | bytes) -> GitIndex:
     """
     where = index_path(folder)
     mtime_ns = os.stat(where).st_mtime_ns
-    done = run_git(folder, "ls-files", "-z", "--stage", "--debug")
+    listing = _list(folder)
     # The entries of an index that was written meanwhile belong to another time.
     is_same = os.stat(where).st_mtime_ns == mtime_ns
-    return GitIndex(where, mtime_ns, _parse(done.stdout) if is_same else {})
+    return GitIndex(where, mtime_ns, _parse(listing) if is_same else {}, listing)
+
+
+def change_since(
+    folder: str | bytes, path: str, before: Stat, listing: bytes
+) -> IndexChange | None:
+    """How the index at a path differs from what it was, when it had those stat fields and
+    entries, none of which git would have opened a file for.
+
+    None where that cannot be told, and where git would open a file now. Raises GitError and
+    OSError.
+    """
+    now = stat_fields(os.stat(path))
+    listing_now = _list(folder)
+    if stat_fields(os.stat(path)) != now:
+        return None
+    old, new = _pairs(listing), _pairs(listing_now)
+    known, wanted = {*old}, {*new}
+    gone = [pair for pair in old if pair not in wanted]
+    come = [pair for pair in new if pair not in known]
+    was, entries = _parse(b"".join(map(_text, gone))), _parse(
+        b"".join(map(_text, come))
+    )
+    if bool(gone) != bool(was) or bool(come) != bool(entries):
+        return None
+    written_ns = now[1]
+    if written_ns < before[1] or any(
+        _is_racy(one, written_ns) for one in entries.values()
+    ):
+        return None
+    pairs = {path: (was.get(path), entries.get(path)) for path in {*was, *entries}}
+    changed = {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
+    return IndexChange(now, listing_now, changed)
+
+
+def _is_racy(entry: IndexEntry, written_ns: int) -> bool:
+    """Whether git would open the file of an entry, whose index was written then, to tell whether
+    it changed. It compares whole seconds."""
+    return entry.is_plain and entry.mtime_ns // _SECOND_NS >= written_ns // _SECOND_NS
+
+
+def _list(folder: str | bytes) -> bytes:
+    return run_git(folder, "ls-files", "-z", "--stage", "--debug").stdout
+
+
+def _pairs(listing: bytes) -> list[tuple[bytes, bytes]]:
+    """For each entry a pair that is another one if the entry is, and seldom else.
+
+    Cut between path and stat fields, which C does for all entries at once, the parts have the end
+    of one entry and the beginning of the next.
+    """
+    parts = listing.split(_BETWEEN)
+    return list(zip(parts, parts[1:]))
+
+
+def _text(pair: tuple[bytes, bytes]) -> bytes:
+    """The entry of a pair, as git printed it, or what cannot be parsed."""
+    beginning, end = pair
+    if before := _STAT.match(beginning):
+        beginning = beginning[before.end() :]
+    own = _STAT.match(end)
+    return beginning + _BETWEEN + (own[0] if own else b"")
 
 
 def _parse(output: bytes) -> dict[bytes, IndexEntry]:

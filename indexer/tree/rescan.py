@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.paths import upwards
@@ -22,8 +24,11 @@ from indexer.tree.folders import Folders
 from indexer.tree.ignore import SettingsRules
 from indexer.tree.repository import own_checkout
 from indexer.tree.scan import Scan, Scanner
-from indexer.tree.survey import Difference, Survey, Unsure
+from indexer.tree.survey import Difference, Repository, Survey, Unsure
 from indexer.types import FileRecord, SourceFile, Stat
+
+if TYPE_CHECKING:
+    from indexer.tree.git_index import IndexChange
 
 MOST_FILES = 2_000  # of more, a scan of the whole tree takes no longer
 _GONE = b"D"
@@ -96,6 +101,10 @@ class _Rescan:
         survey, difference = self._survey, self._difference
         for path in difference.files:
             self._add(path, survey.watched[path] is not None)
+        written = zip(survey.repositories, difference.indexes, strict=True)
+        for repository, change in written:
+            if change is not None:
+                self._compare_entries(repository, change)
         pairs = zip(survey.repositories, difference.answers, strict=True)
         for repository, answer in pairs:
             before, now = repository.answer.changed_files, answer.changed_files
@@ -103,10 +112,10 @@ class _Rescan:
                 if letter not in _MODIFIED:
                     raise Unsure
                 path = repository.prefix + os.fsdecode(name)
-                if path not in survey.watched:
+                if path not in survey.watched and path not in self._was_there:
                     self._add(path, before.get(name) != _GONE)
         for folder, stat in difference.folders.items():
-            if any(f"{one}/" in survey.left_out for one in upwards(folder)):
+            if self._is_left_out(folder):
                 raise Unsure  # it counts as long as there is anything in it
             if stat is not None:
                 self._look_into(folder)
@@ -114,6 +123,43 @@ class _Rescan:
             is_suspect = os.path.dirname(path) in difference.folders
             if is_suspect and not os.path.lexists(self._top + path):
                 self._add(path, was_there=True)
+
+    def _compare_entries(self, repository: Repository, change: IndexChange) -> None:
+        """Add the files of which git's index has another entry than before.
+
+        From now on they are watched. What git vouches for besides is as it was.
+        """
+        survey, letters = self._survey, repository.answer.changed_files
+        removed = []
+        for name, (before, now) in change.entries.items():
+            entries = [entry for entry in (before, now) if entry is not None]
+            if not all(entry.is_like_the_disk for entry in entries):
+                raise Unsure
+            path = repository.prefix + os.fsdecode(name)
+            folder = os.path.dirname(path)
+            if folder not in survey.folders or self._is_left_out(folder):
+                raise Unsure
+            if path in survey.watched:
+                was_there = survey.watched[path] is not None
+            elif before is not None:
+                was_there = letters.get(name) != _GONE
+            else:
+                was_there = path in survey.passed_over or path in self._unwatched
+            self._add(path, was_there)
+            if now is None and os.path.lexists(self._top + path):
+                removed.append(name)
+        if removed:
+            self._require_untracked(repository.prefix, removed)
+
+    def _is_left_out(self, folder: str) -> bool:
+        return any(f"{one}/" in self._survey.left_out for one in upwards(folder))
+
+    def _require_untracked(self, prefix: str, names: list[bytes]) -> None:
+        """Require that git lists all of these, which it no longer tracks: ignores none."""
+        folder = os.path.join(self._settings.project, prefix)
+        if {*git_status.untracked_among(folder, sorted(names))} != {*names}:
+            raise Unsure
+        self._untracked.update(prefix + os.fsdecode(name) for name in names)
 
     def _add(self, path: str, was_there: bool) -> None:
         if os.path.basename(path) in self._deciding:
@@ -208,6 +254,7 @@ class _Rescan:
             left_out=self._survey.left_out,
             started_ns=self._started_ns,
             survey=self._survey_now(),
+            listings=self._listings(),
         )
         counts = {reason: count for reason, count in skipped.items() if count}
         return Part(tree, records, unchanged, counts)
@@ -246,9 +293,33 @@ class _Rescan:
             raise Unsure
         return reason
 
+    def _listings(self) -> dict[str, bytes]:
+        """What git lists of its indexes that were written, by the prefix of the repository."""
+        pairs = zip(self._survey.repositories, self._difference.indexes, strict=True)
+        return {one.prefix: change.listing for one, change in pairs if change}
+
     def _survey_now(self) -> Survey | None:
-        """The survey of the whole tree, None if a folder changed just when it was looked at."""
+        """The survey of the whole tree, None if a folder, or git's index, changed just when it was
+        looked at."""
         survey, difference, scanner = self._survey, self._difference, self._scanner
+        repositories = []
+        for repository, answer, change in zip(
+            survey.repositories, difference.answers, difference.indexes, strict=True
+        ):
+            if change is None:
+                repositories.append(replace(repository, answer=answer))
+                continue
+            if is_racy(SourceFile("", *change.stat), difference.looked_ns):
+                return None
+            checksum = zlib.crc32(change.listing)
+            repositories.append(
+                replace(
+                    repository,
+                    answer=answer,
+                    index_stat=change.stat,
+                    listing=checksum,
+                )
+            )
         folders = dict(survey.folders)
         for path, stat in difference.folders.items():
             if stat is None:
@@ -270,10 +341,9 @@ class _Rescan:
         }
         passed_over |= {file.path: why for file, why in scanner.passed_over.items()}
         unwatched = {*survey.unwatched, *self._untracked}.difference(seen)
-        pairs = zip(survey.repositories, difference.answers, strict=True)
         return replace(
             survey,
-            repositories=[replace(one, answer=answer) for one, answer in pairs],
+            repositories=repositories,
             watched=survey.watched | seen,
             folders=folders,
             passed_over=passed_over,

@@ -55,7 +55,7 @@ class Scan:
     files that decide about others, as in `Folders`. `left_out` are the folders that were left
     out as a whole, by default or as another work tree: the reason by path, which ends in `/`.
     `started_ns` is the wall clock (ns) before the first look. Where only a part of the tree was
-    scanned again, `survey` is what is known of the whole.
+    scanned again, `survey` is what is known of the whole, and `listings` is as in `survey_tree`.
     """
 
     files: list[SourceFile]
@@ -69,6 +69,7 @@ class Scan:
     left_out: dict[str, str]
     started_ns: int = field(compare=False)
     survey: Survey | None = None
+    listings: dict[str, bytes] = field(default_factory=dict)
 
 
 def scan(

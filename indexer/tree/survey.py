@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 from indexer.tree import git_status
 
 if TYPE_CHECKING:
+    from indexer.tree.git_index import IndexChange
     from indexer.types import Stat
+
+Listing = Callable[["Repository"], bytes | None]
+"""Finds what git listed of a repository's index for a survey, None if that was not kept."""
 
 
 class Unsure(Exception):
@@ -28,7 +32,8 @@ class Repository:
 
     `prefix` is its folder, relative to the project. `index` is the path of git's index, and
     `index_stat` how that looked. git `vouches` for the files that it may compare with the
-    disk without opening any. `answer` is what it said.
+    disk without opening any. `answer` is what it said, and `listing` the checksum of what it
+    listed.
     """
 
     prefix: str
@@ -36,6 +41,7 @@ class Repository:
     index_stat: Stat
     vouches: bool
     answer: git_status.Answer
+    listing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +76,45 @@ class Difference:
 
     `files` and `folders` are those that were watched and have other stat fields: with the fields
     that they have now, None for what is not there. `answers` are those of git, in the order of the
-    survey's repositories. `looked_ns` is the wall clock (ns) before the first look.
+    survey's repositories, and so are the changes of their `indexes`, None for one that nobody wrote.
+    `looked_ns` is the wall clock (ns) before the first look.
     """
 
     files: dict[str, Stat | None]
     folders: dict[str, Stat | None]
     answers: list[git_status.Answer]
+    indexes: list[IndexChange | None]
     looked_ns: int
 
 
 @contextmanager
 def compare_with_survey(
-    project: str, survey: Survey
+    project: str, survey: Survey, listing: Listing = lambda repository: None
 ) -> Iterator[Callable[[], Difference | None]]:
     """Ask git and the disk where the tree is not as the survey saw it.
 
     git is at work from the start. Yields a function that waits for it and returns the difference:
-    None if it cannot be told by files and folders, because git's index, its settings or an ignore
-    file outside the project changed. Both raise `GitError` and `OSError` where nothing can be told.
+    None if it cannot be told by files and folders, because git's settings or an ignore file outside
+    the project changed, or its index, of which no `listing` was kept. Both raise `GitError` and
+    `OSError` where nothing can be told.
     """
     with ExitStack() as stack:
-        answers = []
+        answers: list[Callable[[], git_status.Answer]] = []
+        indexes: list[IndexChange | None] = []
         looked_ns = time.time_ns()
         for repository in survey.repositories:
             folder = os.path.join(project, repository.prefix)
+            change = None
+            # Before git looks at the files: of some entries it would open them.
+            if stat_fields(os.stat(repository.index)) != repository.index_stat:
+                change = _index_change(folder, repository, listing)
+                if change is None:
+                    yield lambda: None
+                    return
+            indexes.append(change)
             check = git_status.check(folder, stat_tracked=repository.vouches)
             answers.append(stack.enter_context(check))
-        yield lambda: _difference(project, survey, answers, looked_ns)
+        yield lambda: _difference(project, survey, answers, indexes, looked_ns)
 
 
 def agrees(survey: Survey, difference: Difference | None) -> bool:
@@ -105,14 +123,27 @@ def agrees(survey: Survey, difference: Difference | None) -> bool:
         difference is not None
         and not difference.files
         and not difference.folders
+        and not any(difference.indexes)
         and difference.answers == [one.answer for one in survey.repositories]
     )
+
+
+def _index_change(
+    folder: str, repository: Repository, listing: Listing
+) -> IndexChange | None:
+    # Where git vouches for no file, it may now, which only a look at all of them tells.
+    if not repository.vouches or (before := listing(repository)) is None:
+        return None
+    from indexer.tree.git_index import change_since
+
+    return change_since(folder, repository.index, repository.index_stat, before)
 
 
 def _difference(
     project: str,
     survey: Survey,
     answers: list[Callable[[], git_status.Answer]],
+    indexes: list[IndexChange | None],
     looked_ns: int,
 ) -> Difference | None:
     if survey.ignore_files != stats_of(survey.ignore_files):
@@ -120,7 +151,9 @@ def _difference(
     files = _changed(project, survey.watched)
     folders = _changed(project, survey.folders)
     found = []
-    for wait_for_answer, repository in zip(answers, survey.repositories, strict=True):
+    for wait_for_answer, repository, change in zip(
+        answers, survey.repositories, indexes, strict=True
+    ):
         answer = wait_for_answer()
         if replace(answer, changed="") != replace(repository.answer, changed=""):
             return None
@@ -128,10 +161,11 @@ def _difference(
         if not survey.ignore_files.keys() >= set(answer.ignore_files):
             return None
         # The index may have been written meanwhile.
-        if stat_fields(os.stat(repository.index)) != repository.index_stat:
+        expected = change.stat if change else repository.index_stat
+        if stat_fields(os.stat(repository.index)) != expected:
             return None
         found.append(answer)
-    return Difference(files, folders, found, looked_ns)
+    return Difference(files, folders, found, indexes, looked_ns)
 
 
 def _changed(

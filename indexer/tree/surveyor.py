@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _SECOND_NS = 1_000_000_000
 
 
-def survey_tree(settings: Settings, tree: Scan) -> Survey:
+def survey_tree(settings: Settings, tree: Scan) -> tuple[Survey, dict[str, bytes]]:
     """Split the files of a scan into those that git vouches for and those to watch.
 
     git vouches for a file when its index has the very stat fields that the scan saw, and
@@ -33,11 +34,14 @@ def survey_tree(settings: Settings, tree: Scan) -> Survey:
     in an earlier second than the index, or git would open the file and run the repository's
     filters on it.
 
+    Beside it come the listings of git's indexes, by the prefix of the repository; of a part of a
+    tree only those that differ from what they were for the survey before.
+
     Raises `Unsure` where the tree is not, or may not be, as it was scanned. Raises
     `GitError` and `OSError` where that cannot be told.
     """
     if tree.survey is not None:
-        return tree.survey
+        return tree.survey, tree.listings
     if tree.listing is None or tree.failures:
         raise Unsure
     return _Surveyor(settings, tree, tree.listing).survey()
@@ -71,6 +75,7 @@ class _Surveyor:
         self._is_left_out: dict[bytes, bytes] = {b"": b""}
         self._listed: set[bytes] = set()
         self._submodules: set[bytes] = set()
+        self._listings: dict[str, bytes] = {}
         self._found = Survey(
             repositories=[],
             watched={},
@@ -83,7 +88,7 @@ class _Surveyor:
             object_format=tree.object_format,
         )
 
-    def survey(self) -> Survey:
+    def survey(self) -> tuple[Survey, dict[str, bytes]]:
         """Look at everything; see `survey_tree`."""
         for name, stat in self._tree.consulted.items():
             self._watch_consulted(os.fsencode(name), stat)
@@ -94,7 +99,7 @@ class _Surveyor:
         for path, file in self._unseen.items():  # the untracked ones are left
             self._watch(path, stat_of(file))
         self._require_same_listing()
-        return self._found
+        return self._found, self._listings
 
     def _look_at(self, prefix: bytes) -> None:
         """Survey one repository, without those below it."""
@@ -120,8 +125,10 @@ class _Surveyor:
         if stat_fields(os.stat(index.path)) != index_stat:
             raise Unsure
         self._found.ignore_files.update(ignore_files)
+        name, checksum = os.fsdecode(prefix), zlib.crc32(index.listing)
+        self._listings[name] = index.listing
         self._found.repositories.append(
-            Repository(os.fsdecode(prefix), index.path, index_stat, vouches, after)
+            Repository(name, index.path, index_stat, vouches, after, checksum)
         )
 
     def _outer_ignore_files(

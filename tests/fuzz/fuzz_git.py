@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class GitActs:
 
     def all(self) -> list[Callable[[], object]]:
         return [
-            *[self.commit, self.commit, self.amend, self.checkout, self.checkout, self.rebase],
+            *[self.commit, self.commit_later, self.amend, self.checkout, self.checkout, self.rebase],
             *[self.stash, self.stash, self.merge, self.merge, self.go_on, self.go_on, self.reset],
             *[self.cherry_pick, self.revert, self.remove, self.move, self.clean, self.intend],
             *[self.submodule_add, self.submodule_update, self.submodule_deinit, self.absorb],
@@ -103,6 +104,11 @@ class GitActs:
         where = self.anywhere()
         self.git("add", "-A", folder=where)
         self.git("commit", "-qm", "more", "--allow-empty", folder=where)
+
+    def commit_later(self) -> None:
+        """When the files are older than git's index will be, so that git vouches for them."""
+        time.sleep(1.1)
+        self.commit()
 
     def amend(self) -> None:
         self.git("commit", "-qa", "--amend", "--no-edit")
