@@ -421,3 +421,15 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
     assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n")
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converts models where a test can make it fail."""
+    from indexer.vectors import conversion
+
+    monkeypatch.setattr(
+        conversion,
+        "_in_own_process",
+        lambda build, backend, folder: build(backend, folder),
+    )

@@ -63,16 +63,6 @@ def without_torch(other: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converts where a test can make it fail."""
-    monkeypatch.setattr(
-        conversion,
-        "_in_own_process",
-        lambda build, backend, folder: build(backend, folder),
-    )
-
-
-@pytest.fixture
 def model(tmp_path: Path) -> ModelInfo:
     return resolve_model(DEFAULT_MODEL, str(tmp_path))
 

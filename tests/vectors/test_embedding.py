@@ -391,16 +391,6 @@ import openvino_telemetry  # for whoever wants it
     assert not (home / "intel").exists()
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converts where a test can make it fail."""
-    monkeypatch.setattr(
-        conversion,
-        "_in_own_process",
-        lambda build, backend, folder: build(backend, folder),
-    )
-
-
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("fault", ["conversion failed", "not the original's"])
 def test_a_model_that_does_not_fit_is_remembered(
