@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -66,6 +67,11 @@ Weights = dict[int, float]
 
 Stat = tuple[int, int, int, int]
 """(size, mtime_ns, ctime_ns, inode): equal fields mean that a file was not touched."""
+
+
+def stat_fields(info: os.stat_result) -> Stat:
+    """The fields of a stat call that tell whether a file was touched."""
+    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,7 @@ from indexer.report import Report
 from indexer.tree.files import NotIndexable, Roots, Vanished, open_roots, read_file
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
-from indexer.tree.survey import stat_fields
-from indexer.types import FileRecord, SourceFile
+from indexer.types import FileRecord, SourceFile, stat_fields
 
 MOST_FILES = 20_000  # listing more takes longer than a search
 MOST_READ, MOST_BYTES = 200, 16 << 20

@@ -40,13 +40,12 @@ from indexer.tree.survey import (
     Unsure,
     agrees,
     compare_with_survey,
-    stat_fields,
 )
+from indexer.types import Stat, stat_fields
 
 if TYPE_CHECKING:
     from indexer.index.collection import Collection
     from indexer.tree.scan import Scan
-    from indexer.types import Stat
 
 
 MOST_LISTED = 64 * 1024 * 1024  # bytes of a listing, of 300,000 files

@@ -28,8 +28,7 @@ from indexer.tree.repository import (
     is_repository,
     is_work_tree_of,
 )
-from indexer.tree.survey import stat_fields
-from indexer.types import Stat
+from indexer.types import Stat, stat_fields
 
 CODXIGNORE = b".codxignore"
 # No person writes a larger ignore file.

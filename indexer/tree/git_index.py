@@ -8,8 +8,7 @@ import stat
 from dataclasses import dataclass
 
 from indexer.tree.git_process import run_git
-from indexer.tree.survey import stat_fields
-from indexer.types import SourceFile, Stat
+from indexer.types import SourceFile, Stat, stat_fields
 
 _SECOND_NS = 1_000_000_000
 _GITLINK_MODE = 0o160000

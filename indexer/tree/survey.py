@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.tree import git_status
+from indexer.types import Stat, stat_fields
 
 if TYPE_CHECKING:
     from indexer.tree.git_index import IndexChange
-    from indexer.types import Stat
 
 Listing = Callable[["Repository"], bytes | None]
 """Finds what git listed of a repository's index for a survey, None if that was not kept."""
@@ -182,11 +182,6 @@ def _changed(
         if now != stat:
             changed[path] = now
     return changed
-
-
-def stat_fields(info: os.stat_result) -> Stat:
-    """The fields of a stat call that tell whether a file was touched."""
-    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
 def stats_of(paths: Iterable[str]) -> dict[str, Stat | None]:

@@ -16,8 +16,8 @@ from indexer.tree.diff import TICK_NS, is_racy, stat_of
 from indexer.tree.folders import is_state_folder
 from indexer.tree.names import WORKTREE
 from indexer.tree.repository import DOT_GIT
-from indexer.tree.survey import Repository, Survey, Unsure, stat_fields, stats_of
-from indexer.types import SourceFile, Stat
+from indexer.tree.survey import Repository, Survey, Unsure, stats_of
+from indexer.types import SourceFile, Stat, stat_fields
 
 if TYPE_CHECKING:
     from indexer.tree.scan import Scan
