@@ -19,6 +19,7 @@ def project_of(folder: Path, files: int) -> Path:
     return project
 
 
+@pytest.mark.slow  # it starts torch in six processes
 def test_every_phase_on_a_cpu(tiny_model: str, tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     done = finished(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Project
+from conftest import Project, only_slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_rows import PHYSICAL, make_row, make_rows, prepare, serve
@@ -133,16 +133,17 @@ def test_a_flush_while_a_merge_is_written(
     }
 
 
-def test_a_thousand_runs_that_each_delete_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runs", [100, *only_slow(1_000)])
+def test_many_runs_that_each_delete_a_row(runs: int, tmp_path: Path) -> None:
     store = prepare(serve(tmp_path))
-    rows = make_rows(1_100)
+    rows = make_rows(runs + 100)
     store.upsert(rows)
     store.finish()
-    for row in rows[:1_000]:
+    for row in rows[:runs]:
         store.delete([row["id"]])
         store.finish()
     assert store.count() == 100
-    assert {key.id for key in store.keys()} == {row["id"] for row in rows[1_000:]}
+    assert {key.id for key in store.keys()} == {row["id"] for row in rows[runs:]}
     store.close()
     assert len(files(tmp_path, "delta")) <= MOST_DELETIONS + 1
     assert len(files(tmp_path, "data")) <= MOST_SMALL + 1
@@ -189,7 +190,7 @@ print("done")
 
 @pytest.mark.parametrize("step", ["merging", "merged"])
 @pytest.mark.parametrize("action", ["kill", "full"])
-@pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.parametrize("which", [1, *only_slow(2)])
 def test_a_merge_that_does_not_end(
     action: str, step: str, which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from conftest import make_cache
+from conftest import make_cache, only_slow
 from stamped_tree import LIMIT, TEXTS, VOUCHED, WATCHED, WRITTEN, Tree, hidden
 
 from indexer.index.manifest import Manifest
@@ -56,7 +56,7 @@ def stamped(template: Tree, folder: Path, mode: str) -> Tree:
     return tree
 
 
-@pytest.fixture(params=[VOUCHED, WATCHED])
+@pytest.fixture(params=[VOUCHED, *only_slow(WATCHED)])
 def tree(request: pytest.FixtureRequest, template: Tree, tmp_path: Path) -> Tree:
     return stamped(template, tmp_path, request.param)
 
@@ -306,12 +306,24 @@ GIT_IS_NOT_ENOUGH: dict[str, Act] = {
 }
 
 
+QUICK = {
+    *("committed with others", "added", "no longer tracked", "moved by git"),
+    *("hard links", "nothing but the commit"),
+    *("as new as the index", "in a new folder", "not compared"),
+}
+
+
+def in_part(acts: dict[str, Act]) -> list[object]:
+    """Most of them only in the slow tests."""
+    return [*only_slow(*sorted(acts.keys() - QUICK)), *sorted(acts.keys() & QUICK)]
+
+
 @pytest.fixture
 def vouched(template: Tree, tmp_path: Path) -> Tree:
     return stamped(template, tmp_path, VOUCHED)
 
 
-@pytest.mark.parametrize("name", GIT_IS_ENOUGH)
+@pytest.mark.parametrize("name", in_part(GIT_IS_ENOUGH))
 def test_after_git_a_part_is_enough(
     name: str, vouched: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +340,7 @@ def test_after_git_a_part_is_enough(
     assert verify(vouched.settings(), Report()) == []
 
 
-@pytest.mark.parametrize("name", GIT_IS_NOT_ENOUGH)
+@pytest.mark.parametrize("name", in_part(GIT_IS_NOT_ENOUGH))
 def test_after_git_every_file_is_looked_at(
     name: str, vouched: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
