@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 NOW = "now"
 CHUNKS = 19  # of a module in a project of many rows
 FIRST = "first"
-EDIT, RENAME, DELETE = "edit", "rename", "delete"
+EDIT, RENAME, DELETE, COMMIT = "edit", "rename", "delete", "commit"
 NO_OP, CHECK, SEARCH, NEXT_SEARCH = "no-op", "check", "search", "next search"
 ACTS = {
     EDIT: "edit one file",
     RENAME: "rename one file",
     DELETE: "delete one file",
+    COMMIT: "commit, of four files",
     NO_OP: "nothing to do",
     CHECK: "status --check",
     SEARCH: "first search, new process",

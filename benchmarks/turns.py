@@ -1,9 +1,9 @@
 """What does a day's work cost, now and at another revision, at several sizes?
 
 `updates.py --small` and `updates.py --against REV` run this: one file edited, renamed or
-deleted, nothing to do, `status --check`, the first search of a new process, and the next ones
-in one process. It keeps wall and CPU seconds and the peak of resident memory (MiB) of each;
-`growth.py` prints and draws them.
+deleted, one edited and committed together with these, nothing to do, `status --check`, the first
+search of a new process, and the next ones in one process. It keeps wall and CPU seconds and the
+peak of resident memory (MiB) of each; `growth.py` prints and draws them.
 
 With a revision, its sources are taken out of the repository into a folder, and run by this
 interpreter with the packages that are installed here. Each side has a cache and a project of
@@ -50,6 +50,7 @@ from growth import (
     ACTS,
     CHECK,
     CHUNKS,
+    COMMIT,
     DELETE,
     EDIT,
     FIGURES,
@@ -144,8 +145,12 @@ class Side:
 
     def act(self, name: str, number: int) -> Usage:
         """Do something and measure what the command takes for it."""
-        if name == EDIT:
+        if name in (EDIT, COMMIT):
             append_line(self._next_module(), number)
+            if name == COMMIT:
+                time.sleep(1)  # or the file is as young as git's index
+                git(self.root, "add", "--all")
+                git(self.root, "commit", "--quiet", "--message", name)
             embedded = {"chunks.embedded": range(1, 3)}  # a chunk may be cut in two
             return self._run(name, {"files.modified": 1, **embedded})
         if name == RENAME:
