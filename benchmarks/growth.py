@@ -130,6 +130,7 @@ def main() -> None:
         if not here:
             raise Unexpected(f"{path}: updates.py --small has not written this")
         growth += here
+    growth.sort(key=lambda size: size["files"])
     if len({tuple(size["rows"]) for size in growth}) > 1:
         raise Unexpected("the files are about different revisions")
     print(*map(table, growth), sep="\n")
