@@ -247,6 +247,8 @@ def test_a_flush_that_begins_within_a_read(
         flushed.set()
 
     monkeypatch.setattr(server, "start_server_in_thread", start_with_workers)
+    # A merge looks at the segments as well, with the lock that a flush needs.
+    monkeypatch.setattr(Collection, "_bg_compact_and_index", lambda collection: None)
     with closing(prepare(serve(tmp_path))) as store:
         store.upsert([make_row(0, text="old")])
         store.finish()
