@@ -72,6 +72,11 @@ class Collection:
         """
         if not self.settings.database or self._store or not is_process_ours():
             return
+        from indexer.milvus.internals import can_import_in_thread, set_variables
+
+        set_variables()
+        if not can_import_in_thread():
+            return
         self._imports = threading.Thread(target=_import_store, name="codx-imports")
         self._imports.start()
 

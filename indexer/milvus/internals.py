@@ -33,14 +33,7 @@ def silence() -> None:
 
     pymilvus and milvus-lite log a whole traceback of an error that we report in one line.
     """
-    if "GRPC_VERBOSITY" not in os.environ:
-        set_for_libraries("GRPC_VERBOSITY", "NONE")
-    # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
-    # environment lies in the project, that is the project's file.
-    set_for_libraries("PYTHON_DOTENV_DISABLED", "1")
-    # Arrow's own allocator keeps the memory that a merge of segments needed.
-    if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
-        set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
+    set_variables()
     import logging
 
     from indexer.milvus.kept_out import kept_out
@@ -61,6 +54,35 @@ def silence() -> None:
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
         logger.setLevel(logging.CRITICAL + 1)
+
+
+def set_variables() -> None:
+    """Set the variables that the imports read, and those that another import here sets.
+
+    The C library lets nobody read the environment while another thread changes it: a process
+    dies of that. So who imports in a thread, beside other native code, calls this before.
+    """
+    set_for_libraries("TOKENIZERS_PARALLELISM", "false")
+    if "GRPC_VERBOSITY" not in os.environ:
+        set_for_libraries("GRPC_VERBOSITY", "NONE")
+    # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
+    # environment lies in the project, that is the project's file.
+    set_for_libraries("PYTHON_DOTENV_DISABLED", "1")
+    # Arrow's own allocator keeps the memory that a merge of segments needed.
+    if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
+        set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # It is read once, on import.
+    if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
+        set_for_libraries(_MEMTABLE_VARIABLE, str(MEMTABLE_BYTES))
+
+
+def can_import_in_thread() -> bool:
+    """Whether the imports change nothing more in the environment than `set_variables` did."""
+    return not any(
+        _is_of_another_program(name)
+        or (name.startswith("MILVUS_LITE_") and _is_bad_budget(name))
+        for name in os.environ
+    )
 
 
 def _pack_by_column() -> None:
@@ -197,9 +219,6 @@ def import_milvus_lite() -> None:
     from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
     silence()
-    # It is read once, on import.
-    if not _is_budget(os.environ.get(_MEMTABLE_VARIABLE, "")):
-        set_for_libraries(_MEMTABLE_VARIABLE, str(MEMTABLE_BYTES))
     try:
         with hidden(_is_bad_budget), kept_out():
             from milvus_lite.adapter.grpc import server  # noqa: F401

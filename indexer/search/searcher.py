@@ -19,6 +19,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.milvus.internals import set_variables
 from indexer.milvus.store import HAS_VECTORS, Store
 from indexer.search.answers import NO_GOOD_MATCH, Answer, Hit, Wanted
 from indexer.search.candidates import Candidate
@@ -174,6 +175,7 @@ class Searcher:
                 found = self._ask(query, wanted, properties, None)
             elif self._embed is self._embedder and self._embedder.is_quick(properties):
                 # Embedding is so quick that a run which wants the database can wait for it.
+                set_variables()
                 with ThreadPoolExecutor(1) as pool:
                     vector = self._embedder.begin(pool, query, properties)
                     found = self._ask(query, wanted, properties, vector)
