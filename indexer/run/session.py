@@ -13,7 +13,6 @@ from indexer.cache.entry import Source
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
-from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
@@ -21,6 +20,7 @@ from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
 from indexer.index.stamp import Look
 from indexer.index.state_folder import make_state_dir
+from indexer.loop import LoopThread
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.budget import Budget
@@ -62,7 +62,7 @@ class Session:
     roots: Roots
     collection: Collection
     cache: EmbeddingCache
-    hooks: HookLoop
+    hooks: LoopThread
 
     @property
     def is_closing(self) -> bool:
@@ -183,7 +183,7 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             hold.roots,
             collection,
             cache,
-            stack.enter_context(closing(HookLoop())),
+            stack.enter_context(closing(LoopThread())),
         )
 
 
