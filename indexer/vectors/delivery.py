@@ -56,7 +56,9 @@ class Delivery:
         for slot in reversed(range(concurrency)):
             self._slots.put_nowait(slot)
         self._most = BATCH_TEXTS
-        self._not_before = 0.0  # monotonic: until then the server wants to be left alone
+        self._not_before = (
+            0.0  # monotonic: until then the server wants to be left alone
+        )
 
     async def greet(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of the first texts, shape (texts, dimension).

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from base64 import b64decode, b64encode
 from collections.abc import Coroutine
 from contextlib import closing
@@ -35,8 +34,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_TOKENS = 512
-ALIKE = 0.999  # cosine of the vectors of one text by one model; batches and kernels differ
-_CUT = 0.999_999  # cosine of two texts whose ends differ, where a server cuts both before
+ALIKE = (
+    0.999  # cosine of the vectors of one text by one model; batches and kernels differ
+)
+_CUT = (
+    0.999_999  # cosine of two texts whose ends differ, where a server cuts both before
+)
 
 PROBES = (
     "def add(one, other):\n    return one + other",
@@ -59,7 +62,7 @@ class Acquaintance:
 def endpoint_backend(
     endpoint: Endpoint, revision: str, max_tokens: int, cache_dir: str
 ) -> Backend:
-    """The backend of an endpoint's model, as far as that is known without asking.
+    """The backend of an endpoint's model, without the dimension.
 
     Texts are measured by the tokenizer of the default model if that is the one, whose name means
     the same on every machine, and otherwise in bytes.
@@ -68,14 +71,8 @@ def endpoint_backend(
     if endpoint.name in _DEFAULT_NAMES:
         local = resolve_model(endpoint.name, cache_dir)
         folder, limit = local.folder, local.max_tokens
-    known = recall_acquaintance(endpoint, revision, cache_dir)
-    model = ModelInfo(
-        endpoint.label,
-        folder,
-        _digest(endpoint, revision),
-        known.dimension if known else 0,
-        max_tokens or limit,
-    )
+    digest = _digest(endpoint, revision)
+    model = ModelInfo(endpoint.label, folder, digest, 0, max_tokens or limit)
     return Backend(model, ENDPOINT, "remote", "served", cache_dir)
 
 
@@ -89,7 +86,9 @@ def recall_acquaintance(
     except (TypeError, KeyError, ValueError):
         return None
     vectors = unpacked(known.probes)
-    return known if vectors is not None and vectors.shape[1] == known.dimension else None
+    return (
+        known if vectors is not None and vectors.shape[1] == known.dimension else None
+    )
 
 
 def make_acquaintance(
@@ -182,7 +181,9 @@ def check_alike(
     problem = f"{vectors.shape[1]} dimensions in place of {kept.shape[1]}"
     if kept.shape == vectors.shape:
         lengths = np.linalg.norm(kept, axis=1) * np.linalg.norm(vectors, axis=1)
-        least = float(np.min(np.sum(kept * vectors, axis=1) / np.maximum(lengths, 1e-9)))
+        least = float(
+            np.min(np.sum(kept * vectors, axis=1) / np.maximum(lengths, 1e-9))
+        )
         if least >= ALIKE:
             return
         problem = f"vectors at a cosine of {least:.3f} to those it gave"
@@ -195,33 +196,30 @@ def check_alike(
 class EndpointEmbedder:
     """Embeds queries by an endpoint. Threads must not share one.
 
-    `probes` are what the index says of its model, which is compared with the first query.
+    `probes` are what the index says of its model, which is compared with the first query. Nothing
+    stays open between two queries.
     """
 
-    def __init__(self, endpoint: Endpoint, dimension: int, probes: str) -> None:
-        self.dimension = dimension
+    def __init__(self, endpoint: Endpoint, probes: str) -> None:
         self._endpoint = endpoint
         self._kept = unpacked(probes)
-        self._loop = LoopThread()
-        self._sender: Sender | None = None
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """The vector of a query: shape (dimension,), float32, unit length.
 
         Raises `ModelError` and `ModelUnavailableError`.
         """
-        vector: NDArray[np.float32] = self._loop.submit(self._encode(text)).result()
-        return vector
+        return in_loop(self._encode(text))
 
     async def _encode(self, text: str) -> NDArray[np.float32]:
-        if self._sender is None:
-            self._sender = await Sender(self._endpoint).__aenter__()
         texts = [text] if self._kept is None else [text, *PROBES]
-        vectors = await Delivery(self._sender, 1).greet(texts)
+        async with Sender(self._endpoint) as sender:
+            vectors = await Delivery(sender, 1).greet(texts)
         if self._kept is not None:
             check_alike(self._endpoint, vectors[1:], self._kept)
             self._kept = None
-        return vectors[0]
+        vector: NDArray[np.float32] = vectors[0]
+        return vector
 
 
 def in_loop(work: Coroutine[Any, Any, T]) -> T:

@@ -200,7 +200,9 @@ class Sender:
 
 _TRY_AGAIN = frozenset({408, 409, 424, 425, 429})  # and from 500 on
 # llama.cpp says the first with the status 500, vLLM and OpenAI the second with 400.
-_TOO_LONG = re.compile(r"too (large|long)|maximum context|context length", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"too (large|long)|maximum context|context length", re.IGNORECASE
+)
 
 
 def seconds_of(advice: str) -> float:
