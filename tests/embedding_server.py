@@ -1,7 +1,7 @@
 """A server of OpenAI's embeddings API with the default model, in a process of its own, that fails as it is told.
 
     with serving(cache_dir) as server:
-        server.set(fault="429", every=10)
+        server.set(faults=["429"], every=10)
 
 It answers at `server.model`. What it does wrong is set over HTTP, and so is what it counted read.
 """
@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,8 +41,8 @@ class Server:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What was counted since: `requests`, `texts` (answered), `twice` (texts answered more than
-        once, without probes), `most_at_once`, and the last `headers`."""
+        """What was counted since: `requests`, the `texts` that were answered (without probes),
+        `most_at_once`, and the last `headers`."""
         found: dict[str, Any] = self._ask("/told")
         return found
 
@@ -69,16 +67,17 @@ def serving(cache_dir: Path) -> Iterator[Server]:
 
 @dataclass
 class Plan:
-    """How the server behaves: each `every`-th request meets the `fault`.
+    """How the server behaves: after so many requests, each `every`-th meets the next of the `faults`.
 
-    It is a status, or "reset", "hang", "garbage", "count", "nan", "none", "huge", "dimension",
+    One is a status, or "reset", "hang", "garbage", "count", "nan", "none", "huge", "dimension",
     "redirect" or "numbers". A request with a text that has `refused` in it gets 400, with `fatal`
     500, and with more than `most` texts 413. Vectors are those of `other` models, of texts that are cut
     to `cut` characters.
     """
 
-    fault: str = ""
+    faults: list[str] = field(default_factory=list)
     every: int = 1
+    after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     refused: str = ""
     fatal: str = ""
@@ -88,7 +87,6 @@ class Plan:
     key: str = ""
     delay: float = 0.0
     has_base64: bool = True
-    dies_after: int = 0  # requests
     is_shuffled: bool = False
 
 
@@ -97,6 +95,7 @@ class App:
 
     def __init__(self, cache_dir: str) -> None:
         from indexer.vectors.choice import choose_backend
+        from indexer.vectors.delivery import SIGN_OF_LIFE
         from indexer.vectors.embedders import load_embedder
         from indexer.vectors.endpoint import PROBES
         from indexer.vectors.model import resolve_model
@@ -104,12 +103,12 @@ class App:
         model = resolve_model("all-MiniLM-L6-v2", cache_dir)
         backend = choose_backend(model, cache_dir, convert=True)
         self.embedder = load_embedder(backend)
-        self.probes = {*PROBES}
+        self.own = {*PROBES, SIGN_OF_LIFE}
         self.reset({})
 
     def reset(self, plan: dict[str, Any]) -> None:
         self.plan = Plan(**plan)
-        self.texts = Counter[str]()
+        self.texts: list[str] = []
         self.requests = self.now = self.most_at_once = 0
         self.last: dict[str, str] = {}
 
@@ -126,15 +125,9 @@ class App:
             self.reset(json.loads(body))
             await answered(send, 200, {})
         elif scope["path"] == "/told":
-            twice = {
-                text: count
-                for text, count in self.texts.items()
-                if count > 1 and text not in self.probes
-            }
             told = {
                 "requests": self.requests,
-                "texts": sum(self.texts.values()),
-                "twice": twice,
+                "texts": [one for one in self.texts if one not in self.own],
                 "most_at_once": self.most_at_once,
                 "headers": self.last,
             }
@@ -153,10 +146,11 @@ class App:
     async def embed(self, asked: dict[str, Any], send: Any) -> None:
         plan, texts = self.plan, asked["input"]
         self.requests += 1
-        if plan.dies_after and self.requests > plan.dies_after:
-            os._exit(1)
         await asyncio.sleep(plan.delay)
-        fault = plan.fault if plan.fault and self.requests % plan.every == 0 else ""
+        number, is_off = divmod(self.requests - plan.after, plan.every)
+        fault = ""
+        if plan.faults and self.requests > plan.after and not is_off:
+            fault = plan.faults[number % len(plan.faults)]
         if plan.key and self.last.get("authorization") != f"Bearer {plan.key}":
             fault = "401"
         if len(texts) > plan.most:
@@ -192,7 +186,7 @@ class App:
         if plan.is_shuffled:
             data.reverse()
         if not fault:
-            self.texts.update(texts)
+            self.texts += texts
         await answered(send, 200, {"object": "list", "data": data})
 
     async def failed(self, fault: str, send: Any) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from indexer.address import Endpoint
 from indexer.cache.embeddings import EmbeddingCache
+from indexer.cache.entry import key_of_text
 from indexer.index.collection import Collection
 from indexer.index.identity import PROBES, Identity
 from indexer.vectors import endpoint as endpoints
@@ -30,9 +29,8 @@ def check_probes(
     if about.get("codx.vectors") == identity.vectors:
         kept = endpoints.unpacked(about.get(PROBES, ""))
         endpoints.check_alike(endpoint, vectors, kept)
-    keys = [
-        hashlib.sha256(f"probe\0{text}".encode()).digest() for text in endpoints.PROBES
-    ]
+    # Not the keys of chunks with these texts, whose vectors are not in half precision.
+    keys = [key_of_text(f"probe\0{text}") for text in endpoints.PROBES]
     found = cache.get(keys)
     if len(found) == len(keys):
         endpoints.check_alike(endpoint, vectors, np.stack([found[key] for key in keys]))

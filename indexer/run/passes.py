@@ -151,7 +151,7 @@ def embedded_files(
 
     size = sum(len(change.data) for change in first)
     is_small = are_all and size < SMALL_PLAN_BYTES
-    with session.workers(is_small, embeds=embeds) as workers, _keeping(session):
+    with _keeping(session), session.workers(is_small, embeds=embeds) as workers:
         feedback = Feedback(
             report.chunks, report.spans, session.fail, session.progress.advance
         )

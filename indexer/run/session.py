@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from indexer.cache.embeddings import EmbeddingCache
-from indexer.cache.entry import Source
+from indexer.cache.entry import Source, key_of_text
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
@@ -118,19 +118,24 @@ class Session:
         settings, identity = self.settings, self.identity
         assert settings.endpoint is not None
         check_probes(settings.endpoint, identity, self.collection, self.cache)
-        with RemoteEmbedders(
+        embedders = RemoteEmbedders(
             settings.endpoint,
             identity.probes,
             settings.model_concurrency,
             settings.task_timeout,
-        ) as embedders:
-            self._say_where_texts_go()
-            yield replace(
-                workers,
-                embedders=embedders,
-                embed_jobs=settings.model_concurrency,
-                embed_task=embedders.TASK_TEXTS,
-            )
+        )
+        try:
+            with embedders:
+                self._say_where_texts_go()
+                yield replace(
+                    workers,
+                    embedders=embedders,
+                    embed_jobs=settings.model_concurrency,
+                    embed_task=embedders.TASK_TEXTS,
+                )
+        finally:
+            left = embedders.leftovers.items()
+            self.cache.put({key_of_text(text): vector for text, vector in left})
 
     def _say_where_texts_go(self) -> None:
         """Say it once an index that source leaves this machine, and again if it goes elsewhere."""

@@ -78,17 +78,22 @@ class Delivery:
         self,
         texts: Sequence[str],
         tokens: Sequence[int],
+        found: Delivered,
         on_sent: Callable[[int, float, int], None] = lambda slot, began, texts: None,
-    ) -> Delivered:
-        """Embed texts, which have so many `tokens`.
+    ) -> None:
+        """Embed texts, which have so many `tokens`, and put what becomes of them into `found`.
 
         `on_sent` is told of each request that went well: its slot, when it began (monotonic), and
-        how many texts it had. Raises `ModelError` and `ModelUnavailableError`.
+        how many texts it had. Raises `ModelError` and `ModelUnavailableError`, once no request is
+        at work any more.
         """
-        found = Delivered()
         batches = packed(texts, tokens, self._most)
-        await asyncio.gather(*(self._batch(one, found, on_sent) for one in batches))
-        return found
+        ends = await asyncio.gather(
+            *(self._batch(one, found, on_sent) for one in batches),
+            return_exceptions=True,
+        )
+        for error in filter(None, ends):
+            raise error
 
     async def _batch(
         self,

@@ -24,7 +24,7 @@ from indexer.vectors.backend import ENDPOINT, Backend, ModelInfo
 from indexer.vectors.delivery import Delivery
 from indexer.vectors.memo import recall, remember
 from indexer.vectors.model import resolve_model
-from indexer.vectors.requests import RefusedError, Sender
+from indexer.vectors.requests import Sender
 from indexer.vectors.tokenizer import ByteTokenizer
 
 if TYPE_CHECKING:

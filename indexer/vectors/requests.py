@@ -7,7 +7,6 @@ The interface is `POST …/embeddings` of OpenAI's API, which TEI, vLLM, Ollama 
 from __future__ import annotations
 
 import asyncio
-import binascii
 import json
 import os
 import re
@@ -37,8 +36,11 @@ class TryAgainError(Exception):
     """It may go well at another time; not before `pause` seconds are over, if the server says so."""
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
+        super().__init__(reason, pause)
         self.pause = pause
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RefusedError(Exception):
@@ -280,7 +282,7 @@ def _vectors(answer: bytes, count: int) -> NDArray[np.float32]:
         ordered = np.empty((count, len(vectors[0])), np.float32)
         for number, vector in zip(numbers, vectors, strict=True):
             ordered[int(number)] = vector
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError):
         raise TryAgainError("vectors that are none") from None
     return ordered
 

@@ -74,6 +74,11 @@ class RemoteEmbedders(Executor):
             self._loop.submit(self._stack.aclose()).result(CLOSING_SECONDS)
         self._loop.close()
 
+    @property
+    def leftovers(self) -> dict[str, NDArray[np.float32]]:
+        """The vectors of shape (dimension,), by their texts, that came for tasks which then failed."""
+        return self._kept.vectors
+
     async def _embed(
         self, texts: Sequence[str], ids: Sequence[bytes]
     ) -> worker.EmbeddedBatch:
@@ -93,15 +98,17 @@ class RemoteEmbedders(Executor):
             spans.append(Span("embed", began, ended, os.getpid(), slot, about))
 
         found = self._taken(texts)
-        if not found.refused:
-            rest = [text for text in tokens if text not in found.vectors]
-            new = await delivery.deliver(rest, [tokens[text] for text in rest], on_sent)
-            found.vectors |= new.vectors
-            found.refused |= new.refused
-        if found.refused:
+        rest = [text for text in texts if text not in found.vectors]
+        try:
+            if not found.refused:
+                counts = [tokens[text] for text in rest]
+                await delivery.deliver(rest, counts, found, on_sent)
+            if found.refused:
+                raise RefusedTextError(next(iter(found.refused.values())))
+        except BaseException:
             self._kept.vectors |= found.vectors
             self._kept.refused |= found.refused
-            raise RefusedTextError(next(iter(found.refused.values())))
+            raise
         vectors: NDArray[np.float32] = np.stack([found.vectors[one] for one in texts])
         seconds = sum(span.seconds for span in spans)
         return worker.EmbeddedBatch(vectors, 0, sum(tokens.values()), 0, seconds, spans)
