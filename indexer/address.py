@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from indexer.errors import UsageError
 
 MASK = "***"
+OPENAI = "openai"  # whose API the endpoints speak
 
 _START = re.compile(r"\s*(?:[A-Za-z][\w+.-]*:)?/*")
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?")
@@ -104,6 +108,70 @@ class Address:
         }
         forms |= {repr(one)[1:-1] for one in forms}
         return {one for one in forms if len(one) >= _WORTH_HIDING}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An HTTP server that speaks OpenAI's embeddings API, and the model that it is asked for.
+
+    `base` is its address without a slash at the end, and has no secrets. `name` is what the server
+    calls the model.
+    """
+
+    base: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The model as an index names it: without the address, which may change."""
+        return f"{OPENAI}#{self.name}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return public_part(self.base)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine, so that nothing leaves it."""
+        return is_loopback(_host(self.base))
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nobody in between can read what is sent."""
+        return self.base.startswith("https:")
+
+
+_ENDPOINT_FORM = f"{OPENAI}+https://HOST/v1#NAME"
+
+
+def endpoint_of(model: str) -> Endpoint | None:
+    """The endpoint that a model's name is the address of, None for any other name.
+
+    Raises `UsageError` for an address that cannot be, or has a secret in it: a model's name is
+    shown and kept.
+    """
+    if not model.startswith(f"{OPENAI}+"):
+        return None
+    given, _, name = model.partition("+")[2].partition("#")
+    base, query = _cut(given, "?")
+    shown = f"{OPENAI}+{without_secrets(base)}"
+    if base != without_secrets(base) or query:
+        raise UsageError(
+            f"{shown} has more than an address in it: a key belongs into CODX_INDEX_API_KEY"
+        )
+    if not re.fullmatch(
+        r"https?://(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[!-~]*)?", base
+    ):
+        raise UsageError(f"{shown} is no endpoint of a model: {_ENDPOINT_FORM}")
+    if not name.strip():
+        raise UsageError(f"{shown} does not name the model: {_ENDPOINT_FORM}")
+    return Endpoint(base.rstrip("/"), name)
+
+
+def endpoint_name(label: str) -> str:
+    """The name of the model in an `Endpoint.label`, "" if it is none."""
+    return label.removeprefix(f"{OPENAI}#") if label.startswith(f"{OPENAI}#") else ""
 
 
 def is_local(uri: str) -> bool:

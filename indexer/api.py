@@ -44,13 +44,15 @@ class Index:
         cache_dir: str = "",
         state_dir: str = "",
         trust: bool | None = None,
+        model: str = "",
     ) -> Index:
         """The index of a project, or an index on a Milvus server.
 
         `where` is the folder of the project or a folder in it, or the address of a server
         (`http://…`); then `collection` names the index. Settings come from the same places as
         those of the command: the arguments, the environment (`CODX_INDEX_…`), the files of the
-        project. `trust` is like `--trust` and `--no-trust`. Nothing is opened yet.
+        project. `trust` is like `--trust` and `--no-trust`. If an endpoint embedded
+        the index, `model` is its address, as of `--model`. Nothing is opened yet.
 
         Raises `UsageError` for a setting that cannot be or that needs trust, and `ProjectError`
         if there is no such folder.
@@ -62,6 +64,7 @@ class Index:
             cache_dir=cache_dir,
             state_dir=state_dir,
             trust=trust,
+            model=model,
         )
         return cls(Searcher(settings, keeps_open=True))
 

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from indexer.address import Address, is_local
+from indexer.address import Address, Endpoint, endpoint_of, is_local
 from indexer.errors import (
     NoIndexError,
     ProjectError,
@@ -34,6 +34,7 @@ SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off"
 DEFAULT_TASK_TIMEOUT = 300.0
 DEFAULT_HOOK_TIMEOUT = 300.0
 DEFAULT_CONCURRENCY = 8
+DEFAULT_MODEL_CONCURRENCY = 16
 WIKI_FOLDER = os.path.join(".codx", "wiki")
 WIKI_SETTINGS = "mkdocs.yml"
 WIKI_MARKER = "# Written by codx-index"  # the first line of that file
@@ -111,7 +112,9 @@ class Settings:
     """Everything that a command needs to know. Paths are absolute, sizes are bytes and times
     are seconds.
 
-    `model_from` is the variable, or the file and key, that names the model, "" if none does. `uri` "" means the
+    `model_from` is the variable, or the file and key, that names the model, "" if none does.
+    A model may be an `endpoint`: then it has a `model_revision`, gets texts of at most `model_max_tokens` (0: what is known of
+    it), and at most `model_concurrency` requests at a time. `uri` "" means the
     project's embedded database. `token` and the secrets of `uri` are kept out of `repr`, so that no
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
@@ -141,6 +144,9 @@ class Settings:
     cache_dir: str = field(metadata=_NONE)
     model: str = field(metadata=_REBUILD)
     model_from: str = field(default="", metadata=_NONE)
+    model_revision: str = field(default="", metadata=_REBUILD)
+    model_max_tokens: int = field(default=0, metadata=_REBUILD)
+    model_concurrency: int = field(default=DEFAULT_MODEL_CONCURRENCY, metadata=_NONE)
     precision: str = field(default=AUTO, metadata=_REBUILD)
     mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = field(default=False, metadata=_NONE)
@@ -186,6 +192,11 @@ class Settings:
     def embeds_at_once(self) -> bool:
         """Whether the model is needed from the start."""
         return self.embeds and not self.sparse_first
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The server that embeds, None if a model on this machine does."""
+        return endpoint_of(self.model)
 
     @property
     def reading(self) -> Reading:

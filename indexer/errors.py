@@ -76,6 +76,13 @@ class ModelError(CodxIndexError):
     """The embedding model is unknown, damaged or cannot be used here."""
 
 
+class ModelUnavailableError(ModelError):
+    """The endpoint of the model does not answer, or only with failures."""
+
+    exit_code = 69
+    status = "unavailable"
+
+
 class LockedError(CodxIndexError):
     """Another run holds the lock of this index."""
 
@@ -128,6 +135,10 @@ class WorkerCrashedError(WorkerDiedError):
 
 class TaskTimeoutError(TaskError):
     """The task took longer than it may."""
+
+
+class RefusedTextError(TaskError):
+    """The endpoint of the model refuses a text of the task."""
 
 
 OUT_OF_MEMORY = "its worker had no memory left"

@@ -20,7 +20,7 @@ MODULES = sorted(
 # What each room may import, besides the words. A room is a folder, or a file at the root.
 WORDS = {
     *("address", "errors", "types", "config", "paths", "timeline", "faults", "report"),
-    *("patterns", "wildmatch", "deadline", "environment", "languages"),
+    *("patterns", "wildmatch", "deadline", "environment", "languages", "loop"),
 }
 ROOMS = {
     "text": "",
@@ -78,8 +78,8 @@ KEPT_TO = {
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
-    "httpx2": {"hooks.webhook"},
-    "tenacity": {"hooks.webhook", "milvus.client"},
+    "httpx2": {"hooks.webhook", "vectors.requests"},
+    "tenacity": {"hooks.webhook", "milvus.client", "vectors.delivery"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},
     "detect_secrets": {"text.detectors"},

@@ -18,7 +18,12 @@ Entry = tuple[Key, bytes, int, int]
 
 def key_of(chunk: Chunk) -> Key:
     """The cache's key of a chunk. The same text has the same vector, wherever it is."""
-    return hashlib.sha256(chunk.embedded_text.encode()).digest()
+    return key_of_text(chunk.embedded_text)
+
+
+def key_of_text(text: str) -> Key:
+    """The cache's key of a text that the model sees."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,10 @@ class Outlets:
     @contextmanager
     def _telling(self, report: Report, quiet: bool) -> Iterator[None]:
         from indexer.hooks.events import Events
-        from indexer.hooks.loop import HookLoop
+        from indexer.loop import LoopThread
 
         secret = os.environ.get("CODX_INDEX_WEBHOOK_SECRET", "")
-        with closing(HookLoop()) as loop:
+        with closing(LoopThread()) as loop:
             events = Events(self.events, self.webhook, secret, loop)
             report.events = events.counts
             report.listeners.append(events.emit)

@@ -11,7 +11,13 @@ from indexer.settings.setting import Setting
 
 PREFIX = "CODX_INDEX_"
 # Those that are no options.
-OTHERS = {PREFIX + name for name in ("DEVICE", "BACKEND", "WEBHOOK_SECRET")}
+OTHERS = {
+    PREFIX + name
+    for name in (
+        *("DEVICE", "BACKEND", "WEBHOOK_SECRET"),
+        *("API_KEY", "API_KEY_OVER_HTTP"),
+    )
+}
 # Those of our own tests, which docs/settings.md does not list.
 _OF_TESTS = tuple(PREFIX + name for name in ("FAULT", "CRASH_", "FUZZ_", "READS"))
 

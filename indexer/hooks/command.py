@@ -77,7 +77,12 @@ class Command:
 
 # Secrets of this program, which no other program needs. The path of a webhook may be one.
 _SECRET_VARIABLES = frozenset(
-    {"CODX_INDEX_TOKEN", "CODX_INDEX_WEBHOOK", "CODX_INDEX_WEBHOOK_SECRET"}
+    {
+        "CODX_INDEX_API_KEY",
+        "CODX_INDEX_TOKEN",
+        "CODX_INDEX_WEBHOOK",
+        "CODX_INDEX_WEBHOOK_SECRET",
+    }
 )
 
 

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
 from indexer.hooks.stream import StreamSink
 from indexer.hooks.webhook import WebhookSink
+from indexer.loop import LoopThread
 from indexer.report import EventCounts
 
 VERSION = 1  # of the event format
@@ -33,7 +33,7 @@ class Events:
         stream: str,
         webhook: str,
         secret: str,
-        loop: HookLoop,
+        loop: LoopThread,
         *,
         patience: float = PATIENCE,
     ) -> None:

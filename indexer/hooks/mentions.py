@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from indexer.config import MentionSettings
-from indexer.hooks.loop import HookLoop
+from indexer.loop import LoopThread
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.text.mentions import find_mentions
@@ -34,7 +34,7 @@ class Mentions:
     """
 
     def __init__(
-        self, settings: MentionSettings, folder: str, loop: HookLoop, report: Report
+        self, settings: MentionSettings, folder: str, loop: LoopThread, report: Report
     ) -> None:
         self._settings = settings
         self._folder = folder

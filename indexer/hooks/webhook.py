@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import indexer
 from indexer.address import is_loopback, public_part
 from indexer.errors import UsageError
-from indexer.hooks.loop import HookLoop
 from indexer.hooks.sink import Sink
+from indexer.loop import LoopThread
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, HTTPError
@@ -73,7 +73,7 @@ class WebhookSink(Sink):
     GitHub's webhooks. Redirects are not followed, and only the head of a response is read.
     """
 
-    def __init__(self, url: str, secret: str, run: str, loop: HookLoop) -> None:
+    def __init__(self, url: str, secret: str, run: str, loop: LoopThread) -> None:
         super().__init__(f"webhook {public_part(url)}")
         self._url = url
         self._secret = os.fsencode(secret)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,18 @@ class Collection:
         name = settings.collection_name
         properties = peek(settings.database, name)
         refuse(claim, name, settings.database, [{"properties": properties}])
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What the collection behind the alias says of itself, {} if there is none.
+
+        An embedded database is not opened for that.
+        """
+        database, name = self.settings.database, self.settings.collection_name
+        if database:
+            return peek(database, name)
+        found = self._connected().describe(name)
+        return dict(found["properties"]) if found else {}
 
     @property
     def was_taken_over(self) -> bool:

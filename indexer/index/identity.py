@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from indexer.address import Endpoint
 from indexer.config import Settings, fingerprint
 from indexer.errors import ModelError
 from indexer.milvus.schema import SCHEMA_VERSION
@@ -13,9 +14,11 @@ from indexer.text.versions import (
     SECRETS_VERSION,
     SPARSE_VERSION,
 )
-from indexer.vectors.backend import Backend
+from indexer.vectors.backend import ENDPOINT, Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.model import resolve_model
+
+PROBES = "codx.probes"  # a property of the collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +26,21 @@ class Identity:
     """What decides whether an index can be used as it is.
 
     `vectors` is the part of the fingerprint that decides the vectors alone. It names the file of
-    the embedding cache, which outlives a new chunker or schema.
+    the embedding cache, which outlives a new chunker or schema. `probes` are the vectors by which
+    the model of an endpoint is known again, "" for any other and until it was asked.
     """
 
     backend: Backend
     vectors: str
     fingerprint: str
+    probes: str = ""
 
     @property
     def properties(self) -> dict[str, str]:
         """What the collection says about itself to readers."""
+        about = {PROBES: self.probes} if self.probes else {}
         return {
+            **about,
             "codx.model": self.backend.model.name,
             "codx.precision": self.backend.precision,
             "codx.vectors": self.vectors,
@@ -51,9 +58,12 @@ def identify(
 ) -> Identity:
     """Find the model and how it runs on this machine, which is cheap once both are known.
 
-    `convert` allows converting a model that was never used on this machine. Raises
+    `convert` allows converting a model that was never used on this machine, and asking an endpoint
+    that was never asked. Raises
     `ModelError`, naming the settings file if that is where the model was named.
     """
+    if settings.endpoint is not None:
+        return _of_endpoint(settings, settings.endpoint, asks=convert)
     try:
         model = resolve_model(settings.model, settings.cache_dir)
     except ModelError as error:
@@ -67,8 +77,39 @@ def identify(
         convert=convert,
         on_step=on_step,
     )
+    return _identity(settings, backend)
+
+
+def _of_endpoint(settings: Settings, endpoint: Endpoint, *, asks: bool) -> Identity:
+    """The identity of a model behind an endpoint, whose dimension may be 0 unless it `asks`."""
+    from indexer.vectors.endpoint import (
+        endpoint_backend,
+        make_acquaintance,
+        recall_acquaintance,
+    )
+
+    revision, cache_dir = settings.model_revision, settings.cache_dir
+    backend = endpoint_backend(endpoint, revision, settings.model_max_tokens, cache_dir)
+    known = recall_acquaintance(endpoint, revision, cache_dir)
+    if known is None and asks:
+        known = make_acquaintance(endpoint, revision, backend)
+    identity = _identity(settings, backend)
+    if known is None:
+        return identity
+    model = replace(backend.model, dimension=known.dimension)
+    backend = replace(backend, model=model)
+    return replace(identity, backend=backend, probes=known.probes)
+
+
+def _identity(settings: Settings, backend: Backend) -> Identity:
     vectors = vectors_identity(backend)
+    about = {}
+    if backend.kind == ENDPOINT:
+        # How texts are measured decides where they are cut, and no vector.
+        model = backend.model
+        about = {"max_tokens": model.max_tokens, "has_tokenizer": bool(model.folder)}
     whole = fingerprint(
+        **about,
         vectors=vectors,
         chunker=CHUNKER_VERSION,
         schema=SCHEMA_VERSION,
@@ -80,7 +121,12 @@ def identify(
 
 
 def vectors_identity(backend: Backend) -> str:
-    """A hash of everything that decides the vector of a text."""
+    """A hash of everything that decides the vector of a text.
+
+    Of an endpoint that is the model's name and revision: its dimension is not asked for each time.
+    """
+    if backend.kind == ENDPOINT:
+        return fingerprint(endpoint=backend.model.digest)
     return fingerprint(
         model=backend.model.digest,
         dimension=backend.model.dimension,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -150,7 +151,7 @@ def embedded_files(
 
     size = sum(len(change.data) for change in first)
     is_small = are_all and size < SMALL_PLAN_BYTES
-    with session.workers(is_small) as workers:
+    with _keeping(session), session.workers(is_small, embeds=embeds) as workers:
         feedback = Feedback(
             report.chunks, report.spans, session.fail, session.progress.advance
         )
@@ -164,6 +165,16 @@ def embedded_files(
             embedding=session.settings.embedding,
         )
         yield from scheduler.files(chain(first, changes))
+
+
+@contextmanager
+def _keeping(session: Session) -> Iterator[None]:
+    """A block after which vectors are kept for the next run even if the model fails in it."""
+    try:
+        yield
+    except ModelError:
+        session.cache.commit()
+        raise
 
 
 def _take(

@@ -6,14 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.cache.embeddings import EmbeddingCache
-from indexer.cache.entry import Source
+from indexer.cache.entry import Source, key_of_text
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
-from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
@@ -21,6 +20,7 @@ from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
 from indexer.index.stamp import Look
 from indexer.index.state_folder import make_state_dir
+from indexer.loop import LoopThread
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.budget import Budget
@@ -62,7 +62,7 @@ class Session:
     roots: Roots
     collection: Collection
     cache: EmbeddingCache
-    hooks: HookLoop
+    hooks: LoopThread
 
     @property
     def is_closing(self) -> bool:
@@ -80,8 +80,8 @@ class Session:
         self.report.fail(path, error)
 
     @contextmanager
-    def workers(self, is_small: bool) -> Iterator[Workers]:
-        """Workers for a plan, in this process if it `is_small`.
+    def workers(self, is_small: bool, *, embeds: bool = False) -> Iterator[Workers]:
+        """Workers for a plan, in this process if it `is_small`; they need not embed unless it `embeds`.
 
         If the last small plan ended its process, a pool does this one: there, the file to
         blame costs only a worker.
@@ -100,10 +100,54 @@ class Session:
                 reading=self.settings.reading,
                 task_timeout=self.settings.task_timeout,
             ) as workers,
+            ExitStack() as stack,
         ):
+            if embeds and self.settings.endpoint is not None:
+                workers = stack.enter_context(self._embedding_remotely(workers))
             yield workers
         if is_small or has_died:
             self.manifest.set(in_process="")
+
+    @contextmanager
+    def _embedding_remotely(self, workers: Workers) -> Iterator[Workers]:
+        """The same workers, but an endpoint embeds."""
+        # Only where there is an endpoint.
+        from indexer.index.probes import check_probes
+        from indexer.work.remote import RemoteEmbedders
+
+        settings, identity = self.settings, self.identity
+        assert settings.endpoint is not None
+        check_probes(settings.endpoint, identity, self.collection, self.cache)
+        embedders = RemoteEmbedders(
+            settings.endpoint,
+            identity.probes,
+            settings.model_concurrency,
+            settings.task_timeout,
+        )
+        try:
+            with embedders:
+                self._say_where_texts_go()
+                yield replace(
+                    workers,
+                    embedders=embedders,
+                    embed_jobs=settings.model_concurrency,
+                    embed_task=embedders.TASK_TEXTS,
+                )
+        finally:
+            left = embedders.leftovers.items()
+            self.cache.put({key_of_text(text): vector for text, vector in left})
+
+    def _say_where_texts_go(self) -> None:
+        """Say it once an index that source leaves this machine, and again if it goes elsewhere."""
+        endpoint = self.settings.endpoint
+        assert endpoint is not None
+        if endpoint.is_loopback or self.manifest.get("endpoint") == endpoint.origin:
+            return
+        self.progress.warn(
+            f"the text of the project's files is sent to {endpoint.origin}, which embeds it; "
+            "credentials in it are masked"
+        )
+        self.manifest.set(endpoint=endpoint.origin)
 
 
 @contextmanager
@@ -157,7 +201,9 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
     """Open what a run computes with; a model that is needed at once is converted before."""
     settings, collection = hold.settings, hold.collection
     with ExitStack() as stack:
-        if settings.embeds_at_once:
+        # A collection cannot be made without the dimension, which an endpoint has to be asked for.
+        is_unknown = not collection.identity.backend.model.dimension
+        if settings.embeds_at_once or is_unknown:
             with hold.report.spans.span("model"):
                 step = hold.progress.step
                 collection.identity = identify(settings, convert=True, on_step=step)
@@ -183,7 +229,7 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             hold.roots,
             collection,
             cache,
-            stack.enter_context(closing(HookLoop())),
+            stack.enter_context(closing(LoopThread())),
         )
 
 

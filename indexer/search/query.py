@@ -7,9 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
+from indexer.address import endpoint_name
 from indexer.config import Settings
 from indexer.errors import ModelError, UsageError
-from indexer.index.identity import vectors_identity
+from indexer.index.identity import PROBES, vectors_identity
 from indexer.search.connection import Properties
 from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from indexer.vectors.endpoint import EndpointEmbedder
+
 
 class QueryEmbedder:
     """Embeds queries with the model that a collection names. Threads may share it.
@@ -31,7 +34,7 @@ class QueryEmbedder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loaded: dict[str, Embedder] = {}
+        self._loaded: dict[str, Embedder | EndpointEmbedder] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -62,7 +65,9 @@ class QueryEmbedder:
         return vector
 
     def is_quick(self, properties: Properties) -> bool:
-        """Whether the model is known to need no conversion first."""
+        """Whether the model is known to need no conversion first, and no network."""
+        if endpoint_name(properties.get("codx.model", "")):
+            return False
         if properties.get("codx.vectors") in self._loaded:
             return True
         try:
@@ -72,8 +77,12 @@ class QueryEmbedder:
 
     def _embedder(
         self, properties: Properties, before_compiling: Callable[[], None]
-    ) -> Embedder:
+    ) -> Embedder | EndpointEmbedder:
         identity = properties.get("codx.vectors", "")
+        if name := endpoint_name(properties.get("codx.model", "")):
+            if identity not in self._loaded:
+                self._loaded[identity] = self._of_endpoint(name, properties)
+            return self._loaded[identity]
         if identity not in self._loaded:
             backend = self._backend(properties, convert=True)
             if identity != vectors_identity(backend):
@@ -86,6 +95,29 @@ class QueryEmbedder:
                 backend, before_compiling=before_compiling
             )
         return self._loaded[identity]
+
+    def _of_endpoint(self, name: str, properties: Properties) -> EndpointEmbedder:
+        """What embeds queries for an index of an endpoint's model.
+
+        The address comes from the settings alone: an index may be somebody else's.
+        """
+        from indexer.vectors.endpoint import EndpointEmbedder, endpoint_backend
+
+        settings, endpoint = self._settings, self._settings.endpoint
+        if endpoint is None or endpoint.name != name:
+            raise ModelError(
+                f"an endpoint embedded the index with its model {name}: give its address with "
+                f"--model openai+https://HOST/v1#{name}, or search by words alone with --mode sparse"
+            )
+        backend = endpoint_backend(
+            endpoint, settings.model_revision, 0, settings.cache_dir
+        )
+        if properties.get("codx.vectors") != vectors_identity(backend):
+            raise ModelError(
+                f"the index was built with another --model-revision of {name}: bring it up to date "
+                "with codx-index run, or search by words alone with --mode sparse"
+            )
+        return EndpointEmbedder(endpoint, properties.get(PROBES, ""))
 
     def _backend(self, properties: Properties, *, convert: bool) -> Backend:
         settings = self._settings

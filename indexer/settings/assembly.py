@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from indexer.address import Address
+from indexer.address import Address, endpoint_of
 from indexer.config import (
+    AUTO,
     DEFAULT_MODEL,
+    KEEP_SECRETS,
     MentionSettings,
     Settings,
     WikiSettings,
@@ -21,10 +23,15 @@ from indexer.errors import UsageError
 from indexer.settings.declarations import (
     CACHE_DIR,
     COLLECTION,
+    INCLUDE_SECRETS,
     MODEL,
+    MODEL_MAX_TOKENS,
+    MODEL_REVISION,
     NAME,
     PLACE,
+    PRECISION,
     PROJECT_PATH,
+    SECRETS_IN_TEXT,
     STATE_DIR,
     TOKEN,
     URI,
@@ -62,6 +69,7 @@ def make_settings(
     elif folder := files.text(WIKI_PATH):  # the command itself writes no wiki
         wiki["folder"] = in_folder(files.folder, WIKI_PATH, folder)
     fields["model_from"] = values.found[MODEL].place
+    _check_model(values)
     fields["cache_dir"] = cache_folder(fields["cache_dir"])
     with values.naming(STATE_DIR):
         fields["state_root"] = state_folder(fields["state_root"])
@@ -77,6 +85,33 @@ def make_settings(
         wiki=WikiSettings(**wiki),
         **fields,
     )
+
+
+def _check_model(values: Values) -> None:
+    """Raise `UsageError` for settings that do not go with the model, as with an endpoint."""
+    with values.naming(MODEL):
+        endpoint = endpoint_of(values[MODEL])
+    if endpoint is None:
+        for setting in (MODEL_REVISION, MODEL_MAX_TOKENS):
+            if values[setting]:
+                with values.naming(setting):
+                    raise UsageError(
+                        f"--{setting.option} is for an endpoint, and {values[MODEL]} is none"
+                    )
+        return
+    if values[PRECISION] != AUTO:
+        with values.naming(PRECISION):
+            raise UsageError(
+                f"--precision {values[PRECISION]}: an endpoint computes as it does, leave it out"
+            )
+    for setting, unmasked in ((SECRETS_IN_TEXT, KEEP_SECRETS), (INCLUDE_SECRETS, True)):
+        is_known = setting in values.found
+        if is_known and values[setting] == unmasked and not endpoint.is_loopback:
+            with values.naming(setting):
+                raise UsageError(
+                    f"credentials would be sent to {endpoint.origin}: leave out "
+                    f"--{setting.option}"
+                )
 
 
 def _by_group(values: Values) -> dict[str, dict[str, Any]]:
@@ -108,19 +143,22 @@ def reader_settings(
     cache_dir: str,
     state_dir: str,
     trust: bool | None,
+    model: str = "",
 ) -> Settings:
     """The settings of a reader, as a command would have them.
 
-    `where` is a folder in a project, or the address of a server that has the collection.
-    Raises `UsageError` and `ProjectError`.
+    `where` is a folder in a project, or the address of a server that has the collection. A `model`
+    is only of use if the index was embedded by an endpoint. Raises `UsageError` and `ProjectError`.
     """
     if re.match(r"\w+://|unix:", where):
         if not collection:
             raise UsageError(f"which collection of {Address(where)}? Give its name")
+        model = model or MODEL.from_environment() or DEFAULT_MODEL
         return Settings(
             project="",
             cache_dir=cache_folder(cache_dir),
-            model=DEFAULT_MODEL,
+            model=model,
+            model_revision=MODEL_REVISION.from_environment(),
             uri=check_uri(where),
             token=token or os.environ.get(TOKEN.variable, ""),
             collection=check_collection(collection),
@@ -130,6 +168,7 @@ def reader_settings(
         TOKEN: token,
         CACHE_DIR: cache_dir,
         STATE_DIR: state_dir,
+        MODEL: model,
     }
     options: dict[Setting, Any] = {k: value for k, value in given.items() if value}
     if trust is not None:

@@ -131,13 +131,44 @@ PRECISION = Setting(
 )
 MODEL = Setting(
     name="model",
-    reach=Reach.FOLDERS,
+    reach=Reach.NETWORK | Reach.FOLDERS,
     harmless=NAME_OR_IN_PROJECT,
     field="model",
     fallback=DEFAULT_MODEL,
-    help="Any sentence-transformers model, or the path of a local one (./folder).",
+    help="Any sentence-transformers model, the path of a local one (./folder), or the endpoint of "
+    "a server: openai+https://HOST/v1#NAME.",
     codx_junior="embeddings_model",
     section=INDEX,
+)
+MODEL_REVISION = Setting(
+    name="model-revision",
+    reach=Reach.INSIDE,
+    field="model_revision",
+    help="What tells the endpoint's model from an earlier one of the same name; any text.",
+    section=INDEX,
+    example="2026-11",
+    remark="of an endpoint's model: another one is another index",
+)
+MODEL_MAX_TOKENS = Setting(
+    name="model-max-tokens",
+    reach=Reach.INSIDE,
+    kind=click.IntRange(0, 16384),
+    field="model_max_tokens",
+    help="The most tokens of a text for the endpoint's model; where its tokenizer is not known, each "
+    "byte counts as one.",
+    default_text="512",
+    section=INDEX,
+    remark="of a text for an endpoint's model; 0: 512",
+)
+MODEL_CONCURRENCY = Setting(
+    name="model-concurrency",
+    reach=Reach.RESOURCES,
+    harmless=up_to(32, "at most 32"),
+    kind=click.IntRange(1, 256),
+    field="model_concurrency",
+    help="How many requests an endpoint gets at the same time.",
+    section=WORKERS,
+    remark="requests to an endpoint at the same time",
 )
 # A clone could have its own state, or another project's, believed.
 STATE_DIR = Setting(
@@ -163,7 +194,17 @@ CACHE_DIR = Setting(
     section=WHERE,
     example="/var/cache/codx-index",
 )
-PLACE = (URI, TOKEN, COLLECTION, STATE_DIR, PRECISION, MODEL, CACHE_DIR)
+PLACE = (
+    URI,
+    TOKEN,
+    COLLECTION,
+    STATE_DIR,
+    PRECISION,
+    MODEL,
+    MODEL_REVISION,
+    MODEL_MAX_TOKENS,
+    CACHE_DIR,
+)
 """Which index is meant."""
 
 # What of the tree belongs to the index
@@ -378,7 +419,7 @@ CACHE_SIZE = Setting(
     "first. 0: no cache.",
     section=WHERE,
 )
-WORK = (JOBS, EXECUTOR, TASK_TIMEOUT, CACHE_SIZE)
+WORK = (JOBS, EXECUTOR, MODEL_CONCURRENCY, TASK_TIMEOUT, CACHE_SIZE)
 """How the CPU-bound work is done."""
 
 # What goes on around a run

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any
 
+from indexer.address import OPENAI
+
 
 class Reach(Flag):
     """What a setting can do to whoever runs a project that may be somebody else's.
@@ -86,8 +88,13 @@ def _leads_inside(value: Any, situation: Situation) -> bool:
 
 
 def _is_name_or_inside(value: Any, situation: Situation) -> bool:
-    """As `resolve_model` tells a name from a folder, which is relative to the current one."""
+    """As `resolve_model` tells a name from a folder, which is relative to the current one.
+
+    An endpoint is neither.
+    """
     text = str(value)
+    if text.startswith(f"{OPENAI}+"):
+        return False
     is_path = os.path.isabs(text) or text.startswith(("./", "../", "~"))
     if not (is_path or text in (".", "..")):
         return True

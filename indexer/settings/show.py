@@ -8,8 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.address import MASK, Address, public_part, without_passwords
-from indexer.settings.declarations import SETTINGS, TOKEN, URI, WEBHOOK
+from indexer.address import (
+    MASK,
+    OPENAI,
+    Address,
+    public_part,
+    without_passwords,
+    without_secrets,
+)
+from indexer.settings.declarations import MODEL, SETTINGS, TOKEN, URI, WEBHOOK
 from indexer.settings.files import ProjectFiles, project_files
 from indexer.settings.kinds import CommandLine, Duration, LanguageOfFiles, Size
 from indexer.settings.requests import TRUST
@@ -82,6 +89,9 @@ def shown_value(setting: Setting, value: Any) -> Any:
         return MASK if value else value
     if setting is URI:
         return str(Address(value))
+    if setting is MODEL and value.startswith(f"{OPENAI}+"):
+        address, hash_, name = value.partition("#")
+        return f"{without_secrets(address)}{hash_}{name}"
     if setting is WEBHOOK:
         shown = public_part(value)  # the rest, even the path, may be a secret
         return value if value.rstrip("/") == shown else f"{shown}/{MASK}"

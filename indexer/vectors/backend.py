@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 OPENVINO = "openvino"
 SENTENCE_TRANSFORMERS = "sentence-transformers"
+ENDPOINT = "endpoint"
 INT8 = "int8"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A sentence-transformers model on this machine.
+    """A sentence-transformers model on this machine, or what is known of an endpoint's model.
 
     `name` is as the user gave it, and is only shown. `digest` is the model's identity: the
     hex sha256 over the files that decide the vectors. `dimension` is that of the vectors.
     `max_tokens` is the length of the longest text that the model takes, special tokens
     included.
+
+    Of an endpoint's model, `name` is the `Endpoint.label`, `dimension` is 0 until the endpoint
+    was asked, and `folder` has only the tokenizer: "" if there is none.
     """
 
     name: str
@@ -30,7 +34,7 @@ class ModelInfo:
 class Backend:
     """All that a worker needs to embed. It can be pickled.
 
-    `kind` is "openvino" or "sentence-transformers". `device` is "cpu", one GPU such as
+    `kind` is "openvino", "sentence-transformers" or "endpoint", which only chunks are made for. `device` is "cpu", one GPU such as
     "cuda:0", or "cuda" for all of them, which `gpus` counts. `precision` is "f32", "bf16" or
     "int8": it changes the vectors, so it belongs to the fingerprint.
     """

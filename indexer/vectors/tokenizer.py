@@ -50,8 +50,39 @@ class ModelTokenizer:
         return list(self._raw.encode(text, add_special_tokens=False).offsets)
 
 
-def load_tokenizer(model: ModelInfo) -> ModelTokenizer:
-    """Load the tokenizer of a model. Raises `ModelError` where it has none."""
+class ByteTokenizer:
+    """Stands in for a tokenizer that cannot be had: each byte of UTF-8 is a token.
+
+    No usual tokenizer makes more tokens of a text. Those of BERT take a character or more for each,
+    and those made of bytes take a byte or more.
+    """
+
+    SPECIAL = 8  # tokens that a model may add
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has at most, special tokens included."""
+        return [len(text.encode()) + self.SPECIAL for text in texts]
+
+    def ids(self, texts: Sequence[str]) -> list[bytes]:
+        """As many tokens, as native uint32, which say nothing."""
+        return [bytes(ID_BYTES * count) for count in self.count(texts)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The character that each byte belongs to, as [start, end)."""
+        return [
+            (place, place + 1)
+            for place, character in enumerate(text)
+            for _ in character.encode()
+        ]
+
+
+def load_tokenizer(model: ModelInfo) -> ModelTokenizer | ByteTokenizer:
+    """Load the tokenizer of a model. Raises `ModelError` where it has none.
+
+    An endpoint's model that is not on this machine has that of bytes.
+    """
+    if not model.folder:
+        return ByteTokenizer()
     return ModelTokenizer(load_raw_tokenizer(model.folder))
 
 

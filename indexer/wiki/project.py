@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 from indexer.config import Reading, Settings
 from indexer.errors import GitError, TaskError, WorkerError
 from indexer.hooks.command import Command, CommandError
-from indexer.hooks.loop import HookLoop
 from indexer.index.collection import Collection
 from indexer.index.manifest import Manifest
+from indexer.loop import LoopThread
 from indexer.milvus.rows import row_id
 from indexer.paths import escape_path
 from indexer.report import Report
@@ -50,7 +50,7 @@ class Session(Protocol):
     @property
     def collection(self) -> Collection: ...
     @property
-    def hooks(self) -> HookLoop: ...
+    def hooks(self) -> LoopThread: ...
 
     def workers(self, is_small: bool, /) -> AbstractContextManager[Workers]:
         """Workers for a small plan, or for a large one."""

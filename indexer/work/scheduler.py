@@ -165,7 +165,10 @@ class Scheduler:
                 self._not_chunked(changes, error)
             else:
                 self._chunked(changes, files)
-        for embedding in [task for task in self._embedding if task.done()]:
+        embedded = [task for task in self._embedding if task.done()]
+        # What one task raises may end the run, which keeps what the others brought.
+        embedded.sort(key=lambda task: task.exception() is not None)
+        for embedding in embedded:
             chunks = self._embedding.pop(embedding)
             try:
                 batch = embedding.result()

@@ -29,9 +29,9 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from indexer.errors import UsageError
 from indexer.hooks import sink, webhook
 from indexer.hooks.events import Events
-from indexer.hooks.loop import HookLoop
 from indexer.hooks.stream import check_stream
 from indexer.hooks.webhook import check_webhook
+from indexer.loop import LoopThread
 from indexer.report import STAGES, Report
 
 SCHEMA = json.loads(files("indexer").joinpath("schema.json").read_text("utf-8"))
@@ -109,8 +109,8 @@ def end_of_thread() -> None:
 
 
 @pytest.fixture
-def loop() -> Iterator[HookLoop]:
-    with contextlib.closing(HookLoop()) as started:
+def loop() -> Iterator[LoopThread]:
+    with contextlib.closing(LoopThread()) as started:
         yield started
 
 
@@ -165,7 +165,7 @@ def test_the_schema_of_run_all() -> None:
 # Streams
 
 
-def test_lines_in_order(tmp_path: Path, loop: HookLoop) -> None:
+def test_lines_in_order(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "events.jsonl"
     events = Events(str(path), "", "", loop)
     for event, about in ABOUTS:
@@ -183,7 +183,7 @@ def test_lines_in_order(tmp_path: Path, loop: HookLoop) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_runs_are_appended(tmp_path: Path, loop: HookLoop) -> None:
+def test_runs_are_appended(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "events.jsonl"
     for first in (0, 3):
         events = Events(str(path), "", "", loop)
@@ -195,14 +195,14 @@ def test_runs_are_appended(tmp_path: Path, loop: HookLoop) -> None:
     assert len({event["run"] for event in found}) == 2
 
 
-def test_without_a_place_to_tell(loop: HookLoop) -> None:
+def test_without_a_place_to_tell(loop: LoopThread) -> None:
     events = Events("", "", "", loop)
     tell(events, 3)
     events.close()
     assert (events.counts.emitted, events.counts.undelivered) == (0, 0)
 
 
-def test_many_threads(tmp_path: Path, loop: HookLoop) -> None:
+def test_many_threads(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "events.jsonl"
     events = Events(str(path), "", "", loop)
     threads = [
@@ -218,7 +218,7 @@ def test_many_threads(tmp_path: Path, loop: HookLoop) -> None:
     assert sorted(paths(found)) == sorted(numbered(4000))
 
 
-def test_emit_does_not_fail(tmp_path: Path, loop: HookLoop) -> None:
+def test_emit_does_not_fail(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "events.jsonl"
     events = Events(str(path), "", "", loop)
     events.emit("file-failed", {"path": "\udcff", "error": Path("no JSON")})
@@ -228,7 +228,7 @@ def test_emit_does_not_fail(tmp_path: Path, loop: HookLoop) -> None:
     assert (events.counts.emitted, events.counts.undelivered) == (3, 2)
 
 
-def test_a_fifo_with_a_reader(tmp_path: Path, loop: HookLoop) -> None:
+def test_a_fifo_with_a_reader(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     events = Events(str(path), "", "", loop)
@@ -242,7 +242,7 @@ def test_a_fifo_with_a_reader(tmp_path: Path, loop: HookLoop) -> None:
     assert events.counts.undelivered == 0
 
 
-def test_a_fifo_without_a_reader(tmp_path: Path, loop: HookLoop) -> None:
+def test_a_fifo_without_a_reader(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     with contextlib.closing(Events(str(path), "", "", loop)) as events:
@@ -262,7 +262,7 @@ def pipe() -> Iterator[tuple[int, int]]:
                 os.close(end)
 
 
-def test_a_descriptor(loop: HookLoop) -> None:
+def test_a_descriptor(loop: LoopThread) -> None:
     with pipe() as (read_end, write_end):
         events = Events(check_stream(f"fd:{write_end}"), "", "", loop)
         tell(events, 3)
@@ -274,7 +274,7 @@ def test_a_descriptor(loop: HookLoop) -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_descriptor_stays_as_it_is(loop: HookLoop, blocking: bool) -> None:
+def test_a_descriptor_stays_as_it_is(loop: LoopThread, blocking: bool) -> None:
     with pipe() as (read_end, write_end):
         os.set_blocking(write_end, blocking)
         events = Events(f"fd:{write_end}", "", "", loop)
@@ -294,7 +294,7 @@ def test_stdout(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "from indexer.hooks.events import *\n"
-            "events = Events('-', '', '', HookLoop())\n"
+            "events = Events('-', '', '', LoopThread())\n"
             "for _ in range(3): events.emit('file-deleted', {'path': 'a'})\n"
             "events.close()\n",
         ],
@@ -307,7 +307,7 @@ def test_stdout(tmp_path: Path) -> None:
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [0, 1, 2]
 
 
-def test_the_reader_goes_away(loop: HookLoop) -> None:
+def test_the_reader_goes_away(loop: LoopThread) -> None:
     with pipe() as (read_end, write_end):
         events = Events(f"fd:{write_end}", "", "", loop)
         tell(events, 1)
@@ -321,7 +321,7 @@ def test_the_reader_goes_away(loop: HookLoop) -> None:
 
 
 def test_the_reader_does_not_read(
-    loop: HookLoop, monkeypatch: pytest.MonkeyPatch
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sink, "LIMIT", 1000)
     with pipe() as (read_end, write_end):
@@ -348,7 +348,7 @@ def test_a_process_ends_though_its_reader_does_not_read(tmp_path: Path) -> None:
                 sys.executable,
                 "-c",
                 "from indexer.hooks.events import *\n"
-                f"events = Events('fd:{write_end}', '', '', HookLoop(), patience=0.1)\n"
+                f"events = Events('fd:{write_end}', '', '', LoopThread(), patience=0.1)\n"
                 "for _ in range(5000): events.emit('file-deleted', {'path': 'a'})\n"
                 "events.close()\n",
             ],
@@ -359,7 +359,7 @@ def test_a_process_ends_though_its_reader_does_not_read(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_an_unwritable_path(tmp_path: Path, loop: HookLoop) -> None:
+def test_an_unwritable_path(tmp_path: Path, loop: LoopThread) -> None:
     (tmp_path / "file").touch()
     for place, reason in (
         (tmp_path, "Is a directory"),
@@ -373,7 +373,7 @@ def test_an_unwritable_path(tmp_path: Path, loop: HookLoop) -> None:
         assert events.problems == [f"events: {place}: 2 events undelivered: {reason}"]
 
 
-def test_a_full_device(loop: HookLoop) -> None:
+def test_a_full_device(loop: LoopThread) -> None:
     events = Events("/dev/full", "", "", loop)
     tell(events, 1)
     wait_until(lambda: bool(events._sinks[0].reason))
@@ -392,7 +392,7 @@ def test_a_line_without_room_is_taken_back(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "from indexer.hooks.events import *\n"
-            "events = Events('events.jsonl', '', '', HookLoop())\n"
+            "events = Events('events.jsonl', '', '', LoopThread())\n"
             "for n in range(100): events.emit('file-deleted', {'path': f'{n}.py'})\n"
             "events.close()\n"
             "print(events.counts.undelivered, events.problems)\n",
@@ -532,7 +532,7 @@ def talking(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                 connection.close()
 
 
-def test_a_webhook(loop: HookLoop) -> None:
+def test_a_webhook(loop: LoopThread) -> None:
     with serving(lambda number: 200) as server:
         events = Events("", check_webhook(server.url), SECRET, loop)
         for event, about in ABOUTS:
@@ -551,7 +551,7 @@ def test_a_webhook(loop: HookLoop) -> None:
         assert post.headers["x-codx-signature-256"] == f"sha256={signature}"
 
 
-def test_without_a_secret_there_is_no_signature(loop: HookLoop) -> None:
+def test_without_a_secret_there_is_no_signature(loop: LoopThread) -> None:
     with serving(lambda number: 204) as server:
         events = Events("", server.url, "", loop)
         tell(events, 1)
@@ -559,7 +559,7 @@ def test_without_a_secret_there_is_no_signature(loop: HookLoop) -> None:
     assert "x-codx-signature-256" not in server.posts[0].headers
 
 
-def test_batches(loop: HookLoop) -> None:
+def test_batches(loop: LoopThread) -> None:
     with serving(lambda number: 204) as server:
         events = Events("", server.url, "", loop)
         tell(events, 250)
@@ -574,7 +574,7 @@ def test_batches(loop: HookLoop) -> None:
     assert len({post.delivery for post in server.posts}) == len(server.posts)
 
 
-def test_a_stream_and_a_webhook(tmp_path: Path, loop: HookLoop) -> None:
+def test_a_stream_and_a_webhook(tmp_path: Path, loop: LoopThread) -> None:
     path = tmp_path / "events.jsonl"
     with serving(lambda number: 204) as server:
         events = Events(str(path), server.url, "", loop)
@@ -585,7 +585,7 @@ def test_a_stream_and_a_webhook(tmp_path: Path, loop: HookLoop) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_server_that_fails_half_of_the_requests(loop: HookLoop, seed: int) -> None:
+def test_a_server_that_fails_half_of_the_requests(loop: LoopThread, seed: int) -> None:
     choose = random.Random(seed)
     with serving(lambda number: choose.choice([204, 500, 503, 204])) as server:
         events = Events("", server.url, SECRET, loop, patience=60)
@@ -603,7 +603,7 @@ def test_a_server_that_fails_half_of_the_requests(loop: HookLoop, seed: int) -> 
     assert events.problems == []
 
 
-def test_a_try_is_not_the_last_of_a_batch(loop: HookLoop) -> None:
+def test_a_try_is_not_the_last_of_a_batch(loop: LoopThread) -> None:
     statuses = [408, 425, 429, 500, 599, 204]
     with serving(lambda number: statuses[number]) as server:
         events = Events("", server.url, "", loop, patience=60)
@@ -613,7 +613,7 @@ def test_a_try_is_not_the_last_of_a_batch(loop: HookLoop) -> None:
     assert events.counts.undelivered == 0
 
 
-def test_retry_after(loop: HookLoop) -> None:
+def test_retry_after(loop: LoopThread) -> None:
     with serving(lambda number: [429, 204][number], **{"Retry-After": "1"}) as server:
         events = Events("", server.url, "", loop)
         tell(events, 1)
@@ -623,7 +623,7 @@ def test_retry_after(loop: HookLoop) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 302])
-def test_a_refusal_is_final(loop: HookLoop, status: int) -> None:
+def test_a_refusal_is_final(loop: LoopThread, status: int) -> None:
     with serving(lambda number: status, Location="/elsewhere") as server:
         events = Events("", server.url, "", loop)
         tell(events, 5)
@@ -636,7 +636,7 @@ def test_a_refusal_is_final(loop: HookLoop, status: int) -> None:
     ]
 
 
-def test_after_some_lost_batches_the_webhook_is_given_up(loop: HookLoop) -> None:
+def test_after_some_lost_batches_the_webhook_is_given_up(loop: LoopThread) -> None:
     with serving(lambda number: 410) as server:
         events = Events("", server.url, "", loop)
         tell(events, 1000)
@@ -648,7 +648,7 @@ def test_after_some_lost_batches_the_webhook_is_given_up(loop: HookLoop) -> None
     assert events.counts.undelivered == 1001
 
 
-def test_one_lost_batch_is_not_the_end(loop: HookLoop) -> None:
+def test_one_lost_batch_is_not_the_end(loop: LoopThread) -> None:
     answers = {0: 400, 1: 400, 2: 204, 3: 400, 4: 400, 5: 204}
     with serving(lambda number: answers[number]) as server:
         events = Events("", server.url, "", loop)
@@ -658,7 +658,7 @@ def test_one_lost_batch_is_not_the_end(loop: HookLoop) -> None:
     assert len(server.events()) == 200
 
 
-def test_a_refused_connection(loop: HookLoop) -> None:
+def test_a_refused_connection(loop: LoopThread) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     events = Events("", f"http://127.0.0.1:{port}/", "", loop)
@@ -672,7 +672,7 @@ def test_a_refused_connection(loop: HookLoop) -> None:
     assert "connect" in problem.lower()
 
 
-def test_a_server_that_hangs(loop: HookLoop) -> None:
+def test_a_server_that_hangs(loop: LoopThread) -> None:
     with talking(lambda connection: None) as url:
         events = Events("", url, "", loop, patience=0.5)
         with contextlib.closing(events):
@@ -689,7 +689,7 @@ def trickle(connection: socket.socket) -> None:
 
 
 def test_a_server_that_trickles(
-    loop: HookLoop, monkeypatch: pytest.MonkeyPatch
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
     monkeypatch.setattr(webhook, "TRIES", 2)
@@ -707,7 +707,7 @@ def endless(connection: socket.socket) -> None:
         connection.sendall(b"x" * 10_000)
 
 
-def test_the_body_of_an_answer_is_not_read(loop: HookLoop) -> None:
+def test_the_body_of_an_answer_is_not_read(loop: LoopThread) -> None:
     with talking(endless) as url:
         with contextlib.closing(Events("", url, "", loop)) as events:
             tell(events, 3)
@@ -720,7 +720,7 @@ def garbage(connection: socket.socket) -> None:
     connection.close()
 
 
-def test_a_server_that_speaks_no_http(loop: HookLoop) -> None:
+def test_a_server_that_speaks_no_http(loop: LoopThread) -> None:
     with talking(garbage) as url:
         with contextlib.closing(Events("", url, "", loop)) as events:
             tell(events, 3)
@@ -728,7 +728,7 @@ def test_a_server_that_speaks_no_http(loop: HookLoop) -> None:
     assert events.problems[0].endswith("RemoteProtocolError")
 
 
-def test_a_full_queue(loop: HookLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue(loop: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink, "LIMIT", 200)
     with talking(lambda connection: None) as url:
         events = Events("", url, "", loop, patience=0)
@@ -739,7 +739,7 @@ def test_a_full_queue(loop: HookLoop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_secret_is_not_told(
-    loop: HookLoop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(webhook, "TRIES", 2)
     with serving(lambda number: 403) as server:
@@ -759,7 +759,7 @@ def test_what_is_secret_is_not_told(
 
 
 def test_a_proxy_that_cannot_be_used(
-    loop: HookLoop, monkeypatch: pytest.MonkeyPatch
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setenv("HTTP_PROXY", "nonsense://USER:PASSWORD@host")
@@ -774,7 +774,7 @@ def test_a_proxy_that_cannot_be_used(
 
 def test_the_loop_is_closed_first() -> None:
     with talking(lambda connection: None) as url:
-        with contextlib.closing(HookLoop()) as loop:
+        with contextlib.closing(LoopThread()) as loop:
             events = Events("", url, "", loop)
             tell(events, 1)
         tell(events, 99, 1)

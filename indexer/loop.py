@@ -16,7 +16,7 @@ T = TypeVar("T")
 PATIENCE = 2.0  # seconds that cancelled coroutines have to end
 
 
-class HookLoop:
+class LoopThread:
     """Runs coroutines beside the run. The first one starts the thread; `close` ends it."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class HookLoop:
             self._loop = asyncio.new_event_loop()
             # A daemon, because a coroutine that hangs must not keep the process alive.
             self._thread = threading.Thread(
-                target=self._loop.run_forever, name="codx-index hooks", daemon=True
+                target=self._loop.run_forever, name="codx-index loop", daemon=True
             )
             self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)
