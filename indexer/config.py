@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from indexer.address import Address, is_local
+from indexer.address import Address, is_local, is_remote
 from indexer.errors import (
     NoIndexError,
     ProjectError,
@@ -111,7 +111,7 @@ class Settings:
     """Everything that a command needs to know. Paths are absolute, sizes are bytes and times
     are seconds.
 
-    `model_from` is the variable, or the file and key, that names the model, "" if none does. `uri` "" means the
+    `project` "" means that no folder is known: a collection is read where it is. `model_from` is the variable, or the file and key, that names the model, "" if none does. `uri` "" means the
     project's embedded database. `token` and the secrets of `uri` are kept out of `repr`, so that no
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
@@ -204,6 +204,9 @@ class Settings:
 
     @property
     def state_dir(self) -> str:
+        """The folder with the state of the index, "" where no project is known."""
+        if not self.project:
+            return ""
         return os.path.join(self.state_home, STATE_FOLDER)
 
     @property
@@ -248,6 +251,13 @@ class Settings:
     def address(self) -> str:
         """The place of the index, as a person would name it."""
         return self.database or str(self.uri)
+
+    @property
+    def title(self) -> str:
+        """What a person calls the index: the project, or the collection where none is known."""
+        return (
+            self.project or f"the collection {self.collection_name} at {self.address}"
+        )
 
     @property
     def collection_name(self) -> str:
@@ -356,6 +366,11 @@ def project_folder(path: str) -> str:
     Raises `ProjectError` if it is missing, is not a folder, or may not be read.
     """
     if not os.path.exists(path):
+        if is_remote(path):
+            raise ProjectError(
+                f"{Address(path)} is an address, not a folder: name it with --uri, and the "
+                "collection to read with --collection"
+            )
         raise ProjectError(f"no such folder: {path}")
     if not os.path.isdir(path):
         raise ProjectError(f"not a folder: {path} (give the folder of a project)")
