@@ -28,9 +28,8 @@ from indexer.settings.values import Values
 def mcp(places: list[Place], values: Values, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
-    PATH is the folder of a project, or a folder in it; the current one by default. With --uri
-    and --collection, and no PATH, it is that collection, for which no folder is needed. The tools
-    are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
+    PATH is the folder of a project, or a folder in it; the current one by default. Where options
+    name an address and a collection, no PATH and no folder is needed. The tools are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
     clients start it.
     """
     with reporting(Report(), False, verbose):

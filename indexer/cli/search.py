@@ -58,8 +58,9 @@ def search(
     """Find the files of the projects in the PATHS that answer QUERY.
 
     PATH is the folder of a project, or a part of it, which is searched alone. Without PATH it is
-    the project around the current folder, or with --uri and --collection that collection, for
-    which no folder is needed. With --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
+    the project around the current folder, unless options name an address and a collection: then
+    that collection is searched, and no folder is needed. With
+    --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
     elsewhere by a line path:line:text, as grep writes it.
     """
     with reporting(Report(), as_json, verbose):

@@ -36,9 +36,8 @@ def status(
 ) -> int:
     """Say what a run would do, how big the index is, and which model it uses.
 
-    A PATH in a project is a part of it: then only changes there are told. Without PATH, and
-    outside of any project, --uri and --collection name a collection, of which the size and the
-    model are told.
+    A PATH in a project is a part of it: then only changes there are told. Outside of any project,
+    options can name an address and a collection, of which size and model are told.
     """
     report = Report()
     with reporting(report, as_json, verbose):

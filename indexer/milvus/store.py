@@ -85,7 +85,7 @@ class Store(Table):
         self._release = release
         self._looked: dict[str, Any] | None = None
         self._properties: dict[str, str] = {}
-        self._loaded = 0  # the number of the collection that is known to be loaded
+        self._loaded = ""  # the collection that is known to be loaded, and its number
         self.name = name
         self.is_server = is_server
         self.board = Board(client, where, name, patience)
@@ -168,9 +168,9 @@ class Store(Table):
         self._use(found)
         if self.embedded:
             self._guard.call(self._client.load_collection, self.physical)
-        elif found["collection_id"] != self._loaded:
+        elif (which := f"{self.physical} {found['collection_id']}") != self._loaded:
             load_to_read(self._client, self._guard, self.physical)
-            self._loaded = found["collection_id"]
+            self._loaded = which
         return dict(found["properties"])
 
     def prepare(
