@@ -176,7 +176,12 @@ def endpoint_name(label: str) -> str:
 
 def is_local(uri: str) -> bool:
     """Whether the address is the path of an embedded database."""
-    return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
+    return uri.endswith(".db") and not is_remote(uri)
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text is an address of a server, well-formed or not, and no path."""
+    return bool(re.match(r"\w+://|unix:", text))
 
 
 def is_loopback(host: str) -> bool:

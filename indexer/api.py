@@ -49,10 +49,11 @@ class Index:
         """The index of a project, or an index on a Milvus server.
 
         `where` is the folder of the project or a folder in it, or the address of a server
-        (`http://…`); then `collection` names the index. Settings come from the same places as
-        those of the command: the arguments, the environment (`CODX_INDEX_…`), the files of the
-        project. `trust` is like `--trust` and `--no-trust`. If an endpoint embedded
-        the index, `model` is its address, as of `--model`. Nothing is opened yet.
+        (`http://…`); then `collection` names the index, and no folder is needed. Settings come
+        from the same places as those of the command: the arguments, the environment
+        (`CODX_INDEX_…`), the files of the project. `trust` is like `--trust` and `--no-trust`.
+        If an endpoint embedded the index, `model` is its address, as of `--model`. Nothing is
+        opened yet.
 
         Raises `UsageError` for a setting that cannot be or that needs trust, and `ProjectError`
         if there is no such folder.
@@ -135,13 +136,13 @@ class Index:
 
         `project`, `collection`, `uri`, `model` and `fingerprint` say which one, `chunks` and
         `embedded` how many chunks it has and how many of them have a vector. `remark` says
-        whether it is out of date, "" if there is nothing to say.
+        whether it is out of date or that this cannot be told, "" if there is nothing to say.
         """
         from indexer.search.freshness import remark
 
         settings, about = self._searcher.settings, self._searcher.about()
         return {
-            "project": settings.project,
+            "project": self._searcher.project,
             "collection": settings.collection_name,
             "uri": settings.address,
             "model": about.get("codx.model", ""),

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from indexer.address import Address, Endpoint, endpoint_of, is_local
+from indexer.address import Address, Endpoint, endpoint_of, is_local, is_remote
 from indexer.errors import (
     NoIndexError,
     ProjectError,
@@ -112,6 +112,7 @@ class Settings:
     """Everything that a command needs to know. Paths are absolute, sizes are bytes and times
     are seconds.
 
+    `project` "" means that no folder is known: a collection is read where it is.
     `model_from` is the variable, or the file and key, that names the model, "" if none does.
     A model may be an `endpoint`: then it has a `model_revision`, gets texts of at most `model_max_tokens` (0: what is known of
     it), and at most `model_concurrency` requests at a time. `uri` "" means the
@@ -215,6 +216,9 @@ class Settings:
 
     @property
     def state_dir(self) -> str:
+        """The folder with the state of the index, "" where no project is known."""
+        if not self.project:
+            return ""
         return os.path.join(self.state_home, STATE_FOLDER)
 
     @property
@@ -259,6 +263,13 @@ class Settings:
     def address(self) -> str:
         """The place of the index, as a person would name it."""
         return self.database or str(self.uri)
+
+    @property
+    def title(self) -> str:
+        """What a person calls the index: the project, or the collection where none is known."""
+        return (
+            self.project or f"the collection {self.collection_name} at {self.address}"
+        )
 
     @property
     def collection_name(self) -> str:
@@ -367,6 +378,11 @@ def project_folder(path: str) -> str:
     Raises `ProjectError` if it is missing, is not a folder, or may not be read.
     """
     if not os.path.exists(path):
+        if is_remote(path):
+            raise ProjectError(
+                f"{Address(path)} is an address, not a folder: name it with --uri, and the "
+                "collection to read with --collection"
+            )
         raise ProjectError(f"no such folder: {path}")
     if not os.path.isdir(path):
         raise ProjectError(f"not a folder: {path} (give the folder of a project)")

@@ -65,7 +65,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
-        *("cli.first_look", "cli.line"),
+        *("cli.collection_status", "cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
         "cli.verify",

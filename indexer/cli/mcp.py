@@ -17,6 +17,7 @@ from indexer.settings.command import SearchCommand
 from indexer.settings.declarations import PLACE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
+from indexer.settings.place import Place
 from indexer.settings.requests import TRUST, VERBOSE
 from indexer.settings.values import Values
 
@@ -24,11 +25,11 @@ from indexer.settings.values import Values
 @click.command(cls=SearchCommand)
 @click.argument("paths", nargs=-1, type=PATH)
 @options(TRUST, *PLACE, VERBOSE)
-def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
+def mcp(places: list[Place], values: Values, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
-    PATH is the folder of a project, or a folder in it; the current one by default. The tools
-    are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
+    PATH is the folder of a project, or a folder in it; the current one by default. Where options
+    name an address and a collection, no PATH and no folder is needed. The tools are search, similar and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
     clients start it.
     """
     with reporting(Report(), False, verbose):
@@ -43,7 +44,7 @@ def mcp(paths: tuple[str, ...], values: Values, verbose: int) -> int:
             raise UsageError(
                 "a client talks to it on stdin and stdout, but one of them is closed"
             )
-        projects = [replace(one, only=None) for one in settings_of_all(paths, values)]
+        projects = [replace(one, only=None) for one in settings_of_all(places, values)]
         if sys.stdin.isatty():
             log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)

@@ -120,7 +120,7 @@ def statuses_result(statuses: list[Status]) -> CallToolResult:
 def status_of(searcher: Searcher) -> Status:
     """The status of the index that is searched. Never raises a failure: `error` holds it."""
     settings = searcher.settings
-    found: dict[str, Any] = {"project": settings.project}
+    found: dict[str, Any] = {"project": settings.title}
     error = ""
     try:
         found = Index(searcher).status()

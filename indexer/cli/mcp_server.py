@@ -48,7 +48,7 @@ def serve(
     """Serve the indexes of these projects until stdin ends or a signal ends the process."""
     tools = Tools(projects, tell)
     _end_with_signals(tools.close)
-    names = ", ".join(dict.fromkeys(shown(one.project) for one in projects))
+    names = ", ".join(dict.fromkeys(shown(one.title) for one in projects))
     server = _Server(
         "codx-index",
         title="codx-index",

@@ -31,6 +31,7 @@ from indexer.errors import (
 from indexer.paths import escape_path, unescape_path
 from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
+from indexer.search.finding import distinct_of
 from indexer.search.freshness import remark
 from indexer.search.query import QueryEmbedder
 from indexer.search.scope import make_scope
@@ -65,11 +66,10 @@ class Tools:
     def __init__(
         self, projects: Sequence[Settings], tell: Callable[[str], None]
     ) -> None:
-        distinct = {one.project + one.address: one for one in projects}
         embedder = QueryEmbedder(projects[0])
         self._searchers = [
             Searcher(one, keeps_open=True, embedder=embedder)
-            for one in distinct.values()
+            for one in distinct_of(projects)
         ]
         self._tell = tell
 
@@ -132,7 +132,7 @@ class Tools:
             wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
             answers, misses = [], []
             for searcher in self._searchers:
-                name = _name_in(searcher.settings.project, path)
+                name = _name_in(searcher.project, path)
                 try:
                     answers.append(similar(searcher, name, line, wanted))
                 except (UsageError, NoIndexError, StateError, GitError) as error:
@@ -160,7 +160,7 @@ class Tools:
         def answer() -> CallToolResult:
             with ThreadPoolExecutor(len(self._searchers)) as pool:
                 looks = [
-                    (one.settings.project, pool.submit(remark, one.settings))
+                    (one.settings.title, pool.submit(remark, one.settings))
                     for one in self._searchers
                 ]
                 result = found()

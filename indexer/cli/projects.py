@@ -1,4 +1,4 @@
-"""The projects whose indexes `search` and `mcp` read."""
+"""The indexes that `search` and `mcp` read."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from dataclasses import replace
 
 from indexer.config import Settings
 from indexer.settings.assembly import make_settings, settings_for
-from indexer.settings.declarations import STATE_DIR
-from indexer.settings.folders import state_folder
-from indexer.settings.place import find_place
+from indexer.settings.place import Place
 from indexer.settings.values import Values
 
 
-def settings_of_all(paths: Sequence[str], values: Values) -> list[Settings]:
-    """The settings of the projects around the `paths`; without a path, of the current one.
+def settings_of_all(places: Sequence[Place], values: Values) -> list[Settings]:
+    """The settings of the projects at these places.
 
-    Each project is there once, limited to those of the paths that are parts of it. `values` are
+    Each project is there once, limited to those of the places that are parts of it. `values` are
     those of the first project. The others get what was given on the command line. Raises
     `UsageError` and `ProjectError`.
     """
     found: dict[str, Settings] = {}
-    root = state_folder(values[STATE_DIR])
-    for path in paths or [""]:
-        place = find_place(path, root)
+    for place in places:
         if not found:
             settings = make_settings(place.folder, values)
         else:

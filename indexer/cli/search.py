@@ -14,6 +14,7 @@ from indexer.settings.command import SearchCommand
 from indexer.settings.declarations import PLACE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
+from indexer.settings.place import Place
 from indexer.settings.requests import (
     CONTEXT,
     EXPLAIN,
@@ -41,7 +42,7 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @options(EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
-    paths: tuple[str, ...],
+    places: list[Place],
     values: Values,
     limit: int,
     mode: str,
@@ -57,7 +58,8 @@ def search(
     """Find the files of the projects in the PATHS that answer QUERY.
 
     PATH is the folder of a project, or a part of it, which is searched alone. Without PATH it is
-    the project around the current folder. With
+    the project around the current folder, unless options name an address and a collection: then
+    that collection is searched, and no folder is needed. With
     --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
     elsewhere by a line path:line:text, as grep writes it.
     """
@@ -73,15 +75,14 @@ def search(
         )
         from indexer.search.answers import NO_GOOD_MATCH, Wanted
         from indexer.search.finding import find
+        from indexer.search.freshness import UNTOLD
         from indexer.search.scope import make_scope
         from indexer.search.searcher import clean
 
-        if like and query:  # then the first PATH stands in the place of the QUERY
-            query, paths = "", (query, *paths)
         query = clean(query or "")
         if not like and not query.strip():
             raise UsageError("the query is empty: say what to look for")
-        projects = settings_of_all(paths, values)
+        projects = settings_of_all(places, values)
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
         with values.naming(LANGUAGE if language else PATTERN):
@@ -102,7 +103,7 @@ def search(
             print_json({**asked, "mode": mode, **told, "notes": notes})
             return 0 if hits else NOTHING_FOUND
         for remark in remarks:
-            log.warn(remark)
+            (log.info if remark == UNTOLD else log.warn)(remark)
         for hit in answer.hits:
             name = name_of(hit, several=len(projects) > 1)
             show = page if is_seen else grep_lines

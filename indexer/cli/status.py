@@ -17,10 +17,10 @@ from indexer.cli.texts import count_text, print_json, printable
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
-from indexer.settings.command import ProjectCommand
+from indexer.settings.command import StatusCommand
 from indexer.settings.declarations import PLACE, TREE
 from indexer.settings.options import options, path_argument
-from indexer.settings.place import Place
+from indexer.settings.place import NOWHERE, Place
 from indexer.settings.requests import CHECK, HERE, JSON, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from indexer.run.plan import Plan
 
 
-@click.command(cls=ProjectCommand)
+@click.command(cls=StatusCommand)
 @path_argument
 @options(HERE, TRUST, *PLACE, *TREE, CHECK, YES, JSON, VERBOSE)
 def status(
@@ -36,10 +36,15 @@ def status(
 ) -> int:
     """Say what a run would do, how big the index is, and which model it uses.
 
-    A PATH in a project is a part of it: then only changes there are told.
+    A PATH in a project is a part of it: then only changes there are told. Outside of any project,
+    options can name an address and a collection, of which size and model are told.
     """
     report = Report()
     with reporting(report, as_json, verbose):
+        if place == NOWHERE:
+            from indexer.cli.collection_status import tell_status
+
+            return tell_status(values, report, check=check, as_json=as_json)
         from indexer.run.plan import plan
 
         settings = place.limited(make_settings(place.folder, values))

@@ -47,9 +47,8 @@ class Collection:
 
     @property
     def place(self) -> str:
-        """Where the index lies. A project's own embedded database may move along with it."""
-        where = str(self.settings.uri) or "embedded"
-        return f"{where} {self.settings.collection_name}"
+        """Where the index lies."""
+        return place_of(self.settings)
 
     def open(self) -> Store:
         """The store with our physical collection, which is created if it is missing."""
@@ -199,6 +198,11 @@ def _import_store() -> None:
 
     with suppress(Exception):  # whatever it is, it is raised again on opening
         import_milvus_lite()
+
+
+def place_of(settings: Settings) -> str:
+    """Where the index of a project lies. Its own embedded database may move along with it."""
+    return f"{settings.uri or 'embedded'} {settings.collection_name}"
 
 
 def claim_of(settings: Settings) -> Claim:

@@ -182,7 +182,9 @@ def read(database: str, state_dir: str, name: str) -> Store:
 
 def is_wanted(database: str, state_dir: str) -> bool:
     """Whether a run uses the database, or will as soon as it is free."""
-    paths = {os.path.join(state_dir, "lock"), run_lock_path(database, state_dir)}
+    paths = {run_lock_path(database, state_dir)}
+    if state_dir:
+        paths.add(os.path.join(state_dir, "lock"))
     return any(map(is_locked, paths))
 
 

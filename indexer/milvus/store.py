@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexer.address import Address
 from indexer.errors import (
+    AccessError,
     ForeignCollectionError,
-    NoIndexError,
     UsageError,
 )
 from indexer.faults import reach
@@ -84,6 +85,7 @@ class Store(Table):
         self._release = release
         self._looked: dict[str, Any] | None = None
         self._properties: dict[str, str] = {}
+        self._loaded = ""  # the collection that is known to be loaded, and its number
         self.name = name
         self.is_server = is_server
         self.board = Board(client, where, name, patience)
@@ -155,14 +157,20 @@ class Store(Table):
 
         Raises `NoIndexError` where there is none.
         """
+        from indexer.milvus.reading import load_to_read, no_collection
+
         found = self.describe(self.name)
         if found is None:
-            raise NoIndexError(
-                f"no collection {self.name!r} at {self._guard.uri}: "
-                "build it with codx-index run"
-            )
+            names: list[str] = []
+            with suppress(AccessError):
+                names = self._guard.call(self._client.list_collections)
+            raise no_collection(self.name, self._guard.uri, names)
         self._use(found)
-        self._guard.call(self._client.load_collection, self.physical)
+        if self.embedded:
+            self._guard.call(self._client.load_collection, self.physical)
+        elif (which := f"{self.physical} {found['collection_id']}") != self._loaded:
+            load_to_read(self._client, self._guard, self.physical)
+            self._loaded = which
         return dict(found["properties"])
 
     def prepare(

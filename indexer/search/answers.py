@@ -48,7 +48,8 @@ class Hit:
     `path` is as in rows; lines are 1-based and inclusive. The `score`, 0 to 1, is that of the
     whole answer for its first hit, and for the others their share of it. `before` and `after`
     are the lines around the chunk that were asked for. `explanation` says where the rank comes
-    from, and `project` is the folder of the project.
+    from, and `project` is the folder of the project, or where the folder is not known the one that
+    the index was built from.
     """
 
     path: str

@@ -151,7 +151,8 @@ def _open_store(settings: Settings) -> Store:
     name = settings.collection_name
     if not settings.database:
         return connect(settings.uri, settings.token, name)
-    if not os.path.isdir(settings.database) or not os.path.isdir(settings.state_dir):
+    is_there = os.path.isdir(settings.database) and os.path.isdir(settings.state_dir)
+    if settings.project and not is_there:
         raise no_index(settings)
     return read(settings.database, settings.state_dir, name)
 

@@ -27,7 +27,7 @@ def find(
     It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
     code like that in the first project. Raises `UsageError`, and what `search` raises.
     """
-    distinct = list({one.project + one.address: one for one in projects}.values())
+    distinct = distinct_of(projects)
     with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:
         looks = [(one, pool.submit(remark, one)) for one in distinct]
         embedder = QueryEmbedder(distinct[0])
@@ -45,20 +45,28 @@ def find(
         found = [(one, look.result()) for one, look in looks]
     several = len(distinct) > 1
     return answer, [
-        f"{one.project}: {text}" if several else text for one, text in found if text
+        f"{one.title}: {text}" if several else text for one, text in found if text
     ]
+
+
+def distinct_of(projects: Sequence[Settings]) -> list[Settings]:
+    """The settings of each index that is meant, once."""
+    found = {(one.project, one.address, one.collection_name): one for one in projects}
+    return [*found.values()]
 
 
 def _place(text: str, project: str) -> tuple[str, int]:
     """The file, as rows name it, and the line (1-based) that FILE:LINE means.
 
-    FILE is relative to the current folder if it exists there, and otherwise as in hits. Raises
-    `UsageError`.
+    FILE is relative to the current folder if it exists there in the project, and otherwise as in
+    hits. Raises `UsageError`.
     """
     match = _PLACE.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} is not a place like src/main.py:120")
     path, line = match["path"], int(match["line"])
+    if not project:  # the folder is not known
+        return os.path.normpath(path), line
     folder, name = os.path.split(os.path.abspath(path))
     whole = os.path.join(os.path.realpath(folder), name)
     start = os.path.join(project, "")

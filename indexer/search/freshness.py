@@ -8,6 +8,7 @@ from indexer.config import Settings
 from indexer.deadline import ends_by
 from indexer.errors import GitError, StateError
 from indexer.index import stamp
+from indexer.index.collection import place_of
 from indexer.index.drift import has_drifted
 from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
@@ -26,14 +27,24 @@ DOUBTFUL = BEHIND.replace("have", "may have", 1)
 ALTERED = (
     "the index is not as the last run left it: codx-index run brings it up to date"
 )
+UNTOLD = (
+    "whether files have changed since the last run cannot be told without their folder"
+)
+ELSEWHERE = (
+    "the last run in this folder wrote another index, so that it cannot be told whether this "
+    "one is up to date"
+)
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
 def remark(settings: Settings) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
-    Where the stamp still holds, this is as cheap as `git status`.
+    Where the stamp still holds, this is as cheap as `git status`. Where no project is known, it
+    cannot be told.
     """
+    if not settings.project:
+        return UNTOLD
     try:
         with ends_by(time.monotonic() + PATIENCE):
             admit(settings)
@@ -46,6 +57,8 @@ def remark(settings: Settings) -> str:
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if manifest.get("place") != place_of(settings):
+            return ELSEWHERE
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
         is_altered = not agrees and _is_altered(settings, manifest)

@@ -86,11 +86,7 @@ class QueryEmbedder:
         if identity not in self._loaded:
             backend = self._backend(properties, convert=True)
             if identity != vectors_identity(backend):
-                raise ModelError(
-                    f"the index was built with another {backend.model.name} or precision: "
-                    "bring it up to date with codx-index run, or search by words alone with "
-                    "--mode sparse"
-                )
+                raise ModelError(self._not_here(backend))
             self._loaded[identity] = load_embedder(
                 backend, before_compiling=before_compiling
             )
@@ -119,11 +115,25 @@ class QueryEmbedder:
             )
         return EndpointEmbedder(endpoint, properties.get(PROBES, ""))
 
+    def _not_here(self, backend: Backend) -> str:
+        """What to say where the model that was found here is not that of the index."""
+        what = f"the index was built with another {backend.model.name} or precision"
+        by_words = "search by words alone with --mode sparse"
+        if self._settings.project:
+            return f"{what}: bring it up to date with codx-index run, or {by_words}"
+        return f"{what} than this machine has ({backend.precision} here): {by_words}"
+
     def _backend(self, properties: Properties, *, convert: bool) -> Backend:
         settings = self._settings
-        model = resolve_model(
-            properties.get("codx.model", settings.model), settings.cache_dir
-        )
+        name = properties.get("codx.model", settings.model)
+        try:
+            model = resolve_model(name, settings.cache_dir)
+        except ModelError as error:
+            if settings.project:
+                raise
+            raise ModelError(
+                f"the index needs its model {name} for a query, or --mode sparse: {error}"
+            ) from error
         precision = properties.get("codx.precision", settings.precision)
         return choose_backend(model, settings.cache_dir, precision, convert=convert)
 

@@ -20,7 +20,9 @@ from indexer.errors import (
     UsageError,
 )
 from indexer.milvus.internals import set_variables
+from indexer.milvus.owner import OWNER
 from indexer.milvus.store import HAS_VECTORS, Store
+from indexer.paths import unescape_path
 from indexer.search.answers import NO_GOOD_MATCH, Answer, Hit, Wanted
 from indexer.search.candidates import Candidate
 from indexer.search.connection import Connection, Properties, peek_properties
@@ -193,6 +195,8 @@ class Searcher:
         """
         wanted = self._limited(wanted)
         with self._lock:
+            if not self._properties:
+                self._properties = self._connection.ask(Store.open)
             return self._connection.ask(partial(find_alike, path, line, wanted))
 
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
@@ -212,7 +216,7 @@ class Searcher:
             best.symbol,
             best.language,
             best.text,
-            self.settings.project,
+            self.project,
             before,
             after,
             explanation(ranked),
@@ -224,10 +228,21 @@ class Searcher:
             properties = self._connection.ask(Store.open)
         return self._embed(clean(query), properties)
 
+    @property
+    def project(self) -> str:
+        """The folder of the project; where none is known, what the collection last said of it."""
+        if self.settings.project:
+            return self.settings.project
+        with self._lock:
+            owner = self._properties.get(OWNER, "")
+        return unescape_path(owner) or self.settings.collection_name
+
     def about(self) -> dict[str, Any]:
         """The collection's properties and name, its `chunks`, and how many are `embedded`."""
         with self._lock:
-            return self._connection.ask(_describe)
+            found = self._connection.ask(_describe)
+            self._properties = found
+            return found
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""

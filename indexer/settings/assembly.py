@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from indexer.address import Address, endpoint_of
+from indexer.address import Address, endpoint_of, is_remote
 from indexer.config import (
     AUTO,
-    DEFAULT_MODEL,
     KEEP_SECRETS,
     MentionSettings,
     Settings,
@@ -37,9 +35,9 @@ from indexer.settings.declarations import (
     URI,
     WIKI_PATH,
 )
-from indexer.settings.files import project_files
+from indexer.settings.files import ProjectFiles, project_files
 from indexer.settings.folders import cache_folder, state_folder, state_root
-from indexer.settings.place import find_place
+from indexer.settings.place import NOWHERE, find_place
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import (
@@ -54,12 +52,12 @@ from indexer.settings.values import (
 def make_settings(
     path: str, values: Values, own_files: tuple[str, ...] = ()
 ) -> Settings:
-    """The settings of a command on the project at `path`.
+    """The settings of a command on the project at `path`, or on none if that is "".
 
     `own_files` are the files that the command writes. Raises `UsageError` and `ProjectError`.
     """
     files = values.files
-    project = project_folder(files.text(PROJECT_PATH) or path)
+    project = project_folder(files.text(PROJECT_PATH) or path) if path else ""
     groups = _by_group(values)
     fields, wiki = groups.pop(""), groups.pop("wiki", {})
     if "external_folders" in fields:
@@ -147,22 +145,10 @@ def reader_settings(
 ) -> Settings:
     """The settings of a reader, as a command would have them.
 
-    `where` is a folder in a project, or the address of a server that has the collection. A `model`
-    is only of use if the index was embedded by an endpoint. Raises `UsageError` and `ProjectError`.
+    `where` is a folder in a project, or the address of a server that has the collection; then
+    no project is known, and no file gives a setting. A `model` is only of use if an endpoint
+    embedded the index. Raises `UsageError` and `ProjectError`.
     """
-    if re.match(r"\w+://|unix:", where):
-        if not collection:
-            raise UsageError(f"which collection of {Address(where)}? Give its name")
-        model = model or MODEL.from_environment() or DEFAULT_MODEL
-        return Settings(
-            project="",
-            cache_dir=cache_folder(cache_dir),
-            model=model,
-            model_revision=MODEL_REVISION.from_environment(),
-            uri=check_uri(where),
-            token=token or os.environ.get(TOKEN.variable, ""),
-            collection=check_collection(collection),
-        )
     given = {
         COLLECTION: collection,
         TOKEN: token,
@@ -173,7 +159,14 @@ def reader_settings(
     options: dict[Setting, Any] = {k: value for k, value in given.items() if value}
     if trust is not None:
         options[TRUST] = trust
-    return settings_for(where, option_values(options))
+    if not is_remote(where):
+        return settings_for(where, option_values(options))
+    options[URI] = where
+    files = ProjectFiles(NOWHERE.folder)
+    values = resolve((TRUST, *PLACE), option_values(options), files)
+    if not values[COLLECTION]:
+        raise UsageError(f"which collection of {Address(where)}? Give its name")
+    return make_settings(NOWHERE.folder, values)
 
 
 def _external(project: str, folders: Iterable[str]) -> tuple[str, ...]:

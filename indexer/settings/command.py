@@ -8,11 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from indexer.settings.declarations import STATE_DIR
+from indexer.settings.declarations import COLLECTION, STATE_DIR, URI
 from indexer.settings.files import project_files
 from indexer.settings.folders import state_folder
 from indexer.settings.options import GroupedCommand, SettingOption
-from indexer.settings.place import Place, find_place
+from indexer.settings.place import NOWHERE, Place, find_place, is_in_project
 from indexer.settings.requests import HERE, TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
@@ -48,23 +48,47 @@ class ProjectCommand(GroupedCommand):
         return rest
 
 
-class SearchCommand(ProjectCommand):
-    """A command with several PATHs, of which the first says whose settings count."""
+class StatusCommand(ProjectCommand):
+    """A command on a project, or without PATH, where there is none, on a collection."""
 
     def place_of(self, given: dict[str, Any]) -> Place:
-        """What the first PATH means."""
-        paths: Sequence[str] = given["paths"]
+        """What PATH means: no project where a collection is named, and no project around."""
+        is_about_tree = given["path"] or is_in_project(state_root_of(given))
+        if names_collection(given) and not is_about_tree:
+            del given["path"]
+            return NOWHERE
+        return super().place_of(given)
+
+
+class SearchCommand(ProjectCommand):
+    """A command with several PATHs, of which the first says whose settings count.
+
+    Its function receives what they mean as `places`. Without PATH that is the project around the
+    current folder, unless options or variables name a collection: then it is that, as it is.
+    """
+
+    def place_of(self, given: dict[str, Any]) -> Place:
+        """What the first PATH means. All of them are replaced by `places`."""
+        paths: Sequence[str] = given.pop("paths")
         if given.get("like") and given.get("query"):
-            paths = (
-                given["query"],
-                *paths,
-            )  # there is no query then: this is the first PATH
-        return find_place(paths[0] if paths else "", state_root_of(given))
+            # There is no query then: this is the first PATH.
+            paths, given["query"] = (given["query"], *paths), ""
+        root = state_root_of(given)
+        given["places"] = [find_place(path, root) for path in paths or [""]]
+        if not paths and names_collection(given):
+            given["places"] = [NOWHERE]
+        first: Place = given["places"][0]
+        return first
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
-        del ctx.params["place"]  # there may be more of them
+        del ctx.params["place"]
         return rest
+
+
+def names_collection(given: Mapping[str, Any]) -> bool:
+    """Whether options or variables say where a collection is, and which: no project need be known."""
+    return bool(given[URI.name] and given[COLLECTION.name])
 
 
 def state_root_of(given: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ class Place:
     """A project's folder, and what a path means in it.
 
     `scope` is the path of a file or folder below it that was asked for, "" for the whole project.
+    With `folder` "" there is no project: a collection is read where it is.
     """
 
     folder: str
@@ -33,6 +34,9 @@ class Place:
         ):  # its files name another folder
             return settings
         return replace(settings, only=frozenset([self.scope]))
+
+
+NOWHERE = Place("")
 
 
 def find_place(path: str, state_root: str = "", *, is_here: bool = False) -> Place:
@@ -53,6 +57,12 @@ def find_place(path: str, state_root: str = "", *, is_here: bool = False) -> Pla
     if not path or whole == folder:
         return Place(folder)
     return Place(folder, os.path.relpath(whole, folder))
+
+
+def is_in_project(state_root: str = "") -> bool:
+    """Whether the current folder is one of a project, or in one, as far as anything marks it."""
+    here = os.path.realpath(".")
+    return os.path.isdir(here) and bool(_enclosing_project(here, state_root))
 
 
 def _enclosing_project(start: str, state_root: str) -> str:

@@ -1,0 +1,50 @@
+"""What a reader needs of a collection: that it is loaded, or a word on where it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from indexer.errors import AccessError, NoIndexError
+from indexer.milvus.client import Guard
+from indexer.milvus.internals import is_loaded
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+SHOWN_NAMES = 20
+
+_PHYSICAL = re.compile(r"(.+)__[0-9a-f]{8}")
+
+
+def load_to_read(client: MilvusClient, guard: Guard, physical: str) -> None:
+    """Load a collection of a server if it is not.
+
+    A reader may lack the right to load it, or even to ask. Then reading will show.
+    """
+    load = partial(guard.call, client.load_collection, physical)
+    try:
+        is_ready = guard.call(is_loaded, client, physical)
+    except AccessError:
+        with suppress(AccessError):
+            load()
+        return
+    if not is_ready:
+        load()
+
+
+def no_collection(name: str, where: str, there: Iterable[str] = ()) -> NoIndexError:
+    """The error of a reader of a collection that is not at the address `where`.
+
+    `there` are the names of all collections of this Milvus, as far as they may be known.
+    """
+    message = f"no collection {name!r} at {where}: build it with codx-index run"
+    found = sorted({one[1] for one in map(_PHYSICAL.fullmatch, there) if one})
+    if found:
+        shown = ", ".join(found[:SHOWN_NAMES])
+        more = f" and {len(found) - SHOWN_NAMES:,} more" * (len(found) > SHOWN_NAMES)
+        message += f", or name one that is there with --collection ({shown}{more})"
+    return NoIndexError(message)
