@@ -40,6 +40,10 @@ class GitError(CodxIndexError):
     """git cannot list the work tree."""
 
 
+class RepositoryError(CodxIndexError):
+    """A repository cannot be fetched."""
+
+
 class OutOfTimeError(GitError):
     """`--max-seconds` were over before it was known what the tree holds. Nothing was changed."""
 

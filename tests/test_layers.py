@@ -79,7 +79,7 @@ KEPT_TO = {
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
     "httpx2": {"hooks.webhook"},
-    "tenacity": {"hooks.webhook", "milvus.client"},
+    "tenacity": {"hooks.webhook", "milvus.client", "tree.clone"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},
     "detect_secrets": {"text.detectors"},
