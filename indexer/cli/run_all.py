@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -51,8 +50,6 @@ def run_all(
     /,
     roots: tuple[str, ...],
     list_file: str,
-    scratch: str,
-    scratch_size: int,
     parallel: int,
     no_backoff: bool,
     as_json: bool,
@@ -80,9 +77,8 @@ def run_all(
     """
     report = Report()
     with reporting(report, as_json, 0 if quiet else verbose, log_format):
-        from indexer.cli.project_run import run_project
+        from indexer.cli.project_run import run_project, scratch_of
         from indexer.run.run_all import Results, combined, run_projects
-        from indexer.run.scratch import Scratch
 
         started = time.monotonic()
         check_stdout(others["events"], as_json=as_json)
@@ -94,21 +90,17 @@ def run_all(
         projects = _projects(roots, list_file, given)
         if sum(one.is_watched for one in projects) > 1:
             _refuse_what_is_one_projects(others)
-        cache_dir = cache_folder(others["cache_dir"])
         results = Results(
             partial(_print_result, quiet=quiet or as_json),
-            cache_dir,
+            cache_folder(others["cache_dir"]),
             waits=not no_backoff,
-        )
-        root = (
-            os.path.abspath(scratch) if scratch else os.path.join(cache_dir, "clones")
         )
         with handled_signals() as signals, signals.deferred():
             run = partial(
                 run_project,
                 given=given,
-                scratch=Scratch(root, scratch_size),
-                signals=signals,
+                scratch=scratch_of(given),
+                interrupts=signals,
                 shows_bar=parallel == 1 and not (quiet or as_json),
             )
             run_projects(projects, run, results, parallel, lambda: signals.received)

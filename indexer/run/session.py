@@ -86,6 +86,7 @@ class Session:
         If the last small plan ended its process, a pool does this one: there, the file to
         blame costs only a worker.
         """
+        is_small = is_small and not self.workshop.is_apart
         has_died = self.manifest.get("in_process") == "begun"
         kind = "serial" if is_small and not has_died else self.settings.executor
         jobs = 1 if kind == "serial" else self.settings.jobs or available_cpus()

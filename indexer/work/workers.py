@@ -100,10 +100,12 @@ class Workshop:
     """Opens the workers of runs, one run after another or several at once.
 
     A shared workshop keeps workers, with what they have loaded, for the next run that asks for
-    the same, until it is closed. Workers in this process are not worth keeping.
+    the same, until it is closed. Workers in this process are not worth keeping. With one that
+    `is_apart`, small plans go to processes too, so that no file can end this one.
     """
 
-    def __init__(self, *, is_shared: bool = False) -> None:
+    def __init__(self, *, is_shared: bool = False, is_apart: bool = False) -> None:
+        self.is_apart = is_apart
         self._is_shared = is_shared
         self._kept: dict[tuple[object, ...], Workers] = {}
         self._stack = ExitStack()
