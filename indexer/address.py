@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 MASK = "***"
 
+CLUSTERS = "dask://HOST:PORT, tls://HOST:PORT or dask:FILE"
+
+_CLUSTER = re.compile(r"(?:dask|tls)://[^\s/?#@]+:\d+/?|dask:(?!//).+")
 _START = re.compile(r"\s*(?:[A-Za-z][\w+.-]*:)?/*")
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?")
 # Shorter ones are parts of ordinary words. They are masked in the address alone.
@@ -109,6 +112,12 @@ class Address:
 def is_local(uri: str) -> bool:
     """Whether the address is the path of an embedded database."""
     return uri.endswith(".db") and not re.match(r"\w+://|unix:", uri)
+
+
+def is_cluster(executor: str) -> bool:
+    """Whether an executor is a Dask cluster: the address of its scheduler, or the file that the
+    scheduler wrote it to."""
+    return bool(_CLUSTER.fullmatch(executor))
 
 
 def is_loopback(host: str) -> bool:

@@ -118,6 +118,13 @@ class WorkerError(CodxIndexError):
     """The pool of worker processes cannot be started or kept alive."""
 
 
+class ClusterUnavailableError(CodxIndexError):
+    """The scheduler of the Dask cluster does not answer, or no worker can do what is asked."""
+
+    exit_code = 69
+    status = "unavailable"
+
+
 class TaskError(CodxIndexError):
     """A task cost its worker. It is reported only as the failure of the files in the task."""
 
