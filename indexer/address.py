@@ -11,6 +11,9 @@ from indexer.errors import UsageError
 MASK = "***"
 OPENAI = "openai"  # whose API the endpoints speak
 
+CLUSTERS = "dask://HOST:PORT, tls://HOST:PORT or dask:FILE"
+
+_CLUSTER = re.compile(r"(?:dask|tls)://[^\s/?#@]+:\d+/?|dask:(?!//).+")
 _START = re.compile(r"\s*(?:[A-Za-z][\w+.-]*:)?/*")
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?")
 # Shorter ones are parts of ordinary words. They are masked in the address alone.
@@ -182,6 +185,12 @@ def is_local(uri: str) -> bool:
 def is_remote(text: str) -> bool:
     """Whether a text is an address of a server, well-formed or not, and no path."""
     return bool(re.match(r"\w+://|unix:", text))
+
+
+def is_cluster(executor: str) -> bool:
+    """Whether an executor is a Dask cluster: the address of its scheduler, or the file that the
+    scheduler wrote it to."""
+    return bool(_CLUSTER.fullmatch(executor))
 
 
 def is_loopback(host: str) -> bool:

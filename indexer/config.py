@@ -128,6 +128,9 @@ class Settings:
 
     `takes_over` makes the collection this project's, even if it belongs to another.
 
+    `origin` is the address of the repository that the project is a clone of, for clones that may lie
+    anywhere: their index has its name. "" means that the project is its folder.
+
     `state_root` is the folder below which the state of the index lies, "" for the project itself.
 
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
@@ -157,6 +160,7 @@ class Settings:
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
     state_root: str = field(default="", metadata=_NONE)
+    origin: str = field(default="", metadata=_NONE)
     takes_over: bool = field(default=False, metadata=_NONE)
     jobs: int = field(default=0, metadata=_NONE)
     executor: str = field(default="process", metadata=_NONE)
@@ -210,9 +214,14 @@ class Settings:
         return Embedding(self.embed, self.by_words)
 
     @property
+    def subject(self) -> str:
+        """What the index is about: the path of a folder, or the address of a repository."""
+        return self.origin or self.project
+
+    @property
     def state_home(self) -> str:
         """The folder in which the state folder of the project lies."""
-        return state_home(self.project, self.state_root)
+        return state_home(self.subject, self.state_root)
 
     @property
     def state_dir(self) -> str:
@@ -285,7 +294,7 @@ class Settings:
     def _default_collection(self) -> str:
         if not self.uri:
             return EMBEDDED_COLLECTION
-        return f"codx_{_slug(self.project)}_{_hash_of_path(self.project)[:8]}"
+        return f"codx_{_slug(self.subject)}_{_hash_of_path(self.subject)[:8]}"
 
     @property
     def has_name_of_another_folder(self) -> bool:

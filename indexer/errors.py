@@ -40,6 +40,10 @@ class GitError(CodxIndexError):
     """git cannot list the work tree."""
 
 
+class RepositoryError(CodxIndexError):
+    """A repository cannot be fetched."""
+
+
 class OutOfTimeError(GitError):
     """`--max-seconds` were over before it was known what the tree holds. Nothing was changed."""
 
@@ -119,6 +123,13 @@ class NoIndexError(CodxIndexError):
 
 class WorkerError(CodxIndexError):
     """The pool of worker processes cannot be started or kept alive."""
+
+
+class ClusterUnavailableError(CodxIndexError):
+    """The scheduler of the Dask cluster does not answer, or no worker can do what is asked."""
+
+    exit_code = 69
+    status = "unavailable"
 
 
 class TaskError(CodxIndexError):

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a thread did from `started` to `ended`; `about` holds counts and escaped paths."""
+    """What a thread did from `started` to `ended`; `about` holds counts and escaped paths. `host` is
+    the name of the machine, "" for this one."""
 
     name: str
     started: float
@@ -25,6 +26,7 @@ class Span:
     pid: int
     thread: int
     about: Mapping[str, object]
+    host: str = ""
 
     @property
     def seconds(self) -> float:
@@ -82,6 +84,13 @@ class Spans:
         return found
 
 
+def moved(span: Span, host: str, seconds: float) -> Span:
+    """The span of another `host`, whose monotonic clock is so many seconds behind ours."""
+    return replace(
+        span, started=span.started + seconds, ended=span.ended + seconds, host=host
+    )
+
+
 def process_age() -> float:
     """Seconds since this process was started, to about 10 ms; 0 if that is unknown.
 
@@ -100,29 +109,36 @@ def process_age() -> float:
 def write_trace(file: IO[str], spans: Iterable[Span], workers: str) -> None:
     """Write spans in the Chrome trace format, which Perfetto opens.
 
-    Each process has a row. All but this one are called `workers` and numbered. Source: "Trace
-    Event Format" of the Chromium project, complete events ("X"), times in µs.
+    Each process has a row. All but this one are called `workers` and numbered, and those of a
+    cluster have the name of their host. Source: "Trace Event Format" of the Chromium project,
+    complete events ("X"), times in µs.
     """
     found = sorted(spans, key=lambda span: span.started)
     zero = found[0].started if found else 0.0
-    me = os.getpid()
-    pids = dict.fromkeys([me, *(span.pid for span in found)])
+    me = ("", os.getpid())
+    processes = dict.fromkeys([me, *((span.host, span.pid) for span in found)])
+    rows: dict[tuple[str, int], int] = {}
     events: list[dict[str, object]] = []
-    for number, pid in enumerate(pids):
+    for number, process in enumerate(processes):
+        host, pid = process
+        # Two hosts may have the same one.
+        rows[process] = pid if not host else -number
         name = f"{workers} {number}" if number else "codx-index"
+        name += f" on {host}" if host else ""
         events += [
-            _metadata("process_name", pid, {"name": name}),
-            _metadata("process_sort_index", pid, {"sort_index": number}),
+            _metadata("process_name", rows[process], {"name": name}),
+            _metadata("process_sort_index", rows[process], {"sort_index": number}),
         ]
     for span in found:
+        process = span.host, span.pid
         events.append(
             {
                 "name": span.name,
-                "cat": "worker" if span.pid != me else "run",
+                "cat": "worker" if process != me else "run",
                 "ph": "X",
                 "ts": round((span.started - zero) * 1e6),
                 "dur": round(span.seconds * 1e6),
-                "pid": span.pid,
+                "pid": rows[process],
                 "tid": span.thread,
                 "args": dict(span.about),
             }

@@ -79,7 +79,7 @@ KEPT_TO = {
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
     "httpx2": {"hooks.webhook", "vectors.requests"},
-    "tenacity": {"hooks.webhook", "milvus.client", "vectors.delivery"},
+    "tenacity": {"hooks.webhook", "milvus.client", "tree.clone", "vectors.delivery"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},
     "detect_secrets": {"text.detectors"},

@@ -111,6 +111,6 @@ def recorded(report: Report) -> Iterator[None]:
 
 def locate(report: Report, settings: Settings) -> None:
     """Record in the report which index it is about."""
-    report.project = settings.project
+    report.project = settings.subject
     report.collection = settings.collection_name
     report.uri = settings.address

@@ -61,6 +61,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "verify:verify",
         "Compare every row of the collection with its file as it is now.",
     ),
+    "worker": (
+        "worker:worker",
+        "Chunk and embed for the runs that use the Dask cluster at ADDR, until a signal ends it.",
+    ),
 }
 """For each command, the module in this package with the click command's name in it, and the first
 sentence of its help."""

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from indexer.cli.bars import Bars
-from indexer.cli.signals import Signals, handled_signals
+from indexer.cli.signals import handled_signals
 from indexer.config import Settings
 from indexer.deadline import ends_by
 from indexer.report import RUN, Report
@@ -16,6 +16,7 @@ from indexer.run.budget import Budget
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    from indexer.run.progress import Interrupts
     from indexer.work.workers import Workshop
 
 
@@ -36,7 +37,7 @@ def refresh(
     settings: Settings,
     report: Report,
     bars: Bars,
-    signals: Signals,
+    interrupts: Interrupts,
     doubted: Set[str] = frozenset(),
     workshop: Workshop | None = None,
 ) -> None:
@@ -51,4 +52,4 @@ def refresh(
         else:
             from indexer.pipeline import run as run_pipeline
 
-            run_pipeline(settings, report, bars, signals, doubted, workshop, look)
+            run_pipeline(settings, report, bars, interrupts, doubted, workshop, look)

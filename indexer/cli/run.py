@@ -12,7 +12,7 @@ from indexer.cli.boundary import locate, reporting
 from indexer.cli.log import log
 from indexer.cli.outlets import Outlets, check_stdout, traced
 from indexer.cli.refresh import refresh_alone
-from indexer.cli.streams import read_stdin
+from indexer.cli.streams import read_list
 from indexer.cli.summary import print_failures, summary
 from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import Settings
@@ -172,19 +172,8 @@ def _select(
         return place.limited(settings)
     from indexer.settings.select import listed_paths, selected
 
-    listed = listed_paths(_read(files_from), null) if files_from else []
+    listed = listed_paths(read_list(files_from), null) if files_from else []
     return replace(settings, only=selected(settings.project, [*files, *listed]))
-
-
-def _read(source: str) -> bytes:
-    """What stands in a file, or comes on stdin with `-`. Raises `UsageError`."""
-    try:
-        if source == "-":
-            return read_stdin()
-        with open(source, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
 
 
 def _dry_run(settings: Settings, report: Report, *, as_json: bool, quiet: bool) -> int:

@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli.bars import Bars
-from indexer.cli.boundary import Ended, locate, recorded, reporting
+from indexer.cli.boundary import reporting
 from indexer.cli.log import log
-from indexer.cli.outlets import Outlets, check_stdout
-from indexer.cli.refresh import refresh
+from indexer.cli.outlets import check_stdout
 from indexer.cli.run import RUN_OPTIONS
-from indexer.cli.signals import Signals, handled_signals
-from indexer.cli.summary import print_failures, summary
+from indexer.cli.signals import handled_signals
+from indexer.cli.streams import read_list
+from indexer.cli.summary import print_failed_files
 from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.assembly import make_settings
 from indexer.settings.command import given_values
-from indexer.settings.declarations import COLLECTION, WIKI_PATH
-from indexer.settings.files import project_files
+from indexer.settings.declarations import COLLECTION, URI, WIKI_PATH
 from indexer.settings.folders import cache_folder
 from indexer.settings.kinds import PATH
 from indexer.settings.options import GroupedCommand, options
-from indexer.settings.requests import NO_BACKOFF, PARALLEL
+from indexer.settings.requests import (
+    FROM,
+    NO_BACKOFF,
+    PARALLEL,
+    SCRATCH,
+    SCRATCH_SIZE,
+    TRUST,
+)
 from indexer.settings.setting import Setting
-from indexer.settings.values import Value, resolve
+from indexer.settings.values import Value
 
 if TYPE_CHECKING:
+    from indexer.run.repositories import Repository
     from indexer.run.run_all import Result
-    from indexer.work.workers import Workshop
 
 
 @click.command("run-all", cls=GroupedCommand)
-@click.argument("roots", nargs=-1, required=True, type=PATH)
-@options(*RUN_OPTIONS, PARALLEL, NO_BACKOFF)
+@click.argument("roots", nargs=-1, type=PATH)
+@options(FROM, *RUN_OPTIONS, SCRATCH, SCRATCH_SIZE, PARALLEL, NO_BACKOFF)
 @click.pass_context
 def run_all(
     context: click.Context,
     /,
     roots: tuple[str, ...],
+    list_file: str,
     parallel: int,
     no_backoff: bool,
     as_json: bool,
@@ -73,33 +77,73 @@ def run_all(
     """
     report = Report()
     with reporting(report, as_json, 0 if quiet else verbose, log_format):
-        from indexer.run.run_all import combined, run_projects, watched_projects
+        from indexer.cli.project_run import run_project, scratch_of
+        from indexer.run.run_all import Results, combined, run_projects
 
         started = time.monotonic()
-        shows_bar = parallel == 1 and not (quiet or as_json)
         check_stdout(others["events"], as_json=as_json)
         if others["metrics"]:
             raise UsageError(
                 "--metrics is a file for one project: set metrics in the settings of each"
             )
         given = given_values(context)
-        projects = watched_projects([project_folder(root) for root in roots])
-        if sum(is_watched for _, is_watched in projects) > 1:
+        projects = _projects(roots, list_file, given)
+        if sum(one.is_watched for one in projects) > 1:
             _refuse_what_is_one_projects(others)
+        results = Results(
+            partial(_print_result, quiet=quiet or as_json),
+            cache_folder(others["cache_dir"]),
+            waits=not no_backoff,
+        )
         with handled_signals() as signals, signals.deferred():
-            results = run_projects(
-                projects,
-                partial(_run_one, given=given, signals=signals, shows_bar=shows_bar),
-                partial(_print_result, quiet=quiet or as_json),
-                parallel,
-                cache_folder(others["cache_dir"]),
-                lambda: signals.received,
-                waits=not no_backoff,
+            run = partial(
+                run_project,
+                given=given,
+                scratch=scratch_of(given),
+                interrupts=signals,
+                shows_bar=parallel == 1 and not (quiet or as_json),
             )
-        total = combined(results, signals.received, time.monotonic() - started)
+            run_projects(projects, run, results, parallel, lambda: signals.received)
+        seconds = time.monotonic() - started
+        total = combined(results.found, signals.received, seconds)
         if as_json:
             print_json(total)
     return int(total["exit_code"])
+
+
+def _projects(
+    roots: Sequence[str], source: str, given: Mapping[Setting, Value]
+) -> list[Repository]:
+    """The projects below the roots and the repositories of the list, each once."""
+    from indexer.run.repositories import listed_repositories
+    from indexer.run.run_all import watched_projects
+
+    if not (roots or source):
+        raise UsageError("no ROOTS, nor a list of repositories (--from FILE)")
+    found = []
+    if source:
+        called = "stdin" if source == "-" else source
+        found = listed_repositories(read_list(source), called)
+    _refuse_without_server(found, given)
+    named = {one.name for one in found}
+    if roots:
+        below = watched_projects([project_folder(root) for root in roots])
+        found = [*(one for one in below if one.name not in named), *found]
+    return found
+
+
+def _refuse_without_server(
+    found: Sequence[Repository], given: Mapping[Setting, Value]
+) -> None:
+    """Raise `UsageError` if a repository is to be cloned whose index would lie nowhere.
+
+    With --trust, its own settings may say where.
+    """
+    from indexer.cli.project_run import NO_SERVER
+
+    is_known = URI in given or (TRUST in given and given[TRUST].value)
+    if not is_known and (cloned := [one.name for one in found if one.remote]):
+        raise UsageError(f"{cloned[0]}: {NO_SERVER}")
 
 
 def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
@@ -112,33 +156,15 @@ def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
             )
 
 
-def _run_one(
-    folder: str,
-    workshop: Workshop,
-    *,
-    given: Mapping[Setting, Value],
-    signals: Signals,
-    shows_bar: bool,
-) -> Report:
-    """Run for one project of many. Never raises a failure: the report says how it ended."""
-    report = Report(project=folder)
-    with suppress(Ended), recorded(report):
-        values = resolve(RUN_OPTIONS, given, project_files(folder))
-        outlets = Outlets.of(values)
-        settings = make_settings(folder, values, outlets.files)
-        locate(report, settings)
-        bars = Bars(quiet=not shows_bar, about=shown(folder))
-        with outlets.open(report, quiet=False), closing(bars):
-            refresh(settings, report, bars, signals, workshop=workshop)
-    return report
-
-
 def _print_result(result: Result, *, quiet: bool) -> None:
     """Print what became of one project; with `quiet` only what went wrong."""
     if not quiet:
         confirm(f"{shown(result.project)}: {_result_line(result)}")
-    if result.report:
-        print_failures(result.report, result.project)
+    if result.outcome:
+        where = f"{shown(result.project)}: "
+        print_failed_files(result.outcome.failures, where)
+        if result.outcome.error:
+            log.error(where + result.outcome.error)
     if result.until:
         log.error(
             f"{shown(result.project)}: left alone until {result.until} "
@@ -147,8 +173,6 @@ def _print_result(result: Result, *, quiet: bool) -> None:
 
 
 def _result_line(result: Result) -> str:
-    if result.report is None:
+    if result.outcome is None:
         return f"left alone until {result.until}" if result.until else "not watched"
-    if result.report.error:
-        return f"{result.report.status} (exit code {result.report.exit_code})"
-    return summary(result.report).partition("\n")[0]
+    return result.outcome.line

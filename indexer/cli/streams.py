@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from indexer.errors import UsageError
+
 _closed: set[int] = set()
 
 
@@ -42,6 +44,17 @@ def read_stdin() -> bytes:
         else:
             parts.append(part)
     return b"".join(parts)
+
+
+def read_list(source: str) -> bytes:
+    """What stands in a file, or comes on stdin with `-`. Raises `UsageError`."""
+    try:
+        if source == "-":
+            return read_stdin()
+        with open(source, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
 
 
 def prepare() -> Output:

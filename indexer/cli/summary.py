@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from indexer.cli.log import log
 from indexer.cli.texts import count_text, counts_text, shown
@@ -58,17 +58,15 @@ def _notes(report: Report) -> Iterator[str]:
         yield count_text(report.events.undelivered, "undelivered event")
 
 
-def print_failures(report: Report, project: str = "") -> None:
-    """Log a line for each of the first files that could not be indexed.
+def print_failures(report: Report) -> None:
+    """Log a line for each of the first files that could not be indexed."""
+    print_failed_files(sorted(report.failures.items()))
 
-    With `project`, one project of many, each line starts with its name, and a line for the
-    error that ended its run follows.
-    """
-    where = f"{shown(project)}: " if project else ""
-    for path, error in sorted(report.failures.items())[:SHOWN_FAILURES]:
+
+def print_failed_files(failures: Sequence[tuple[str, str]], where: str = "") -> None:
+    """Log a line for the first of these files, each with its error; `where` begins each line."""
+    for path, error in failures[:SHOWN_FAILURES]:
         log.error(f"{where}{shown(path)}: {error}", path=shown(path))
-    if len(report.failures) > SHOWN_FAILURES:
-        more = len(report.failures) - SHOWN_FAILURES
+    if len(failures) > SHOWN_FAILURES:
+        more = len(failures) - SHOWN_FAILURES
         log.error(f"{where}… and {count_text(more, 'more file')}")
-    if project and report.error:
-        log.error(where + report.error)

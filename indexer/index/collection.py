@@ -210,7 +210,7 @@ def claim_of(settings: Settings) -> Claim:
     if not settings.uri:
         return OWN_DATABASE
     return Claim(
-        escape_path(settings.project),
+        escape_path(settings.subject),
         settings.takes_over,
         is_foreign_name=settings.has_name_of_another_folder,
     )

@@ -28,12 +28,11 @@ class Progress(Protocol):
 
 
 class Interrupts(Protocol):
-    """Stops a run in order. The implementation that listens to signals is in `cli/`.
+    """Stops a run in order. The implementation that listens to signals is in `cli/`."""
 
-    `received` is the number of the signal that came, 0 before one has.
-    """
-
-    received: int
+    @property
+    def received(self) -> int:
+        """The number of the signal that came, 0 before one has."""
 
     def deferred(self) -> AbstractContextManager[None]:
         """A block in which a signal only sets `received`. Outside the block there is nothing to

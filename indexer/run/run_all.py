@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from indexer.errors import CodxIndexError, ProjectError
-from indexer.paths import escape_path
-from indexer.report import Report
+from indexer.paths import escape_path, unescape_path
 from indexer.run.backoff import Backoff
+from indexer.run.repositories import Repository
 from indexer.settings.files import find_projects, last_change, read_project_files
 from indexer.work.workers import Workshop
 
@@ -21,6 +21,35 @@ RUN, FAILED, BACKED_OFF, NOT_WATCHING = "run", "failed", "backed-off", "not-watc
 # With these exit codes a project is as well as it can be, or another run is at work on it.
 _GOOD_ENOUGH = {0, 3, 4, 75}
 _STATUS = {1: "failed", 3: "partial", 4: "budget", 69: "unavailable", 75: "locked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run of a project ended: its report as JSON-ready values, and as a `line` of text."""
+
+    report: Mapping[str, Any]
+    line: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run."""
+        return int(self.report["exit_code"])
+
+    @property
+    def status(self) -> str:
+        """The word for how it ended."""
+        return str(self.report["status"])
+
+    @property
+    def error(self) -> str:
+        """What ended it, "" if nothing did."""
+        return unescape_path(self.report["error"])
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """The paths of the files that could not be indexed, each with its error."""
+        found = self.report["failures"]
+        return [(unescape_path(one["path"]), one["error"]) for one in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +62,13 @@ class Result:
 
     project: str
     result: str
-    report: Report | None = None
+    outcome: Outcome | None = None
     until: str = ""
     reason: str = ""
 
 
-def watched_projects(roots: Iterable[str]) -> list[tuple[str, bool]]:
-    """Each project at or below the roots, and whether it is watched.
+def watched_projects(roots: Iterable[str]) -> list[Repository]:
+    """Each project at or below the roots.
 
     A project whose settings cannot be read counts as watched, so that its run says what is
     wrong. Raises `ProjectError` if there is no project at all.
@@ -51,7 +80,7 @@ def watched_projects(roots: Iterable[str]) -> list[tuple[str, bool]]:
             f"no project below {', '.join(roots)}: none has a codx-index.toml "
             "(codx-index init writes one) or a .codx/project.json"
         )
-    return [(folder, _is_watched(folder)) for folder in found]
+    return [Repository(folder, is_watched=_is_watched(folder)) for folder in found]
 
 
 def _is_watched(folder: str) -> bool:
@@ -61,68 +90,86 @@ def _is_watched(folder: str) -> bool:
         return True
 
 
+class Results:
+    """What became of each project so far; `tell` is called with each result as it comes.
+
+    Failures are remembered in `cache_dir`, but leave a project alone only if the call `waits`.
+    """
+
+    def __init__(
+        self, tell: Callable[[Result], None], cache_dir: str, *, waits: bool = True
+    ) -> None:
+        self.found: list[Result] = []
+        self._tell = tell
+        self._backoff = Backoff(cache_dir)
+        self._waits = waits
+
+    def is_left_alone(self, project: Repository) -> bool:
+        """Whether there is to be no run of this project now, which then is its result."""
+        if not project.is_watched:
+            self._add(Result(project.name, NOT_WATCHING))
+            return True
+        changed = 0.0 if project.remote else last_change(project.name)
+        until, reason = self._backoff.wait(project.key, changed)
+        if not until or not self._waits:
+            return False
+        self._add(Result(project.name, BACKED_OFF, None, _clock(until), reason))
+        return True
+
+    def finished(self, project: Repository, outcome: Outcome) -> None:
+        """Record how the run of a project ended."""
+        is_good = outcome.exit_code in _GOOD_ENOUGH
+        if is_good:
+            self._backoff.succeeded(project.key)
+        elif outcome.status != "interrupted":
+            self._backoff.failed(project.key, outcome.error)
+        self._add(Result(project.name, RUN if is_good else FAILED, outcome))
+
+    def _add(self, result: Result) -> None:
+        self.found.append(result)
+        self._tell(result)
+
+
 def run_projects(
-    projects: Iterable[tuple[str, bool]],
-    run: Callable[[str, Workshop], Report],
-    tell: Callable[[Result], None],
+    projects: Iterable[Repository],
+    run: Callable[[Repository, Workshop], Outcome],
+    results: Results,
     parallel: int,
-    cache_dir: str,
     should_stop: Callable[[], object],
-    *,
-    waits: bool = True,
-) -> list[Result]:
+) -> None:
     """Run each project that is watched and not left alone, at most `parallel` at once.
 
-    `tell` is called with each result as it comes. Failures are remembered in `cache_dir`, but
-    leave a project alone only if the call `waits`. No project is begun once `should_stop()`.
+    No project is begun once `should_stop()`.
     """
-    backoff = Backoff(cache_dir)
     with closing(Workshop(is_shared=True)) as workshop:
 
-        def one(project: tuple[str, bool]) -> Result | None:
-            folder, is_watched = project
-            until, reason = backoff.wait(folder, last_change(folder))
-            if should_stop():
-                return None
-            if not is_watched:
-                result = Result(folder, NOT_WATCHING)
-            elif until and waits:
-                result = Result(folder, BACKED_OFF, None, _clock(until), reason)
-            else:
-                result = _finished(folder, run(folder, workshop), backoff)
-            tell(result)
-            return result
+        def one(project: Repository) -> None:
+            if not should_stop() and not results.is_left_alone(project):
+                results.finished(project, run(project, workshop))
 
         if parallel == 1:  # in the main thread, where a small plan can be timed out
-            results = [one(project) for project in projects]
+            for project in projects:
+                one(project)
         else:
             with ThreadPoolExecutor(parallel, "codx-index project") as threads:
-                results = list(threads.map(one, projects))
-    return [result for result in results if result]
-
-
-def _finished(folder: str, report: Report, backoff: Backoff) -> Result:
-    is_good = report.exit_code in _GOOD_ENOUGH
-    if is_good:
-        backoff.succeeded(folder)
-    elif report.status != "interrupted":
-        backoff.failed(folder, report.error)
-    return Result(folder, RUN if is_good else FAILED, report)
+                for _ in threads.map(one, projects):
+                    pass
 
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def combined(results: list[Result], signal: int, seconds: float) -> dict[str, Any]:
+def combined(results: Iterable[Result], signal: int, seconds: float) -> dict[str, Any]:
     """One report of all projects, as JSON-ready values, with the exit code of the worst."""
-    codes = {result.report.exit_code for result in results if result.report}
+    results = sorted(results, key=lambda one: one.project)
+    codes = {result.outcome.exit_code for result in results if result.outcome}
     failed = {
-        result.report.exit_code
+        result.outcome.exit_code
         for result in results
-        if result.report and result.result == FAILED
+        if result.outcome and result.result == FAILED
     }
-    is_changed = any(r.report and r.report.status == "updated" for r in results)
+    is_changed = any(r.outcome and r.outcome.status == "updated" for r in results)
     code, status = 0, "updated" if is_changed else "unchanged"
     if signal:
         code, status = 128 + signal, "interrupted"
@@ -142,7 +189,7 @@ def combined(results: list[Result], signal: int, seconds: float) -> dict[str, An
             {
                 "project": escape_path(result.project),
                 "result": result.result,
-                "report": result.report.as_dict() if result.report else None,
+                "report": result.outcome.report if result.outcome else None,
                 "until": result.until or None,
             }
             for result in results

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
+from indexer.address import is_cluster
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source, key_of_text
 from indexer.config import Settings
@@ -86,9 +87,12 @@ class Session:
         If the last small plan ended its process, a pool does this one: there, the file to
         blame costs only a worker.
         """
+        is_small = is_small and not self.workshop.is_apart
         has_died = self.manifest.get("in_process") == "begun"
         kind = "serial" if is_small and not has_died else self.settings.executor
-        jobs = 1 if kind == "serial" else self.settings.jobs or available_cpus()
+        jobs = self.settings.jobs
+        if not is_cluster(kind):
+            jobs = 1 if kind == "serial" else jobs or available_cpus()
         if is_small:
             self.manifest.set(in_process="begun")
         with (
@@ -99,6 +103,8 @@ class Session:
                 self.identity.backend,
                 reading=self.settings.reading,
                 task_timeout=self.settings.task_timeout,
+                on_step=self.progress.step,
+                on_warning=self.progress.warn,
             ) as workers,
             ExitStack() as stack,
         ):

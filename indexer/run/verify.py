@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
+from indexer.address import is_cluster
 from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
 from indexer.index.collection import Collection, database_lock
@@ -29,7 +30,7 @@ from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
 from indexer.types import ChangedFile, ChunkedFile, Weights
 from indexer.work.tasks import chunked_files
-from indexer.work.workers import open_executor
+from indexer.work.workers import open_workers
 
 UNIT_TOLERANCE = 1e-3
 READ_ROWS = 4_000  # in a call
@@ -78,9 +79,11 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         sight = Sight(scan_project(settings, report))
         changes = find_changes(settings, sight, Known(), report)
         reader = Reader(changes, roots, settings, report)
-        jobs = settings.jobs or available_cpus()
-        executor = stack.enter_context(
-            open_executor(
+        jobs = settings.jobs
+        if not is_cluster(settings.executor):
+            jobs = jobs or available_cpus()
+        workers = stack.enter_context(
+            open_workers(
                 settings.executor,
                 jobs,
                 identity.backend,
@@ -89,7 +92,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
             )
         )
         dimension = identity.backend.model.dimension
-        pairs = chunked_files(reader, executor, jobs)
+        pairs = chunked_files(reader, workers.chunkers, workers.jobs)
         differences = list(
             _compare(
                 store,

@@ -13,7 +13,6 @@ from indexer.config import (
     DEFAULT_MODEL,
     DENSE,
     EMBEDS,
-    EXECUTORS,
     HYBRID,
     MASK_SECRETS,
     PRECISIONS,
@@ -21,7 +20,14 @@ from indexer.config import (
     SKIP_SECRETS,
     SPARSE,
 )
-from indexer.settings.kinds import PATH, CommandLine, Duration, LanguageOfFiles, Size
+from indexer.settings.kinds import (
+    PATH,
+    CommandLine,
+    Duration,
+    LanguageOfFiles,
+    Size,
+    WhereToWork,
+)
 from indexer.settings.reach import (
     IN_OWN_DATABASE,
     IN_PROJECT,
@@ -385,19 +391,23 @@ JOBS = Setting(
     field="jobs",
     also=("-j",),
     help="Number of workers.",
-    default_text="the CPUs this process may use",
+    default_text="the CPUs this process may use; of a cluster, all there are",
     section=WORKERS,
     remark="workers; 0: as many as there are CPUs",
 )
 EXECUTOR = Setting(
     name="executor",
-    reach=Reach.RESOURCES,
+    # Who answers at the address of a cluster gets the source.
+    reach=Reach.RESOURCES | Reach.NETWORK,
     harmless=among(("process",), "`process`"),
-    kind=click.Choice(EXECUTORS),
+    kind=WhereToWork(),
     field="executor",
-    help="What runs chunking and embedding.",
+    metavar="[process|thread|serial|dask://HOST:PORT]",
+    help="What runs chunking and embedding. On a Dask cluster (also tls://HOST:PORT, or dask:FILE "
+    "with the scheduler's file) that is each codx-index worker; needs the extra "
+    "codx-index[dask].",
     section=WORKERS,
-    remark="process, thread or serial",
+    remark="process, thread, serial, or dask://HOST:PORT",
 )
 TASK_TIMEOUT = Setting(
     name="task-timeout",

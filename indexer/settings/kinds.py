@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from indexer.address import CLUSTERS, is_cluster
+from indexer.config import EXECUTORS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PLAIN_TEXT = "text"  # in place of a language
 
@@ -123,3 +129,29 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
         except ValueError as error:
             # What is given may have a password in it.
             self.fail(f"it is no command: {error}", param, ctx)
+
+
+class WhereToWork(click.ParamType[str]):
+    """One of `config.EXECUTORS`, or a Dask cluster."""
+
+    name = "executor"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if text not in EXECUTORS and not is_cluster(text):
+            self.fail(
+                f"{value!r} is not one of {', '.join(EXECUTORS)}, nor a Dask cluster: {CLUSTERS}",
+                param,
+                ctx,
+            )
+        return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete those that have a name."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(one) for one in EXECUTORS if one.startswith(incomplete)]

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import PATH, Size
 from indexer.settings.reach import Reach
 from indexer.settings.sections import ANSWER, DONE, FILES, PRINTED, WHERE
 from indexer.settings.setting import Form, Setting, Source
@@ -105,6 +105,32 @@ TRACE = _request(
 
 # Of `run-all`
 
+FROM = _request(
+    "from",
+    kind=PATH,
+    also=("list_file",),
+    metavar="FILE",
+    help="Run for the repositories in this file too, watched or not; - is stdin. One a line: a "
+    "folder, or URL[@REVISION] (https, ssh, user@host:path, file), which is cloned; # begins a "
+    "comment.",
+    section=FILES,
+)
+SCRATCH = _request(
+    "scratch",
+    kind=PATH,
+    metavar="FOLDER",
+    help="Where repositories are cloned, and the state of their indexes is kept unless there is "
+    "a --state-dir.",
+    default_text="clones in the cache folder",
+    section=WHERE,
+)
+SCRATCH_SIZE = _request(
+    "scratch-size",
+    kind=Size(),
+    fallback=10 << 30,
+    help="Bound of these clones; what was not used for the longest time goes first.",
+    section=WHERE,
+)
 PARALLEL = _request(
     "parallel",
     kind=click.IntRange(1, 64),

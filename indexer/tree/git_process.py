@@ -30,7 +30,7 @@ STALL = 60.0  # seconds without progress until git is not waited for any longer
 BLIND_STALL = 600.0  # the same where the system does not tell whether git does anything
 LAST_WORDS = 5.0  # seconds that a git which was killed has to end
 
-_HARDENING = (
+HARDENING = (
     # An empty core.fsmonitor means "none" to every git. Before 2.36, git takes `false` for
     # the name of a command.
     *("-c", "core.fsmonitor="),
@@ -45,7 +45,7 @@ INSTEAD = "--no-git indexes it as a plain folder, by its .gitignore files alone"
 
 def find_git() -> str | None:
     """The path of the git executable, or None where there is none."""
-    return shutil.which("git", path=_search_path())
+    return shutil.which("git", path=search_path())
 
 
 def run_git(
@@ -84,7 +84,7 @@ def running_git(
         yield outputs
     finally:
         for process in processes:
-            _kill(process)
+            end_git(process)
 
 
 def _start(
@@ -101,9 +101,9 @@ def _start(
         )
     try:
         return subprocess.Popen(
-            [git, *_HARDENING, *arguments],
+            [git, *HARDENING, *arguments],
             cwd=folder,
-            env=_environment(),
+            env=clean_environment(),
             stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -124,7 +124,7 @@ def _finish(
     try:
         output, errors = _communicate(folder, process, standard_input or None)
     finally:
-        _kill(process)
+        end_git(process)
     done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
     if done.returncode not in accepted:
         raise _refusal(folder, done)
@@ -179,12 +179,12 @@ def _named_files(folder: str | bytes) -> list[str]:
     except subprocess.TimeoutExpired:
         return []
     finally:
-        _kill(process)
+        end_git(process)
     fields = [entry.partition(b"\n")[2] for entry in output.split(b"\0")[:-1]]
     return [os.path.join(os.fsdecode(folder), os.fsdecode(name)) for name in fields]
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def end_git(process: subprocess.Popen[bytes]) -> None:
     """End git, and whatever it started, unless it has ended."""
     if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
@@ -206,14 +206,15 @@ _OF_THE_USER = re.compile(
 )
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """The variables that git gets: of its own ones, only those that are about its user."""
     kept = {
         name: value
         for name, value in given().items()
         if not name.startswith("GIT_") or _OF_THE_USER.fullmatch(name)
     }
     return kept | {
-        "PATH": _search_path(),
+        "PATH": search_path(),
         "LC_ALL": "C",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
@@ -226,7 +227,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _search_path() -> str:
+def search_path() -> str:
     """PATH without relative entries.
 
     git is started in the repository, so `.` or an empty entry would run a file of it.

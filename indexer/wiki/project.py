@@ -76,7 +76,7 @@ class ProjectWiki:
         not suffer from them. Raises `StoreError` if the vectors cannot be read."""
         settings, report = self._settings, self._report
         folder = settings.wiki_dir
-        name = settings.name or os.path.basename(settings.project)
+        name = settings.name or os.path.basename(settings.subject)
         mode = os.stat(
             settings.project
         ).st_mode  # who may read the project may read the wiki

@@ -17,7 +17,7 @@ from indexer.config import AS_USUAL, Reading
 from indexer.errors import OUT_OF_MEMORY, OutOfMemoryError
 from indexer.faults import reach
 from indexer.paths import escape_path
-from indexer.text.source import read_source
+from indexer.text.source import Source, read_source
 from indexer.timeline import Span, Spans
 from indexer.types import ChunkedFile
 
@@ -53,6 +53,17 @@ class EmbeddedBatch:
     padding: int
     seconds: float
     spans: list[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file that was read where it lies: its text, in which secrets are masked already. By the
+    rule of `text/meaning.py` it `is_plain` or not. `error` says why it could not be read.
+    """
+
+    source: Source = Source()
+    is_plain: bool = False
+    error: str = ""
 
 
 class _Worker(threading.local):
@@ -113,10 +124,24 @@ def beside_compiling(begin: Callable[[], None]) -> Iterator[None]:
         del _worker.beside
 
 
+def read_file(path: str, data: bytes, reading: Reading) -> ReadFile:
+    """Read a file as its chunker would. Whatever fails is told by the result."""
+    from indexer.text.meaning import kind_of_plain
+
+    try:
+        source = read_source(path, data, reading)
+        return ReadFile(source, bool(not source.reason and kind_of_plain(path, data)))
+    except MemoryError:
+        return ReadFile(error=OUT_OF_MEMORY)
+    except Exception as error:  # a bug met by one file must not cost the others
+        return ReadFile(error=f"{type(error).__name__}: {error}")
+
+
 def chunk_files(
-    files: Sequence[tuple[str, bytes]], *, with_syntax: bool = True
+    files: Sequence[tuple[str, bytes | ReadFile]], *, with_syntax: bool = True
 ) -> ChunkedBatch:
-    """Chunk files that are given as (path, bytes). A file that fails does not affect the others.
+    """Chunk files that are given as (path, bytes), or were read already. A file that fails does
+    not affect the others.
 
     Unless `with_syntax`, no grammar sees them: blank lines alone decide where they are cut.
     """
@@ -161,14 +186,17 @@ def embed_texts(
     )
 
 
-def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
-    from indexer.text.meaning import kind_of_plain
+def _chunk_file(path: str, data: bytes | ReadFile, with_syntax: bool) -> ChunkedFile:
     from indexer.text.parts import chunk_parts
     from indexer.text.terms import row_weights
 
     reach("chunking", [path])
     try:
-        source = read_source(path, data, _worker.reading or _reading)
+        if isinstance(data, bytes):
+            data = read_file(path, data, _worker.reading or _reading)
+        source = data.source
+        if data.error:
+            return ChunkedFile(path, "", (), error=data.error)
         if source.reason:
             return ChunkedFile(path, "", (), reason=source.reason)
         limit = _used_backend().model.max_tokens
@@ -183,7 +211,7 @@ def _chunk_file(path: str, data: bytes, with_syntax: bool) -> ChunkedFile:
             chunks,
             weights,
             masked=source.masked,
-            is_plain=bool(kind_of_plain(path, data)),
+            is_plain=data.is_plain,
         )
     except MemoryError:
         return ChunkedFile(path, "", (), error=OUT_OF_MEMORY)

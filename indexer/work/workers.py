@@ -6,12 +6,13 @@ Any `concurrent.futures.Executor` will do, because a task carries all that it ne
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from indexer.address import is_cluster
 from indexer.config import AS_USUAL, Reading
 from indexer.pool.serial import InTurn, SerialExecutor
 from indexer.work import worker
@@ -50,12 +51,13 @@ def open_executor(
     return SerialExecutor(task_timeout)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Workers:
     """Where files are chunked, and where texts are embedded.
 
     On a CPU the same processes do both, as there is no better use of a core. A GPU has one
-    process, which gets large tasks, and the other processes chunk and tokenize for it.
+    process, which gets large tasks, and the other processes chunk and tokenize for it. The numbers
+    change while workers of a cluster come and go.
     """
 
     chunkers: Executor
@@ -72,12 +74,28 @@ class Workers:
 
 @contextmanager
 def open_workers(
-    kind: str, jobs: int, backend: Backend, *, reading: Reading, task_timeout: float
+    kind: str,
+    jobs: int,
+    backend: Backend,
+    *,
+    reading: Reading = AS_USUAL,
+    task_timeout: float,
+    on_step: Callable[[str], None] = lambda message: None,
+    on_warning: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Workers]:
-    """Open workers of a `kind` as in `open_executor`.
+    """Open workers of a `kind` as in `open_executor`, or those of a cluster.
 
-    Those of GPUs are processes in any case, unless the kind is "serial".
+    Those of GPUs are processes in any case, unless the kind is "serial". A cluster tells `on_step`
+    of its workers, and `on_warning` of those that cannot be used.
     """
+    if is_cluster(kind):
+        from indexer.work.cluster import open_cluster
+        from indexer.work.recipe import recipe_of
+
+        recipe = recipe_of(backend, task_timeout)
+        with open_cluster(kind, jobs, recipe, reading, on_step, on_warning) as workers:
+            yield workers
+        return
     with ExitStack() as stack:
         executor = stack.enter_context(
             open_executor(
@@ -100,10 +118,12 @@ class Workshop:
     """Opens the workers of runs, one run after another or several at once.
 
     A shared workshop keeps workers, with what they have loaded, for the next run that asks for
-    the same, until it is closed. Workers in this process are not worth keeping.
+    the same, until it is closed. Workers in this process are not worth keeping. With one that
+    `is_apart`, small plans go to processes too, so that no file can end this one.
     """
 
-    def __init__(self, *, is_shared: bool = False) -> None:
+    def __init__(self, *, is_shared: bool = False, is_apart: bool = False) -> None:
+        self.is_apart = is_apart
         self._is_shared = is_shared
         self._kept: dict[tuple[object, ...], Workers] = {}
         self._stack = ExitStack()
@@ -118,10 +138,18 @@ class Workshop:
         *,
         reading: Reading,
         task_timeout: float,
+        on_step: Callable[[str], None],
+        on_warning: Callable[[str], None],
     ) -> Iterator[Workers]:
         """Open workers as `open_workers` does, or lend those that were kept."""
         opening = open_workers(
-            kind, jobs, backend, reading=reading, task_timeout=task_timeout
+            kind,
+            jobs,
+            backend,
+            reading=reading,
+            task_timeout=task_timeout,
+            on_step=on_step,
+            on_warning=on_warning,
         )
         if not self._is_shared or kind == "serial":
             with opening as workers:

@@ -120,6 +120,12 @@ TESTS = {
     "`run-all` with one `--collection` or `--wiki-path` for several projects": (
         "test_shared_database.test_run_all_takes_no_name_for_several_projects"
     ),
+    "a line of `run-all --from` that names no repository, or one that git is not asked for (`ext::`, an option)": (
+        "test_listed.test_a_line_that_is_refused_before_anything_runs"
+    ),
+    "a repository of `run-all --from` that cannot be fetched": (
+        "test_listed.test_folders_and_clones_in_one_report"
+    ),
     "a language in `[languages]` that is not known": (
         "test_what_is_text.test_languages_that_cannot_be"
     ),
