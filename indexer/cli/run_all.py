@@ -24,7 +24,7 @@ from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import given_values
-from indexer.settings.declarations import COLLECTION, WIKI_PATH
+from indexer.settings.declarations import COLLECTION, PROJECT_NAME, WIKI_PATH
 from indexer.settings.files import project_files
 from indexer.settings.folders import cache_folder
 from indexer.settings.kinds import PATH
@@ -104,7 +104,7 @@ def run_all(
 
 def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
     """Raise `UsageError` for what each of several projects would take from the one before."""
-    for option in (COLLECTION, WIKI_PATH):
+    for option in (COLLECTION, PROJECT_NAME, WIKI_PATH):
         if given[option.option.replace("-", "_")]:
             raise UsageError(
                 f"--{option.option} ({option.variable}) is for one project, and these are "

@@ -11,10 +11,11 @@ from indexer.cli.texts import print_json, printable
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
-from indexer.settings.declarations import PLACE
+from indexer.settings.declarations import READ_PLACE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.requests import (
+    ALL_PROJECTS,
     CONTEXT,
     EXPLAIN,
     JSON,
@@ -23,6 +24,7 @@ from indexer.settings.requests import (
     LIMIT,
     MAX_COLUMNS,
     PATTERN,
+    PROJECTS,
     SEARCH_MODE,
     TRUST,
     VERBOSE,
@@ -36,13 +38,14 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @click.command(cls=SearchCommand)
 @click.argument("query", required=False)
 @click.argument("paths", nargs=-1, type=PATH)
-@options(TRUST, *PLACE)
+@options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS)
 @options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, MAX_COLUMNS)
 @options(EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     paths: tuple[str, ...],
     values: Values,
+    all_projects: bool,
     limit: int,
     mode: str,
     language: str,
@@ -81,7 +84,8 @@ def search(
         query = clean(query or "")
         if not like and not query.strip():
             raise UsageError("the query is empty: say what to look for")
-        projects = settings_of_all(paths, values)
+        projects = settings_of_all(paths, values, all_projects=all_projects)
+        several = len(projects) > 1 or projects[0].searched != ()
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
         with values.naming(LANGUAGE if language else PATTERN):
@@ -104,7 +108,7 @@ def search(
         for remark in remarks:
             log.warn(remark)
         for hit in answer.hits:
-            name = name_of(hit, several=len(projects) > 1)
+            name = name_of(hit, several=several)
             show = page if is_seen else grep_lines
             lines = [*show(hit, view, name)]
             if explain:

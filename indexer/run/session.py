@@ -14,7 +14,7 @@ from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
 from indexer.hooks.loop import HookLoop
-from indexer.index.collection import Collection
+from indexer.index.collection import Collection, agreed
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
@@ -134,6 +134,7 @@ def hold_index(
         manifest = Manifest(settings.manifest_path, is_sound=look is not None)
         stack.enter_context(manifest)
         roots = stack.enter_context(open_roots(settings))
+        settings = agreed(settings)
         with report.spans.span("model"):
             identity = identify(settings)
         collection = stack.enter_context(closing(Collection(settings, identity)))

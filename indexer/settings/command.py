@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from indexer.settings.declarations import STATE_DIR
+from indexer.settings.declarations import PROJECT_NAME, STATE_DIR
 from indexer.settings.files import project_files
 from indexer.settings.folders import state_folder
 from indexer.settings.options import GroupedCommand, SettingOption
@@ -27,8 +27,11 @@ class ProjectCommand(GroupedCommand):
     """A command on a project.
 
     Its function receives the settings as `values` (see `Values`), and what its PATH means as
-    `place`. What is asked of this one run it receives by name, as click does it.
+    `place`. What is asked of this one run it receives by name, as click does it. `unseen` are
+    settings of the project that are none of its options.
     """
+
+    unseen: tuple[Setting, ...] = ()
 
     def place_of(self, given: dict[str, Any]) -> Place:
         """What the PATH among the parameters means, which is taken out of them."""
@@ -39,7 +42,9 @@ class ProjectCommand(GroupedCommand):
         rest = super().parse_args(ctx, args)
         options = {one.setting: one.name for one in setting_options(self)}
         place = self.place_of(ctx.params)
-        values = resolve(options, given_values(ctx), project_files(place.folder))
+        values = resolve(
+            [*options, *self.unseen], given_values(ctx), project_files(place.folder)
+        )
         for setting, name in options.items():
             del ctx.params[name]
             if setting.is_argument and setting not in (TRUST, HERE):
@@ -49,7 +54,12 @@ class ProjectCommand(GroupedCommand):
 
 
 class SearchCommand(ProjectCommand):
-    """A command with several PATHs, of which the first says whose settings count."""
+    """A command with several PATHs, of which the first says whose settings count.
+
+    Its --project names projects to read. What the current one is called stands elsewhere.
+    """
+
+    unseen = (PROJECT_NAME,)
 
     def place_of(self, given: dict[str, Any]) -> Place:
         """What the first PATH means."""
