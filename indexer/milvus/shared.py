@@ -21,7 +21,12 @@ from indexer.milvus.board import LEASE, Board
 from indexer.milvus.ledger import Ledger
 from indexer.milvus.owner import OWN_DATABASE, Claim
 from indexer.milvus.rows import PROJECT, Row
-from indexer.milvus.schema import collection_schema, dimension_of, of_projects
+from indexer.milvus.schema import (
+    collection_schema,
+    dimension_of,
+    field_names,
+    of_projects,
+)
 from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, SHARED, Store
 
 if TYPE_CHECKING:
@@ -187,6 +192,9 @@ class SharedStore(Store):
                 f"the collection {name!r} at {self._guard.uri} is not one that projects "
                 "share: choose another name with --shared-collection"
             )
+        if found is not None:
+            is_sparse = "sparse" in field_names(found)
+            self.board.use(dimension_of(found), is_sparse=is_sparse)
         return found
 
     def names(self, projects: Collection[str]) -> dict[str, str]:
@@ -249,10 +257,6 @@ class SharedStore(Store):
             self._load(is_whole=False)
         self.check(claim)
         reach("prepared")
-
-    def _use(self, found: dict[str, Any]) -> None:
-        super()._use(found)
-        self.board.use(dimension_of(found), is_sparse=self.has_sparse)
 
     def _schema(self, dimension: int, *, sparse: bool) -> CollectionSchema:
         # Partitions of milvus-lite are files, of which there would be 16 for each group of rows.
