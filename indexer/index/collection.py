@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from indexer.milvus.store import MakeStore, Store
 
 
+EMBEDDED = "embedded"  # in a place, the project's own database
+
+
 class Collection:
     """The collection of a project, opened on first use; one that `is_reader` never writes it.
 
@@ -214,9 +217,10 @@ def _import_store() -> None:
 
 def place_of(settings: Settings) -> str:
     """Where an index lies. A project's own embedded database may move along with it."""
-    where = str(settings.uri) or "embedded"
-    of_project = filter(None, [settings.project_key])
-    return " ".join([where, settings.collection_name, *of_project])
+    place = f"{settings.uri or EMBEDDED} {settings.collection_name}"
+    if settings.shared_collection:
+        place += f"\n{settings.project_label}"
+    return place
 
 
 def physical_of(settings: Settings, fingerprint: str) -> str:

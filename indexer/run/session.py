@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source
@@ -29,6 +30,9 @@ from indexer.tree.files import Roots, open_roots
 from indexer.types import Failure
 from indexer.work import worker
 from indexer.work.workers import Workers, Workshop
+
+if TYPE_CHECKING:
+    from indexer.index.moving import OldIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Session:
     collection: Collection
     cache: EmbeddingCache
     hooks: HookLoop
+    old_index: OldIndex | None
 
     @property
     def is_closing(self) -> bool:
@@ -172,6 +177,9 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             limit=settings.cache_size,
         )
         stack.enter_context(closing(cache))
+        old_index = _old_index(hold, identity)
+        if old_index is not None:
+            stack.enter_context(closing(old_index))
         yield Session(
             settings,
             hold.report,
@@ -185,7 +193,24 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             collection,
             cache,
             stack.enter_context(closing(HookLoop())),
+            old_index,
         )
+
+
+def _old_index(hold: Hold, identity: Identity) -> OldIndex | None:
+    """The index at the place where the project was, until a run has moved all of it."""
+    manifest = hold.manifest
+    place = manifest.get("place")
+    if place not in ("", hold.collection.place):
+        manifest.set(moved_from=place)
+    place = manifest.get("moved_from")
+    if place == hold.collection.place:
+        manifest.set(moved_from="")  # and back
+    if place in ("", hold.collection.place):
+        return None
+    from indexer.index.moving import OldIndex
+
+    return OldIndex(hold.settings, place, identity.vectors)
 
 
 @contextmanager
