@@ -42,7 +42,7 @@ def make_member(
         project.git("init", "-q", "-b", "main")
         # Two files with the same path and bytes in every project, and one that differs.
         project.write("same.py", "def flamingo(): return 1\n")
-        project.write("own.py", f"def heron(): return '{BIRDS.get(name)}'\n")
+        project.write("own.py", f"def heron(): return '{BIRDS.get(name, name)}'\n")
         project.git("add", "-A")
         project.git("commit", "-qm", "two files")
         return project
@@ -87,7 +87,7 @@ def test_no_command_touches_rows_of_others(
     before = all_rows(database, "team")
     assert len(before) == 10
     one = members[2]
-    one.write("own.py", "def other(): return 'other'\n")
+    one.write("own.py", "def other(): return 'pelican'\n")
     one.write("new/deep.py", "def deep(): pass\n")
     (one.root / "same.py").unlink()
     assert one.run()["files"]["deleted"] == 1
@@ -98,7 +98,7 @@ def test_no_command_touches_rows_of_others(
     for command in (
         ["verify"],
         ["status"],
-        ["search", "--mode", "sparse", "other"],
+        ["search", "--mode", "sparse", "pelican"],
         ["run", "--force"],
         ["verify", "--repair"],
     ):
@@ -110,8 +110,8 @@ def test_no_command_touches_rows_of_others(
         assert project.command("verify").returncode == 0
     assert one.command("clear", "--yes").returncode == 0
     assert all_rows(database, "team") == others(before, one)
-    assert "no project" in assert_one_line(
-        one.command("search", "--mode", "sparse", "other"), 1
+    assert "no index" in assert_one_line(
+        one.command("search", "--mode", "sparse", "pelican"), 1
     )
     assert one.run()["files"]["added"] == 2
 
