@@ -18,6 +18,7 @@ from indexer.errors import (
     UsageError,
     explained,
 )
+from indexer.paths import escape_path
 
 STATE_FOLDER = os.path.join(".codx", "index")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -126,6 +127,10 @@ class Settings:
     tree is walked like any other folder. With `default_excludes`, folders that tools fill are
     left out where git does not track them.
 
+    In a `shared_collection`, which has the rows of many projects, the project has a
+    `project_name`, "" for its path. A search there is about the projects with the names
+    `searched`, by default about this one, and about all for None.
+
     `takes_over` makes the collection this project's, even if it belongs to another.
 
     `origin` is the address of the repository that the project is a clone of, for clones that may lie
@@ -159,6 +164,9 @@ class Settings:
     uri: Address = field(default=Address(), metadata=_NONE)
     token: str = field(default="", repr=False, metadata=_NONE)
     collection: str = field(default="", metadata=_NONE)
+    shared_collection: str = field(default="", metadata=_NONE)
+    project_name: str = field(default="", metadata=_NONE)
+    searched: tuple[str, ...] | None = field(default=(), metadata=_NONE)
     state_root: str = field(default="", metadata=_NONE)
     origin: str = field(default="", metadata=_NONE)
     takes_over: bool = field(default=False, metadata=_NONE)
@@ -288,7 +296,17 @@ class Settings:
         the same name do not collide. A project with its own embedded database has none, so that
         it may be moved.
         """
-        return self.collection or self._default_collection
+        return self.shared_collection or self.collection or self._default_collection
+
+    @property
+    def project_label(self) -> str:
+        """What the project is called in a collection that it shares."""
+        return self.project_name or escape_path(self.project)
+
+    @property
+    def project_key(self) -> str:
+        """The key of the project in the collection that it shares, "" if that is its own."""
+        return key_of_project(self.project_label) if self.shared_collection else ""
 
     @property
     def _default_collection(self) -> str:
@@ -300,6 +318,8 @@ class Settings:
     def has_name_of_another_folder(self) -> bool:
         """Whether the collection is where another folder has its own by default."""
         name = self.collection_name
+        if self.shared_collection:
+            return False
         if name == EMBEDDED_COLLECTION:
             folder = os.path.dirname(self.database)
             own = os.path.realpath(self.state_dir)
@@ -321,6 +341,14 @@ def state_home(project: str, state_root: str) -> str:
         return project
     name = f"{_slug(project)}-{_hash_of_path(project)[:16]}"
     return os.path.join(state_root, name)
+
+
+def key_of_project(label: str) -> str:
+    """The key that a project with this name, or path, has in a collection that it shares.
+
+    It is a hash, so it can stand in a condition of Milvus's whatever the name is.
+    """
+    return hashlib.sha256(label.encode()).hexdigest()[:32]
 
 
 def _slug(project: str) -> str:

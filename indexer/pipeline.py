@@ -52,6 +52,8 @@ def run(
         sight = see(hold)
         with open_session(hold, workshop) as session:
             bring_up_to_date(session, sight, doubted)
+            if session.old_index and report.status in ("updated", "unchanged"):
+                session.old_index.leave(session.manifest, progress.warn)
 
 
 def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:

@@ -14,18 +14,20 @@ from indexer.cli.streams import is_closed
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
-from indexer.settings.declarations import PLACE
+from indexer.settings.declarations import READ_PLACE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.place import Place
-from indexer.settings.requests import TRUST, VERBOSE
+from indexer.settings.requests import ALL_PROJECTS, PROJECTS, TRUST, VERBOSE
 from indexer.settings.values import Values
 
 
 @click.command(cls=SearchCommand)
 @click.argument("paths", nargs=-1, type=PATH)
-@options(TRUST, *PLACE, VERBOSE)
-def mcp(places: list[Place], values: Values, verbose: int) -> int:
+@options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, VERBOSE)
+def mcp(
+    places: list[Place], values: Values, all_projects: bool, verbose: int
+) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
     PATH is the folder of a project, or a folder in it; the current one by default. Where options
@@ -44,7 +46,8 @@ def mcp(places: list[Place], values: Values, verbose: int) -> int:
             raise UsageError(
                 "a client talks to it on stdin and stdout, but one of them is closed"
             )
-        projects = [replace(one, only=None) for one in settings_of_all(places, values)]
+        found = settings_of_all(places, values, all_projects=all_projects)
+        projects = [replace(one, only=None) for one in found]
         if sys.stdin.isatty():
             log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
         serve(projects, log.info)

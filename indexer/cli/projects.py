@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from indexer.config import Settings
+from indexer.errors import UsageError
 from indexer.settings.assembly import make_settings, settings_for
 from indexer.settings.place import Place
+from indexer.settings.requests import PROJECTS
 from indexer.settings.values import Values
 
 
-def settings_of_all(places: Sequence[Place], values: Values) -> list[Settings]:
+def settings_of_all(
+    places: Sequence[Place], values: Values, *, all_projects: bool = False
+) -> list[Settings]:
     """The settings of the projects at these places.
 
     Each project is there once, limited to those of the places that are parts of it. `values` are
-    those of the first project. The others get what was given on the command line. Raises
-    `UsageError` and `ProjectError`.
+    those of the first project. The others get what was given on the command line. In a shared
+    collection, other projects may be meant, or `all_projects`: then there is one connection.
+    Raises `UsageError` and `ProjectError`.
     """
     found: dict[str, Settings] = {}
     for place in places:
@@ -28,4 +33,24 @@ def settings_of_all(places: Sequence[Place], values: Values) -> list[Settings]:
         before = found.setdefault(settings.project, settings)
         only = before.only and settings.only and before.only | settings.only
         found[settings.project] = replace(before, only=only)
-    return list(found.values())
+    of_all = list(found.values())
+    if all_projects or values[PROJECTS]:
+        return [_of_others(of_all, all_projects=all_projects)]
+    return of_all
+
+
+def _of_others(of_all: list[Settings], *, all_projects: bool) -> Settings:
+    """The settings of a search in a shared collection for what --project or --all-projects names."""
+    settings = of_all[0]
+    option = "--all-projects" if all_projects else "--project"
+    if all_projects and settings.searched:
+        raise UsageError(
+            "--project names some projects, and --all-projects all of them"
+        )
+    if not settings.shared_collection:
+        raise UsageError(
+            f"{option} is about a shared collection: say with --shared-collection which"
+        )
+    if len(of_all) > 1 or settings.only is not None:
+        raise UsageError(f"{option} and a PATH both say what to search: leave out one")
+    return replace(settings, searched=None) if all_projects else settings

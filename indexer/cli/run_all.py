@@ -21,7 +21,7 @@ from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import given_values
-from indexer.settings.declarations import COLLECTION, URI, WIKI_PATH
+from indexer.settings.declarations import COLLECTION, PROJECT_NAME, URI, WIKI_PATH
 from indexer.settings.folders import cache_folder
 from indexer.settings.kinds import PATH
 from indexer.settings.options import GroupedCommand, options
@@ -148,7 +148,7 @@ def _refuse_without_server(
 
 def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
     """Raise `UsageError` for what each of several projects would take from the one before."""
-    for option in (COLLECTION, WIKI_PATH):
+    for option in (COLLECTION, PROJECT_NAME, WIKI_PATH):
         if given[option.option.replace("-", "_")]:
             raise UsageError(
                 f"--{option.option} ({option.variable}) is for one project, and these are "

@@ -11,11 +11,12 @@ from indexer.cli.texts import print_json, printable
 from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
-from indexer.settings.declarations import PLACE
+from indexer.settings.declarations import READ_PLACE
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.place import Place
 from indexer.settings.requests import (
+    ALL_PROJECTS,
     CONTEXT,
     EXPLAIN,
     JSON,
@@ -24,6 +25,7 @@ from indexer.settings.requests import (
     LIMIT,
     MAX_COLUMNS,
     PATTERN,
+    PROJECTS,
     SEARCH_MODE,
     TRUST,
     VERBOSE,
@@ -37,13 +39,14 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @click.command(cls=SearchCommand)
 @click.argument("query", required=False)
 @click.argument("paths", nargs=-1, type=PATH)
-@options(TRUST, *PLACE)
+@options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS)
 @options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, MAX_COLUMNS)
 @options(EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     places: list[Place],
     values: Values,
+    all_projects: bool,
     limit: int,
     mode: str,
     language: str,
@@ -82,7 +85,8 @@ def search(
         query = clean(query or "")
         if not like and not query.strip():
             raise UsageError("the query is empty: say what to look for")
-        projects = settings_of_all(places, values)
+        projects = settings_of_all(places, values, all_projects=all_projects)
+        several = len(projects) > 1 or projects[0].searched != ()
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
         with values.naming(LANGUAGE if language else PATTERN):
@@ -105,7 +109,7 @@ def search(
         for remark in remarks:
             (log.info if remark == UNTOLD else log.warn)(remark)
         for hit in answer.hits:
-            name = name_of(hit, several=len(projects) > 1)
+            name = name_of(hit, several=several)
             show = page if is_seen else grep_lines
             lines = [*show(hit, view, name)]
             if explain:

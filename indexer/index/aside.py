@@ -32,10 +32,11 @@ class Replaced:
 class Aside:
     """Says which rows must be put aside, and keeps track of the copies.
 
-    `known` is what the index holds before the run.
+    `known` is what the index holds before the run. `project` is as in `row_id`.
     """
 
-    def __init__(self, known: Audit) -> None:
+    def __init__(self, known: Audit, project: str = "") -> None:
+        self._project = project
         self._copies = {hash_: set(ids) for hash_, ids in known.aside.items()}
         self.expect(frozenset(), known, {})
 
@@ -107,7 +108,9 @@ class Aside:
     def _copy(self, old: FileRecord) -> dict[str, str]:
         """The ids of a file's rows, each with that of its copy, which is kept track of."""
         copies = {
-            row_id(old.path, number): aside_id(old.path, number, old.file_hash)
+            row_id(old.path, number, self._project): aside_id(
+                old.path, number, old.file_hash, self._project
+            )
             for number in range(old.chunk_count)
         }
         self._copies.setdefault(old.file_hash, set()).update(copies.values())

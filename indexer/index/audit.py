@@ -15,6 +15,7 @@ def audit(
     rows: Iterable[RowKey],
     known: Mapping[str, FileRecord],
     doubted: Set[str] = frozenset(),
+    project: str = "",
 ) -> Audit:
     """Rebuild the records from the rows.
 
@@ -22,7 +23,8 @@ def audit(
     0..chunk_count-1}, each once. `known` are the records of a manifest, which may be wrong
     about the collection but knows the tree: they lend their stat fields to files whose hash
     agrees, and files that have no rows for a reason are kept. Files at `doubted` paths do not
-    count as current, whatever their rows say. Rows that were put aside are no file's.
+    count as current, whatever their rows say. Rows that were put aside are no file's. `project` is
+    the key of the project, where it shares the collection with others.
     """
     by_path: defaultdict[str, list[RowKey]] = defaultdict(list)
     for row in rows:
@@ -34,10 +36,10 @@ def audit(
     }
     found = Audit(records, stale={})
     for path, rows_there in by_path.items():
-        is_whole = _is_whole(path, rows_there)
+        is_whole = _is_whole(path, rows_there, project)
         if not is_whole:
-            rows_there = _without_aside(path, rows_there, found.aside)
-            is_whole = _is_whole(path, rows_there)
+            rows_there = _without_aside(path, rows_there, found.aside, project)
+            is_whole = _is_whole(path, rows_there, project)
         if is_whole:
             record = _record(path, rows_there, known.get(path))
             if path not in doubted:
@@ -65,19 +67,19 @@ def _record(path: str, rows: list[RowKey], known: FileRecord | None) -> FileReco
 
 
 def _without_aside(
-    path: str, rows: list[RowKey], aside: dict[str, set[str]]
+    path: str, rows: list[RowKey], aside: dict[str, set[str]], project: str
 ) -> list[RowKey]:
     """The rows but for those that were put aside, whose ids are added to `aside`."""
     others = []
     for row in rows:
-        if row.id == aside_id(path, row.chunk_no, row.file_hash):
+        if row.id == aside_id(path, row.chunk_no, row.file_hash, project):
             aside.setdefault(row.file_hash, set()).add(row.id)
         else:
             others.append(row)
     return others
 
 
-def _is_whole(path: str, rows: list[RowKey]) -> bool:
+def _is_whole(path: str, rows: list[RowKey], project: str) -> bool:
     """Whether the rows are those of one whole content, each once."""
     if not rows:
         return False
@@ -87,7 +89,7 @@ def _is_whole(path: str, rows: list[RowKey]) -> bool:
         and {row.chunk_no for row in rows} == set(range(first.chunk_count))
         and all(row.file_hash == first.file_hash for row in rows)
         and all(row.chunk_count == first.chunk_count for row in rows)
-        and all(row.id == row_id(path, row.chunk_no) for row in rows)
+        and all(row.id == row_id(path, row.chunk_no, project) for row in rows)
     )
 
 

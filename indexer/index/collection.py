@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from indexer.config import Settings
@@ -20,7 +20,10 @@ from indexer.paths import escape_path
 # The store is imported where it is opened: a run with nothing to do only looks at the disk.
 if TYPE_CHECKING:
     from indexer.milvus.lease import Lease
-    from indexer.milvus.store import Store
+    from indexer.milvus.store import MakeStore, Store
+
+
+EMBEDDED = "embedded"  # in a place, the project's own database
 
 
 class Collection:
@@ -43,26 +46,37 @@ class Collection:
     @property
     def physical(self) -> str:
         """The physical collection of this identity."""
-        return physical_name(self.settings.collection_name, self.identity.fingerprint)
+        return physical_of(self.settings, self.identity.fingerprint)
 
     @property
     def place(self) -> str:
-        """Where the index lies."""
+        """Where the index lies, see `place_of`."""
         return place_of(self.settings)
 
     def open(self) -> Store:
         """The store with our physical collection, which is created if it is missing."""
         store = self._connected()
         if not self._is_prepared:
-            model = self.identity.backend.model
-            store.prepare(
-                self.identity.fingerprint,
-                model.dimension,
-                self.identity.properties,
-                claim_of(self.settings),
-            )
+            self._prepare(store)
             self._is_prepared = True
         return store
+
+    def _prepare(self, store: Store) -> None:
+        store.prepare(
+            self.identity.fingerprint,
+            self.identity.backend.model.dimension,
+            self._properties,
+            claim_of(self.settings),
+        )
+
+    @property
+    def _properties(self) -> dict[str, str]:
+        """What the collection says of itself."""
+        if not self.settings.shared_collection:
+            return self.identity.properties
+        from indexer.index.sharing import told_settings
+
+        return {**self.identity.properties, **told_settings(self.settings)}
 
     def expect_writes(self) -> None:
         """Import the embedded store in a thread, until the first write, beside what comes before.
@@ -87,6 +101,10 @@ class Collection:
         """
         if self.settings.database:
             with database_lock(self.settings, deadline):
+                if self.settings.shared_collection:
+                    from indexer.index.sharing import ledger_of
+
+                    ledger_of(self.settings).begin()
                 yield
             return
         from indexer.milvus.lease import Lease
@@ -94,6 +112,8 @@ class Collection:
         store = self._connected()
         if not self.settings.embeds:
             store.require_sparse()
+        if self.settings.shared_collection:
+            self._prepare(store)  # because the lease stands in there
         lease = Lease(store.board)
         with lease.hold(deadline):
             store.stay_within(lease.until)
@@ -121,6 +141,13 @@ class Collection:
             return
         name = settings.collection_name
         properties = peek(settings.database, name)
+        if settings.shared_collection:  # its rows say whose they are
+            from indexer.index.sharing import refuse_others
+
+            refuse_others(
+                settings, properties, self.identity.fingerprint, self._properties
+            )
+            return
         refuse(claim, name, settings.database, [{"properties": properties}])
 
     @property
@@ -177,7 +204,7 @@ class Collection:
         that was restored or made again is another. "" if there is no mark, or another index.
         """
         if self.settings.database:
-            return signature(self.settings.database, self.physical)
+            return mark_on_disk(self.settings, self.identity.fingerprint)
         self.check_lease()  # without it the mark may be that of a run at work
         store = self._connected()
         if store.behind_alias != self.physical or not store.board.mark:
@@ -201,8 +228,42 @@ def _import_store() -> None:
 
 
 def place_of(settings: Settings) -> str:
-    """Where the index of a project lies. Its own embedded database may move along with it."""
-    return f"{settings.uri or 'embedded'} {settings.collection_name}"
+    """Where an index lies. A project's own embedded database may move along with it."""
+    place = f"{settings.uri or EMBEDDED} {settings.collection_name}"
+    if settings.shared_collection:
+        place += f"\n{settings.project_label}"
+    return place
+
+
+def physical_of(settings: Settings, fingerprint: str) -> str:
+    """The physical collection that a project's rows are in if they have this fingerprint."""
+    if settings.shared_collection:
+        return settings.shared_collection
+    return physical_name(settings.collection_name, fingerprint)
+
+
+def mark_on_disk(settings: Settings, fingerprint: str) -> str:
+    """The mark of an embedded database, see `Collection.mark`."""
+    if settings.shared_collection:
+        from indexer.index.sharing import ledger_of
+
+        return ledger_of(settings).mark(settings.project_key)
+    return signature(settings.database, physical_of(settings, fingerprint))
+
+
+def agreed(settings: Settings) -> Settings:
+    """The settings with what the project must have in common with others of its collection."""
+    if not settings.shared_collection:
+        return settings
+    from indexer.index.sharing import with_precision
+
+    name = settings.collection_name
+    if settings.database:
+        properties = peek(settings.database, name)
+    else:
+        with closing(connect_to(settings)) as store:
+            properties = (store.describe(name) or {}).get("properties", {})
+    return with_precision(settings, properties.get("codx.precision", ""))
 
 
 def claim_of(settings: Settings) -> Claim:
@@ -218,16 +279,29 @@ def claim_of(settings: Settings) -> Claim:
 
 def connect_to(settings: Settings, *, is_reader: bool = False) -> Store:
     """The store of a project, by its alias; no collection is opened yet."""
-    name = settings.collection_name
+    name, make = settings.collection_name, store_maker(settings)
     if not settings.database:
         from indexer.milvus.remote import connect
 
-        return connect(settings.uri, settings.token, name)
+        return connect(settings.uri, settings.token, name, make)
     from indexer.milvus.embedded import READER_PATIENCE, open_to_read, serve
 
     patience = max(READER_PATIENCE, settings.wait)
     start = open_to_read if is_reader else serve
-    return start(settings.database, settings.state_dir, name, patience=patience)
+    return start(
+        settings.database, settings.state_dir, name, patience=patience, make=make
+    )
+
+
+def store_maker(settings: Settings) -> MakeStore:
+    """What makes the store of a project when its client is open."""
+    if settings.shared_collection:
+        from indexer.index.sharing import shared_store_maker
+
+        return shared_store_maker(settings)
+    from indexer.milvus.store import Store
+
+    return Store
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def known_files(
         manifest.forget_failures()
     # A first run opens the database, which takes a second, while its workers are busy.
     rows = () if collection.is_absent else collection.open().keys()
-    files = audit(rows, lent, doubted)
+    files = audit(rows, lent, doubted, collection.settings.project_key)
     manifest.reset(
         files.records.values(),
         state=DIRTY,

@@ -148,6 +148,7 @@ def look(settings: Settings, report: Report, *, locks: bool = True) -> Look | No
             from indexer.index.collection import Collection
             from indexer.index.identity import identify
 
+            settings = _agreed(settings, stamp)
             index = Collection(settings, identify(settings))
             stack.callback(index.close)
             difference = difference_now()
@@ -176,15 +177,11 @@ def is_as_stamped(settings: Settings) -> bool | None:
     stamp, _ = loaded
     try:
         with compare_with_survey(settings.project, stamp.survey) as difference_now:
-            from indexer.milvus.on_disk import signature
-            from indexer.milvus.schema import physical_name
+            from indexer.index.collection import mark_on_disk
 
             basis = stamp.basis
-            physical = physical_name(
-                settings.collection_name, str(basis.get("fingerprint"))
-            )
-            if settings.database and basis.get("mark") != signature(
-                settings.database, physical
+            if settings.database and basis.get("mark") != mark_on_disk(
+                settings, str(basis.get("fingerprint"))
             ):
                 return False
             return agrees(stamp.survey, difference_now())
@@ -320,6 +317,15 @@ class Listings:
         return os.path.join(self._state_dir, f"tracked.{number}")
 
 
+def _agreed(settings: Settings, stamp: Stamp) -> Settings:
+    """The settings as the run that wrote the stamp had them, where a shared collection decides."""
+    if not settings.shared_collection:
+        return settings
+    from indexer.index.sharing import with_precision
+
+    return with_precision(settings, str(stamp.basis.get("precision", "")))
+
+
 def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
@@ -330,6 +336,8 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
     except OSError:
         manifest = []
     below = os.path.join(settings.project, "")
+    # What a shared collection decided is known again without asking it.
+    precision = {"precision": index.identity.backend.precision}
     git = find_git()
     return {
         "version": __version__,
@@ -341,5 +349,6 @@ def _basis(settings: Settings, index: Collection, mark: str) -> dict[str, object
         "mark": mark,
         "manifest": manifest,
         "own": [path for path in settings.own_paths if path.startswith(below)],
+        **(precision if settings.shared_collection else {}),
         **recheck_basis(settings),
     }

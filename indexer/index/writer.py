@@ -60,7 +60,8 @@ class Writer:
         self._manifest = manifest
         self._cache = cache
         self._known = known
-        self._aside = Aside(known)
+        self._project = collection.settings.project_key
+        self._aside = Aside(known, self._project)
         self._report = report
         self._embeds = collection.settings.embeds_at_once
         self._store: Store | None = None
@@ -116,7 +117,7 @@ class Writer:
         """Write the group that has gathered, then tell about it."""
         gathered, self._group, self._rows = self._group, [], 0
         group = [file for file, _ in gathered]
-        rows = [row for file in group for row in file_rows(file)]
+        rows = [row for file in group for row in file_rows(file, self._project)]
         stale = [
             stale_id
             for file in group
@@ -213,8 +214,11 @@ class Writer:
 
     def _stale_ids(self, path: str, new_count: int) -> list[str]:
         """Ids of the rows that the path had and no longer has with `new_count` chunks."""
-        kept = {row_id(path, number) for number in range(new_count)}
+        kept = {row_id(path, number, self._project) for number in range(new_count)}
         stale = self._known.stale.pop(path, set()) - kept
         if old := self._known.records.get(path):
-            stale |= {row_id(path, n) for n in range(new_count, old.chunk_count)}
+            stale |= {
+                row_id(path, number, self._project)
+                for number in range(new_count, old.chunk_count)
+            }
         return sorted(stale)

@@ -6,6 +6,7 @@ restored one comes without them. A row that was acknowledged stays.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from indexer.address import Address
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
     from indexer.milvus.rows import Row
 
-LEASE, MARK = "lease", "mark"  # the ids of the rows
-QUERY = f'id in ["{LEASE}", "{MARK}"]'
+LEASE, MARK = "lease", "mark"  # the kinds of texts, and the ids of their rows
 BOARD_TIMEOUT = 5.0  # seconds; a lease that takes longer to write is of no use
 VECTOR = [1.0, 0.0]  # Milvus has no collection without vectors
 
@@ -30,6 +30,8 @@ class Board:
 
     Every method raises `StoreError` or `StoreUnavailableError`.
     """
+
+    kinds: tuple[str, ...] = (LEASE, MARK)
 
     def __init__(
         self,
@@ -96,38 +98,50 @@ class Board:
             return self._query()
 
     def _query(self) -> dict[str, str]:
+        ids = {self._id(kind): kind for kind in self.kinds}
         rows: list[Row] = self._guard.call(
             self._client.query,
             self.place,
-            filter=QUERY,
+            filter=f"id in {json.dumps([*ids])}",
             output_fields=["text"],
             consistency_level="Strong",
             timeout=BOARD_TIMEOUT,
         )
-        return {row["id"]: row["text"] for row in rows}
+        return {ids[row["id"]]: row["text"] for row in rows}
 
-    def _write(self, name: str, text: str) -> None:
+    def _id(self, kind: str) -> str:
+        """The primary key of the row with the text of this kind."""
+        return kind
+
+    def _write(self, kind: str, text: str) -> None:
         if self._is_unfinished and text:
             self._make()
             self._is_unfinished = False
         try:
-            self._upsert(name, text)
+            self._upsert(kind, text)
         except AccessError:
             raise
         except StoreError:
             if not text and not self._exists():
                 return  # it was dropped together with the index
             self._make()
-            self._upsert(name, text)
+            self._upsert(kind, text)
 
-    def _upsert(self, name: str, text: str) -> None:
-        row = {
+    def _upsert(self, kind: str, text: str) -> None:
+        row = self._row(kind, text)
+        self._remember_schema()
+        self._guard.call(self._client.upsert, self.place, [row], timeout=BOARD_TIMEOUT)
+
+    def _row(self, kind: str, text: str) -> Row:
+        return {
             **dict.fromkeys(("path", "file_hash", "language", "symbol"), ""),
             **dict.fromkeys(("chunk_no", "chunk_count", "start_line", "end_line"), 0),
-            **{"id": name, "text": text, "embedded": False, "vector": VECTOR},
+            **{"id": self._id(kind), "text": text},
+            **{"embedded": False, "vector": VECTOR},
         }
+
+    def _remember_schema(self) -> None:
         remember_schema(self._client, self.place, _schema().to_dict())
-        self._guard.call(self._client.upsert, self.place, [row], timeout=BOARD_TIMEOUT)
 
     def _make(self) -> None:
         """Make the collection ready, or what is missing of it.

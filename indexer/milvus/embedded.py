@@ -9,14 +9,13 @@ import random
 import time
 
 from indexer.errors import (
-    CodxIndexError,
     LockedError,
     NoIndexError,
     StateError,
     StoreUnavailableError,
 )
 from indexer.milvus.client import open_client
-from indexer.milvus.copied import Look, can_be_written, copy_database, look_at
+from indexer.milvus.copied import can_be_written, copy_database, look_at
 from indexer.milvus.internals import (
     import_milvus_lite,
     lock_file,
@@ -31,7 +30,7 @@ from indexer.milvus.meeting_place import (
     short_path,
 )
 from indexer.milvus.on_disk import is_locked, missing_part
-from indexer.milvus.store import DAMAGED, Store
+from indexer.milvus.store import DAMAGED, MakeStore, Store
 
 READER_PATIENCE = 15.0  # seconds that a run waits for a reader to close the database
 GIVE_WAY = 0.5  # seconds that a reader leaves a free database to a run that may want it
@@ -46,7 +45,8 @@ def serve(
     name: str,
     *,
     patience: float,
-    kind: type[Store] = Store,
+    make: MakeStore = Store,
+    only_reads: bool = False,
 ) -> Store:
     """Open the embedded database and serve it on a private Unix socket.
 
@@ -81,10 +81,25 @@ def serve(
 
     remove_foreign_index_files(database)
     client = open_client(f"unix:{socket_path(folder)}")
-    return kind(client, name, database, embedded=True, release=release, is_server=True)
+    return make(
+        client,
+        name,
+        database,
+        embedded=True,
+        release=release,
+        is_server=True,
+        only_reads=only_reads,
+    )
 
 
-def open_to_read(database: str, state_dir: str, name: str, *, patience: float) -> Store:
+def open_to_read(
+    database: str,
+    state_dir: str,
+    name: str,
+    *,
+    patience: float,
+    make: MakeStore = Store,
+) -> Store:
     """The embedded database, opened here by a reader; as a copy if it cannot be written.
 
     Raises `LockedError` and `StateError` as `serve` does.
@@ -92,15 +107,22 @@ def open_to_read(database: str, state_dir: str, name: str, *, patience: float) -
     place = meeting_place(database, state_dir)
     if can_be_written(database, place):
         try:
-            return serve(database, state_dir, name, patience=patience, kind=_ReadStore)
+            return serve(
+                database,
+                state_dir,
+                name,
+                patience=patience,
+                make=make,
+                only_reads=True,
+            )
         except StateError as error:
             # Asked first, the system may promise more than it keeps: in a sandbox.
             if not _is_refusal(error):
                 raise
-    return _open_copy(database, name, patience)
+    return _open_copy(database, name, patience, make)
 
 
-def _open_copy(database: str, name: str, patience: float) -> Store:
+def _open_copy(database: str, name: str, patience: float, make: MakeStore) -> Store:
     import_milvus_lite()
     deadline = time.monotonic() + patience
     while True:
@@ -124,11 +146,16 @@ def _open_copy(database: str, name: str, patience: float) -> Store:
         stack.callback(stop)
         client = open_client(f"unix:{socket_path(folder)}")
         release = stack.pop_all().close
-    store = _CopyStore(
-        client, name, database, embedded=True, release=release, is_server=True
+    return make(
+        client,
+        name,
+        database,
+        embedded=True,
+        release=release,
+        is_server=True,
+        only_reads=True,
+        is_behind=lambda: look_at(database) != copy.look,
     )
-    store.look = copy.look
-    return store
 
 
 def _is_refusal(error: BaseException | None) -> bool:
@@ -153,7 +180,7 @@ def _make(path: str) -> None:
         raise StateError(str(error.strerror)) from error
 
 
-def read(database: str, state_dir: str, name: str) -> Store:
+def read(database: str, state_dir: str, name: str, *, make: MakeStore = Store) -> Store:
     """The embedded database, for a reader.
 
     It is read through the socket of the process that has it open, or else opened here.
@@ -165,7 +192,7 @@ def read(database: str, state_dir: str, name: str) -> Store:
         raise NoIndexError(f"no database at {database}")
     started = free_since = time.monotonic()
     while True:
-        store = _through_socket(database, state_dir, name)
+        store = _through_socket(database, state_dir, name, make)
         if store is not None:
             return store
         now = time.monotonic()
@@ -174,7 +201,7 @@ def read(database: str, state_dir: str, name: str) -> Store:
         is_run_at_work = is_wanted(database, state_dir)
         if not is_run_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
-                return _open_whole(database, state_dir, name)
+                return _open_whole(database, state_dir, name, make)
         if now - started > READER_PATIENCE:
             raise _in_use(database)
         time.sleep(random.uniform(0.02, 0.08))
@@ -188,8 +215,8 @@ def is_wanted(database: str, state_dir: str) -> bool:
     return any(map(is_locked, paths))
 
 
-def _open_whole(database: str, state_dir: str, name: str) -> Store:
-    store = open_to_read(database, state_dir, name, patience=0)
+def _open_whole(database: str, state_dir: str, name: str, make: MakeStore) -> Store:
+    store = open_to_read(database, state_dir, name, patience=0, make=make)
     # While nobody else can write, and before milvus-lite opens the collection.
     if path := missing_part(database, name):
         store.close()
@@ -200,30 +227,9 @@ def _open_whole(database: str, state_dir: str, name: str) -> Store:
     return store
 
 
-class _ReadStore(Store):
-    """A store that only read.
-
-    Nothing can be lost, so it lets go of the database, or of the socket, after an error
-    too.
-    """
-
-    def close(self) -> None:
-        for let_go in (self._client.close, self._release):
-            with contextlib.suppress(CodxIndexError), self._guard():
-                let_go()
-
-
-class _CopyStore(_ReadStore):
-    """A store of a copy, which a run does not write to."""
-
-    look: Look
-
-    @property
-    def is_behind(self) -> bool:
-        return look_at(self._guard.uri) != self.look
-
-
-def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
+def _through_socket(
+    database: str, state_dir: str, name: str, make: MakeStore
+) -> Store | None:
     import socket
 
     place = meeting_place(database, state_dir)
@@ -239,7 +245,14 @@ def _through_socket(database: str, state_dir: str, name: str) -> Store | None:
     except (OSError, StoreUnavailableError):  # also if it was closed between the two
         release_folder()
         return None
-    return _ReadStore(client, name, database, embedded=True, release=release_folder)
+    return make(
+        client,
+        name,
+        database,
+        embedded=True,
+        release=release_folder,
+        only_reads=True,
+    )
 
 
 def _in_use(database: str) -> LockedError:

@@ -56,7 +56,7 @@ class _Holder:
     @property
     def is_dead(self) -> bool:
         """Whether its process ended, on this machine."""
-        return self.machine == _machine() != "" and _started(self.pid) != self.started
+        return self.machine == machine() != "" and started(self.pid) != self.started
 
     @property
     def is_doubtful(self) -> bool:
@@ -199,9 +199,9 @@ class Lease:
         holder = _Holder(
             self._name,
             os.uname().nodename,
-            _machine(),
+            machine(),
             pid,
-            _started(pid),
+            started(pid),
             time.time() + DURATION,
         )
         self._board.write(json.dumps(asdict(holder)))
@@ -216,7 +216,7 @@ def _holder_in(text: str) -> _Holder | None:
     return found if isinstance(found.expires, int | float) else None
 
 
-def _machine() -> str:
+def machine() -> str:
     """This boot of this machine and its pid namespace; "" where they are unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -225,7 +225,7 @@ def _machine() -> str:
         return ""
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """When the process started, in clock ticks since boot (proc(5), field 22).
 
     "" if there is none, or only a zombie.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 
 from indexer.milvus.internals import (
     INDEXES,
@@ -77,12 +78,25 @@ def peek(database: str, name: str) -> dict[str, str]:
     {} where they cannot be read, which does not prove that there is no collection.
     """
     try:
-        with open(aliases_file(database), encoding="utf-8") as file:
-            folder = collection_folder(database, json.load(file)[name])
+        folder = _folder(database, name)
         with open(os.path.join(folder, SCHEMA), encoding="utf-8") as file:
             return dict(json.load(file)["properties"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def _folder(database: str, name: str) -> str:
+    """The folder of the collection behind the alias `name`, or of the one with that name.
+
+    Raises `OSError`, `ValueError`, `TypeError`, `KeyError` or `AttributeError` where there is none.
+    """
+    with suppress(FileNotFoundError):  # as long as no collection has an alias
+        with open(aliases_file(database), encoding="utf-8") as file:
+            if physical := json.load(file).get(name):
+                return collection_folder(database, physical)
+    folder = collection_folder(database, name)
+    os.stat(folder)
+    return folder
 
 
 def missing_part(database: str, name: str) -> str:
@@ -93,9 +107,8 @@ def missing_part(database: str, name: str) -> str:
     is no such file, or no such collection.
     """
     try:
-        with open(aliases_file(database), encoding="utf-8") as file:
-            folder = collection_folder(database, json.load(file)[name])
-    except (OSError, ValueError, TypeError, KeyError):
+        folder = _folder(database, name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return ""  # opening the collection says what is wrong
     manifest = os.path.join(folder, MANIFEST)
     try:
@@ -112,7 +125,7 @@ def missing_part(database: str, name: str) -> str:
     return next((path for path in listed if not os.path.isfile(path)), "")
 
 
-def signature(database: str, physical: str) -> str:
+def signature(database: str, physical: str, *, has_alias: bool = True) -> str:
     """A hash of what the embedded database looks like on disk; "" without the collection.
 
     Reading leaves it as it is. Any write changes it, because a write changes the
@@ -127,8 +140,9 @@ def signature(database: str, physical: str) -> str:
         for name in (SCHEMA, MANIFEST):
             with open(os.path.join(root, name), "rb") as file:
                 digest.update(file.read() + b"\0")
-        with open(aliases_file(database), "rb") as file:
-            digest.update(json.dumps(json.load(file), sort_keys=True).encode())
+        if has_alias:
+            with open(aliases_file(database), "rb") as file:
+                digest.update(json.dumps(json.load(file), sort_keys=True).encode())
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(set(folders) - {INDEXES})
             for name in sorted(names):

@@ -7,14 +7,16 @@ import time
 from indexer.address import Address
 from indexer.errors import StoreUnavailableError
 from indexer.milvus.client import open_client
-from indexer.milvus.store import Store
+from indexer.milvus.store import MakeStore, Store
 
 CONNECT_ATTEMPTS = 4
 CONNECT_PAUSE = 0.25  # seconds; doubles
 CONNECT_TIMEOUT = 10.0  # seconds
 
 
-def connect(where: Address | str, token: str, name: str) -> Store:
+def connect(
+    where: Address | str, token: str, name: str, make: MakeStore = Store
+) -> Store:
     """The collection `name` of the Milvus at this address.
 
     Raises `StoreUnavailableError` after a few attempts, and `AccessError` where the token
@@ -31,5 +33,5 @@ def connect(where: Address | str, token: str, name: str) -> Store:
         except StoreUnavailableError as error:
             reason = error
         else:
-            return Store(client, name, address, embedded=False)
+            return make(client, name, address, embedded=False)
     raise reason

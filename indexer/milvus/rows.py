@@ -14,6 +14,7 @@ from typing import Any
 from indexer.paths import escape_path
 from indexer.types import Chunk, EmbeddedFile, Weights
 
+PROJECT = "project"  # of a collection that projects share: the key of one of them
 KEY_FIELDS = ["id", "path", "file_hash", "chunk_no", "chunk_count", "embedded"]
 FIELDS = [
     *KEY_FIELDS[:-1],
@@ -44,22 +45,35 @@ class RowKey:
     embedded: bool = True
 
 
-def row_id(path: str, chunk_no: int) -> str:
-    """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number."""
-    return hashlib.sha256(os.fsencode(path) + b"\0%d" % chunk_no).hexdigest()
+def row_id(path: str, chunk_no: int, project: str = "") -> str:
+    """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number.
+
+    In a collection that projects share, the key of the `project` and NUL stand before them.
+    """
+    return _sha256(project, os.fsencode(path) + b"\0%d" % chunk_no)
 
 
-def aside_id(path: str, chunk_no: int, file_hash: str) -> str:
+def aside_id(path: str, chunk_no: int, file_hash: str, project: str = "") -> str:
     """Primary key of a row that was put aside, which no row of a file has (see the writer)."""
     about = b"\0%d\0" % chunk_no + file_hash.encode()
-    return hashlib.sha256(os.fsencode(path) + about).hexdigest()
+    return _sha256(project, os.fsencode(path) + about)
 
 
-def file_rows(file: EmbeddedFile) -> list[Row]:
-    """The rows of a file, with all of their fields."""
+def _sha256(project: str, about: bytes) -> str:
+    before = project.encode() + b"\0" if project else b""
+    return hashlib.sha256(before + about).hexdigest()
+
+
+def file_rows(file: EmbeddedFile, project: str = "") -> list[Row]:
+    """The rows of a file, with all of their fields; see `chunk_rows`."""
     record = file.record
     keyed = chunk_rows(
-        record.path, record.file_hash, file.language, file.chunks, file.weights
+        record.path,
+        record.file_hash,
+        file.language,
+        file.chunks,
+        file.weights,
+        project,
     )
     return [
         {**row, "embedded": number not in file.unembedded, "vector": vector}
@@ -73,12 +87,18 @@ def chunk_rows(
     language: str,
     chunks: Sequence[Chunk],
     weights: Sequence[Weights],
+    project: str = "",
 ) -> list[Row]:
-    """The rows of a file, without `embedded` and `vector`."""
+    """The rows of a file, without `embedded` and `vector`.
+
+    They have the key of the `project` where it shares the collection with others.
+    """
     shown = escape_path(path)
+    keyed = {PROJECT: project} if project else {}
     return [
         {
-            "id": row_id(path, number),
+            "id": row_id(path, number, project),
+            **keyed,
             "path": shown,
             "file_hash": file_hash,
             "chunk_no": number,

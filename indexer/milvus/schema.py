@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pymilvus.milvus_client.index import IndexParams
 
 SCHEMA_VERSION = 2  # part of the fingerprint
+PROJECT_LENGTH = 32  # of a project's key, in hex digits
 
 
 def physical_name(name: str, fingerprint: str) -> str:
@@ -18,12 +19,25 @@ def physical_name(name: str, fingerprint: str) -> str:
     return f"{name}__{fingerprint[:8]}"
 
 
-def collection_schema(dimension: int, *, sparse: bool) -> CollectionSchema:
-    """The fields of a row, with vectors of `dimension` and perhaps sparse vectors."""
+def collection_schema(
+    dimension: int, *, sparse: bool, projects: bool = False, partitions: bool = False
+) -> CollectionSchema:
+    """The fields of a row, with vectors of `dimension` and perhaps sparse vectors.
+
+    Where `projects` share the collection, each row has the key of one, by which Milvus keeps
+    the rows apart if it is to make `partitions`.
+    """
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    if projects:
+        schema.add_field(
+            "project",
+            DataType.VARCHAR,
+            max_length=PROJECT_LENGTH,
+            is_partition_key=partitions,
+        )
     schema.add_field("path", DataType.VARCHAR, max_length=4096)
     schema.add_field("file_hash", DataType.VARCHAR, max_length=64)
     for name in ("chunk_no", "chunk_count", "start_line", "end_line"):
@@ -71,6 +85,23 @@ def knows_sparse(version: str) -> bool:
 def field_names(description: dict[str, Any]) -> frozenset[str]:
     """The names of the fields in Milvus's description of a collection."""
     return frozenset(field["name"] for field in description["fields"])
+
+
+def dimension_of(description: dict[str, Any]) -> int:
+    """The length of the vectors in Milvus's description of a collection."""
+    fields = {field["name"]: field for field in description["fields"]}
+    return int(fields["vector"]["params"]["dim"])
+
+
+def of_projects(keys: Collection[str]) -> str:
+    """A filter for the rows of the projects with these keys, in a collection that they share.
+
+    The keys become part of an expression in Milvus's own language, and so must be hashes.
+    """
+    assert keys and all(re.fullmatch(f"[0-9a-f]{{{PROJECT_LENGTH}}}", k) for k in keys)
+    if len(keys) == 1:
+        return f'project == "{next(iter(keys))}"'
+    return "project in [" + ", ".join(f'"{key}"' for key in keys) + "]"
 
 
 def condition(language: str = "", start: str = "") -> str:

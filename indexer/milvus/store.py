@@ -8,7 +8,7 @@ is never removed before its successor exists, and rows are removed by primary ke
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.address import Address
 from indexer.errors import (
     AccessError,
+    CodxIndexError,
     ForeignCollectionError,
     UsageError,
 )
@@ -41,10 +42,11 @@ from indexer.milvus.schema import (
 from indexer.milvus.table import Table
 
 if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+    from pymilvus import CollectionSchema, MilvusClient
 
 # Properties of a physical collection.
 FINGERPRINT = "codx.fingerprint"
+SHARED = "codx.shared"  # of one that projects share, see `shared.py`
 WRITER = "codx.writer"  # of an embedded one; on a server the mark is a row of the board
 HAS_VECTORS = "codx.has-vectors"  # since a run embedded; a hint, which may be missing
 
@@ -59,13 +61,19 @@ DAMAGED = (
 )
 
 
+MakeStore = Callable[..., "Store"]
+"""What makes the store of an open client; its parameters are those of `Store`."""
+
+
 class Store(Table):
     """One collection of one Milvus, and its rows.
 
     Every method raises `StoreError` (or `StoreUnavailableError`) for what Milvus refuses.
     After that nothing may be written, and `close` does nothing: the embedded database
-    flushes when it is closed, which would make a loss permanent. `is_server` tells whether
-    this process serves the embedded database; `release` lets go of what the client uses.
+    flushes when it is closed, which would make a loss permanent. One that `only_reads` can
+    lose nothing, so it lets go of everything in any case. `is_server` tells whether this
+    process serves the embedded database; `release` lets go of what the client uses.
+    `is_behind` tells whether the rows are those of a moment that is past; only a copy's are.
     """
 
     def __init__(
@@ -77,18 +85,25 @@ class Store(Table):
         embedded: bool,
         release: Callable[[], None] = lambda: None,
         is_server: bool = False,
+        only_reads: bool = False,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         # A reader whose embedded database was closed by another process opens it anew.
         patience = 0 if embedded else PATIENCE
         guard = Guard(where, DAMAGED if embedded else "", patience)
         super().__init__(client, guard, embedded=embedded)
         self._release = release
+        self._only_reads = only_reads
+        self.is_behind = is_behind
         self._looked: dict[str, Any] | None = None
         self._properties: dict[str, str] = {}
         self._loaded = ""  # the collection that is known to be loaded, and its number
         self.name = name
         self.is_server = is_server
-        self.board = Board(client, where, name, patience)
+        self.board = self._make_board(where, patience)
+
+    def _make_board(self, where: Address | str, patience: float) -> Board:
+        return Board(self._client, where, self.name, patience)
 
     def stay_within(self, until: Callable[[], float]) -> None:
         """Make no call again after `until` (monotonic clock), when the lease runs out."""
@@ -96,29 +111,45 @@ class Store(Table):
 
     def close(self) -> None:
         """Close the client and, where this process serves the database, the database."""
+        if self._only_reads and self.embedded:
+            for let_go in (self._client.close, self._release):
+                with suppress(CodxIndexError), self._guard():
+                    let_go()
+            return
         if self._guard.is_broken and self.embedded:
             return
         with self._guard():
             self._client.close()
             self._release()
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether the rows are those of a moment that is past; only a copy's ever are."""
-        return False
-
     def describe(self, name: str) -> dict[str, Any] | None:
         """Milvus's description of a collection or alias of ours; None if there is none.
 
         Raises `ForeignCollectionError` where something else made it.
         """
-        found: dict[str, Any] | None = self._guard.call(description, self._client, name)
+        found = self._description(name)
         if found is None:
             return None
-        is_ours = FINGERPRINT in found.get("properties", {})
+        properties = found.get("properties", {})
+        if SHARED in properties:
+            raise foreign(
+                name,
+                self._guard.uri,
+                "is one that projects share",
+                f", or say --shared-collection {name}",
+            )
+        is_ours = FINGERPRINT in properties
         if not is_ours or found["collection_name"] == self.name:
             raise foreign(name, self._guard.uri, "was not made by codx-index")
         return found
+
+    def _description(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._guard.call(description, self._client, name)
+        return found
+
+    def names(self, projects: Collection[str]) -> dict[str, str]:
+        """The names that projects are shown by which share the collection, by their keys."""
+        return {}
 
     @property
     def behind_alias(self) -> str:
@@ -142,6 +173,10 @@ class Store(Table):
             # Where the database is unknown, Milvus says that of the collection only.
             self._guard.call(self._client.list_collections)
         return self._looked
+
+    def exists(self) -> bool:
+        """Whether there is a collection."""
+        return (self._looked or self._look()) is not None
 
     def require_sparse(self) -> None:
         """Raise `UsageError` on a server that could not find anything by words."""
@@ -171,7 +206,11 @@ class Store(Table):
         elif (which := f"{self.physical} {found['collection_id']}") != self._loaded:
             load_to_read(self._client, self._guard, self.physical)
             self._loaded = which
+        self._choose()
         return dict(found["properties"])
+
+    def _choose(self) -> None:
+        """Choose the rows to read, where there are more in the collection than ours."""
 
     def prepare(
         self,
@@ -216,7 +255,7 @@ class Store(Table):
     def _create(self, dimension: int, properties: dict[str, str]) -> None:
         if self.embedded:
             remove_torn_collection(self._guard.uri, self.physical)
-        schema = collection_schema(dimension, sparse=knows_sparse(self._version()))
+        schema = self._schema(dimension, sparse=knows_sparse(self._version()))
         self.fields = frozenset(field.name for field in schema.fields)
         self._properties = properties
         self._guard.call(
@@ -227,6 +266,9 @@ class Store(Table):
             properties=properties,
             is_done=self._is_made,
         )
+
+    def _schema(self, dimension: int, *, sparse: bool) -> CollectionSchema:
+        return collection_schema(dimension, sparse=sparse)
 
     def _version(self) -> str:
         return str(self._guard.call(self._client.get_server_version))
@@ -261,10 +303,12 @@ class Store(Table):
 
     def _load(self, is_whole: bool) -> None:
         """Load the collection; one that `is_whole` most likely is."""
-        if is_whole and not self.embedded:
-            if self._guard.call(is_loaded, self._client, self.physical):
-                return
+        if is_whole and not self.embedded and self._is_loaded():
+            return
         self._guard.call(self._client.load_collection, self.physical)
+
+    def _is_loaded(self) -> bool:
+        return bool(self._guard.call(is_loaded, self._client, self.physical))
 
     def _create_alias(self) -> None:
         # After a crash, and in the embedded database, it may have outlived its collection.
@@ -298,7 +342,7 @@ class Store(Table):
             self._guard.call(self._client.flush, self.physical)
             return
         # With the mark, so that the rows never outlive it.
-        names = [self.physical, self.board.place]
+        names = [*dict.fromkeys((self.physical, self.board.place))]
         flushing = self._guard.call(begin_flush, self._client, names)
         deadline = time.monotonic() + FLUSH_TIMEOUT
         pause = FIRST_LOOK

@@ -9,6 +9,7 @@ from indexer.milvus.client import Guard
 from indexer.milvus.internals import check_segments
 from indexer.milvus.rows import (
     KEY_FIELDS,
+    PROJECT,
     SHOWN_FIELDS,
     UPSERT_ROWS,
     Row,
@@ -31,7 +32,7 @@ IS_EMBEDDED = "embedded == true"
 class Table:
     """The rows of the physical collection `physical`, which has these `fields`.
 
-    Every method raises `StoreError` or `StoreUnavailableError`.
+    In a collection that projects share, rows of others are neither read nor counted. Every method raises `StoreError` or `StoreUnavailableError`.
     """
 
     def __init__(self, client: MilvusClient, guard: Guard, *, embedded: bool) -> None:
@@ -40,6 +41,8 @@ class Table:
         self.embedded = embedded
         self.physical = ""
         self.fields: frozenset[str] = frozenset()
+        # What rows meet that are ours, in a collection that projects share.
+        self.ours = ""
 
     @property
     def has_sparse(self) -> bool:
@@ -82,7 +85,7 @@ class Table:
         answer = self._guard.call(
             self._client.query,
             self.physical,
-            filter=IS_EMBEDDED if narrows else "",
+            filter=_all_of(self.ours, IS_EMBEDDED if narrows else ""),
             output_fields=["count(*)"],
         )
         return int(answer[0]["count(*)"])
@@ -94,7 +97,7 @@ class Table:
         found = self._guard.call(
             self._client.query,
             self.physical,
-            filter=IS_EMBEDDED,
+            filter=_all_of(self.ours, IS_EMBEDDED),
             output_fields=["chunk_no"],
             limit=1,
         )
@@ -117,11 +120,12 @@ class Table:
         def check(timeout: float) -> None:
             check_segments(self._guard.uri, self.physical)
 
-        self._guard.call(check)
+        if not self.ours:  # what others have there is not ours to read
+            self._guard.call(check)
         rows: list[Row] = self._guard.call(
             self._client.query,
             self.physical,
-            filter='id != ""',
+            filter=self.ours or 'id != ""',
             output_fields=KEY_FIELDS,
             timeout=READ_TIMEOUT,
         )
@@ -132,6 +136,7 @@ class Table:
             self._client.query_iterator,
             self.physical,
             batch_size=READ_ROWS,
+            filter=self.ours,
             output_fields=KEY_FIELDS,
         )
 
@@ -182,21 +187,26 @@ class Table:
         if field == "vector":
             options = {"params": {"ef": max(64, 2 * limit)}}
             if "embedded" in self.fields:
-                where = f"{where} and {IS_EMBEDDED}" if where else IS_EMBEDDED
+                where = _all_of(where, IS_EMBEDDED)
         hits = self._guard.call(
             self._client.search,
             self.physical,
             data=[query],
             anns_field=field,
-            filter=where,
+            filter=_all_of(self.ours, where),
             limit=limit,
-            output_fields=[*SHOWN_FIELDS, *({"embedded"} & self.fields)],
+            output_fields=[*SHOWN_FIELDS, *({"embedded", PROJECT} & self.fields)],
             search_params=options,
         )
         return [
             {"id": hit["id"], **hit["entity"], "score": float(hit["distance"])}
             for hit in hits[0]
         ]
+
+
+def _all_of(*conditions: str) -> str:
+    """The filter for rows that meet all of these conditions, of which some may be empty."""
+    return " and ".join(filter(None, conditions))
 
 
 def _slices(ids: Sequence[str], size: int = UPSERT_ROWS) -> Iterator[list[str]]:

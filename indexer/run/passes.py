@@ -163,6 +163,7 @@ def embedded_files(
             limits,
             embeds=embeds,
             embedding=session.settings.embedding,
+            lend=session.old_index.vectors_of if session.old_index else None,
         )
         yield from scheduler.files(chain(first, changes))
 

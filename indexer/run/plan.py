@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading, Settings
 from indexer.index import stamp
+from indexer.index.collection import agreed
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.pool.cpus import available_cpus
@@ -77,6 +78,7 @@ def plan(
     were found so far.
     """
     admit(settings)
+    settings = agreed(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     look = stamp.look(settings, report, locks=False)

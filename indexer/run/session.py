@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from indexer.address import is_cluster
 from indexer.cache.embeddings import EmbeddingCache
@@ -14,7 +15,7 @@ from indexer.cache.entry import Source, key_of_text
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
-from indexer.index.collection import Collection
+from indexer.index.collection import Collection, agreed
 from indexer.index.gate import admit
 from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
@@ -30,6 +31,9 @@ from indexer.tree.files import Roots, open_roots
 from indexer.types import Failure
 from indexer.work import worker
 from indexer.work.workers import Workers, Workshop
+
+if TYPE_CHECKING:
+    from indexer.index.moving import OldIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Session:
     collection: Collection
     cache: EmbeddingCache
     hooks: LoopThread
+    old_index: OldIndex | None
 
     @property
     def is_closing(self) -> bool:
@@ -184,6 +189,7 @@ def hold_index(
         manifest = Manifest(settings.manifest_path, is_sound=look is not None)
         stack.enter_context(manifest)
         roots = stack.enter_context(open_roots(settings))
+        settings = agreed(settings)
         with report.spans.span("model"):
             identity = identify(settings)
         collection = stack.enter_context(closing(Collection(settings, identity)))
@@ -223,6 +229,9 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             limit=settings.cache_size,
         )
         stack.enter_context(closing(cache))
+        old_index = _old_index(hold, identity)
+        if old_index is not None:
+            stack.enter_context(closing(old_index))
         yield Session(
             settings,
             hold.report,
@@ -236,7 +245,24 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             collection,
             cache,
             stack.enter_context(closing(LoopThread())),
+            old_index,
         )
+
+
+def _old_index(hold: Hold, identity: Identity) -> OldIndex | None:
+    """The index at the place where the project was, until a run has moved all of it."""
+    manifest = hold.manifest
+    place = manifest.get("place")
+    if place not in ("", hold.collection.place):
+        manifest.set(moved_from=place)
+    place = manifest.get("moved_from")
+    if place == hold.collection.place:
+        manifest.set(moved_from="")  # and back
+    if place in ("", hold.collection.place):
+        return None
+    from indexer.index.moving import OldIndex
+
+    return OldIndex(hold.settings, place, identity.vectors)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from indexer.address import is_cluster
 from indexer.config import Settings, require_state
 from indexer.index.audit import row_path
-from indexer.index.collection import Collection, database_lock
+from indexer.index.collection import Collection, agreed, database_lock
 from indexer.index.gate import admit
 from indexer.index.identity import identify
 from indexer.index.known import Known
@@ -61,6 +61,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
     """
     admit(settings)
     require_state(settings)
+    settings = agreed(settings)
     identity = identify(settings)
     report.fingerprint = identity.fingerprint
     with ExitStack() as stack:
@@ -96,7 +97,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         differences = list(
             _compare(
                 store,
-                expected_groups(pairs, report, dimension),
+                expected_groups(pairs, report, dimension, settings.project_key),
                 report,
                 reader.left_out,
                 settings,
@@ -107,11 +108,14 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
 
 
 def expected_groups(
-    pairs: Iterable[tuple[ChangedFile, ChunkedFile]], report: Report, dimension: int
+    pairs: Iterable[tuple[ChangedFile, ChunkedFile]],
+    report: Report,
+    dimension: int,
+    project: str = "",
 ) -> Iterator[list[Expected]]:
     """What the files should have, in groups that one call reads: many rows, but few bytes.
 
-    Files that could not be chunked go to the report.
+    Files that could not be chunked go to the report. `project` is as in `chunk_rows`.
     """
     group: list[Expected] = []
     number = size = 0
@@ -120,7 +124,12 @@ def expected_groups(
             report.fail(change.path, file.error)
             continue
         rows = chunk_rows(
-            change.path, change.file_hash, file.language, file.chunks, file.weights
+            change.path,
+            change.file_hash,
+            file.language,
+            file.chunks,
+            file.weights,
+            project,
         )
         cost = sum(row_bytes(row, 4 * dimension) for row in rows)
         if group and (number + len(rows) > READ_ROWS or size + cost > UPSERT_BYTES):

@@ -22,6 +22,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.index.collection import store_maker
 from indexer.index.gate import admit
 from indexer.milvus.embedded import is_wanted, read
 from indexer.milvus.on_disk import peek
@@ -108,7 +109,7 @@ class Connection:
     def _open(self) -> Store:
         store = self._store
         if store and (
-            store.is_behind or self._place != _inode(self._settings.database)
+            store.is_behind() or self._place != _inode(self._settings.database)
         ):
             self._close_store()  # or it was removed, and may have been built again
         if self._store is None:
@@ -148,13 +149,16 @@ def peek_properties(settings: Settings) -> Properties:
 
 def _open_store(settings: Settings) -> Store:
     admit(settings)
-    name = settings.collection_name
+    name, make = settings.collection_name, store_maker(settings)
     if not settings.database:
-        return connect(settings.uri, settings.token, name)
-    is_there = os.path.isdir(settings.database) and os.path.isdir(settings.state_dir)
+        return connect(settings.uri, settings.token, name, make)
+    needs_state = settings.searched == ()  # of what others wrote there is none
+    is_there = os.path.isdir(settings.database) and (
+        not needs_state or os.path.isdir(settings.state_dir)
+    )
     if settings.project and not is_there:
         raise no_index(settings)
-    return read(settings.database, settings.state_dir, name)
+    return read(settings.database, settings.state_dir, name, make=make)
 
 
 def _inode(path: str) -> int:

@@ -12,15 +12,20 @@ from indexer.search.candidates import Candidate
 
 
 def rows_of(
-    store: Store, path: str, numbers: Iterable[int], extra: Sequence[str] = ()
+    store: Store,
+    path: str,
+    numbers: Iterable[int],
+    extra: Sequence[str] = (),
+    project: str = "",
 ) -> list[Row]:
     """Those rows of a file that exist among these chunk numbers, in order.
 
-    `extra` are fields to fetch besides the usual ones, if the collection has them.
+    `extra` are fields to fetch besides the usual ones, if the collection has them. `project` is
+    as in `row_id`.
     """
     name = unescape_path(path)
     try:
-        ids = [row_id(name, number) for number in numbers]
+        ids = [row_id(name, number, project) for number in numbers]
     except UnicodeEncodeError:
         return []  # no file has such a name
     fields = [
@@ -37,7 +42,7 @@ def lines_around(best: Candidate, context: int, store: Store) -> tuple[str, str]
     reach = context + 1  # every chunk has at least one line
     numbers = range(max(0, best.chunk_no - reach), best.chunk_no + reach + 1)
     lines: dict[int, str] = {}
-    for row in rows_of(store, best.path, numbers):
+    for row in rows_of(store, best.path, numbers, project=best.project):
         for number, text in enumerate(row["text"].split("\n"), row["start_line"]):
             if number <= row["end_line"]:  # a cell can stand on one line of a notebook
                 lines.setdefault(number, text)

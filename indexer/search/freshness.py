@@ -8,12 +8,11 @@ from indexer.config import Settings
 from indexer.deadline import ends_by
 from indexer.errors import GitError, StateError
 from indexer.index import stamp
-from indexer.index.collection import place_of
+from indexer.index.collection import mark_on_disk, place_of
 from indexer.index.drift import has_drifted
 from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
-from indexer.milvus.on_disk import is_locked, signature
-from indexer.milvus.schema import physical_name
+from indexer.milvus.on_disk import is_locked
 
 PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
 
@@ -50,7 +49,7 @@ def remark(settings: Settings) -> str:
             admit(settings)
     except (StateError, GitError):
         return ""  # the search itself is refused, and says why
-    if not settings.has_state:
+    if not settings.has_state or settings.searched != ():
         return ""
     if is_locked(settings.lock_path):
         return AT_WORK
@@ -76,5 +75,4 @@ def _is_altered(settings: Settings, manifest: Manifest) -> bool:
     mark = manifest.get("mark")
     if not settings.database or not mark:
         return False  # a server's mark is looked at by runs, which hold the lease
-    name = physical_name(settings.collection_name, manifest.get("fingerprint"))
-    return signature(settings.database, name) != mark
+    return mark_on_disk(settings, manifest.get("fingerprint")) != mark

@@ -19,6 +19,8 @@ from indexer.text.terms import most_of, query_weights
 
 _WORD = re.compile(r"\w")
 BEST_CHUNKS = 3  # of a file, that count
+File = tuple[int, str, str]
+"""A file by its index, its project's key in that, and its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,9 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     question = Question.of(query)
     candidates = [one for one in candidates if one.sparse or _WORD.search(one.text)]
     chunk_scores = fuse(candidates, most_of(query_weights(query)))
-    by_path: defaultdict[tuple[int, str], list[tuple[float, Candidate]]] = defaultdict(
-        list
-    )
+    by_path: defaultdict[File, list[tuple[float, Candidate]]] = defaultdict(list)
     for candidate, score in zip(candidates, chunk_scores, strict=True):
-        by_path[candidate.index, candidate.path].append((score, candidate))
+        by_path[_file_of(candidate)].append((score, candidate))
     sums = {file: _sum_of_best(found) for file, found in by_path.items()}
     most = max(sums.values(), default=0) or 1.0
     ranked = []
@@ -57,7 +57,7 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
         found.sort(key=lambda pair: (-pair[0], pair[1].chunk_no))
         chunks = [candidate for _, candidate in found]
         points = match = sums[file] / most
-        applied = tuple(signals(question, file[1], chunks))
+        applied = tuple(signals(question, file[-1], chunks))
         for signal in applied:
             points = signal.apply(points)
         best = question.definition_in(chunks) or chunks[0]
@@ -68,18 +68,23 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
 
 def rank_alike(candidates: Sequence[Candidate]) -> list[Ranked]:
     """The files of candidates that resemble a place in the code, each by its best chunk."""
-    best: dict[str, tuple[float, Candidate]] = {}
-    counts: defaultdict[str, int] = defaultdict(int)
+    best: dict[File, tuple[float, Candidate]] = {}
+    counts: defaultdict[File, int] = defaultdict(int)
     for candidate, score in zip(candidates, fuse(candidates), strict=True):
-        counts[candidate.path] += 1
-        if candidate.path not in best or score > best[candidate.path][0]:
-            best[candidate.path] = (score, candidate)
+        file = _file_of(candidate)
+        counts[file] += 1
+        if file not in best or score > best[file][0]:
+            best[file] = (score, candidate)
     ranked = [
-        Ranked(candidate, score, score, (), counts[path])
-        for path, (score, candidate) in best.items()
+        Ranked(candidate, score, score, (), counts[file])
+        for file, (score, candidate) in best.items()
     ]
     ranked.sort(key=lambda one: (-one.points, one.best.path))
     return ranked
+
+
+def _file_of(candidate: Candidate) -> File:
+    return candidate.index, candidate.project, candidate.path
 
 
 def fuse(candidates: Sequence[Candidate], most: float = 0.0) -> list[float]:

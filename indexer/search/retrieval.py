@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from indexer.config import DENSE, SPARSE
@@ -45,6 +45,7 @@ class Found:
 
     `candidates` is None if the query must first be embedded with the model that `properties`
     name. The collection was searched `by_words`, `by_meaning`, or both.
+    `projects` has the names of the candidates' projects by their keys, where they share it.
     """
 
     properties: Properties
@@ -52,6 +53,7 @@ class Found:
     notes: tuple[str, ...] = ()
     by_words: bool = False
     by_meaning: bool = False
+    projects: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_candidates(
@@ -95,20 +97,25 @@ def find_candidates(
         else:
             by_meaning = True
             _add(found, "vector", _best_rows(store, "vector", vector.result(), wanted))
-    return Found(current, list(found.values()), tuple(notes), by_words, by_meaning)
+    projects = store.names({one.project for one in found.values()} - {""})
+    return Found(
+        current, list(found.values()), tuple(notes), by_words, by_meaning, projects
+    )
 
 
-def find_alike(path: str, line: int, wanted: Wanted, store: Store) -> list[Candidate]:
+def find_alike(
+    path: str, line: int, wanted: Wanted, project: str, store: Store
+) -> list[Candidate]:
     """The candidates that resemble the chunk at a line of an indexed file, without that chunk.
 
-    Raises `UsageError` if the index does not have this line.
+    The file is in the project with the key `project`, "" if that shares no collection. Raises `UsageError` if the index does not have this line.
     """
     current = store.open()
-    first = rows_of(store, path, [0], ["chunk_count"])
+    first = rows_of(store, path, [0], ["chunk_count"], project)
     if not first:
         raise UsageError(f"{path} is not in the index")
     numbers = range(first[0]["chunk_count"])
-    rows = rows_of(store, path, numbers, ["vector", "embedded"])
+    rows = rows_of(store, path, numbers, ["vector", "embedded"], project)
     # The outputs of a notebook follow their cell, but stand before it in the file.
     rows.sort(key=lambda row: (row["start_line"], row["chunk_no"]))
     here = [row for row in rows if row["end_line"] >= line]
@@ -177,5 +184,6 @@ def _candidate(row: Row) -> Candidate:
         row["language"],
         row["symbol"],
         row["text"],
+        project=row.get("project", ""),
         has_vector=row.get("embedded", True),
     )

@@ -141,6 +141,7 @@ class Searcher:
         self._connection = Connection(settings, keeps_open=keeps_open)
         self._lock = threading.RLock()
         self._properties: Properties = {}
+        self._projects: dict[str, str] = {}  # the names of others, by their keys
 
     def close(self) -> None:
         """Close everything. The searcher can still be used, and opens it again."""
@@ -186,6 +187,7 @@ class Searcher:
             while found.candidates is None:
                 found = self._embed_and_ask(query, wanted, found.properties)
             self._properties = found.properties
+            self._projects.update(found.projects)
             return found
 
     def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
@@ -197,7 +199,8 @@ class Searcher:
         with self._lock:
             if not self._properties:
                 self._properties = self._connection.ask(Store.open)
-            return self._connection.ask(partial(find_alike, path, line, wanted))
+            key = self.settings.project_key
+            return self._connection.ask(partial(find_alike, path, line, wanted, key))
 
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
@@ -216,11 +219,22 @@ class Searcher:
             best.symbol,
             best.language,
             best.text,
-            self.project,
+            self._project_of(best),
             before,
             after,
             explanation(ranked),
         )
+
+    def _project_of(self, candidate: Candidate) -> str:
+        """The folder of the project of a candidate, or the name of another one."""
+        if candidate.project in ("", self.settings.project_key):
+            return self.project
+        key = candidate.project
+        if key not in self._projects:
+            with self._lock:
+                names = self._connection.ask(partial(_names_of, key))
+            self._projects[key] = names.get(key, key)
+        return self._projects[key]
 
     def embed(self, query: str) -> NDArray[np.float32]:
         """The query's vector, of unit length and shape (dimension,), by the index's model."""
@@ -282,6 +296,11 @@ def _promises_vectors(properties: Properties, mode: str) -> bool:
     """Whether it is certain that a vector will be needed."""
     is_old = "codx.sparse" not in properties
     return mode != SPARSE and (is_old or HAS_VECTORS in properties)
+
+
+def _names_of(project: str, store: Store) -> dict[str, str]:
+    store.open()
+    return store.names([project])
 
 
 def _describe(store: Store) -> dict[str, Any]:

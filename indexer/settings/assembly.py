@@ -30,6 +30,7 @@ from indexer.settings.declarations import (
     PRECISION,
     PROJECT_PATH,
     SECRETS_IN_TEXT,
+    SHARED_COLLECTION,
     STATE_DIR,
     TOKEN,
     URI,
@@ -75,6 +76,8 @@ def make_settings(
         fields["uri"] = check_uri(fields["uri"])
     with values.naming(COLLECTION):
         check_collection(fields["collection"])
+    with values.naming(SHARED_COLLECTION):
+        check_shared_collection(fields)
     return Settings(
         project=project,
         name=files.text(NAME),
@@ -110,6 +113,24 @@ def _check_model(values: Values) -> None:
                     f"credentials would be sent to {endpoint.origin}: leave out "
                     f"--{setting.option}"
                 )
+
+
+def check_shared_collection(fields: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a shared collection that cannot be, by these fields of `Settings`."""
+    name = check_collection(fields["shared_collection"])
+    if name and fields["collection"]:
+        raise UsageError(
+            f"the rows are either in the collection {fields['collection']!r} or in {name!r}, "
+            "which projects share: give --collection or --shared-collection"
+        )
+    if name and not fields["uri"]:
+        raise UsageError(
+            "--shared-collection needs a Milvus that projects share: say with --uri which"
+        )
+    if fields["project_name"] and not name:
+        raise UsageError("--project is a name in a shared collection: say which one")
+    if any(not one.isprintable() for one in fields["project_name"]):
+        raise UsageError(f"not a name for a project: {fields['project_name']!r}")
 
 
 def _by_group(values: Values) -> dict[str, dict[str, Any]]:

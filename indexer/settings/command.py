@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from indexer.settings.declarations import COLLECTION, STATE_DIR, URI
+from indexer.settings.declarations import COLLECTION, PROJECT_NAME, STATE_DIR, URI
 from indexer.settings.files import project_files
 from indexer.settings.folders import state_folder
 from indexer.settings.options import GroupedCommand, SettingOption
@@ -27,8 +27,11 @@ class ProjectCommand(GroupedCommand):
     """A command on a project.
 
     Its function receives the settings as `values` (see `Values`), and what its PATH means as
-    `place`. What is asked of this one run it receives by name, as click does it.
+    `place`. What is asked of this one run it receives by name, as click does it. `unseen` are
+    settings of the project that are none of its options.
     """
+
+    unseen: tuple[Setting, ...] = ()
 
     def place_of(self, given: dict[str, Any]) -> Place:
         """What the PATH among the parameters means, which is taken out of them."""
@@ -39,7 +42,9 @@ class ProjectCommand(GroupedCommand):
         rest = super().parse_args(ctx, args)
         options = {one.setting: one.name for one in setting_options(self)}
         place = self.place_of(ctx.params)
-        values = resolve(options, given_values(ctx), project_files(place.folder))
+        values = resolve(
+            [*options, *self.unseen], given_values(ctx), project_files(place.folder)
+        )
         for setting, name in options.items():
             del ctx.params[name]
             if setting.is_argument and setting not in (TRUST, HERE):
@@ -65,7 +70,10 @@ class SearchCommand(ProjectCommand):
 
     Its function receives what they mean as `places`. Without PATH that is the project around the
     current folder, unless options or variables name a collection: then it is that, as it is.
+    Its --project names projects to read. What the current one is called stands elsewhere.
     """
+
+    unseen = (PROJECT_NAME,)
 
     def place_of(self, given: dict[str, Any]) -> Place:
         """What the first PATH means. All of them are replaced by `places`."""
@@ -87,8 +95,14 @@ class SearchCommand(ProjectCommand):
 
 
 def names_collection(given: Mapping[str, Any]) -> bool:
-    """Whether options or variables say where a collection is, and which: no project need be known."""
-    return bool(given[URI.name] and given[COLLECTION.name])
+    """Whether options or variables say where a collection is, and which: no project need be known.
+
+    In one that projects share, that is so where they also say which projects are meant.
+    """
+    is_shared = given.get("shared_collection") and (
+        given.get("projects") or given.get("all_projects")
+    )
+    return bool(given[URI.name] and (given[COLLECTION.name] or is_shared))
 
 
 def state_root_of(given: Mapping[str, Any]) -> str:

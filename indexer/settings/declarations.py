@@ -125,6 +125,29 @@ COLLECTION = Setting(
     section=WHERE,
     example="my_project",
 )
+SHARED_COLLECTION = Setting(
+    name="shared-collection",
+    reach=Reach.COLLECTIONS,
+    harmless=IN_OWN_DATABASE,
+    field="shared_collection",
+    help="Name of a collection that has the rows of many projects, in place of one for this "
+    "project alone; needs --uri.",
+    section=WHERE,
+    example="team",
+    remark="one collection for many projects",
+)
+PROJECT_NAME = Setting(
+    name="project",
+    reach=Reach.COLLECTIONS,
+    harmless=IN_OWN_DATABASE,
+    field="project_name",
+    metavar="NAME",
+    help="What this project is called in a shared collection.",
+    default_text="the path of its folder",
+    section=WHERE,
+    example="billing",
+    remark="its name in a shared collection",
+)
 PRECISION = Setting(
     name="precision",
     reach=Reach.INSIDE,
@@ -204,6 +227,8 @@ PLACE = (
     URI,
     TOKEN,
     COLLECTION,
+    SHARED_COLLECTION,
+    PROJECT_NAME,
     STATE_DIR,
     PRECISION,
     MODEL,
@@ -212,6 +237,8 @@ PLACE = (
     CACHE_DIR,
 )
 """Which index is meant."""
+READ_PLACE = tuple(one for one in PLACE if one is not PROJECT_NAME)
+"""The same, for a command that may read other projects of a shared collection."""
 
 # What of the tree belongs to the index
 

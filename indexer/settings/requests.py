@@ -142,6 +142,26 @@ NO_BACKOFF = _flag(
     "no-backoff", "Also try projects that failed a moment ago.", section=DONE
 )
 
+# Of `search` and `mcp`
+
+PROJECTS = _request(
+    "project",
+    form=Form.LIST,
+    also=("projects",),
+    has_variable=False,  # that says what this project is called
+    metavar="NAME",
+    help="In a shared collection, search this project, by its name or the end of its path "
+    "(repeatable).",
+    default_text="the current one",
+    field="searched",
+    section=WHERE,
+)
+ALL_PROJECTS = _flag(
+    "all-projects",
+    "Search all projects of a shared collection, ranked together.",
+    section=WHERE,
+)
+
 # Of `search`
 
 LIMIT = _request(

@@ -140,11 +140,12 @@ class ProjectWiki:
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         import numpy as np
 
-        ids = [row_id(r.path, n) for r in records for n in range(r.chunk_count)]
+        key = self._settings.project_key
+        ids = [row_id(r.path, n, key) for r in records for n in range(r.chunk_count)]
         store = self._session.collection.open()
         rows = {row["id"]: row for row in store.fetch(ids, ("vector", "embedded"))}
         for record in records:
-            found = [row_id(record.path, n) for n in range(record.chunk_count)]
+            found = [row_id(record.path, n, key) for n in range(record.chunk_count)]
             if all(row in rows and rows[row]["embedded"] for row in found):
                 vectors = [rows[row]["vector"] for row in found]
                 yield record.path, np.asarray(vectors, np.float32)

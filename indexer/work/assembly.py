@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key, key_of
@@ -19,6 +21,14 @@ from indexer.types import (
 )
 from indexer.work.feedback import Feedback
 from indexer.work.worker import EmbeddedBatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+Lend = Callable[[ChangedFile, ChunkedFile, Set[Key]], "dict[Key, NDArray[np.float32]]"]
+"""What else knows vectors of a file: those of these keys that it has."""
 
 
 @dataclass(slots=True)
@@ -52,7 +62,7 @@ class Assembly:
 
     A text that several files or chunks have is embedded once. Unless the assembly `embeds`,
     only what the cache knows gets a vector. A file that is found by words alone, as `embedding`
-    says, gets none, whatever the cache knows.
+    says, gets none, whatever the cache knows. `lend` is asked for what the cache lacks.
     """
 
     def __init__(
@@ -62,8 +72,10 @@ class Assembly:
         *,
         embeds: bool,
         embedding: Embedding,
+        lend: Lend | None = None,
     ) -> None:
         self._cache = cache
+        self._lend = lend
         self._feedback = feedback
         self._counts = feedback.counts
         self._embeds = embeds
@@ -89,6 +101,10 @@ class Assembly:
             return {}
         keys = [key_of(chunk) for chunk in chunked.chunks]
         known = self._cache.get(keys)
+        if self._lend and (lacking := set(keys) - known.keys()):
+            lent = self._lend(change, chunked, lacking)
+            self._cache.put(lent)
+            known |= lent
         unknown = [number for number, key in enumerate(keys) if key not in known]
         unembedded = frozenset(() if self._embeds else unknown)
         opened = _OpenFile(

@@ -21,7 +21,7 @@ from indexer.config import BY_MEANING, Embedding
 from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, Chunk, EmbeddedFile, Step
 from indexer.work import worker
-from indexer.work.assembly import Assembly
+from indexer.work.assembly import Assembly, Lend
 from indexer.work.backlog import Backlog
 from indexer.work.feedback import Feedback
 from indexer.work.tasks import chunk_tasks
@@ -49,7 +49,8 @@ class Scheduler:
     only the file to blame fails. A file at which a worker crashes is chunked without its
     syntax. Raises any other error of a task, such as `ModelError`.
 
-    Unless it `embeds`, only what the cache knows gets a vector. `embedding` is as in `Settings`.
+    Unless it `embeds`, only what the cache knows gets a vector. `embedding` is as in `Settings`,
+    and `lend` as in `Assembly`.
     """
 
     def __init__(
@@ -61,12 +62,15 @@ class Scheduler:
         *,
         embeds: bool = True,
         embedding: Embedding = BY_MEANING,
+        lend: Lend | None = None,
     ) -> None:
         self._workers = workers
         self._feedback = feedback
         self._counts, self._spans = feedback.counts, feedback.spans
         self._limits = limits
-        self._assembly = Assembly(cache, feedback, embeds=embeds, embedding=embedding)
+        self._assembly = Assembly(
+            cache, feedback, embeds=embeds, embedding=embedding, lend=lend
+        )
         self._backlog = Backlog(workers)
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}

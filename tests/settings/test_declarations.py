@@ -95,7 +95,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
             *("project_path", "wiki.path"),
         },
         "folders, cache": {"cache-dir"},
-        "collections": {"collection"},
+        "collections": {"collection", "project", "shared-collection"},
         "cache": {"cache-size"},
         "secrets": {"git", "include-secrets", "secrets"},
         "resources": {
