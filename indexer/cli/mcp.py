@@ -25,9 +25,7 @@ from indexer.settings.values import Values
 @click.command(cls=SearchCommand)
 @click.argument("paths", nargs=-1, type=PATH)
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, VERBOSE)
-def mcp(
-    places: list[Place], values: Values, all_projects: bool, verbose: int
-) -> int:
+def mcp(places: list[Place], values: Values, all_projects: bool, verbose: int) -> int:
     """Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.
 
     PATH is the folder of a project, or a folder in it; the current one by default. Where options
