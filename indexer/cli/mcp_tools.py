@@ -32,7 +32,7 @@ from indexer.paths import escape_path, unescape_path
 from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
 from indexer.search.freshness import remark
-from indexer.search.query import QueryEmbedder
+from indexer.search.query import shared_embedders
 from indexer.search.scope import make_scope
 from indexer.search.searcher import Searcher, search, similar
 
@@ -65,11 +65,10 @@ class Tools:
     def __init__(
         self, projects: Sequence[Settings], tell: Callable[[str], None]
     ) -> None:
-        distinct = {one.project + one.address: one for one in projects}
-        embedder = QueryEmbedder(projects[0])
+        distinct = [*{one.project + one.address: one for one in projects}.values()]
         self._searchers = [
             Searcher(one, keeps_open=True, embedder=embedder)
-            for one in distinct.values()
+            for one, embedder in zip(distinct, shared_embedders(distinct), strict=True)
         ]
         self._tell = tell
 

@@ -326,7 +326,7 @@ def test_it_is_said_once_that_source_is_sent_away(
     monkeypatch.setattr("indexer.address.Endpoint.is_loopback", False)
     fill(project, 1)
     first = project.command("run", "--model", server.model).stderr
-    assert f"is sent to http://127.0.0.1:{server.port}, which embeds it" in first
+    assert f"is sent to http://127.0.0.1:{server.port}, unencrypted, " in first
     edit(project)
     assert "sent" not in project.command("run", "--model", server.model).stderr
 
