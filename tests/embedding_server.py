@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 DIMENSION = 384
+HANG_SECONDS = 60
 
 
 @dataclass
@@ -202,7 +203,7 @@ class App:
         elif fault == "huge":
             await answered(send, 200, {"data": "x" * 40_000_000})
         elif fault == "hang":
-            await asyncio.sleep(60)
+            await asyncio.sleep(HANG_SECONDS)
         elif fault == "reset":
             head = [(b"content-length", b"1000")]
             await send({"type": "http.response.start", "status": 200, "headers": head})

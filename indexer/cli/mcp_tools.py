@@ -33,7 +33,7 @@ from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
 from indexer.search.finding import distinct_of
 from indexer.search.freshness import remark
-from indexer.search.query import QueryEmbedder
+from indexer.search.query import shared_embedders
 from indexer.search.scope import make_scope
 from indexer.search.searcher import Searcher, search, similar
 
@@ -66,10 +66,10 @@ class Tools:
     def __init__(
         self, projects: Sequence[Settings], tell: Callable[[str], None]
     ) -> None:
-        embedder = QueryEmbedder(projects[0])
+        distinct = distinct_of(projects)
         self._searchers = [
             Searcher(one, keeps_open=True, embedder=embedder)
-            for one in distinct_of(projects)
+            for one, embedder in zip(distinct, shared_embedders(distinct), strict=True)
         ]
         self._tell = tell
 

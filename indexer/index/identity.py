@@ -91,7 +91,8 @@ def _of_endpoint(settings: Settings, endpoint: Endpoint, *, asks: bool) -> Ident
     revision, cache_dir = settings.model_revision, settings.cache_dir
     backend = endpoint_backend(endpoint, revision, settings.model_max_tokens, cache_dir)
     known = recall_acquaintance(endpoint, revision, cache_dir)
-    if known is None and asks:
+    is_enough = known is not None and known.max_tokens >= backend.model.max_tokens
+    if asks and not is_enough:
         known = make_acquaintance(endpoint, revision, backend)
     identity = _identity(settings, backend)
     if known is None:

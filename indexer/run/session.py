@@ -155,8 +155,9 @@ class Session:
         if endpoint.is_loopback or self.manifest.get("endpoint") == endpoint.origin:
             return
         self.progress.warn(
-            f"the text of the project's files is sent to {endpoint.origin}, which embeds it; "
-            "credentials in it are masked"
+            f"the text of the project's files is sent to {endpoint.origin}"
+            f"{'' if endpoint.is_encrypted else ', unencrypted'}, which embeds it; credentials in "
+            "it are masked"
         )
         self.manifest.set(endpoint=endpoint.origin)
 

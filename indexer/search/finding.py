@@ -13,7 +13,7 @@ from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.search.answers import Answer, Wanted
 from indexer.search.freshness import remark
-from indexer.search.query import QueryEmbedder
+from indexer.search.query import shared_embedders
 from indexer.search.searcher import Searcher, search, similar
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>[0-9]+)", re.DOTALL)
@@ -30,13 +30,12 @@ def find(
     distinct = distinct_of(projects)
     with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:
         looks = [(one, pool.submit(remark, one)) for one in distinct]
-        embedder = QueryEmbedder(distinct[0])
         # They stay open until the lines around the hits have been read as well.
         searchers = [
             stack.enter_context(
                 closing(Searcher(one, keeps_open=True, embedder=embedder))
             )
-            for one in distinct
+            for one, embedder in zip(distinct, shared_embedders(distinct), strict=True)
         ]
         if like:
             answer = similar(searchers[0], *_place(like, distinct[0].project), wanted)

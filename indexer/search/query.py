@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
@@ -136,6 +136,13 @@ class QueryEmbedder:
             ) from error
         precision = properties.get("codx.precision", settings.precision)
         return choose_backend(model, settings.cache_dir, precision, convert=convert)
+
+
+def shared_embedders(projects: Sequence[Settings]) -> list[QueryEmbedder]:
+    """An embedder for each project; those whose settings name the same model share one."""
+    names = [(one.model, one.model_revision) for one in projects]
+    made = {name: QueryEmbedder(one) for name, one in zip(names, projects, strict=True)}
+    return [made[name] for name in names]
 
 
 def vectors(properties: Properties) -> tuple[str | None, str | None]:

@@ -185,9 +185,9 @@ MODEL_MAX_TOKENS = Setting(
     field="model_max_tokens",
     help="The most tokens of a text for the endpoint's model; where its tokenizer is not known, each "
     "byte counts as one.",
-    default_text="512",
+    default_text="512, or that of the default model",
     section=INDEX,
-    remark="of a text for an endpoint's model; 0: 512",
+    remark="of a text for an endpoint's model; 0: the default",
 )
 MODEL_CONCURRENCY = Setting(
     name="model-concurrency",

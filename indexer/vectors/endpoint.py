@@ -13,23 +13,23 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Coroutine
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer.address import Endpoint
 from indexer.config import DEFAULT_MODEL
-from indexer.errors import ModelError
+from indexer.errors import ModelError, ModelUnavailableError
 from indexer.loop import LoopThread
 from indexer.vectors.backend import ENDPOINT, Backend, ModelInfo
-from indexer.vectors.delivery import Delivery
 from indexer.vectors.memo import recall, remember
 from indexer.vectors.model import resolve_model
-from indexer.vectors.requests import Sender
 from indexer.vectors.tokenizer import ByteTokenizer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from indexer.vectors.requests import Sender
 
 T = TypeVar("T")
 
@@ -53,10 +53,12 @@ _DEFAULT_NAMES = (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}")
 
 @dataclass(frozen=True, slots=True)
 class Acquaintance:
-    """What an endpoint's first answer told: the vectors of the probes, packed as text."""
+    """What an endpoint's answer told: the vectors of the probes, packed as text, and that texts of
+    `max_tokens` are not cut."""
 
     dimension: int
     probes: str
+    max_tokens: int
 
 
 def endpoint_backend(
@@ -82,10 +84,10 @@ def recall_acquaintance(
     """What the endpoint's model told an earlier run, None if no run asked it."""
     found = recall(_memo(endpoint, revision, cache_dir), [*PROBES])
     try:
-        known = Acquaintance(int(found["dimension"]), str(found["probes"]))
-    except (TypeError, KeyError, ValueError):
+        known = Acquaintance(**found)
+    except TypeError:
         return None
-    vectors = unpacked(known.probes)
+    vectors = unpacked(str(known.probes))
     return (
         known if vectors is not None and vectors.shape[1] == known.dimension else None
     )
@@ -100,20 +102,25 @@ def make_acquaintance(
     `ModelUnavailableError`.
     """
 
+    from indexer.vectors.delivery import Delivery
+    from indexer.vectors.requests import Sender
+
+    limit = backend.model.max_tokens
+    before = recall_acquaintance(endpoint, revision, backend.cache_dir)
+
     async def ask() -> NDArray[np.float32]:
         async with Sender(endpoint) as sender:
             vectors = await Delivery(sender, 1).greet(PROBES)
+            if before is not None:
+                check_alike(endpoint, vectors, unpacked(before.probes))
             if not backend.model.folder:
-                await _check_length(sender, backend.model.max_tokens)
+                await _check_length(sender, limit)
             return vectors
 
     vectors = in_loop(ask())
-    known = Acquaintance(vectors.shape[1], packed(vectors))
-    remember(
-        _memo(endpoint, revision, backend.cache_dir),
-        [*PROBES],
-        {"dimension": known.dimension, "probes": known.probes},
-    )
+    known = Acquaintance(vectors.shape[1], packed(vectors), limit)
+    memo = _memo(endpoint, revision, backend.cache_dir)
+    remember(memo, [*PROBES], asdict(known))
     return known
 
 
@@ -122,6 +129,8 @@ async def _check_length(sender: Sender, max_tokens: int) -> None:
 
     A server that cuts them says nothing: then two texts have one vector whose ends alone differ.
     """
+    from indexer.vectors.delivery import Delivery
+
     room = max_tokens - ByteTokenizer.SPECIAL
     end = max(room // 8, 1)
     start = (".,;:" * room)[: room - end]  # a token each, for most tokenizers
@@ -209,9 +218,17 @@ class EndpointEmbedder:
 
         Raises `ModelError` and `ModelUnavailableError`.
         """
-        return in_loop(self._encode(text))
+        try:
+            return in_loop(self._encode(text))
+        except ModelUnavailableError as error:
+            raise ModelUnavailableError(
+                f"{error} (--mode sparse searches by words alone)"
+            ) from error
 
     async def _encode(self, text: str) -> NDArray[np.float32]:
+        from indexer.vectors.delivery import Delivery
+        from indexer.vectors.requests import Sender
+
         texts = [text] if self._kept is None else [text, *PROBES]
         async with Sender(self._endpoint) as sender:
             vectors = await Delivery(sender, 1).greet(texts)

@@ -10,8 +10,9 @@ import asyncio
 import json
 import os
 import re
-from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from binascii import a2b_base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import indexer
@@ -19,6 +20,8 @@ from indexer.address import MASK, Endpoint, public_part
 from indexer.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import numpy as np
     from httpx2 import AsyncClient, HTTPError, Response
     from numpy.typing import NDArray
@@ -27,6 +30,7 @@ KEY = "CODX_INDEX_API_KEY"
 KEY_OVER_HTTP = "CODX_INDEX_API_KEY_OVER_HTTP"
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 120.0
+KEPT_SECONDS = 60.0  # that a connection without a request stays open
 MOST_DIMENSIONS = 16_384
 _NUMBER_BYTES = 32  # of a float as JSON writes it, with room to spare
 _MOST_SAID = 200  # characters of what a server says
@@ -79,15 +83,39 @@ class Sender:
         self.dimension = dimension
         self._seconds = seconds
         self._key = api_key(endpoint)
-        self._client: AsyncClient | None = None
+        self._idle: list[AsyncClient] = []
+        self._tls: SSLContext | None = (
+            None  # not needed on the loopback without encryption
+        )
         self._encoding = "base64"  # a quarter of the bytes, and no numbers to parse
 
     async def __aenter__(self) -> Sender:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for client in self._idle:
+            await client.aclose()
+        self._idle.clear()
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncClient]:
+        """A client that no other request has, with its one connection.
+
+        A client that many share looks at all of its connections for each request, which takes half
+        of the time at 32 of them.
+        """
+        client = self._idle.pop() if self._idle else self._new_client()
+        try:
+            yield client
+        except BaseException:
+            await client.aclose()
+            raise
+        self._idle.append(client)
+
+    def _new_client(self) -> AsyncClient:
         import httpx2
 
         endpoint = self.endpoint
-        # A proxy would look for the loopback address on its own machine.
-        is_local = endpoint.is_loopback and not endpoint.is_encrypted
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"codx-index/{indexer.__version__}",
@@ -96,12 +124,17 @@ class Sender:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            self._client = httpx2.AsyncClient(
+            if self._tls is None and (
+                endpoint.is_encrypted or not endpoint.is_loopback
+            ):
+                self._tls = httpx2.create_ssl_context()
+            return httpx2.AsyncClient(
                 headers=headers,
                 timeout=httpx2.Timeout(self._seconds, connect=CONNECT_SECONDS),
-                limits=httpx2.Limits(max_connections=None, keepalive_expiry=60),
+                limits=httpx2.Limits(keepalive_expiry=KEPT_SECONDS),
+                # A proxy would look for the loopback address on its own machine.
                 trust_env=not endpoint.is_loopback,
-                verify=False if is_local else httpx2.create_ssl_context(),
+                verify=self._tls or False,
             )
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.
@@ -109,11 +142,6 @@ class Sender:
                 f"no HTTP client for {endpoint.origin} can be made: {type(error).__name__} (look "
                 "at SSL_CERT_FILE and the variables of proxies)"
             ) from None
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._client is not None:
-            await self._client.aclose()
 
     async def send(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of the texts, of unit length and shape (texts, dimension), in their order.
@@ -143,7 +171,6 @@ class Sender:
     async def _post(self, texts: Sequence[str]) -> bytes:
         import httpx2
 
-        assert self._client is not None, "it is used as a context"
         body = json.dumps(
             {
                 "model": self.endpoint.name,
@@ -151,13 +178,15 @@ class Sender:
                 "encoding_format": self._encoding,
             }
         ).encode()
+        url = f"{self.endpoint.base}/embeddings"
         most = 65_536 + len(texts) * _NUMBER_BYTES * (self.dimension or MOST_DIMENSIONS)
         try:
             # httpx2's own limit is for each read, so one byte a second would never exceed it.
             async with asyncio.timeout(self._seconds):
-                async with self._client.stream(
-                    "POST", f"{self.endpoint.base}/embeddings", content=body
-                ) as response:
+                async with (
+                    self._client() as client,
+                    client.stream("POST", url, content=body) as response,
+                ):
                     answer = await _read(response, most)
         except (TimeoutError, httpx2.TimeoutException):
             raise TryAgainError(f"no answer within {self._seconds:g} s") from None
@@ -292,7 +321,7 @@ def _vector(given: Any) -> NDArray[np.float32]:
     import numpy as np
 
     if isinstance(given, str):
-        return np.frombuffer(b64decode(given, validate=True), "<f4")
+        return np.frombuffer(a2b_base64(given), "<f4")
     return np.asarray(given, np.float32)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Project
-from embedding_server import Server, serving
+from conftest import Project, only_slow, wait_for
+from embedding_server import HANG_SECONDS, Server, serving
 
 from indexer import Index
 from indexer.vectors.tokenizer import ByteTokenizer
@@ -190,7 +194,9 @@ def test_an_index_or_a_cache_of_another_model(
     assert "another model behind the name moody" in refused(project, *short)
 
 
-@pytest.mark.parametrize("plan", [{"refused": "of_1_7"}, {"fatal": "of_1_7"}])
+@pytest.mark.parametrize(
+    "plan", [{"refused": "of_1_7"}, *only_slow({"fatal": "of_1_7"})]
+)
 def test_a_text_that_is_refused_fails_its_file_alone(
     project: Project, server: Server, quick: None, plan: dict[str, Any]
 ) -> None:
@@ -275,6 +281,30 @@ def test_no_answer_in_time(project: Project, server: Server, quick: None) -> Non
     assert line.endswith("does not embed: no answer within 0.2 s")
 
 
+def test_an_interrupt_waits_for_no_answer(
+    project: Project, server: Server, in_small_requests: None
+) -> None:
+    """What was answered before is kept."""
+    fill(project)
+    server.set(faults=["hang"], after=4)
+
+    def interrupt() -> None:
+        wait_for(lambda: server.told["requests"] > 5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    done = project.command("run", "--model", server.model)
+    thread.join()
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert time.monotonic() - began < HANG_SECONDS
+    before = server.told["texts"]
+    server.set()
+    project.run("--model", server.model)
+    assert before and not {*before} & {*server.told["texts"]}
+
+
 def test_a_model_whose_tokenizer_is_not_here(project: Project, server: Server) -> None:
     """Its texts are as short in bytes as they may be in tokens."""
     fill(project)
@@ -296,7 +326,7 @@ def test_it_is_said_once_that_source_is_sent_away(
     monkeypatch.setattr("indexer.address.Endpoint.is_loopback", False)
     fill(project, 1)
     first = project.command("run", "--model", server.model).stderr
-    assert f"is sent to http://127.0.0.1:{server.port}, which embeds it" in first
+    assert f"is sent to http://127.0.0.1:{server.port}, unencrypted, " in first
     edit(project)
     assert "sent" not in project.command("run", "--model", server.model).stderr
 
@@ -312,7 +342,7 @@ def test_words_first(project: Project, server: Server) -> None:
     assert report["chunks"]["embedded"] == report["chunks"]["total"]
 
 
-@pytest.mark.parametrize("kind", ["thread", "serial"])
+@pytest.mark.parametrize("kind", ["thread", *only_slow("serial")])
 def test_any_executor_chunks_for_it(
     project: Project, server: Server, kind: str
 ) -> None:

@@ -89,9 +89,9 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
     assert classes == {
         "programs": {"mentions.command", "wiki.command"},
         "network": {"webhook"},
-        "network, folders": {"uri"},
+        "network, folders": {"model", "uri"},
         "folders": {
-            *("events", "external-folders", "metrics", "model"),
+            *("events", "external-folders", "metrics"),
             *("project_path", "wiki.path"),
         },
         "folders, cache": {"cache-dir"},
@@ -101,7 +101,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "resources": {
             *("executor", "jobs", "max-file-size", "task-timeout", "wait"),
             *("mentions.concurrency", "mentions.timeout"),
-            *("wiki.concurrency", "wiki.timeout"),
+            *("model-concurrency", "wiki.concurrency", "wiki.timeout"),
         },
         # About the index of this project alone: what belongs to it, and when.
         "": {
@@ -112,6 +112,8 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
                 "max-seconds",
                 "mentions.enabled",
                 "mode",
+                "model-max-tokens",
+                "model-revision",
                 "name",
                 "precision",
             ),
