@@ -26,21 +26,15 @@ DOUBTFUL = BEHIND.replace("have", "may have", 1)
 ALTERED = (
     "the index is not as the last run left it: codx-index run brings it up to date"
 )
-UNTOLD = (
-    "whether files have changed since the last run cannot be told without their folder"
-)
-ELSEWHERE = (
-    "the last run in this folder wrote another index, so that it cannot be told whether this "
-    "one is up to date"
-)
+UNTOLD = "no run here wrote this index, so it cannot be told whether it is as new as the files"
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
 def remark(settings: Settings) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
-    Where the stamp still holds, this is as cheap as `git status`. Where no project is known, it
-    cannot be told.
+    Where the stamp still holds, this is as cheap as `git status`. It cannot be told where no folder
+    is known, or where the last run in it did not write this index.
     """
     if not settings.project:
         return UNTOLD
@@ -49,15 +43,17 @@ def remark(settings: Settings) -> str:
             admit(settings)
     except (StateError, GitError):
         return ""  # the search itself is refused, and says why
-    if not settings.has_state or settings.searched != ():
-        return ""
+    if settings.searched != ():
+        return UNTOLD
+    if not settings.has_state:
+        return UNTOLD if settings.uri else ""
     if is_locked(settings.lock_path):
         return AT_WORK
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if manifest.get("place") != place_of(settings):
-            return ELSEWHERE
+            return UNTOLD
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
         is_altered = not agrees and _is_altered(settings, manifest)

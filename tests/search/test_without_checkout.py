@@ -16,7 +16,7 @@ from searched import TEXTS
 from indexer import Index
 from indexer.errors import ModelError, UsageError
 from indexer.milvus.store import HAS_VECTORS
-from indexer.search.freshness import ELSEWHERE, UNTOLD
+from indexer.search.freshness import UNTOLD
 
 WORDS = ("--mode", "sparse")
 QUERY = "fetch_with_retry"
@@ -81,10 +81,10 @@ def test_two_collections_of_one_project(place: list[str], shop: Project) -> None
     found = shop.report(
         "search", QUERY, ".", *place[:2], "--collection", "shop", *WORDS
     )
-    assert ELSEWHERE not in found["notes"]
+    assert UNTOLD not in found["notes"]
     shop.run("--state-dir", str(shop.cache_dir / "state"), *WORDS, *place[:3], "other")
     found = shop.report("search", QUERY, ".", *place[:3], "other", *WORDS)
-    assert found["hits"][0]["path"] == "net/retry.py" and ELSEWHERE in found["notes"]
+    assert found["hits"][0]["path"] == "net/retry.py" and UNTOLD in found["notes"]
 
 
 def test_like(desk: Project, place: list[str]) -> None:
