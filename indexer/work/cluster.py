@@ -28,7 +28,7 @@ from indexer.errors import (
 from indexer.pool.serial import SerialExecutor
 from indexer.timeline import moved
 from indexer.work import worker
-from indexer.work.cluster_host import CHUNK, EMBED, Answer, Call, Outcome, accept
+from indexer.work.cluster_host import CALL, CHUNK, EMBED, Answer, Call, Outcome, accept
 from indexer.work.dask_library import check_installed, connection, import_distributed
 from indexer.work.recipe import Recipe
 from indexer.work.workers import CPU_TASK, Workers
@@ -73,6 +73,8 @@ def open_cluster(
 
 class Cluster(Executor):
     """An executor of tasks of a recipe. `workers` follows the workers that accept it.
+
+    Any other function is called by a worker itself, in a thread, with the `Premises` behind its arguments.
 
     A task raises what it raises on one machine. Those that were lost with a worker go out again, as
     often as the scheduler allows (`distributed.scheduler.allowed-failures`); then they raise
@@ -123,18 +125,24 @@ class Cluster(Executor):
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         self._tell()
-        kind = _KINDS[fn]
+        kind = _KINDS.get(fn, CALL)
         positional: Sequence[object] = args
+        if kind == CALL:
+            arguments = pickle.dumps((fn, positional), 5)
+            return cast(Future[T], self._added(self._perform(kind, arguments)))
         if kind == CHUNK:
             reading = self._read(cast(Any, args[0]))
             if reading.exception():
                 return cast(Future[T], reading)
             positional = (reading.result(), *args[1:])
         arguments = pickle.dumps((positional, kwargs), 5)
-        future = self._begin(self._perform(kind, arguments))
+        return cast(Future[T], self._added(self._perform(kind, arguments)))
+
+    def _added(self, task: Coroutine[Any, Any, Any]) -> Future[Any]:
+        future = self._begin(task)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        return cast(Future[T], future)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let go of all tasks, so that the cluster forgets them, and of the cluster."""
@@ -196,7 +204,8 @@ class Cluster(Executor):
         finally:
             result.cancel()
             future.release()
-        return _received(pickle.loads(pickled))
+        outcome: Outcome = pickle.loads(pickled)
+        return outcome.result if kind == CALL else _received(outcome)
 
     async def _watch(self) -> None:
         """Follow which workers there are, and ask the new ones, until the cluster is of no use."""

@@ -41,9 +41,8 @@ def import_distributed(*, is_worker: bool = False) -> Any:
     task's texts in it."""
     import logging
 
-    import distributed
-
     import dask.config
+    import distributed
 
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
