@@ -262,7 +262,7 @@ def test_a_kill_in_mid_fleet(
 def test_what_nobody_waits_for_any_more_ends_in_order(
     own_cluster: LocalCluster, project: Project, tmp_path: Path
 ) -> None:
-    root = repository(tmp_path / "theirs", "large", 600)
+    root = repository(tmp_path / "theirs", "large", 150)
     own_cluster.add_worker()
     own_cluster.wait_for_workers(1)
     names = listed(project, root)
