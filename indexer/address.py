@@ -193,6 +193,12 @@ def is_cluster(executor: str) -> bool:
     return bool(_CLUSTER.fullmatch(executor))
 
 
+def is_private_cluster(executor: str) -> bool:
+    """Whether nobody can read on the way what goes to a Dask cluster: it is encrypted, or does not
+    leave this machine."""
+    return executor.startswith("tls://") or is_loopback(_host(executor))
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is that of this machine itself."""
     host = host.casefold().strip("[]").rstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -234,3 +235,13 @@ class Outcome:
 
     change: Change | None
     origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What a function learns of the host of a cluster that calls it: how many processes it may use, where the
+    host keeps its cache, and whether somebody still wants the result."""
+
+    jobs: int
+    cache_dir: str
+    is_wanted: Callable[[], bool]

@@ -37,6 +37,7 @@ from indexer.settings.requests import SCRATCH, SCRATCH_SIZE, TRUST
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
 from indexer.timeline import process_age
+from indexer.types import Premises
 
 if TYPE_CHECKING:
     from indexer.run.progress import Interrupts
@@ -151,25 +152,26 @@ def errand_for(
     return Errand(project, tuple(told), patience, seconds)
 
 
-def run_errand(errand: Errand, *, jobs: int, is_wanted: Callable[[], bool]) -> Outcome:
-    """Run for a project in this process, which is a host of a cluster with so many `jobs`."""
+def run_errand(errand: Errand, premises: Premises) -> Outcome:
+    """Run for a project in this process, which is a host of a cluster."""
     given = {
         _SETTINGS[name]: Value(value, Origin(origin), place)
         for name, value, origin, place in errand.given
     }
+    given.setdefault(CACHE_DIR, Value(premises.cache_dir, Origin.OPTION))
+    project = errand.project
 
     def fit(settings: Settings) -> Settings:
         bounds = [one for one in (settings.max_seconds, errand.seconds) if one]
         return replace(
             settings,
             executor="process",
-            jobs=settings.jobs or jobs,
+            jobs=settings.jobs or premises.jobs,
             wait=max(settings.wait, errand.patience),
             # A budget begins with its process, which is older than the run.
             max_seconds=min(bounds) + process_age() if bounds else 0,
         )
 
-    project = errand.project
     report = Report(project=project.name)
     with suppress(Ended), recorded(report):
         if project.remote is None and not os.path.isdir(project.name):
@@ -182,7 +184,7 @@ def run_errand(errand: Errand, *, jobs: int, is_wanted: Callable[[], bool]) -> O
             shared_workshop(),
             given=given,
             scratch=shared_scratch(scratch_of(given)),
-            interrupts=_Wanted(is_wanted),
+            interrupts=_Wanted(premises.is_wanted),
             patience=errand.patience,
             fit=fit,
         )

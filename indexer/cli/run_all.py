@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from indexer.address import is_cluster
 from indexer.cli.boundary import reporting
 from indexer.cli.log import log
 from indexer.cli.outlets import check_stdout
 from indexer.cli.run import RUN_OPTIONS
-from indexer.cli.signals import handled_signals
+from indexer.cli.signals import Signals, handled_signals
 from indexer.cli.streams import read_list
 from indexer.cli.summary import print_failed_files
 from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import project_folder
-from indexer.errors import UsageError
+from indexer.errors import ClusterUnavailableError, CodxIndexError, UsageError
 from indexer.report import Report
 from indexer.settings.command import given_values
 from indexer.settings.declarations import COLLECTION, PROJECT_NAME, URI, WIKI_PATH
@@ -38,7 +39,7 @@ from indexer.settings.values import Value
 
 if TYPE_CHECKING:
     from indexer.run.repositories import Repository
-    from indexer.run.run_all import Result
+    from indexer.run.run_all import Result, Results
 
 
 @click.command("run-all", cls=GroupedCommand)
@@ -81,6 +82,7 @@ def run_all(
         from indexer.run.run_all import Results, combined, run_projects
 
         started = time.monotonic()
+        is_quiet, error = quiet or as_json, None
         check_stdout(others["events"], as_json=as_json)
         if others["metrics"]:
             raise UsageError(
@@ -91,24 +93,45 @@ def run_all(
         if sum(one.is_watched for one in projects) > 1:
             _refuse_what_is_one_projects(others)
         results = Results(
-            partial(_print_result, quiet=quiet or as_json),
+            partial(_print_result, quiet=is_quiet),
             cache_folder(others["cache_dir"]),
             waits=not no_backoff,
         )
         with handled_signals() as signals, signals.deferred():
-            run = partial(
-                run_project,
-                given=given,
-                scratch=scratch_of(given),
-                interrupts=signals,
-                shows_bar=parallel == 1 and not (quiet or as_json),
-            )
-            run_projects(projects, run, results, parallel, lambda: signals.received)
+            if is_cluster(others["executor"]):
+                error = _on_cluster(projects, given, results, signals, is_quiet)
+            else:
+                run = partial(
+                    run_project,
+                    given=given,
+                    scratch=scratch_of(given),
+                    interrupts=signals,
+                    shows_bar=parallel == 1 and not is_quiet,
+                )
+                run_projects(projects, run, results, parallel, lambda: signals.received)
         seconds = time.monotonic() - started
-        total = combined(results.found, signals.received, seconds)
+        total = combined(results.found, signals.received, seconds, error)
         if as_json:
             print_json(total)
     return int(total["exit_code"])
+
+
+def _on_cluster(
+    projects: Sequence[Repository],
+    given: Mapping[Setting, Value],
+    results: Results,
+    signals: Signals,
+    is_quiet: bool,
+) -> CodxIndexError | None:
+    """Run on the hosts of a cluster; the error is why not all of them could be reached to the end."""
+    from indexer.cli.fleet import run_fleet
+
+    try:
+        run_fleet(projects, given, results, signals, quiet=is_quiet)
+    except ClusterUnavailableError as error:
+        log.error(str(error))
+        return error
+    return None
 
 
 def _projects(

@@ -10,21 +10,26 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from indexer.config import Settings
 from indexer.errors import LockedError, TaskError
+from indexer.index.identity import identify
 from indexer.report import Report
 from indexer.run.repositories import Repository
 from indexer.run.run_all import Outcome, Results
 from indexer.run.scratch import Scratch
-from indexer.work.workers import Workshop
+from indexer.work.workers import Workers, Workshop, open_workers
 
-AHEAD = 2  # projects for each that are at work: none of the hosts waits for us
+AHEAD = (
+    3  # projects for each process of the hosts: two are at work, and one waits there
+)
 PATIENCE = 75.0  # seconds: longer than a lease stands whose holder died
 LOOK = 0.5  # seconds between two looks at whether to stop
 
@@ -44,6 +49,28 @@ class Errand:
     seconds: float = 0
 
 
+@contextmanager
+def open_fleet(
+    settings: Settings,
+    on_step: Callable[[str], None],
+    on_warning: Callable[[str], None],
+) -> Iterator[Workers]:
+    """The hosts of the cluster that is the settings' executor, which would index as we would.
+
+    Raises `UsageError`, `ClusterUnavailableError` and `ModelError` as `open_workers` does.
+    """
+    backend = identify(settings, convert=settings.embeds, on_step=on_step).backend
+    with open_workers(
+        settings.executor,
+        0,
+        backend,
+        task_timeout=settings.task_timeout,
+        on_step=on_step,
+        on_warning=on_warning,
+    ) as workers:
+        yield workers
+
+
 _Ended = tuple[Repository, float, "Future[Outcome]"]
 
 
@@ -58,7 +85,7 @@ def run_on_cluster(
     """Run each project that is watched and not left alone, as tasks that `start` begins.
 
     `start` is given a project and the seconds to wait for another run of it. At most `AHEAD` times
-    the `capacity` are begun at a time, which may change. Once `should_stop()`, what is at work is
+    the `capacity`, in processes, are begun at a time; it may change. Once `should_stop()`, what is at work is
     left; once the time `is_over`, so is all that remains, as a result. Raises
     `ClusterUnavailableError` when the cluster is gone.
     """

@@ -12,7 +12,11 @@ from typing import Any
 from indexer.errors import ClusterUnavailableError, UsageError
 from indexer.pool.cpus import available_cpus
 from indexer.work.cluster_host import THREADS, Host, be
-from indexer.work.dask_library import check_installed, connection, import_distributed
+from indexer.work.dask_library import (
+    check_installed,
+    import_distributed,
+    scheduler_address,
+)
 
 WAIT_SECONDS = 60.0  # for a scheduler that is not there, at the start or later
 _RETRY_SECONDS = 1.0
@@ -89,18 +93,16 @@ async def _connected(
 
     It has no nanny, whose children may have no processes of their own.
     """
-    to = connection(cluster)
     try:
         worker = distributed.Worker(
-            to.get("address"),
-            scheduler_file=to.get("scheduler_file"),
+            scheduler_address(cluster),
             nthreads=THREADS * host.jobs,
             memory_limit=0,
             local_directory=scratch,
             dashboard_address="127.0.0.1:0",
             death_timeout=WAIT_SECONDS,
         )
-    except OSError:  # there is no such file yet
+    except ClusterUnavailableError:  # there is no such file yet
         return None
     except (TypeError, ValueError, RuntimeError) as error:  # of the settings of TLS
         raise UsageError(f"{cluster} cannot be used: {error}") from error

@@ -160,8 +160,16 @@ def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def combined(results: Iterable[Result], signal: int, seconds: float) -> dict[str, Any]:
-    """One report of all projects, as JSON-ready values, with the exit code of the worst."""
+def combined(
+    results: Iterable[Result],
+    signal: int,
+    seconds: float,
+    error: CodxIndexError | None = None,
+) -> dict[str, Any]:
+    """One report of all projects, as JSON-ready values, with the exit code of the worst.
+
+    An `error` is one that ended all of it before its end.
+    """
     results = sorted(results, key=lambda one: one.project)
     codes = {result.outcome.exit_code for result in results if result.outcome}
     failed = {
@@ -173,6 +181,8 @@ def combined(results: Iterable[Result], signal: int, seconds: float) -> dict[str
     code, status = 0, "updated" if is_changed else "unchanged"
     if signal:
         code, status = 128 + signal, "interrupted"
+    elif error:
+        code, status = error.exit_code, error.status
     elif failed:
         code = failed.pop() if len(failed) == 1 else 1
         status = _STATUS.get(code, "failed")
@@ -185,6 +195,7 @@ def combined(results: Iterable[Result], signal: int, seconds: float) -> dict[str
         "status": status,
         "exit_code": code,
         "seconds": round(seconds, 3),
+        "error": escape_path(str(error or "")),
         "projects": [
             {
                 "project": escape_path(result.project),

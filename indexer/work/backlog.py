@@ -11,21 +11,22 @@ from indexer.cache.entry import Key
 from indexer.types import Chunk
 from indexer.work.workers import Workers
 
-BACKLOG_CHUNKS = 512  # texts that wait for each worker; bounds the parent's memory
+# Texts that wait for each worker, and bytes that wait in all: they bound the parent's memory.
+BACKLOG_CHUNKS = 512
+BACKLOG_BYTES = 128 << 20
 LEAST_TASK_CHUNKS = 4
 
 
 class Backlog:
     """Chunks that wait to be embedded, and the tasks that were cut from them.
 
-    The oldest go first, so that files become complete, and are committed, about in their order.
+    The oldest go first, so that files become complete, and are committed, about in their order. How
+    many there are follows the workers, which may come and go.
     """
 
     def __init__(self, workers: Workers) -> None:
-        self._window = 2 * workers.embed_jobs  # tasks in flight
-        self._task_chunks = workers.embed_task
-        self._generation = self._window * self._task_chunks
-        self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
+        self._workers = workers
+        self._bytes = 0
         self._chunks: dict[Key, Chunk] = {}  # in no task yet
         self._tasks: deque[dict[Key, Chunk]] = deque()
 
@@ -35,11 +36,23 @@ class Backlog:
     @property
     def has_room(self) -> bool:
         """Whether more files may be chunked."""
-        return len(self) < self._room
+        room = max(self._workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
+        return len(self) < room and self._bytes < BACKLOG_BYTES
+
+    @property
+    def _window(self) -> int:
+        """Tasks in flight."""
+        return 2 * self._workers.embed_jobs
+
+    @property
+    def _generation(self) -> int:
+        """Chunks that fill the window."""
+        return self._window * self._workers.embed_task
 
     def add(self, chunks: Mapping[Key, Chunk]) -> None:
         """Add chunks, none of which is here already."""
         self._chunks.update(chunks)
+        self._bytes += size_of(chunks)
 
     def cut(self, *, is_warm: bool, is_last: bool, is_idle: bool) -> None:
         """Cut the oldest chunks into tasks, sorted by length, unless more chunks are worth a wait.
@@ -49,9 +62,11 @@ class Backlog:
         small.
         """
         is_idle = is_idle and not self._tasks
-        if not (is_last or is_idle or len(self._chunks) >= self._generation):
+        is_full = len(self._chunks) >= self._generation
+        is_full |= self._bytes >= BACKLOG_BYTES and not self._tasks
+        if not (is_last or is_idle or is_full):
             return
-        most = self._task_chunks if is_warm else LEAST_TASK_CHUNKS
+        most = self._workers.embed_task if is_warm else LEAST_TASK_CHUNKS
         keys = list(islice(self._chunks, self._window * most))
         keys.sort(key=lambda key: -self._chunks[key].tokens)
         # Towards the end the tasks get smaller, so that no worker ends alone.
@@ -63,4 +78,13 @@ class Backlog:
 
     def next_task(self) -> dict[Key, Chunk] | None:
         """Take the oldest task out of the backlog, None where there is none."""
-        return self._tasks.popleft() if self._tasks else None
+        if not self._tasks:
+            return None
+        task = self._tasks.popleft()
+        self._bytes -= size_of(task)
+        return task
+
+
+def size_of(chunks: Mapping[Key, Chunk]) -> int:
+    """About how many bytes chunks take, here and on their way."""
+    return sum(len(chunk.text) + len(chunk.ids) for chunk in chunks.values())

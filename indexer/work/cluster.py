@@ -14,8 +14,9 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any, ParamSpec, TypeVar, cast
 
 from indexer.config import Reading
@@ -28,8 +29,12 @@ from indexer.errors import (
 from indexer.pool.serial import SerialExecutor
 from indexer.timeline import moved
 from indexer.work import worker
-from indexer.work.cluster_host import CHUNK, EMBED, Answer, Call, Outcome, accept
-from indexer.work.dask_library import check_installed, connection, import_distributed
+from indexer.work.cluster_host import CALL, CHUNK, EMBED, Answer, Call, Outcome, accept
+from indexer.work.dask_library import (
+    check_installed,
+    import_distributed,
+    scheduler_address,
+)
 from indexer.work.recipe import Recipe
 from indexer.work.workers import CPU_TASK, Workers
 
@@ -74,6 +79,8 @@ def open_cluster(
 class Cluster(Executor):
     """An executor of tasks of a recipe. `workers` follows the workers that accept it.
 
+    Any other function is called by a worker itself, in a thread, with the `Premises` behind its arguments.
+
     A task raises what it raises on one machine. Those that were lost with a worker go out again, as
     often as the scheduler allows (`distributed.scheduler.allowed-failures`); then they raise
     `WorkerDiedError`. Once the scheduler is gone, or no worker has been there for a while, all tasks
@@ -101,13 +108,23 @@ class Cluster(Executor):
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._last_there = time.monotonic()
         self._has_begun = False  # there was a worker
-        self._pending: set[Future[Any]] = set()
-        self._client = self._connect()
-        self._loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Everything below happens in this thread, apart from what is public.
+        self._loop = asyncio.new_event_loop()
         self._end: asyncio.Future[None] = self._loop.create_future()
+        self._thread = Thread(
+            target=self._loop.run_forever, name="codx-index cluster", daemon=True
+        )
+        self._thread.start()
+        self._client: Any = None
+        try:
+            self._begin(self._connect()).result()
+        except BaseException:
+            self.shutdown()
+            raise
         if link := self._client.dashboard_link:
             on_step(f"connected to {executor}, whose dashboard is {link}")
-        self._watching = self._begin(self._watch())
+        self._begin(self._watch())
 
     def wait_for_workers(self) -> None:
         """Wait until a worker accepts the recipe. Raises `ClusterUnavailableError`, or `ModelError`
@@ -123,37 +140,54 @@ class Cluster(Executor):
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         self._tell()
-        kind = _KINDS[fn]
+        kind = _KINDS.get(fn, CALL)
         positional: Sequence[object] = args
+        if kind == CALL:
+            arguments = pickle.dumps((fn, positional), 5)
+            return cast(Future[T], self._begin(self._perform(kind, arguments)))
         if kind == CHUNK:
             reading = self._read(cast(Any, args[0]))
             if reading.exception():
                 return cast(Future[T], reading)
             positional = (reading.result(), *args[1:])
         arguments = pickle.dumps((positional, kwargs), 5)
-        future = self._begin(self._perform(kind, arguments))
-        self._pending.add(future)
-        future.add_done_callback(self._pending.discard)
-        return cast(Future[T], future)
+        return cast(Future[T], self._begin(self._perform(kind, arguments)))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let go of all tasks, so that the cluster forgets them, and of the cluster."""
-        for future in [self._watching, *self._pending]:
-            future.cancel()
-        self._client.close(timeout=CLOSE_SECONDS)
+        if self._loop.is_closed():
+            return
+        self._begin(self._close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _connect(self) -> Any:
+    async def _connect(self) -> None:
         distributed = import_distributed()
+        address = scheduler_address(self._name)
         try:
-            return distributed.Client(
-                **connection(self._name), timeout=CONNECT_SECONDS, set_as_default=False
+            self._client = distributed.Client(
+                address,
+                timeout=CONNECT_SECONDS,
+                set_as_default=False,
+                asynchronous=True,
             )
+            await self._client
         except (OSError, ValueError) as error:
             raise ClusterUnavailableError(
                 f"no Dask scheduler answers at {self._name}: {_short(error)}"
             ) from error
         except (TypeError, RuntimeError) as error:  # of the settings of TLS
             raise UsageError(f"{self._name} cannot be used: {_short(error)}") from error
+
+    async def _close(self) -> None:
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._client.close(), CLOSE_SECONDS)
 
     def _read(
         self, files: Sequence[tuple[str, bytes]]
@@ -196,7 +230,8 @@ class Cluster(Executor):
         finally:
             result.cancel()
             future.release()
-        return _received(pickle.loads(pickled))
+        outcome: Outcome = pickle.loads(pickled)
+        return outcome.result if kind == CALL else _received(outcome)
 
     async def _watch(self) -> None:
         """Follow which workers there are, and ask the new ones, until the cluster is of no use."""
@@ -209,7 +244,8 @@ class Cluster(Executor):
             if self._client.status not in ("running", "connecting"):
                 self._fail(self._gone())
             for address in there - set(self._answers) - set(self._asking):
-                self._asking[address] = asyncio.create_task(self._ask(address))
+                asking = self._tracked(self._ask(address))
+                self._asking[address] = asyncio.create_task(asking)
             for address in set(self._answers) - there:
                 answer = self._answers.pop(address)
                 if not answer.refusal:
@@ -290,7 +326,17 @@ class Cluster(Executor):
             how(message)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop)
+
+    async def _tracked(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work that the end of this cluster ends as well."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
 
 
 def _received(outcome: Outcome) -> Any:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from indexer.errors import CodxIndexError, ModelError
+from indexer.types import Premises
 from indexer.vectors.backend import Backend
 from indexer.work import worker
 from indexer.work.recipe import Recipe, differences, version_differences
@@ -29,7 +30,7 @@ THREADS = 2  # of Dask for each of our processes, which then has a second task a
 _LOOK = 1.0  # seconds between two looks at whether a result is still wanted
 _ALWAYS = 1 << 30  # of a resource: it only says that there is some
 
-CHUNK, EMBED = "chunk", "embed"
+CHUNK, EMBED, CALL = "chunk", "embed", "call"
 _TASKS: dict[str, Callable[..., Any]] = {
     CHUNK: worker.chunk_files,
     EMBED: worker.embed_texts,
@@ -87,6 +88,13 @@ class Host:
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
+
+    def call(self, arguments: bytes) -> bytes:
+        """Call a function in this thread, with its arguments and the `Premises`. It and the
+        arguments are pickled, and so is the `Outcome`."""
+        function, positional = pickle.loads(arguments)
+        premises = Premises(self.jobs, self._cache_dir, _wanted())
+        return _pickled(function(*positional, premises))
 
     def answer(self, recipe: Recipe) -> Answer:
         """Prepare for a recipe, unless something differs here."""
@@ -245,6 +253,8 @@ def perform(recipe: Recipe, kind: str, arguments: bytes) -> bytes:
     """
     if _host is None:
         raise ModelError(f"{os.uname().nodename} is not a codx-index worker")
+    if kind == CALL:
+        return _host.call(arguments)
     with _host.workers(recipe) as workers:
         executor = workers.embedders if kind == EMBED else workers.chunkers
         return _result(_submit(executor, kind, arguments))
@@ -255,24 +265,38 @@ def _submit(executor: Executor, kind: str, arguments: bytes) -> Future[bytes]:
 
 
 def _result(future: Future[bytes]) -> bytes:
-    from distributed import get_worker
-
-    dask_worker = get_worker()
-    tasks, key = dask_worker.state.tasks, dask_worker.get_current_task()
+    is_wanted = _wanted()
     while True:
         try:
             return future.result(timeout=_LOOK)
         except TimeoutError:
             if future.done():
                 raise
-            task = tasks.get(key)
-            if task is None or task.state == "cancelled":
+            if not is_wanted():
                 raise CancelledError from None
+
+
+def _wanted() -> Callable[[], bool]:
+    """Tells whether somebody still wants the result of the task in this thread."""
+    from distributed import get_worker
+
+    dask_worker = get_worker()
+    tasks, key = dask_worker.state.tasks, dask_worker.get_current_task()
+
+    def is_wanted() -> bool:
+        task = tasks.get(key)
+        return task is not None and task.state != "cancelled"
+
+    return is_wanted
 
 
 def run_pickled(kind: str, arguments: bytes) -> bytes:
     """What a process of the pool runs: a task whose arguments are pickled, like its `Outcome`."""
     positional, named = pickle.loads(arguments)
     result = _TASKS[kind](*positional, **named)
+    return _pickled(result)
+
+
+def _pickled(result: Any) -> bytes:
     offset = time.time() - time.monotonic()
     return pickle.dumps(Outcome(result, os.uname().nodename, offset), 5)

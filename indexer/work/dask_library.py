@@ -6,7 +6,7 @@ import importlib.util
 import os
 from typing import Any
 
-from indexer.errors import UsageError
+from indexer.errors import ClusterUnavailableError, UsageError
 
 # What must be so, whatever the user's settings of Dask say.
 _SETTINGS = {
@@ -50,11 +50,30 @@ def import_distributed(*, is_worker: bool = False) -> Any:
     return distributed
 
 
-def connection(executor: str) -> dict[str, str]:
-    """How Dask's `Client` and `Worker` are told of the scheduler that `executor` names: by its
-    `address`, or by the `scheduler_file` that has it."""
+def scheduler_address(executor: str) -> str:
+    """The address of the scheduler that `executor` names, as Dask writes it.
+
+    It may stand in a file that the scheduler wrote (`dask scheduler --scheduler-file`). Raises
+    `ClusterUnavailableError` where there is no such file yet, and `UsageError` for another file.
+    """
     scheme, _, rest = executor.partition(":")
     if scheme == "dask" and not rest.startswith("//"):
-        return {"scheduler_file": os.path.abspath(os.path.expanduser(rest))}
+        return _address_in(os.path.abspath(os.path.expanduser(rest)))
     scheme = "tls" if scheme == "tls" else "tcp"
-    return {"address": f"{scheme}:{rest.rstrip('/')}"}
+    return f"{scheme}:{rest.rstrip('/')}"
+
+
+def _address_in(path: str) -> str:
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file)["address"])
+    except FileNotFoundError:
+        raise ClusterUnavailableError(
+            f"there is no {path}: start a scheduler with dask scheduler --scheduler-file"
+        ) from None
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise UsageError(
+            f"{path} is no file of a Dask scheduler: {type(error).__name__}"
+        ) from error

@@ -22,12 +22,14 @@ from indexer.errors import TaskError, WorkerCrashedError
 from indexer.types import ChangedFile, Chunk, EmbeddedFile, Step
 from indexer.work import worker
 from indexer.work.assembly import Assembly, Lend
-from indexer.work.backlog import Backlog
+from indexer.work.backlog import Backlog, size_of
 from indexer.work.feedback import Feedback
 from indexer.work.tasks import chunk_tasks
 from indexer.work.workers import Workers
 
 POLL = 0.2  # seconds between two looks at the stop signal
+# In flight at most, of each kind of tasks. Many workers have many tasks, and each is here as well.
+FLIGHT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Scheduler:
         self._chunking: dict[Future[worker.ChunkedBatch], list[ChangedFile]] = {}
         self._embedding: dict[Future[worker.EmbeddedBatch], dict[Key, Chunk]] = {}
         self._crashing: set[str] = set()  # paths of files to chunk without syntax
+        self._chunking_bytes = self._embedding_bytes = 0  # in flight
         self._since = 0.0  # when the first embed task was given out
 
     def files(self, changes: Iterable[ChangedFile | None]) -> Iterator[EmbeddedFile]:
@@ -120,7 +123,11 @@ class Scheduler:
         """
         jobs = self._workers.jobs
         window = 2 * jobs if self._is_warm else jobs
-        while len(self._chunking) < window and self._backlog.has_room:
+        while (
+            len(self._chunking) < window
+            and self._chunking_bytes < FLIGHT_BYTES
+            and self._backlog.has_room
+        ):
             with self._spans.span("read"):
                 task = next(tasks, None)
             if task is None:
@@ -137,13 +144,17 @@ class Scheduler:
             worker.chunk_files, files, with_syntax=with_syntax
         )
         self._chunking[future] = task
+        self._chunking_bytes += _size_of(task)
 
     def _submit_embedding(self, *, is_last: bool) -> None:
         """Keep the workers in embed tasks."""
         self._backlog.cut(
             is_warm=self._is_warm, is_last=is_last, is_idle=not self._embedding
         )
-        while len(self._embedding) < 2 * self._workers.embed_jobs:
+        while (
+            len(self._embedding) < 2 * self._workers.embed_jobs
+            and self._embedding_bytes < FLIGHT_BYTES
+        ):
             task = self._backlog.next_task()
             if task is None:
                 break
@@ -155,6 +166,7 @@ class Scheduler:
         ids = [chunk.ids for chunk in task.values()]
         future = self._workers.embedders.submit(worker.embed_texts, texts, ids)
         self._embedding[future] = task
+        self._embedding_bytes += size_of(task)
 
     def _collect(self) -> None:
         """Wait until a task is done, or for a moment, and deal with all that are."""
@@ -163,6 +175,7 @@ class Scheduler:
             self._feedback.on_progress(Step())
         for chunking in [task for task in self._chunking if task.done()]:
             changes = self._chunking.pop(chunking)
+            self._chunking_bytes -= _size_of(changes)
             try:
                 files = chunking.result()
             except TaskError as error:
@@ -174,6 +187,7 @@ class Scheduler:
         embedded.sort(key=lambda task: task.exception() is not None)
         for embedding in embedded:
             chunks = self._embedding.pop(embedding)
+            self._embedding_bytes -= size_of(chunks)
             try:
                 batch = embedding.result()
             except TaskError as error:
@@ -214,3 +228,7 @@ class Scheduler:
                 self._embed({key: chunk})
             else:
                 self._assembly.give_up(key, str(error))
+
+
+def _size_of(task: list[ChangedFile]) -> int:
+    return sum(len(change.data) for change in task)

@@ -90,6 +90,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "programs": {"mentions.command", "wiki.command"},
         "network": {"webhook"},
         "network, folders": {"model", "uri"},
+        "network, resources": {"executor"},
         "folders": {
             *("events", "external-folders", "metrics"),
             *("project_path", "wiki.path"),
@@ -99,7 +100,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
         "cache": {"cache-size"},
         "secrets": {"git", "include-secrets", "secrets"},
         "resources": {
-            *("executor", "jobs", "max-file-size", "task-timeout", "wait"),
+            *("jobs", "max-file-size", "task-timeout", "wait"),
             *("mentions.concurrency", "mentions.timeout"),
             *("model-concurrency", "wiki.concurrency", "wiki.timeout"),
         },

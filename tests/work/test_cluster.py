@@ -1,0 +1,257 @@
+"""Runs whose tasks go to a Dask cluster: its scheduler and its workers are processes of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import LocalCluster, kill
+from conftest import Project, assert_one_line, python_text, start, wait_for
+
+from indexer.config import AS_USUAL, DEFAULT_MODEL
+from indexer.errors import ClusterUnavailableError, ModelError
+from indexer.run import passes
+from indexer.vectors.backend import Backend
+from indexer.vectors.choice import choose_backend
+from indexer.vectors.model import resolve_model
+from indexer.work import cluster as client
+from indexer.work.recipe import Recipe, recipe_of
+
+pytest.importorskip("distributed")
+SECRET = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7h8"
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, model_cache: Path
+) -> Iterator[LocalCluster]:
+    """Two workers of one process each."""
+    made = LocalCluster(tmp_path_factory.mktemp("cluster"), model_cache)
+    try:
+        made.add_worker()
+        made.add_worker()
+        made.wait_for_workers(2)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, model_cache: Path) -> Iterator[LocalCluster]:
+    """A scheduler without workers, for one test that does it harm."""
+    made = LocalCluster(tmp_path / "cluster", model_cache)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def backend(model_cache: Path) -> Backend:
+    cache = str(model_cache)
+    return choose_backend(resolve_model(DEFAULT_MODEL, cache), cache, convert=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_plan_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "SMALL_PLAN_BYTES", 0)
+
+
+def fill(project: Project, files: int = 4, functions: int = 3) -> None:
+    for number in range(files):
+        project.write(f"m{number}.py", python_text(number, functions))
+    project.write("secret.py", f'TOKEN = "{SECRET}"\n')
+    project.write("data.csv", "a,b\n" + "1,2\n" * 20)
+    project.write("latin.txt", "déjà vu\n".encode("latin-1"))
+    cells = [{"cell_type": "code", "source": ["x = 1\n", "print(x)"], "outputs": []}]
+    project.write("n.ipynb", json.dumps({"cells": cells, "nbformat": 4}))
+    project.write("binary.dat", bytes(range(256)))
+
+
+def same(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Rows with values that can be compared bit by bit."""
+    return {key: {k: repr(v) for k, v in row.items()} for key, row in rows.items()}
+
+
+def local_rows(
+    make_project: Callable[[str], Project], fill: Callable[[Project], None]
+) -> dict[str, dict[str, Any]]:
+    local = make_project("local")
+    fill(local)
+    local.run("--executor", "process", "--jobs", "1", "--cache-size", "0")
+    return same(local.rows())
+
+
+def test_the_rows_are_those_of_a_local_run(
+    cluster: LocalCluster, make_project: Callable[[str], Project], tmp_path: Path
+) -> None:
+    project = make_project("remote")
+    fill(project)
+    trace = tmp_path / "trace.json"
+    done = project.command(
+        *("run", "-v", "--executor", cluster.executor, "--trace", str(trace)),
+        *("--cache-size", "0"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"connected to {cluster.executor}, whose dashboard is http" in done.stderr
+    assert f"of {cluster.executor} joins with 1" in done.stderr
+    rows = same(project.rows())
+    assert rows == local_rows(make_project, fill)
+    assert SECRET not in str(rows) and "secret.py" in str(rows)
+    events = json.loads(trace.read_text())["traceEvents"]
+    names = {one["args"].get("name") for one in events if one["ph"] == "M"}
+    assert f"worker 1 on {os.uname().nodename}" in names
+    embedding = [one for one in events if one["name"] == "embed"]
+    ended = max(one["ts"] + one["dur"] for one in events if one["ph"] == "X")
+    assert embedding and all(0 < one["ts"] < ended for one in embedding)
+    assert wait_for(lambda: not cluster.ask("tasks"))
+
+
+def test_what_is_sent_has_no_secrets(
+    cluster: LocalCluster, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    real = client.Cluster._perform
+
+    def perform(self: client.Cluster, kind: str, arguments: bytes) -> Any:
+        sent.append(arguments)
+        return real(self, kind, arguments)
+
+    monkeypatch.setattr(client.Cluster, "_perform", perform)
+    recipe = recipe_of(backend, 0)
+    with opened(cluster.executor, recipe) as workers:
+        files = [("a.py", f'TOKEN = "{SECRET}"\n'.encode())]
+        chunked = workers.chunkers.submit(client.worker.chunk_files, files).result()
+    assert chunked.files[0].masked == 1
+    assert SECRET.encode() not in sent[0] and b"a.py" in sent[0]
+    assert backend.cache_dir.encode() not in sent[0]
+
+
+def opened(executor: str, recipe: Recipe) -> Any:
+    told: list[str] = []
+    return client.open_cluster(executor, 0, recipe, AS_USUAL, told.append, told.append)
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("versions", (("openvino", "1.0"),), "openvino is 20"),
+        ("digest", "ab" * 32, "no model with the digest abababababab"),
+        ("computed", "bf17", "bf17 here"),
+    ],
+)
+def test_who_would_compute_something_else_is_refused(
+    name: str, value: Any, words: str, cluster: LocalCluster, backend: Backend
+) -> None:
+    recipe = replace(recipe_of(backend, 0), **{name: value})
+    with pytest.raises(ModelError, match=words) as refused:
+        with opened(cluster.executor, recipe):
+            pass
+    assert os.uname().nodename in str(refused.value)
+
+
+def test_nobody_answers(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.3)
+    project = make_project("alone")
+    project.write("a.py", "x = 1\n")
+    done = project.command("run", "--executor", "dask://127.0.0.1:1")
+    assert "no Dask scheduler answers at dask://127.0.0.1:1" in assert_one_line(
+        done, 69
+    )
+    done = project.command("run", "--executor", "dask:missing.json")
+    assert "missing.json" in assert_one_line(done, 69)
+
+
+def test_what_is_no_address(make_project: Callable[[str], Project]) -> None:
+    project = make_project("typo")
+    for wrong in ("dask://host", "http://host:1", "dask:", "pool"):
+        line = assert_one_line(project.command("run", "--executor", wrong), 2)
+        assert "dask://HOST:PORT" in line
+        assert_one_line(project.command("worker", wrong), 2)
+
+
+def test_a_cluster_in_a_projects_file_needs_trust(
+    make_project: Callable[[str], Project],
+) -> None:
+    project = make_project("stranger")
+    project.write("codx-index.toml", 'executor = "dask://127.0.0.1:1"\n')
+    line = assert_one_line(project.command("run"), 2)
+    assert "--trust" in line and "sends data elsewhere" in line
+
+
+def test_the_extra_is_missing(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "distributed" else real(name, *rest),
+    )
+    project = make_project("bare")
+    project.write("a.py", "x = 1\n")
+    for command in (("run", "--executor"), ("worker",)):
+        line = assert_one_line(project.command(*command, "dask://127.0.0.1:1"), 2)
+        assert "pip install 'codx-index[dask]'" in line
+
+
+def test_no_worker_is_there(
+    own_cluster: LocalCluster, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "WORKER_SECONDS", 0.5)
+    with pytest.raises(ClusterUnavailableError, match="codx-index worker dask://127"):
+        with opened(own_cluster.executor, recipe_of(backend, 0)):
+            pass
+
+
+# What is done to a run by those around it
+
+
+ROUNDS = int(os.environ.get("CODX_INDEX_CLUSTER_ROUNDS", "20"))
+
+
+def larger(project: Project) -> None:
+    fill(project, files=40, functions=6)
+
+
+def embed(project: Project, cluster: LocalCluster) -> Any:
+    """Start a run that embeds everything on the cluster."""
+    arguments = ("--executor", cluster.executor, "--cache-size", "0", "--json", "-y")
+    return start(project, "run", "--force", *arguments)
+
+
+def finished(process: Any) -> tuple[int, dict[str, Any]]:
+    output, errors = process.communicate(timeout=240)
+    return process.returncode, json.loads(output) if output else {"stderr": errors}
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_cost_a_retry(
+    own_cluster: LocalCluster, make_project: Callable[[str], Project]
+) -> None:
+    project, rng = make_project("remote"), random.Random(1)
+    larger(project)
+    expected = local_rows(make_project, larger)
+    own_cluster.add_worker()
+    own_cluster.add_worker()
+    own_cluster.wait_for_workers(2)
+    for _ in range(ROUNDS):
+        process = embed(project, own_cluster)
+        time.sleep(rng.uniform(2, 8))
+        kill(own_cluster.workers.pop(0))
+        own_cluster.add_worker()
+        code, report = finished(process)
+        assert code == 0, report
+        assert same(project.rows()) == expected
