@@ -74,7 +74,8 @@ def test_each_project_has_its_own_rows(
     assert client.list_collections() == [NAME]
     found = client.describe_collection(NAME)
     field = next(one for one in found["fields"] if one["name"] == "project")
-    assert field["is_partition_key"] and not found["aliases"]
+    # Upserts of 2.3.5 go into other partitions than the ones that are searched (milvus#30607).
+    assert not field.get("is_partition_key") and not found["aliases"]
     for project in members:
         assert project.run()["status"] == "unchanged"
     before = rows_of(client, NAME)
