@@ -259,9 +259,13 @@ class SharedStore(Store):
         reach("prepared")
 
     def _schema(self, dimension: int, *, sparse: bool) -> CollectionSchema:
-        # Partitions of milvus-lite are files, of which there would be 16 for each group of rows.
+        # For milvus-lite, partitions are 16 times as many files and no quicker search. Milvus
+        # before 2.4 upserts rows into partitions in which it does not look for them.
         return collection_schema(
-            dimension, sparse=sparse, projects=True, partitions=not self.embedded
+            dimension,
+            sparse=sparse,
+            projects=True,
+            partitions=sparse and not self.embedded,
         )
 
     def _is_made(self) -> bool:

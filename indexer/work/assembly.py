@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key, key_of
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Lend = Callable[[ChangedFile, ChunkedFile, Set[Key]], "dict[Key, NDArray[np.float32]]"]
-"""What else knows vectors of a file: those of these keys that it has."""
+class Lend(Protocol):
+    """What else may know vectors of a file."""
+
+    def __call__(
+        self, change: ChangedFile, chunked: ChunkedFile, keys: Set[Key]
+    ) -> dict[Key, NDArray[np.float32]]:
+        """Those of the vectors with these keys that it knows."""
 
 
 @dataclass(slots=True)

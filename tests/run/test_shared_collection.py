@@ -196,7 +196,7 @@ def test_a_project_is_known_by_its_path_unless_it_has_a_name(
     one.run()
     for command in (["run"], ["clear", "--yes"]):
         line = assert_one_line(copy.command(*command), 1)
-        assert f"'billing'" in line and f"belongs to {one.root}" in line
+        assert "'billing'" in line and f"belongs to {one.root}" in line
         assert "--project" in line and "--take-over" in line
     assert one.run()["status"] == "unchanged"
     # To read it does no harm.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
-from conftest import Project, assert_one_line, python_text, start
+from conftest import Project, assert_one_line, python_text, start, wait_for
 from milvus_real import RealMilvus, real_milvus
 from pymilvus import MilvusClient
 from shared_rows import Rows, of_project, rows_of
 
 from indexer.config import key_of_project
+from indexer.errors import StoreUnavailableError
+from indexer.milvus.client import open_client
 
 pytestmark = pytest.mark.server
 
@@ -74,7 +77,8 @@ def test_each_project_has_its_own_rows(
     assert client.list_collections() == [NAME]
     found = client.describe_collection(NAME)
     field = next(one for one in found["fields"] if one["name"] == "project")
-    assert field["is_partition_key"] and not found["aliases"]
+    # Upserts of 2.3.5 go into other partitions than the ones that are searched (milvus#30607).
+    assert not field.get("is_partition_key") and not found["aliases"]
     for project in members:
         assert project.run()["status"] == "unchanged"
     before = rows_of(client, NAME)
@@ -136,9 +140,19 @@ def test_a_server_that_is_killed_between_two_projects(
     members[0].run()
     milvus.kill()
     milvus.start()
+    wait_for(lambda: answers(milvus), 200)
     for project in members:
         assert project.run()["status"] in ("unchanged", "updated")
         assert project.command("verify").returncode == 0
+
+
+def answers(milvus: RealMilvus) -> bool:
+    """Whether the server is ready, which can take a while on a busy machine."""
+    try:
+        with closing(open_client(milvus.uri, timeout=10)) as client:
+            return bool(client.list_collections())
+    except StoreUnavailableError:
+        return False
 
 
 def test_another_model_is_refused(
