@@ -318,6 +318,8 @@ def test_a_model_whose_tokenizer_is_not_here(project: Project, server: Server) -
     longest = max(len(row["text"].encode()) for row in project.rows().values())
     assert 100 < longest <= 256 - ByteTokenizer.SPECIAL
     assert project.command("verify", *model).returncode == 0
+    # What was found out for shorter texts does not hold for longer ones.
+    assert "cuts texts of 4000" in refused(project, *model[:3], "4000")
 
 
 def test_it_is_said_once_that_source_is_sent_away(
@@ -355,7 +357,7 @@ def test_any_executor_chunks_for_it(
 
 
 def test_queries_go_the_same_way(
-    project: Project, server: Server, monkeypatch: pytest.MonkeyPatch
+    project: Project, server: Server, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(project)
     project.run("--model", server.model)
@@ -370,6 +372,9 @@ def test_queries_go_the_same_way(
     assert "another --model-revision" in done.stderr
     server.set(other=1)
     assert "has another model behind the name" in project.command(*dense).stderr
+    server.set(faults=["503"])
+    done = project.command(*dense)
+    assert done.returncode == 69 and "(--mode sparse searches" in done.stderr
     server.set()
     monkeypatch.setenv("CODX_INDEX_CACHE_DIR", str(project.cache_dir))
     with Index.open(project.root, model=server.model) as index:

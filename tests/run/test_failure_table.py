@@ -56,6 +56,18 @@ TESTS = {
     "a worker whose memory runs out": (
         "test_workers.test_memory_that_runs_out_is_the_tasks_own_failure"
     ),
+    "an endpoint of a model that does not answer, or fails again and again": (
+        "test_endpoint.test_an_endpoint_that_dies"
+    ),
+    "an endpoint that wants a key, redirects, or has another model behind the name": (
+        "test_endpoint.test_another_model_behind_the_name"
+    ),
+    "a text that an endpoint refuses": (
+        "test_endpoint.test_a_text_that_is_refused_fails_its_file_alone"
+    ),
+    "`--secrets off` or a key without https, with an endpoint beyond this machine": (
+        "test_endpoint.test_what_an_endpoint_does_not_go_with"
+    ),
     "another model than the default one, or a GPU, where torch is not installed": (
         "test_bert.test_what_needs_torch_says_so"
     ),
