@@ -122,8 +122,11 @@ def settle(session: Session, writer: Writer, extent: Extent) -> None:
         session.collection.close()
     reach("closed")
     state = COMPLETE if extent.is_complete else PARTIAL
+    seconds = session.report.edit_seconds
     session.manifest.set(
-        state=state if writer.is_tidy else DIRTY, mark=session.collection.mark()
+        state=state if writer.is_tidy else DIRTY,
+        mark=session.collection.mark(),
+        **({"edit_seconds": f"{seconds:.3f}"} if seconds else {}),
     )
     reach("settled")
 
