@@ -73,7 +73,7 @@ def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:
             extent.is_complete and known.state != COMPLETE
         )
         if is_due or writer.has_begun:
-            writer.finish(complete=extent.is_complete)
+            writer.finish(complete=extent.is_complete, sweeps=known.state != COMPLETE)
         if settings.wiki.enabled and not extent.is_cut:
             update_wiki(session)
         settle(session, writer, extent)

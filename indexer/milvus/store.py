@@ -309,14 +309,21 @@ class Store(Table):
                 time.sleep(pause)
                 pause = min(2 * pause, LAST_LOOK)
 
-    def finish(self) -> None:
-        """Flush, move the alias here, and drop our other physical collections."""
+    def finish(self, *, sweeps: bool = True) -> None:
+        """Flush, move the alias here, and drop our other physical collections.
+
+        On a server they are looked for only if the alias moved or the run `sweeps`, because a
+        run that was killed may have left some: the list is that of all projects.
+        """
         self.flush()
         reach("flushed")
-        if not self._has_alias():
+        is_moved = not self._has_alias()
+        if is_moved:
             self._guard.call(self._client.alter_alias, self.physical, self.name)
             self._looked = None
             reach("moved")
+        if not (is_moved or sweeps or self.embedded):
+            return
         for other in self._siblings():
             if other != self.physical:
                 self._guard.call(self._client.drop_collection, other)
