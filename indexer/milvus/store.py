@@ -65,7 +65,8 @@ class Store(Table):
     Every method raises `StoreError` (or `StoreUnavailableError`) for what Milvus refuses.
     After that nothing may be written, and `close` does nothing: the embedded database
     flushes when it is closed, which would make a loss permanent. `is_server` tells whether
-    this process serves the embedded database; `release` lets go of what the client uses.
+    this process serves the embedded database; `release` lets go of what the client uses. A client
+    that `is_shared` stays open for others.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class Store(Table):
         embedded: bool,
         release: Callable[[], None] = lambda: None,
         is_server: bool = False,
+        is_shared: bool = False,
     ) -> None:
         # A reader whose embedded database was closed by another process opens it anew.
         patience = 0 if embedded else PATIENCE
         guard = Guard(where, DAMAGED if embedded else "", patience)
         super().__init__(client, guard, embedded=embedded)
         self._release = release
+        self._close = (lambda: None) if is_shared else client.close
         self._looked: dict[str, Any] | None = None
         self._properties: dict[str, str] = {}
         self._loaded = ""  # the collection that is known to be loaded, and its number
@@ -99,7 +102,7 @@ class Store(Table):
         if self._guard.is_broken and self.embedded:
             return
         with self._guard():
-            self._client.close()
+            self._close()
             self._release()
 
     @property

@@ -76,8 +76,10 @@ def run_projects(
     `tell` is called with each result as it comes. Failures are remembered in `cache_dir`, but
     leave a project alone only if the call `waits`. No project is begun once `should_stop()`.
     """
+    from indexer.milvus.remote import shared_connections
+
     backoff = Backoff(cache_dir)
-    with closing(Workshop(is_shared=True)) as workshop:
+    with closing(Workshop(is_shared=True)) as workshop, shared_connections():
 
         def one(project: tuple[str, bool]) -> Result | None:
             folder, is_watched = project

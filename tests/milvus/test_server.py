@@ -389,3 +389,23 @@ def test_only_a_run_after_a_killed_one_looks_for_what_it_left(
         assert len([one for one in names() if one.startswith(f"{NAME}__")]) == 3
         host.run()
         assert len([one for one in names() if one.startswith(f"{NAME}__")]) == 2
+
+
+@pytest.mark.parametrize("parallel", ["1", "3"])
+def test_the_calls_of_many_projects(
+    parallel: str, gate: Gate, make_project: Callable[[str], Project]
+) -> None:
+    """One connection for all; a project with nothing to do costs two calls, and no list."""
+    above = make_project("above")
+    above.environment |= {"CODX_INDEX_URI": gate.uri, "CODX_INDEX_MODE": "sparse"}
+    for number in range(6):
+        above.write(f"{number}/codx-index.toml", "")
+        above.write(f"{number}/a.py", f"def f{number}(): pass\n")
+    run_all = ("run-all", ".", "--parallel", parallel, "--json")
+    done = above.command(*run_all)
+    assert done.returncode == 0, done.stderr
+    gate.calls.clear()
+    done = above.command(*run_all)
+    assert json.loads(done.stdout)["status"] == "unchanged"
+    assert gate.calls.pop("Connect") <= int(parallel)
+    assert gate.calls == {"DescribeCollection": 6, "Query": 6}
