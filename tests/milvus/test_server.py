@@ -401,6 +401,9 @@ def test_the_calls_of_many_projects(
     for number in range(6):
         above.write(f"{number}/codx-index.toml", "")
         above.write(f"{number}/a.py", f"def f{number}(): pass\n")
+        above.git("init", "-q", str(number))
+        above.git("-C", str(number), "add", "-A")
+        above.git("-C", str(number), "commit", "-qm", "all")
     run_all = ("run-all", ".", "--parallel", parallel, "--json")
     done = above.command(*run_all)
     assert done.returncode == 0, done.stderr
