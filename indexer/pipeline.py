@@ -75,7 +75,7 @@ def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:
             extent.is_complete and known.state != COMPLETE
         )
         if is_due or writer.has_begun:
-            writer.finish(complete=extent.is_complete)
+            writer.finish(complete=extent.is_complete, sweeps=known.state != COMPLETE)
         if settings.wiki.enabled and not extent.is_cut:
             update_wiki(session)
         settle(session, writer, extent)
@@ -124,8 +124,11 @@ def settle(session: Session, writer: Writer, extent: Extent) -> None:
         session.collection.close()
     reach("closed")
     state = COMPLETE if extent.is_complete else PARTIAL
+    seconds = session.report.edit_seconds
     session.manifest.set(
-        state=state if writer.is_tidy else DIRTY, mark=session.collection.mark()
+        state=state if writer.is_tidy else DIRTY,
+        mark=session.collection.mark(),
+        **({"edit_seconds": f"{seconds:.3f}"} if seconds else {}),
     )
     reach("settled")
 

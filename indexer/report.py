@@ -21,6 +21,9 @@ STAGES = (
 """The stages in the order in which they begin. Load, chunk and embed are stages of the workers,
 summed over all of them; start is summed over all processes."""
 
+KNEE = 100_000  # chunks; of an embedded database with so many it is said what more will cost
+FEW = 1_000  # rows; a run that writes no more tells what an edit takes
+_STORE = "open upsert commit finish close".split()  # the stages that use the store
 _SLOWEST = 50
 _EXIT_CODES: Mapping[str, int] = {
     "updated": 0,
@@ -125,6 +128,23 @@ class WikiCounts:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What so many rows of an embedded database cost, and what as many as `next_rows` would add.
+
+    `row_bytes` are those on the disk, and megabytes 10⁶ bytes of memory. `edit_seconds` is what the store
+    took of the last small run, None if there was none.
+    """
+
+    rows: int
+    row_bytes: int
+    search_megabytes: int
+    edit_seconds: float | None
+    next_rows: int
+    next_search_megabytes: int
+    next_edit_seconds: float | None
+
+
 @dataclass(slots=True)
 class Report:
     """Counts and timings (seconds) of a run; `as_dict` is the object that `--json` prints.
@@ -149,6 +169,7 @@ class Report:
     listeners: list[Listener] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
     failures: dict[str, str] = field(default_factory=dict)
+    growth: Growth | None = None
     _times: list[FileTime] = field(default_factory=list)
 
     def tell(self, event: str, **about: object) -> None:
@@ -222,6 +243,14 @@ class Report:
         return {"total": seconds.pop(RUN), **seconds}
 
     @property
+    def edit_seconds(self) -> float:
+        """The seconds that the store took of this run, 0 unless it wrote few rows, and some."""
+        if not 0 < self.chunks.upserted + self.chunks.deleted <= FEW:
+            return 0.0
+        seconds = self.seconds
+        return sum(seconds[stage] for stage in _STORE)
+
+    @property
     def exit_code(self) -> int:
         """The exit code that the report calls for.
 
@@ -261,6 +290,7 @@ class Report:
                 {"path": escape_path(path), "error": error}
                 for path, error in sorted(self.failures.items())
             ],
+            "growth": asdict(self.growth) if self.growth else None,
         }
 
 

@@ -10,7 +10,7 @@ from indexer.cli.bars import Bars
 from indexer.cli.signals import handled_signals
 from indexer.config import Settings
 from indexer.deadline import ends_by
-from indexer.report import RUN, Report
+from indexer.report import KNEE, RUN, Report
 from indexer.run.budget import Budget
 
 if TYPE_CHECKING:
@@ -53,3 +53,7 @@ def refresh(
             from indexer.pipeline import run as run_pipeline
 
             run_pipeline(settings, report, bars, interrupts, doubted, workshop, look)
+    if report.chunks.total >= KNEE:
+        from indexer.run.growth import foretell
+
+        foretell(settings, report)

@@ -13,7 +13,7 @@ from indexer.cli.log import log
 from indexer.cli.outlets import Outlets, check_stdout, traced
 from indexer.cli.refresh import refresh_alone
 from indexer.cli.streams import read_list
-from indexer.cli.summary import print_failures, summary
+from indexer.cli.summary import growth_text, print_failures, summary
 from indexer.cli.texts import confirm, print_json, shown
 from indexer.config import Settings
 from indexer.errors import UsageError
@@ -137,6 +137,8 @@ def run(
                 _say_where(settings)
             # If the events go to stdout, nothing else may.
             confirm(summary(report), err=outlets.events == "-")
+            if report.growth and report.status != "unchanged":
+                log.warn(growth_text(report.growth))
             if profile:
                 click.echo(_profile_table(report), err=outlets.events == "-")
         print_failures(report)

@@ -12,10 +12,10 @@ from indexer.cli.counter import Counter
 from indexer.cli.first_look import confirm_size
 from indexer.cli.plans import left_out_lines, plan_dict, plan_text
 from indexer.cli.streams import is_closed
-from indexer.cli.summary import print_failures
+from indexer.cli.summary import growth_text, print_failures
 from indexer.cli.texts import count_text, print_json, printable
 from indexer.paths import escape_path
-from indexer.report import Report
+from indexer.report import KNEE, Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import StatusCommand
 from indexer.settings.declarations import PLACE, TREE
@@ -53,6 +53,10 @@ def status(
             confirm_size(settings, quiet=as_json)
         with closing(Counter(quiet=as_json)) as counter:
             planned = plan(settings, report, counter.count)
+        if report.chunks.total >= KNEE:
+            from indexer.run.growth import foretell
+
+            foretell(settings, report)
         is_current = planned.is_empty and not report.failures
         report.status = "unchanged" if is_current else "planned"
         if as_json:
@@ -99,6 +103,8 @@ def _print_status(report: Report, planned: Plan, verbose: int) -> None:
         ("state", f"behind: {late}" if late else "up to date"),
     ):
         click.echo(f"{name:<11}{printable(text)}")
+    if report.growth:
+        click.echo(f"{'growth':<11}{growth_text(report.growth)}")
     if verbose:
         for line in left_out_lines(planned):
             click.echo(f"{'left out':<11}{line}")

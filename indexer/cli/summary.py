@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from indexer.cli.log import log
 from indexer.cli.texts import count_text, counts_text, shown
-from indexer.report import Report
+from indexer.report import Growth, Report
 
 SHOWN_FAILURES = 20
 _CHANGES = "added modified renamed deleted failed embedded stripped".split()
@@ -56,6 +56,19 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"{wiki.written:,} of {count_text(wiki.pages, 'wiki page')} written"
     if report.events.undelivered:
         yield count_text(report.events.undelivered, "undelivered event")
+
+
+def growth_text(growth: Growth) -> str:
+    """What the next chunks of an embedded database will cost, and what to do about it."""
+    edit, more = "", ""
+    if growth.edit_seconds is not None and growth.next_edit_seconds is not None:
+        edit = f", the store {growth.edit_seconds:.1f} s of an edit"
+        more = f" and {growth.next_edit_seconds:.1f} s"
+    return (
+        f"{growth.rows:,} chunks in the embedded database: a search takes about "
+        f"{growth.search_megabytes:,} MB{edit}; {growth.next_rows:,} more add "
+        f"{growth.next_search_megabytes:,} MB{more}. A Milvus server (--uri) takes that away"
+    )
 
 
 def print_failures(report: Report) -> None:

@@ -169,20 +169,21 @@ class Writer:
         for path in told:
             self._report.tell("file-deleted", path=escape_path(path))
 
-    def finish(self, *, complete: bool) -> None:
+    def finish(self, *, complete: bool, sweeps: bool = True) -> None:
         """Flush what was written and, if the index is complete, move the alias to it.
 
+        `sweeps` says that the last run may have left collections behind, see `Store.finish`.
         Raises `StoreError` if the collection does not hold as many rows as it should: it is
         better to fail than to exit 0 over an index that is not right.
         """
         store = self.begin()
         with self._report.spans.span("finish"):
-            self._finish(store, complete)
+            self._finish(store, complete, sweeps)
 
-    def _finish(self, store: Store, complete: bool) -> None:
+    def _finish(self, store: Store, complete: bool, sweeps: bool) -> None:
         self._collection.check_lease()
         if complete:
-            store.finish()
+            store.finish(sweeps=sweeps)
         else:
             store.flush()
         unrepaired = sum(len(ids) for ids in self._known.stale.values())

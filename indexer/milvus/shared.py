@@ -296,7 +296,7 @@ class SharedStore(Store):
                 {HAS_VECTORS: "yes"},
             )
 
-    def finish(self) -> None:
+    def finish(self, *, sweeps: bool = True) -> None:
         """Flush. There is no alias to move, and nothing to drop."""
         self.flush()
         reach("flushed")

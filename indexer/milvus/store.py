@@ -73,7 +73,8 @@ class Store(Table):
     flushes when it is closed, which would make a loss permanent. One that `only_reads` can
     lose nothing, so it lets go of everything in any case. `is_server` tells whether this
     process serves the embedded database; `release` lets go of what the client uses.
-    `is_behind` tells whether the rows are those of a moment that is past; only a copy's are.
+    `is_behind` tells whether the rows are those of a moment that is past; only a copy's are. A
+    client that `is_shared` stays open for others.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Store(Table):
         is_server: bool = False,
         only_reads: bool = False,
         is_behind: Callable[[], bool] = lambda: False,
+        is_shared: bool = False,
     ) -> None:
         # A reader whose embedded database was closed by another process opens it anew.
         patience = 0 if embedded else PATIENCE
@@ -95,6 +97,7 @@ class Store(Table):
         self._release = release
         self._only_reads = only_reads
         self.is_behind = is_behind
+        self._close = (lambda: None) if is_shared else client.close
         self._looked: dict[str, Any] | None = None
         self._properties: dict[str, str] = {}
         self._loaded = ""  # the collection that is known to be loaded, and its number
@@ -119,7 +122,7 @@ class Store(Table):
         if self._guard.is_broken and self.embedded:
             return
         with self._guard():
-            self._client.close()
+            self._close()
             self._release()
 
     def describe(self, name: str) -> dict[str, Any] | None:
@@ -353,14 +356,21 @@ class Store(Table):
                 time.sleep(pause)
                 pause = min(2 * pause, LAST_LOOK)
 
-    def finish(self) -> None:
-        """Flush, move the alias here, and drop our other physical collections."""
+    def finish(self, *, sweeps: bool = True) -> None:
+        """Flush, move the alias here, and drop our other physical collections.
+
+        On a server they are looked for only if the alias moved or the run `sweeps`, because a
+        run that was killed may have left some: the list is that of all projects.
+        """
         self.flush()
         reach("flushed")
-        if not self._has_alias():
+        is_moved = not self._has_alias()
+        if is_moved:
             self._guard.call(self._client.alter_alias, self.physical, self.name)
             self._looked = None
             reach("moved")
+        if not (is_moved or sweeps or self.embedded):
+            return
         for other in self._siblings():
             if other != self.physical:
                 self._guard.call(self._client.drop_collection, other)

@@ -141,7 +141,9 @@ def run_projects(
 
     No project is begun once `should_stop()`.
     """
-    with closing(Workshop(is_shared=True)) as workshop:
+    from indexer.milvus.remote import shared_connections
+
+    with closing(Workshop(is_shared=True)) as workshop, shared_connections():
 
         def one(project: Repository) -> None:
             if not should_stop() and not results.is_left_alone(project):

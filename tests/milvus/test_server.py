@@ -185,9 +185,8 @@ def test_the_calls_of_a_run(host: Project, gate: Gate) -> None:
         "GetLoadState": 1,
         "Flush": 1,
         "GetFlushState": 2,  # a real Milvus is asked more often, while it flushes
-        "ShowCollections": 1,
     }
-    assert gate.calls.total() == 16
+    assert gate.calls.total() == 15
     gate.calls.clear()
     host.report("status")
     assert gate.calls.total() == 3
@@ -374,3 +373,42 @@ def test_sparse_vectors_are_needed_for_their_mode(
     assert "--mode sparse" in line and "2.4" in line
     found: Any = host.report("search", "first")
     assert "hits" in found
+
+
+def test_only_a_run_after_a_killed_one_looks_for_what_it_left(
+    host: Project, gate: Gate
+) -> None:
+    """Because the list of collections is that of all projects on the server."""
+    host.run()
+    host.environment["CODX_INDEX_FAULT"] = "kill moved"
+    host.environment["CODX_INDEX_SECRETS"] = "off"  # another fingerprint
+    assert host.installed.command("run").returncode < 0
+    del host.environment["CODX_INDEX_FAULT"]
+    with closing(store_of(host)) as store:
+        names = store._client.list_collections
+        assert len([one for one in names() if one.startswith(f"{NAME}__")]) == 3
+        host.run()
+        assert len([one for one in names() if one.startswith(f"{NAME}__")]) == 2
+
+
+@pytest.mark.parametrize("parallel", ["1", "3"])
+def test_the_calls_of_many_projects(
+    parallel: str, gate: Gate, make_project: Callable[[str], Project]
+) -> None:
+    """One connection for all; a project with nothing to do costs two calls, and no list."""
+    above = make_project("above")
+    above.environment |= {"CODX_INDEX_URI": gate.uri, "CODX_INDEX_MODE": "sparse"}
+    for number in range(6):
+        above.write(f"{number}/codx-index.toml", "")
+        above.write(f"{number}/a.py", f"def f{number}(): pass\n")
+        above.git("init", "-q", str(number))
+        above.git("-C", str(number), "add", "-A")
+        above.git("-C", str(number), "commit", "-qm", "all")
+    run_all = ("run-all", ".", "--parallel", parallel, "--json")
+    done = above.command(*run_all)
+    assert done.returncode == 0, done.stderr
+    gate.calls.clear()
+    done = above.command(*run_all)
+    assert json.loads(done.stdout)["status"] == "unchanged"
+    assert gate.calls.pop("Connect") <= int(parallel)
+    assert gate.calls == {"DescribeCollection": 6, "Query": 6}

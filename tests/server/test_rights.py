@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +13,8 @@ import pytest
 from conftest import Project, assert_one_line, python_text
 from milvus_real import RealMilvus, real_milvus
 from pymilvus import MilvusClient
+
+PAGE = (Path(__file__).parents[2] / "docs" / "teams.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.server
 
@@ -81,11 +86,11 @@ def test_a_reader_needs_no_right_to_write(
         "CODX_INDEX_EXECUTOR": "serial",
     }
     writer.run(*place)
-    root.create_user("ann", "secret-of-ann")
+    root.create_user("eve", "secret-of-eve")
     root.create_role("reader")
-    root.grant_role("ann", "reader")
+    root.grant_role("eve", "reader")
     reader = make_project("desk")
-    reader.environment["CODX_INDEX_TOKEN"] = "ann:secret-of-ann"
+    reader.environment["CODX_INDEX_TOKEN"] = "eve:secret-of-eve"
     granted: set[str] = set()
     ask = ["search", "a failed payment", *place, "-C", "2"]
     while (done := reader.command(*ask)).returncode:
@@ -100,3 +105,29 @@ def test_a_reader_needs_no_right_to_write(
     line = assert_one_line(reader.command("run", *place), 1)
     assert "lacks the privilege" in line
     root.close()
+
+
+def test_the_page_for_teams(
+    milvus: RealMilvus, make_project: Callable[[str], Project]
+) -> None:
+    """Its administrator, its commands and its table, with this server's address."""
+    rights = re.findall(r"^\| (?:reads|writes) \|(.*?)\|(.*?)\|$", PAGE, re.M)
+    named = [set(re.findall(r"`(\w+)`", cell)) for row in rights for cell in row]
+    assert named == [set(), OF_A_READER, OF_THE_SERVER, OF_A_COLLECTION]
+    there = PAGE.replace("http://milvus.example.org:19530", milvus.uri)
+    python, administrator = re.findall(r"^```python\n(.*?)^```", there, re.M | re.S)
+    writer, reader = make_project("of-ci"), make_project("of-ann")
+    writer.write("src/billing/retry.py", python_text(1))
+    writer.environment["CODX_INDEX_TOKEN"] = "root:Milvus"
+    lines = re.findall(r"^    codx-index (.*--uri.*)$", there, re.M)
+    run, *reads = [shlex.split(line) for line in lines]
+    assert writer.run(*run[1:])["status"] == "updated"
+    exec(administrator, {})
+    time.sleep(1)
+    reader.environment["CODX_INDEX_TOKEN"] = "ann:a-password-of-ann"
+    assert [read[0] for read in reads] == ["search", "search", "status", "mcp"]
+    for read in reads:
+        done = reader.command(*read)
+        assert done.returncode == 0, done.stderr
+    done = reader.launch(sys.executable, "-P", "-c", python)
+    assert "src/billing/retry.py" in done.stdout, done.stderr
