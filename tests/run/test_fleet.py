@@ -273,7 +273,7 @@ def test_what_nobody_waits_for_any_more_ends_in_order(
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    # The lock is free soon, and what was done is kept.
+    # The lock is free long before all of it would have been done.
     found = fleet(project, own_cluster.executor, names, "--wait", "30s")
     report = found["large"]["report"]
-    assert report["exit_code"] == 0 and report["chunks"]["cached"] > 0
+    assert report["exit_code"] == 0 and report["files"]["added"] > 0
