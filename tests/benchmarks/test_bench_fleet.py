@@ -12,12 +12,12 @@ pytest.importorskip("distributed")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [[], ["--clones"]])
-def test_a_small_fleet(kind: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [(), ("--clones",)])
+def test_a_small_fleet(kind: tuple[str, ...], tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     finished(
         *("fleet.py", "--repositories", "11", "--files", "2", "--workers", "2"),
-        *(*kind, "--folder", tmp_path / "fleet", "--json", found),
+        *(*kind, "--folder", str(tmp_path / "fleet"), "--json", str(found)),
     )
     passes = json.loads(found.read_text())["passes"]
     assert [one["name"] for one in passes] == ["first", "again", "changed", "again"]
