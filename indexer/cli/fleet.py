@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from indexer.address import Address, is_private_cluster
+from indexer.address import Address, is_local, is_private_cluster
 from indexer.cli.bars import Bars
 from indexer.cli.project_run import errand_for, run_errand
 from indexer.cli.run import RUN_OPTIONS
@@ -28,8 +29,10 @@ from indexer.settings.declarations import (
     STATE_DIR,
     TOKEN,
     URI,
+    WEBHOOK,
 )
 from indexer.settings.files import ProjectFiles
+from indexer.settings.kinds import PATH
 from indexer.settings.requests import SCRATCH, SCRATCH_SIZE
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
@@ -55,7 +58,7 @@ def run_fleet(
     results until then stand.
     """
     projects = list(projects)
-    told = _told(given)
+    told = told_to_hosts(given)
     folder = os.getcwd()
     settings = make_settings(folder, resolve(RUN_OPTIONS, given, ProjectFiles(folder)))
     _refuse_secrets(settings.executor, projects, told)
@@ -81,18 +84,28 @@ def run_fleet(
         )
 
 
-def _told(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
-    """What the hosts are told of what was given here."""
+def told_to_hosts(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
+    """What the hosts are told of what was given here. Raises `UsageError`."""
     if EVENTS in given and given[EVENTS].value:
         raise UsageError(
             "--events is a file of this machine: use --webhook on a cluster"
         )
     return {
-        setting: value
+        setting: replace(value, value=_whole(setting, value.value))
         for setting, value in given.items()
         if setting not in (EXECUTOR, MAX_SECONDS)
         and (setting not in _OF_THE_MACHINE or value.origin is Origin.OPTION)
     }
+
+
+def _whole(setting: Setting, value: Any) -> Any:
+    """The value; a path is relative to the current folder, which the hosts do not know."""
+    if isinstance(value, tuple) and setting.kind is PATH:
+        return tuple(_whole(setting, one) for one in value)
+    is_path = is_local(value) if setting is URI else setting.kind is PATH
+    if not is_path or not value or value.startswith("~"):
+        return value
+    return os.path.abspath(value)
 
 
 def _refuse_secrets(
@@ -106,6 +119,8 @@ def _refuse_secrets(
         found = f"the token ({TOKEN.variable})"
     elif URI in told and Address(told[URI].value).has_secrets:
         found = "the secret in --uri"
+    elif WEBHOOK in told and told[WEBHOOK].value:
+        found = "the address in --webhook"
     for project in projects:
         if project.remote and project.remote.credentials:
             found = f"the password of {project.name}"

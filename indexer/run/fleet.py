@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from indexer.config import Settings
-from indexer.errors import LockedError, TaskError
+from indexer.errors import ClusterUnavailableError, CodxIndexError, LockedError
 from indexer.index.identity import identify
 from indexer.report import Report
 from indexer.run.repositories import Repository
@@ -129,13 +129,11 @@ def _outcome(project: Repository, future: Future[Outcome]) -> Outcome:
     """How the run ended, or what happened to the host in place of that."""
     try:
         return future.result()
-    except TaskError as error:
-        report = Report(
-            project=project.name,
-            status=error.status,
-            error_code=error.exit_code,
-            error=f"every host that ran it died: {error}",
-        )
+    except ClusterUnavailableError:
+        raise
+    except CodxIndexError as error:
+        report = Report(project=project.name, error=str(error))
+        report.status, report.error_code = error.status, error.exit_code
         return ended_by(report)
 
 

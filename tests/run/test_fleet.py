@@ -16,11 +16,22 @@ from conftest import Project, assert_one_line, python_text, read_rows, start, wa
 from git_calls import run_git
 from milvus_server import served
 
+from indexer.cli.fleet import told_to_hosts
+from indexer.cli.project_run import errand_for
 from indexer.errors import ClusterUnavailableError, WorkerDiedError
 from indexer.report import Report
 from indexer.run.fleet import PATIENCE, ended_by, run_on_cluster
 from indexer.run.repositories import Repository
 from indexer.run.run_all import Outcome, Result, Results
+from indexer.settings.declarations import (
+    CACHE_DIR,
+    EXTERNAL_FOLDERS,
+    IGNORE,
+    TOKEN,
+    URI,
+)
+from indexer.settings.requests import SCRATCH
+from indexer.settings.values import Origin, Value
 
 pytest.importorskip("distributed")
 
@@ -130,6 +141,7 @@ def test_a_host_clones_what_has_an_address(
         ("https://bob:se-cret@example.org/o/r", ("--uri", "http://h:1")),
         ("https://example.org/o/r", ("--uri", "http://h:1", "--token", "se-cret")),
         ("https://example.org/o/r", ("--uri", "http://u:se-cret@h:1")),
+        ("./r", ("--webhook", "https://h/se-cret")),
     ],
 )
 def test_secrets_go_to_no_scheduler_in_the_clear(
@@ -152,6 +164,27 @@ def test_no_scheduler(project: Project, tmp_path: Path) -> None:
     )
     assert "no Dask scheduler answers" in assert_one_line(done, 69)
     assert not (root / ".codx").exists()
+
+
+def test_what_a_host_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = told_to_hosts(
+        {
+            URI: Value("shared.db", Origin.OPTION),
+            SCRATCH: Value("clones", Origin.OPTION),
+            CACHE_DIR: Value("/here", Origin.ENVIRONMENT),
+            IGNORE: Value(("*.md",), Origin.ENVIRONMENT),
+            EXTERNAL_FOLDERS: Value(("a", "~/b"), Origin.OPTION),
+        }
+    )
+    assert {setting.name: value.value for setting, value in told.items()} == {
+        "uri": f"{tmp_path}/shared.db",
+        "scratch": f"{tmp_path}/clones",
+        "ignore": ("*.md",),
+        "external-folders": (f"{tmp_path}/a", "~/b"),
+    }
+    errand = errand_for(Repository("/r"), {TOKEN: Value("se-cret", Origin.OPTION)})
+    assert "se-cret" not in repr(errand)
 
 
 def outcome_of(code: int) -> Outcome:
@@ -192,9 +225,9 @@ def test_one_that_is_locked_is_tried_again_after_the_others(tmp_path: Path) -> N
 
 
 def test_what_costs_its_hosts_costs_no_other(tmp_path: Path) -> None:
-    found, _ = run_with(tmp_path, {"/a": [WorkerDiedError("died")], "/b": [0]})
+    found, _ = run_with(tmp_path, {"/a": [WorkerDiedError("all died")], "/b": [0]})
     assert [one.result for one in found] == ["failed", "run"]
-    assert found[0].outcome and "every host that ran it died" in found[0].outcome.error
+    assert found[0].outcome and found[0].outcome.error == "all died"
 
 
 def test_a_cluster_that_goes_away_ends_it(tmp_path: Path) -> None:
@@ -273,7 +306,7 @@ def test_what_nobody_waits_for_any_more_ends_in_order(
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    # The lock is free soon, and what was done is kept.
+    # The lock is free long before all of it would have been done.
     found = fleet(project, own_cluster.executor, names, "--wait", "30s")
     report = found["large"]["report"]
-    assert report["exit_code"] == 0 and report["chunks"]["cached"] > 0
+    assert report["exit_code"] == 0 and report["files"]["added"] > 0
