@@ -25,6 +25,7 @@ from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.model import resolve_model
 from indexer.work import cluster as client
+from indexer.work import worker
 from indexer.work.recipe import Recipe, recipe_of
 
 pytest.importorskip("distributed")
@@ -131,7 +132,7 @@ def test_what_is_sent_has_no_secrets(
     recipe = recipe_of(backend, 0)
     with opened(cluster.executor, recipe) as workers:
         files = [("a.py", f'TOKEN = "{SECRET}"\n'.encode())]
-        chunked = workers.chunkers.submit(client.worker.chunk_files, files).result()
+        chunked = workers.chunkers.submit(worker.chunk_files, files).result()
     assert chunked.files[0].masked == 1
     assert SECRET.encode() not in sent[0] and b"a.py" in sent[0]
     assert backend.cache_dir.encode() not in sent[0]
