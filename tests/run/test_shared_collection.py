@@ -336,6 +336,23 @@ NOTEBOOK = {
 }
 
 
+def test_a_folder_that_moves_has_another_name(
+    make_member: Callable[[str], Project], database: Path
+) -> None:
+    one = make_member("one")
+    one.run()
+    moved = Project(one.root.with_name("moved"), one.cache_dir, one.environment)
+    one.root.rename(moved.root)
+    done = moved.command("run")
+    assert done.returncode == 0
+    said = done.stderr.split("codx-index clear ")[1].split(" removes it")[0]
+    assert "--take-over" in said and str(one.root) in said
+    assert len(all_rows(database, "team")) == 4
+    assert moved.command("clear", "--yes", *shlex.split(said)).returncode == 0
+    assert {r["project"] for r in all_rows(database, "team").values()} == {key(moved)}
+    assert moved.run()["status"] == "unchanged"
+
+
 def empty_cache(project: Project) -> None:
     for path in project.cache_dir.glob("embeddings-*"):
         os.unlink(path)
