@@ -16,6 +16,8 @@ from conftest import Project, assert_one_line
 from shared_rows import Rows, all_rows, of_project, open_database
 
 from indexer.config import key_of_project
+from indexer.index import sharing
+from indexer.vectors import choice
 
 BIRDS = {"a": "avocet", "b": "bittern", "c": "crane", "d": "dunlin", "e": "egret"}
 
@@ -224,6 +226,28 @@ def test_another_fingerprint_is_refused(members: list[Project], database: Path) 
     assert all_rows(database, "team") == before
     fresh = ["--shared-collection", "other"]
     assert one.run("--secrets", "off", *fresh)["files"]["added"] == 2
+
+
+def test_hosts_with_different_cpus_agree_on_a_precision(
+    make_member: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_bf16(answer: bool) -> None:
+        for module in (choice, sharing):
+            monkeypatch.setattr(module, "cpu_has_bf16", lambda: answer)
+
+    one, other = make_member("one"), make_member("other")
+    one.run("--precision", "f32")
+    has_bf16(True)
+    assert other.run()["files"]["added"] == 2
+    for project in (one, other):
+        assert project.run()["status"] == "unchanged"
+        assert project.report("status")["up_to_date"]
+        assert project.command("verify").returncode == 0
+    quick = ["--shared-collection", "quick"]
+    one.run(*quick)
+    has_bf16(False)
+    line = assert_one_line(other.command("run", *quick), 1)
+    assert "precision bf16 where this run has f32" in line
 
 
 def look(database: Path) -> dict[str, bytes]:
