@@ -36,6 +36,8 @@ def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
             )
         settings = make_settings(place.folder, values)
         what = f"{settings.collection_name} at {shown(settings.address)}"
+        if settings.shared_collection:
+            what = f"the rows of {shown(settings.project_label)} in {what}"
         if not yes and not (sys.stdin and sys.stdin.isatty()):
             raise UsageError(f"nobody can be asked here: --yes removes {what}")
         if not yes and not click.confirm(f"Remove {what}?", err=True):

@@ -99,7 +99,8 @@ def answer_result(
     `remarks` has the folder of each project and what to know about the age of its index, ""
     if nothing.
     """
-    several = len(remarks) > 1
+    projects = {project for project, _ in remarks}
+    several = len(projects.union(hit.project for hit in answer.hits)) > 1
     notes = [_one_line(note) for note in [*answer.missing, *answer.notes]]
     for project, text in remarks:
         if text:

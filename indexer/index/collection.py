@@ -123,6 +123,17 @@ class Collection:
             finally:
                 self._lease = None
 
+    @property
+    def is_to_be_made_first(self) -> bool:
+        """Whether the collection is made before the lease can be taken, which stands in it.
+
+        It keeps its fingerprint, so it must be known then in which precision the model runs.
+        """
+        settings = self.settings
+        if not settings.shared_collection or settings.database:
+            return False
+        return not self._connected().exists()
+
     def check_lease(self) -> None:
         """Raise `LeaseLostError` if the lease is lost. Called before each write."""
         if self._lease is not None:

@@ -6,6 +6,7 @@ as long as the same model wrote them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Set
 from dataclasses import replace
 from shlex import quote
@@ -19,6 +20,7 @@ from indexer.index.collection import EMBEDDED, connect_to, store_maker
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import peek
 from indexer.milvus.rows import row_id
+from indexer.paths import escape_path
 from indexer.types import ChangedFile, ChunkedFile
 
 if TYPE_CHECKING:
@@ -141,10 +143,20 @@ def _left_behind(settings: Settings, place: str) -> str:
         if where != EMBEDDED:
             options["--collection"] = name
     command = " ".join(f"{option} {quote(value)}" for option, value in options.items())
+    if _was_in_another_folder(settings, name, label):
+        command += " --take-over"
     return (
         f"the project was moved, and its index at the old place is still there: "
         f"codx-index clear {command} {quote(settings.project)} removes it"
     )
+
+
+def _was_in_another_folder(settings: Settings, name: str, label: str) -> bool:
+    """Whether the old index has the name that the project had when its folder was elsewhere."""
+    if label:
+        return label.startswith(os.sep) and label != escape_path(settings.project)
+    old = replace(settings, collection=name, shared_collection="")
+    return bool(settings.uri) and old.has_name_of_another_folder
 
 
 def _connect(settings: Settings) -> Store:

@@ -194,6 +194,9 @@ def hold_index(
         with report.spans.span("model"):
             identity = identify(settings)
         collection = stack.enter_context(closing(Collection(settings, identity)))
+        if settings.embeds and collection.is_to_be_made_first:
+            identity = identify(settings, convert=True, on_step=progress.step)
+            collection.identity = identity
         stack.enter_context(collection.lease(deadline))
         collection.check_claim()
         yield Hold(

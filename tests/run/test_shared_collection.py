@@ -16,6 +16,8 @@ from conftest import Project, assert_one_line
 from shared_rows import Rows, all_rows, of_project, open_database
 
 from indexer.config import key_of_project
+from indexer.index import sharing
+from indexer.vectors import choice
 
 BIRDS = {"a": "avocet", "b": "bittern", "c": "crane", "d": "dunlin", "e": "egret"}
 
@@ -226,6 +228,28 @@ def test_another_fingerprint_is_refused(members: list[Project], database: Path) 
     assert one.run("--secrets", "off", *fresh)["files"]["added"] == 2
 
 
+def test_hosts_with_different_cpus_agree_on_a_precision(
+    make_member: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_bf16(answer: bool) -> None:
+        for module in (choice, sharing):
+            monkeypatch.setattr(module, "cpu_has_bf16", lambda: answer)
+
+    one, other = make_member("one"), make_member("other")
+    one.run("--precision", "f32")
+    has_bf16(True)
+    assert other.run()["files"]["added"] == 2
+    for project in (one, other):
+        assert project.run()["status"] == "unchanged"
+        assert project.report("status")["up_to_date"]
+        assert project.command("verify").returncode == 0
+    quick = ["--shared-collection", "quick"]
+    one.run(*quick)
+    has_bf16(False)
+    line = assert_one_line(other.command("run", *quick), 1)
+    assert "precision bf16 where this run has f32" in line
+
+
 def look(database: Path) -> dict[str, bytes]:
     """Every file of a database, but for the lock and what readers leave alone."""
     return {
@@ -334,6 +358,23 @@ NOTEBOOK = {
     "nbformat": 4,
     "nbformat_minor": 5,
 }
+
+
+def test_a_folder_that_moves_has_another_name(
+    make_member: Callable[[str], Project], database: Path
+) -> None:
+    one = make_member("one")
+    one.run()
+    moved = Project(one.root.with_name("moved"), one.cache_dir, one.environment)
+    one.root.rename(moved.root)
+    done = moved.command("run")
+    assert done.returncode == 0
+    said = done.stderr.split("codx-index clear ")[1].split(" removes it")[0]
+    assert "--take-over" in said and str(one.root) in said
+    assert len(all_rows(database, "team")) == 4
+    assert moved.command("clear", "--yes", *shlex.split(said)).returncode == 0
+    assert {r["project"] for r in all_rows(database, "team").values()} == {key(moved)}
+    assert moved.run()["status"] == "unchanged"
 
 
 def empty_cache(project: Project) -> None:

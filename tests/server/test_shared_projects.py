@@ -27,13 +27,19 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMilvus]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def emptied(milvus: RealMilvus) -> Iterator[None]:
+    """Each test begins with a server without collections."""
+    yield
+    with closing(MilvusClient(milvus.uri, dedicated=True)) as client:
+        for name in client.list_collections():
+            client.drop_collection(name)
+
+
 @pytest.fixture
 def client(milvus: RealMilvus) -> Iterator[MilvusClient]:
-    client = MilvusClient(milvus.uri, dedicated=True)
-    yield client
-    for name in client.list_collections():
-        client.drop_collection(name)
-    client.close()
+    with closing(MilvusClient(milvus.uri, dedicated=True)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -131,7 +137,7 @@ def test_two_projects_write_at_the_same_time(
 
 
 def test_a_server_that_is_killed_between_two_projects(
-    milvus: RealMilvus, client: MilvusClient, make_member: Callable[[str], Project]
+    milvus: RealMilvus, make_member: Callable[[str], Project]
 ) -> None:
     members = [make_member(name) for name in "ab"]
     for project in members:
