@@ -12,7 +12,6 @@ from indexer.types import Chunk
 from indexer.work.workers import Workers
 
 BACKLOG_CHUNKS = 512  # texts that wait for each worker; bounds the parent's memory
-LEAST_TASK_CHUNKS = 4
 
 
 class Backlog:
@@ -24,6 +23,7 @@ class Backlog:
     def __init__(self, workers: Workers) -> None:
         self._window = 2 * workers.embed_jobs  # tasks in flight
         self._task_chunks = workers.embed_task
+        self._least = workers.least_task
         self._generation = self._window * self._task_chunks
         self._room = max(workers.jobs * BACKLOG_CHUNKS, 2 * self._generation)
         self._chunks: dict[Key, Chunk] = {}  # in no task yet
@@ -51,12 +51,12 @@ class Backlog:
         is_idle = is_idle and not self._tasks
         if not (is_last or is_idle or len(self._chunks) >= self._generation):
             return
-        most = self._task_chunks if is_warm else LEAST_TASK_CHUNKS
+        most = self._task_chunks if is_warm else self._least
         keys = list(islice(self._chunks, self._window * most))
         keys.sort(key=lambda key: -self._chunks[key].tokens)
         # Towards the end the tasks get smaller, so that no worker ends alone.
         share = math.ceil(len(keys) / self._window) if is_last else len(keys)
-        size = min(most, max(share, LEAST_TASK_CHUNKS))
+        size = min(most, max(share, self._least))
         for start in range(0, len(keys), size):
             task = keys[start : start + size]
             self._tasks.append({key: self._chunks.pop(key) for key in task})
