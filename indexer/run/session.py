@@ -143,6 +143,7 @@ class Session:
                     embedders=embedders,
                     embed_jobs=settings.model_concurrency,
                     embed_task=embedders.TASK_TEXTS,
+                    least_task=embedders.LEAST_TASK_TEXTS,
                 )
         finally:
             left = embedders.leftovers.items()

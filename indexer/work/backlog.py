@@ -14,7 +14,6 @@ from indexer.work.workers import Workers
 # Texts that wait for each worker, and bytes that wait in all: they bound the parent's memory.
 BACKLOG_CHUNKS = 512
 BACKLOG_BYTES = 128 << 20
-LEAST_TASK_CHUNKS = 4
 
 
 class Backlog:
@@ -66,12 +65,12 @@ class Backlog:
         is_full |= self._bytes >= BACKLOG_BYTES and not self._tasks
         if not (is_last or is_idle or is_full):
             return
-        most = self._workers.embed_task if is_warm else LEAST_TASK_CHUNKS
+        most = self._workers.embed_task if is_warm else self._workers.least_task
         keys = list(islice(self._chunks, self._window * most))
         keys.sort(key=lambda key: -self._chunks[key].tokens)
         # Towards the end the tasks get smaller, so that no worker ends alone.
         share = math.ceil(len(keys) / self._window) if is_last else len(keys)
-        size = min(most, max(share, LEAST_TASK_CHUNKS))
+        size = min(most, max(share, self._workers.least_task))
         for start in range(0, len(keys), size):
             task = keys[start : start + size]
             self._tasks.append({key: self._chunks.pop(key) for key in task})

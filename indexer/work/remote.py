@@ -40,6 +40,9 @@ class RemoteEmbedders(Executor):
     """
 
     TASK_TEXTS = BATCH_TEXTS  # a task is one request
+    LEAST_TASK_TEXTS = (
+        BATCH_TEXTS // 2
+    )  # nothing is loaded first, and servers count requests
 
     def __init__(
         self, endpoint: Endpoint, probes: str, concurrency: int, task_timeout: float

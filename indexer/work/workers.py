@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from indexer.vectors.backend import Backend
 
 CPU_TASK = 64  # chunks to embed: about half a second of one worker
+LEAST_TASK = 4  # until the first vector is there, and towards the end
 GPU_TASK = 2048  # chunks to embed: enough for large batches of similar lengths
 
 
@@ -65,6 +66,7 @@ class Workers:
     embedders: Executor
     embed_jobs: int
     embed_task: int  # chunks
+    least_task: int = LEAST_TASK  # chunks
 
     @classmethod
     def alike(cls, executor: Executor, jobs: int) -> Workers:
