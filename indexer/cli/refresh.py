@@ -16,7 +16,7 @@ from indexer.run.budget import Budget
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from indexer.work.workers import Workshop
+    from indexer.work.workshop import Workshop
 
 
 def refresh_alone(

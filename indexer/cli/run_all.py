@@ -35,7 +35,7 @@ from indexer.settings.values import Value, resolve
 
 if TYPE_CHECKING:
     from indexer.run.run_all import Result
-    from indexer.work.workers import Workshop
+    from indexer.work.workshop import Workshop
 
 
 @click.command("run-all", cls=GroupedCommand)
