@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from indexer.address import Address, endpoint_of, is_remote
+from indexer.address import Address, endpoint_of, is_cluster, is_remote
 from indexer.config import (
     AUTO,
     KEEP_SECRETS,
@@ -21,6 +21,7 @@ from indexer.errors import UsageError
 from indexer.settings.declarations import (
     CACHE_DIR,
     COLLECTION,
+    EXECUTOR,
     INCLUDE_SECRETS,
     MODEL,
     MODEL_MAX_TOKENS,
@@ -104,6 +105,12 @@ def _check_model(values: Values) -> None:
         with values.naming(PRECISION):
             raise UsageError(
                 f"--precision {values[PRECISION]}: an endpoint computes as it does, leave it out"
+            )
+    if EXECUTOR in values.found and is_cluster(values[EXECUTOR]):
+        with values.naming(EXECUTOR):
+            raise UsageError(
+                f"--executor {values[EXECUTOR]}: {endpoint.origin} embeds, and what is left is done "
+                "here, leave it out"
             )
     for setting, unmasked in ((SECRETS_IN_TEXT, KEEP_SECRETS), (INCLUDE_SECRETS, True)):
         is_known = setting in values.found
