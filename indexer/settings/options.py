@@ -53,6 +53,13 @@ class SettingOption(click.Option):
 class GroupedCommand(click.Command):
     """A command whose help shows its options by purpose, if there are many."""
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The names of the option that shows the help, also where no group says them.
+
+        click asks once, and a context without a group may be the first.
+        """
+        return ["-h", "--help"]
+
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
