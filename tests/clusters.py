@@ -58,10 +58,11 @@ class LocalCluster:
 
     def ask(self, what: str) -> Any:
         """What the scheduler says of its `ncores` or of its `tasks`."""
-        from distributed import Client
+        import distributed
 
         address = f"tcp://127.0.0.1:{self.port}"
-        with Client(address, set_as_default=False, timeout=30) as client:
+        make: Any = distributed.Client
+        with make(address, set_as_default=False, timeout=30) as client:
             if what == "ncores":
                 return client.nthreads()
             # A lambda travels by value: nothing of ours can be imported there.

