@@ -46,7 +46,8 @@ from indexer.work import cluster_host
 from indexer.work.feedback import Feedback
 from indexer.work.scheduler import Limits, Scheduler
 from indexer.work.worker import ChunkedBatch, EmbeddedBatch, ReadFile
-from indexer.work.workers import Workers, open_workers
+from indexer.work.workers import Workers
+from indexer.work.workshop import open_anywhere
 
 MODULES_A_FILE = 12  # about 15 kB
 CHUNK_LINES = 40
@@ -178,7 +179,7 @@ def made_files(count: int) -> list[ChangedFile]:
 @contextmanager
 def opened(kind: str, jobs: int, backend: Backend) -> Iterator[Workers]:
     """Workers as a run opens them."""
-    with open_workers(
+    with open_anywhere(
         kind, jobs, backend, reading=AS_USUAL, task_timeout=300
     ) as workers:
         yield workers
@@ -216,7 +217,8 @@ def joined(executor: str, workers: int) -> Iterator[None]:
     address = scheduler_address(executor)
     make = import_distributed().Client
     with make(address, set_as_default=False, timeout=60) as client:
-        client.wait_for_workers(workers, timeout=300)
+        while len(client.nthreads()) < workers:
+            time.sleep(0.2)
     yield
 
 

@@ -28,7 +28,7 @@ from indexer.run.progress import UNINTERRUPTED, Interrupts, Progress
 from indexer.run.session import Session, hold_index, open_session
 from indexer.run.sight import Sight, see
 from indexer.tree.changes import Changes
-from indexer.work.workers import Workshop
+from indexer.work.workshop import Workshop
 
 TELLING = 500  # embedded chunks whose rate foretells that of the next run
 

@@ -41,7 +41,7 @@ from indexer.types import Premises
 
 if TYPE_CHECKING:
     from indexer.run.progress import Interrupts
-    from indexer.work.workers import Workshop
+    from indexer.work.workshop import Workshop
 
 NO_SERVER = (
     "the index of a repository that is cloned needs a place that its readers know: give one "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from indexer.run.progress import Interrupts
-    from indexer.work.workers import Workshop
+    from indexer.work.workshop import Workshop
 
 
 def refresh_alone(

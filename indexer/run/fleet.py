@@ -25,7 +25,8 @@ from indexer.report import Report
 from indexer.run.repositories import Repository
 from indexer.run.run_all import Outcome, Results
 from indexer.run.scratch import Scratch
-from indexer.work.workers import Workers, Workshop, open_workers
+from indexer.work.workers import Workers
+from indexer.work.workshop import Workshop, open_anywhere
 
 AHEAD = (
     3  # projects for each process of the hosts: two are at work, and one waits there
@@ -57,13 +58,14 @@ def open_fleet(
 ) -> Iterator[Workers]:
     """The hosts of the cluster that is the settings' executor, which would index as we would.
 
-    Raises `UsageError`, `ClusterUnavailableError` and `ModelError` as `open_workers` does.
+    Raises `UsageError`, `ClusterUnavailableError` and `ModelError` as `open_anywhere` does.
     """
     backend = identify(settings, convert=settings.embeds, on_step=on_step).backend
-    with open_workers(
+    with open_anywhere(
         settings.executor,
         0,
         backend,
+        reading=settings.reading,
         task_timeout=settings.task_timeout,
         on_step=on_step,
         on_warning=on_warning,

@@ -14,7 +14,7 @@ from indexer.paths import escape_path, unescape_path
 from indexer.run.backoff import Backoff
 from indexer.run.repositories import Repository
 from indexer.settings.files import find_projects, last_change, read_project_files
-from indexer.work.workers import Workshop
+from indexer.work.workshop import Workshop
 
 RUN, FAILED, BACKED_OFF, NOT_WATCHING = "run", "failed", "backed-off", "not-watching"
 

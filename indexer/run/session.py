@@ -29,7 +29,8 @@ from indexer.run.progress import Interrupts, Progress
 from indexer.tree.files import Roots, open_roots
 from indexer.types import Failure
 from indexer.work import worker
-from indexer.work.workers import Workers, Workshop
+from indexer.work.workers import Workers
+from indexer.work.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True)

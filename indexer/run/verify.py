@@ -30,7 +30,7 @@ from indexer.tree.project import scan_project
 from indexer.tree.reader import Reader
 from indexer.types import ChangedFile, ChunkedFile, Weights
 from indexer.work.tasks import chunked_files
-from indexer.work.workers import open_workers
+from indexer.work.workshop import open_anywhere
 
 UNIT_TOLERANCE = 1e-3
 READ_ROWS = 4_000  # in a call
@@ -83,7 +83,7 @@ def verify(settings: Settings, report: Report) -> list[Difference]:
         if not is_cluster(settings.executor):
             jobs = jobs or available_cpus()
         workers = stack.enter_context(
-            open_workers(
+            open_anywhere(
                 settings.executor,
                 jobs,
                 identity.backend,
