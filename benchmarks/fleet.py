@@ -169,7 +169,7 @@ class Fleet:
             len(projects),
             wall,
             {kind: after[kind] - before[kind] for kind in before} | {"client": own},
-            Counter(str(one["exit_code"]) for one in reports),
+            dict(Counter(str(one["exit_code"]) for one in reports)),
             sum(one["chunks"]["embedded"] for one in reports),
         )
 

@@ -65,6 +65,7 @@ def open_fleet(
         settings.executor,
         0,
         backend,
+        reading=settings.reading,
         task_timeout=settings.task_timeout,
         on_step=on_step,
         on_warning=on_warning,
