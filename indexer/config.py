@@ -301,7 +301,7 @@ class Settings:
     @property
     def project_label(self) -> str:
         """What the project is called in a collection that it shares."""
-        return self.project_name or escape_path(self.project)
+        return self.project_name or escape_path(self.subject)
 
     @property
     def project_key(self) -> str:

@@ -378,6 +378,7 @@ ARGUMENTS = {
     "search": ["x"],
     "cache export": ["f"],
     "cache import": ["f"],
+    "worker": ["dask://127.0.0.1:9"],
 }
 
 

@@ -312,9 +312,10 @@ class Cluster(Executor):
         )
 
     def _fail(self, error: ClusterUnavailableError | ModelError) -> None:
-        """Have all tasks, those to come included, raise the error."""
-        self._error = error
-        self._end.set_result(None)
+        """Have all tasks, those to come included, raise the error, unless there is one already."""
+        if self._error is None:
+            self._error = error
+            self._end.set_result(None)
 
     def _say(self, how: Callable[[str], None], message: str) -> None:
         self._news.append((how, message))

@@ -18,7 +18,7 @@ from conftest import GIT_ENVIRONMENT, Project, make_cache
 # 0.03, which is about the worth of two or three answers. Measured: hybrid 0.715 (counting words 0.425).
 # The sources grow, and with them the competition for each query: when there were fewer of them, the
 # same ranking had 0.757 (0.466).
-FLOORS = {"hybrid": 0.685, "sparse": 0.64}
+FLOORS = {"hybrid": 0.685, "sparse": 0.61}
 
 Refusal = Callable[..., str]
 

@@ -172,6 +172,7 @@ def test_another_model_behind_the_name(project: Project, server: Server) -> None
     assert report["chunks"]["embedded"] == report["chunks"]["total"]
 
 
+@pytest.mark.slow
 def test_an_index_or_a_cache_of_another_model(
     project: Project, server: Server, tmp_path: Path, cache_dir: Path
 ) -> None:
@@ -273,6 +274,7 @@ def test_redirects_are_not_followed(project: Project, server: Server) -> None:
     assert "redirects to https://elsewhere.example (HTTP 307)" in line
 
 
+@pytest.mark.slow
 def test_no_answer_in_time(project: Project, server: Server, quick: None) -> None:
     fill(project, 1)
     project.run("--model", server.model)
@@ -306,6 +308,7 @@ def test_an_interrupt_waits_for_no_answer(
     assert before and not {*before} & {*server.told["texts"]}
 
 
+@pytest.mark.slow
 def test_a_model_whose_tokenizer_is_not_here(project: Project, server: Server) -> None:
     """Its texts are as short in bytes as they may be in tokens."""
     fill(project)

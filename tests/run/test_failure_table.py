@@ -129,7 +129,10 @@ TESTS = {
     "a collection of another project, in a Milvus that both share": (
         "test_shared_database.test_a_name_that_another_project_has"
     ),
-    "`run-all` with one `--collection` or `--wiki-path` for several projects": (
+    "a shared collection of another model, precision, `secrets` or `languages`, or in which another folder has the project's name": (
+        "test_shared_collection.test_another_fingerprint_is_refused"
+    ),
+    "`run-all` with one `--collection`, `--project` or `--wiki-path` for several projects": (
         "test_shared_database.test_run_all_takes_no_name_for_several_projects"
     ),
     "a line of `run-all --from` that names no repository, or one that git is not asked for (`ext::`, an option)": (

@@ -145,6 +145,7 @@ def test_wherever_it_is_cloned_nothing_is_embedded_twice(fleet: Fleet) -> None:
         assert there[0]["report"]["collection"] == first["collection"]
 
 
+@pytest.mark.slow
 def test_clones_stay_within_their_bound(fleet: Fleet) -> None:
     roots = [fleet.repository(name, a="x = 1\n") for name in ("r1", "r2", "r3")]
     for root in roots:
@@ -156,6 +157,7 @@ def test_clones_stay_within_their_bound(fleet: Fleet) -> None:
     assert {one["report"]["status"] for one in reports} == {"unchanged"}
 
 
+@pytest.mark.slow
 def test_a_clone_that_was_broken_off_is_made_anew(fleet: Fleet) -> None:
     root = fleet.repository("r", a="def a(): return 1\n")
     fleet.run(f"file://{root}")
@@ -286,3 +288,16 @@ def test_lists(fleet: Fleet, tmp_path: Path) -> None:
         given=str(root).encode(),
     )
     assert [one["result"] for one in json.loads(both.stdout)["projects"]] == ["run"]
+
+
+def test_clones_share_a_collection_wherever_they_lie(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    root = fleet.repository("r", a="def a(): return 1\n")
+    shared = (*QUICK, "--shared-collection", "team")
+    first = fleet.run(f"file://{root}", options=shared)[0]["report"]
+    assert (first["collection"], first["files"]["added"]) == ("team", 1)
+    # Another host finds its rows there, and adds none.
+    elsewhere = (*shared, "--scratch", str(tmp_path / "elsewhere"))
+    second = fleet.run(f"file://{root}", options=elsewhere)[0]["report"]
+    assert (second["chunks"]["total"], second["chunks"]["upserted"]) == (1, 0)

@@ -278,6 +278,7 @@ def test_names_of_private_and_shared_collections_are_kept_apart(
 # Marks
 
 
+@pytest.mark.slow
 def test_a_mark_is_believed_only_while_the_database_is_as_a_run_left_it(
     members: list[Project], database: Path
 ) -> None:
