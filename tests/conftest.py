@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ import in_process
 import pytest
 
 if TYPE_CHECKING:
+    from clusters import LocalCluster
+
     from indexer.milvus.store import Store
 
 COMMAND = os.path.join(sysconfig.get_path("scripts"), "codx-index")
@@ -433,3 +435,26 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         "_in_own_process",
         lambda build, backend, folder: build(backend, folder),
     )
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, model_cache: Path
+) -> Iterator[LocalCluster]:
+    """A Dask cluster with two workers of one process each."""
+    from clusters import LocalCluster
+
+    with closing(LocalCluster(tmp_path_factory.mktemp("cluster"), model_cache)) as made:
+        made.add_worker()
+        made.add_worker()
+        made.wait_for_workers(2)
+        yield made
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, model_cache: Path) -> Iterator[LocalCluster]:
+    """A scheduler without workers, for one test that does it harm."""
+    from clusters import LocalCluster
+
+    with closing(LocalCluster(tmp_path / "cluster", model_cache)) as made:
+        yield made

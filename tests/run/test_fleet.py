@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -34,31 +34,6 @@ from indexer.settings.requests import SCRATCH
 from indexer.settings.values import Origin, Value
 
 pytest.importorskip("distributed")
-
-
-@pytest.fixture(scope="module")
-def cluster(
-    tmp_path_factory: pytest.TempPathFactory, model_cache: Path
-) -> Iterator[LocalCluster]:
-    """Two workers of one process each."""
-    made = LocalCluster(tmp_path_factory.mktemp("cluster"), model_cache)
-    try:
-        made.add_worker()
-        made.add_worker()
-        made.wait_for_workers(2)
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def own_cluster(tmp_path: Path, model_cache: Path) -> Iterator[LocalCluster]:
-    """A scheduler without workers, for one test that does it harm."""
-    made = LocalCluster(tmp_path / "cluster", model_cache)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,31 +30,6 @@ from indexer.work.recipe import Recipe, recipe_of
 
 pytest.importorskip("distributed")
 SECRET = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7h8"
-
-
-@pytest.fixture(scope="module")
-def cluster(
-    tmp_path_factory: pytest.TempPathFactory, model_cache: Path
-) -> Iterator[LocalCluster]:
-    """Two workers of one process each."""
-    made = LocalCluster(tmp_path_factory.mktemp("cluster"), model_cache)
-    try:
-        made.add_worker()
-        made.add_worker()
-        made.wait_for_workers(2)
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def own_cluster(tmp_path: Path, model_cache: Path) -> Iterator[LocalCluster]:
-    """A scheduler without workers, for one test that does it harm."""
-    made = LocalCluster(tmp_path / "cluster", model_cache)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
