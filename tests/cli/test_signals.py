@@ -21,7 +21,7 @@ SERIAL = ("--executor", "serial")  # starts faster than a pool
 def long(project: Project) -> Project:
     """Seconds of work, of texts that no other test has embedded."""
     for number in range(FILES):
-        project.write(f"{number:02}.py", python_text(1000 + number, 16))
+        project.write(f"{number:02}.py", python_text(1000 + number, 10))
     return project
 
 

@@ -151,6 +151,7 @@ def test_a_storm(
     storm(seed(), share, rounds(150, share, SHARES), yard, tmp_path, tiny)
 
 
+@pytest.mark.slow  # tests/run/test_modes.py has one on fewer files
 def test_a_kill_costs_what_was_not_committed(yard: Yard, tmp_path: Path) -> None:
     project = yard.empty(tmp_path / "project", "base")
     project.cache_dir = yard.cold(tmp_path / "cold")

@@ -293,6 +293,7 @@ def test_an_interrupt_waits_for_no_answer(
 
     def interrupt() -> None:
         wait_for(lambda: server.told["requests"] > 5)
+        time.sleep(1)  # the last answers are on their way
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

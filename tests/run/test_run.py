@@ -163,14 +163,14 @@ def test_an_empty_project(project: Project) -> None:
 
 def test_the_cost_follows_the_change(project: Project, model_cache: Path) -> None:
     names = [f"part{n % 3}/module_{n:02}.py" for n in range(30)]
-    project_of(project, {name: python_text(n) for n, name in enumerate(names)})
+    project_of(project, {name: python_text(n, 2) for n, name in enumerate(names)})
     project.run()
     before = project.rows()
 
     for number, name in enumerate(names[:3]):
-        changed = python_text(number) + f"\n\nLIMIT = {number}\n"
+        changed = python_text(number, 2) + f"\n\nLIMIT = {number}\n"
         project.write(name, changed)
-    project.write("new_one.py", python_text(100))
+    project.write("new_one.py", python_text(100, 2))
     project.write("deep/down/new_two.py", python_text(101, 2))
     for name in names[3:5]:
         (project.root / name).unlink()
@@ -711,7 +711,7 @@ def test_vectors_of_two_precisions_never_mix(project: Project, tiny_model: str) 
 def test_another_model_gets_a_collection_of_its_own(
     project: Project, tiny_model: str
 ) -> None:
-    project_of(project, {f"{n}.py": python_text(n) for n in range(3)})
+    project_of(project, {f"{n}.py": python_text(n, 2) for n in range(3)})
     first = project.run()
     rows = project.rows()
     name, names = collections(project)

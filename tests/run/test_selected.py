@@ -225,7 +225,7 @@ def test_a_budget_stops_a_run_and_the_next_goes_on(
 ) -> None:
     monkeypatch.setattr(sys.modules[Budget.__module__], "time", clock := Clock())
     for number in range(FILES):
-        project.write(f"f{number}.py", python_text(number, 40))
+        project.write(f"f{number}.py", python_text(number, 16))
     reports: list[dict[str, Any]] = []
     seconds = 2.0
     for _ in range(20):

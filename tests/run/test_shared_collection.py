@@ -342,7 +342,7 @@ def test_a_move_embeds_nothing(project: Project, database: Path) -> None:
         assert report["chunks"]["total"] == len(rows)
         assert "old place is still there: codx-index clear" in done.stderr
         said = done.stderr.split("codx-index clear ")[1].split(" removes it")[0]
-        assert project.command("verify", *place).returncode == 0
+        assert project.command("verify", *place, "--executor", "serial").returncode == 0
         assert project.command("clear", "--yes", *shlex.split(said)).returncode == 0
         assert project.run(*place)["status"] == "unchanged"
     assert all_rows(database, "team") == {}

@@ -355,7 +355,7 @@ print(library.import_converter().__name__)
 
 @pytest.mark.parametrize("act", ["load", *only_slow("convert", "int8")])
 def test_nothing_is_reported_to_anybody(
-    act: str, tiny: Backend, tiny_folder: str, tmp_path: Path
+    act: str, cache: str, tiny_model: str, tmp_path: Path
 ) -> None:
     """OpenVINO and nncf tell Google Analytics of their use, outside of CI."""
     code = """
@@ -380,9 +380,9 @@ import openvino_telemetry  # for whoever wants it
         if name not in ("CI", "TF_BUILD", "JENKINS_URL")
     }
     precision = "int8" if act == "int8" else "f32"
-    cache = shutil.copytree(tiny.cache_dir, tmp_path / "cache")
+    copied = shutil.copytree(cache, tmp_path / "cache")
     done = subprocess.run(
-        [sys.executable, "-c", code, act, tiny_folder, str(cache), precision],
+        [sys.executable, "-c", code, act, tiny_model, str(copied), precision],
         env={**environment, "HOME": str(home)},
         capture_output=True,
         text=True,
@@ -652,6 +652,7 @@ def test_a_vector_does_not_depend_on_its_neighbours(
     assert_pure(load_embedder(request.getfixturevalue(backend)), texts)
 
 
+@pytest.mark.slow
 def test_nor_with_sentence_transformers(tiny: Backend) -> None:
     backend = replace(tiny, kind="sentence-transformers")
     assert_pure(load_embedder(backend), ["", *code_texts(20), "x = 1\n" * 500])
