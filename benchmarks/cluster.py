@@ -51,6 +51,7 @@ from indexer.work.workshop import open_anywhere
 
 MODULES_A_FILE = 12  # about 15 kB
 CHUNK_LINES = 40
+WAIT_SECONDS = 120.0
 # What a worker does in a second: the figures of docs/executors.md, for one process.
 BYTES_A_SECOND = 1.2e6
 TEXTS_A_SECOND = 75.0
@@ -91,8 +92,7 @@ def measure_own(backend: Backend, files: int, rounds: int) -> None:
         opened("process", 2, backend) as pool,
         opened(executor, 0, backend) as cluster,
     ):
-        while cluster.jobs < 2:
-            time.sleep(0.1)
+        wait_for(lambda: cluster.jobs == 2, "the workers have not accepted")
         for workers in (pool, cluster):
             work(workers, backend, changes)  # so that each has loaded its model
         for _ in range(rounds):
@@ -111,15 +111,16 @@ def measure_simulated(backend: Backend, workers: int, files: int) -> None:
     """Print the tasks a second, and the parent's memory, with many workers that only wait."""
     changes = made_files(files)
     simulation = (sys.executable, __file__, "--workers", str(workers), "--simulate")
+    # This process has told those that it starts not to look beside their script.
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     before = peak_mib()
     with (
         started_scheduler() as executor,
-        running(*simulation, executor.rpartition(":")[2]),
+        running(*simulation, executor.rpartition(":")[2], env=environment),
         joined(executor, workers),
         opened(executor, 0, backend) as cluster,
     ):
-        while cluster.jobs < workers:
-            time.sleep(0.1)
+        wait_for(lambda: cluster.jobs == workers, "the workers have not accepted")
         tasks = [0]
         for one in {cluster.chunkers, cluster.embedders}:
             counted(one, tasks)
@@ -188,9 +189,7 @@ def opened(kind: str, jobs: int, backend: Backend) -> Iterator[Workers]:
 @contextmanager
 def running(*command: str, **about: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A program, until the block ends."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **about
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **about)
     try:
         yield process
     finally:
@@ -206,7 +205,24 @@ def started_scheduler() -> Iterator[str]:
         port = free.getsockname()[1]
     where = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
     with running(sys.executable, "-m", "distributed.cli.dask_scheduler", *where):
+        # A worker that nobody answers gives up, so it has to listen before they start.
+        wait_for(lambda: listens(port), "no scheduler listens")
         yield f"dask://127.0.0.1:{port}"
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(is_so: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something is so. Raises `Unexpected` after a while."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        if time.monotonic() > end:
+            raise Unexpected(otherwise)
+        time.sleep(0.2)
 
 
 @contextmanager
@@ -217,8 +233,9 @@ def joined(executor: str, workers: int) -> Iterator[None]:
     address = scheduler_address(executor)
     make = import_distributed().Client
     with make(address, set_as_default=False, timeout=60) as client:
-        while len(client.nthreads()) < workers:
-            time.sleep(0.2)
+        wait_for(
+            lambda: len(client.nthreads()) >= workers, "the workers have not connected"
+        )
     yield
 
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,14 @@ hypothesis.settings.load_profile("usual")
 def only_slow(*cases: object) -> list[object]:
     """Parameters of a test whose other ones show the same in `make test`."""
     return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
+def every_fourth(cases: Iterable[object]) -> list[object]:
+    """Parameters of a test that shows the same of each: `make test` takes every fourth."""
+    return [
+        case if number % 4 == 0 else pytest.param(case, marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,8 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Proj
     """An indexed project with its cache, to be copied."""
     base = tmp_path_factory.mktemp("indexed")
     project = repository(base / "project", make_cache(base / "cache", model_cache))
-    texts(project, *range(10))
-    assert project.run()["chunks"]["embedded"] > 20
+    texts(project, *range(10), functions=3)
+    assert project.run()["chunks"]["embedded"] >= 20
     return project
 
 
@@ -86,7 +86,7 @@ def assert_succeeds(
     report: dict[str, Any] = json.loads(done.stdout)
     counts = report["chunks"]
     assert report["status"] == "updated"
-    assert counts["embedded"] + counts["cached"] == counts["total"] > 20
+    assert counts["embedded"] + counts["cached"] == counts["total"] >= 20
     return report
 
 

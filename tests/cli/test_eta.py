@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from conftest import only_slow
 
 from indexer.cli.eta import Estimate
 from indexer.cli.headway import Headway, clock
@@ -145,7 +146,7 @@ RUNS: dict[str, Callable[[], Run]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [*list(RUNS)[:-1], *only_slow("a long run")])
 def test_time_left_from_the_first_tenth_on(name: str) -> None:
     seen = list(RUNS[name]().estimates())
     assert len(seen) == 9

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import Project
+from conftest import Project, only_slow
 from terminals import at_a_terminal
 
 from indexer.cli import bars, counter
@@ -42,7 +42,7 @@ def lines_shown(text: str) -> list[str]:
     return [part.removesuffix("\x1b[K") for part in parts if part.endswith("\x1b[K")]
 
 
-@pytest.mark.parametrize("columns", [20, 30, 40, 60])
+@pytest.mark.parametrize("columns", [20, *only_slow(30, 40), 60])
 def test_a_bar_stays_on_its_line(sparse: Project, columns: int) -> None:
     code, text = at_a_terminal(sparse, "run", "--force", columns=columns)
     assert code == 0, text

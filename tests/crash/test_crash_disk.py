@@ -31,7 +31,6 @@ ROOM = 256 * KIB * KIB
 # Sizes of the disk, or what it has left, as parts of what a run takes; more of the small
 # ones, for there the steps lie close together.
 SIZES = [((n + 1) / 20) ** 2 for n in range(20)]
-QUICK = {("manifest", "update", 2)}
 
 
 class Mount(Protocol):
@@ -125,16 +124,15 @@ def cases() -> Iterator[object]:
     for place in PLACES:
         for scenario in ("first", "update"):
             for number, part in enumerate(SIZES):
-                quick = (place, scenario, number) in QUICK
                 yield pytest.param(
                     place,
                     scenario,
                     part,
                     id=f"{place}-{scenario}-{number}",
-                    marks=() if quick else pytest.mark.slow,
                 )
 
 
+@pytest.mark.slow  # one whose cache has no room is in test_cache_command.py
 @pytest.mark.parametrize("place, scenario, part", list(cases()))
 def test_a_disk_that_is_too_small(
     place: str, scenario: str, part: float, yard: Yard, tmp_path: Path, mount: Mount

@@ -986,7 +986,7 @@ def test_the_clock_ticks_on(tree: Tree) -> None:
 @pytest.mark.parametrize(
     "mode", [VOUCHED, pytest.param(WATCHED, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("kind", ["worktree", "sha256", "clone"])
+@pytest.mark.parametrize("kind", [*only_slow("worktree", "sha256"), "clone"])
 def test_kinds_of_repositories(kind: str, mode: str, tree: Tree) -> None:
     root = tree.root.parent / "other"
     if kind == "worktree":

@@ -262,7 +262,7 @@ def test_a_missing_right_of_a_reader(
     assert done.returncode == 0 or done.stderr.endswith("codx-index: no hits\n")
 
 
-@pytest.mark.parametrize("token", ["root:hush-hush", ""])
+@pytest.mark.parametrize("token", ["root:hush-hush", *only_slow("")])
 def test_a_wrong_token(host: Project, gate: Gate, token: str) -> None:
     gate.refuse = lambda method: (grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
     host.environment["CODX_INDEX_TOKEN"] = token
@@ -391,7 +391,7 @@ def test_only_a_run_after_a_killed_one_looks_for_what_it_left(
         assert len([one for one in names() if one.startswith(f"{NAME}__")]) == 2
 
 
-@pytest.mark.parametrize("parallel", ["1", "3"])
+@pytest.mark.parametrize("parallel", [*only_slow("1"), "3"])
 def test_the_calls_of_many_projects(
     parallel: str, gate: Gate, make_project: Callable[[str], Project]
 ) -> None:

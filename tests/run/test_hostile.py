@@ -132,7 +132,7 @@ def assert_rows(rows: dict[str, dict[str, Any]], files: dict[bytes, bytes]) -> N
         assert sum(x * x for x in vector) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["git", "outside git"])
+@pytest.mark.parametrize("kind", ["git", *only_slow("outside git")])
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_names(kind: str, count: int, plain: Project) -> None:
     files: dict[bytes, bytes] = {}
@@ -230,9 +230,13 @@ def test_a_name_of_a_file_that_fails(project: Project) -> None:
     "name",
     [
         b" line\nbreak 'quo\"te' $(id) *[x] %s \\ ; & ",
-        b"what? c# a,b 100%41",
-        b"caf\xe9",
-        *only_slow(b"-rf", b"x.db", "\u202e\u00e9 e\u0301 🎈".encode()),
+        *only_slow(
+            b"what? c# a,b 100%41",
+            b"caf\xe9",
+            b"-rf",
+            b"x.db",
+            "\u202e\u00e9 e\u0301 🎈".encode(),
+        ),
     ],
 )
 def test_the_name_of_the_project(name: bytes, tmp_path: Path, cache_dir: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, assert_one_line, python_text, read_rows
+from conftest import Project, assert_one_line, only_slow, python_text, read_rows
 
 from indexer.run.backoff import DELAYS, Backoff
 
@@ -46,7 +46,7 @@ def results(report: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("parallel", ["1", "3"])
+@pytest.mark.parametrize("parallel", [*only_slow("1"), "3"])
 def test_every_watched_project(tmp_path: Path, run_all: Run, parallel: str) -> None:
     roots = [project_at(tmp_path, name) for name in ("a", "b", "sub/c")]
     project_at(tmp_path, "off", "watching = false\n")

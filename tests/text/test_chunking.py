@@ -960,6 +960,10 @@ LARGE = {
     "many lines",
     "nested brackets",
     "nested tags",
+    # These are long, too.
+    "operators",
+    "open brackets",
+    "nested quotes",
 }
 
 

@@ -105,6 +105,7 @@ def test_the_default_model_is_known_by_all_its_files(
     assert not is_default(resolve_model(str(folder), str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_the_stored_vectors_are_the_original_s(original: SentenceTransformer) -> None:
     """To make them anew: `numpy.save` this `expected`, as float16."""
     expected = agreement.original_vectors(original)

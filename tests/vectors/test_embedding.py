@@ -537,6 +537,7 @@ def test_what_a_killed_conversion_left_is_swept(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".tmp-new", "kept"]
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_a_model_error(tiny: Backend, tmp_path: Path) -> None:
     backend = replace(tiny, cache_dir=str(tmp_path))
     with pytest.raises(ModelError, match="no converted model"):
@@ -569,7 +570,7 @@ def test_prompts_and_other_pipelines_stay_with_sentence_transformers(
     ("precision", "least", "loss"),
     # Neighbours may change places, but only where they are about as near.
     [
-        ("f32", 0.99999, 0),
+        pytest.param("f32", 0.99999, 0, marks=pytest.mark.slow),
         ("bf16", 0.9999, 0.002),
         pytest.param("int8", 0.99, 0.03, marks=pytest.mark.slow),
     ],
