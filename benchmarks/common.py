@@ -5,6 +5,7 @@ Linux only: memory peaks are read from /proc, and a pidfd tells when a process e
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import json
 import math
@@ -19,7 +20,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +46,9 @@ _GIT_SETTINGS = {
     "maintenance.auto": "false",
     "advice.detachedHead": "false",
 }
+
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Unexpected(Exception):
@@ -491,3 +496,32 @@ def write_json(path: Path | None, results: object) -> None:
     """Write the results to a file, if one was asked for."""
     if path is not None:
         path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+# ---- Servers ----
+
+
+@contextmanager
+def served(serve: Callable[[Any], None]) -> Iterator[int]:
+    """Run a server in a process of its own. It sends its port on the pipe that it is given."""
+    from indexer.pool.process import spawn_context
+
+    receiver, sender = spawn_context().Pipe(duplex=False)
+    process = spawn_context().Process(target=serve, args=(sender,), daemon=True)
+    process.start()
+    try:
+        yield receiver.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def answer_on_any_port(answer: Answer, sender: Any) -> None:
+    """Let `answer` serve each connection, and send the port on a pipe. Does not return."""
+
+    async def listen() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=256)
+        sender.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(listen())

@@ -16,16 +16,22 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from common import Unexpected, headline, median, surroundings, write_json
+from common import (
+    Unexpected,
+    answer_on_any_port,
+    headline,
+    median,
+    served,
+    surroundings,
+    write_json,
+)
 
 from indexer.address import Endpoint
-from indexer.pool.process import spawn_context
 from indexer.types import ID_BYTES
 from indexer.vectors.delivery import BATCH_TEXTS
 from indexer.vectors.endpoint import PROBES, packed
@@ -44,7 +50,7 @@ def main() -> None:
     options = parsed()
     print(headline())
     found: dict[tuple[int, int], list[dict[str, float]]] = {}
-    with served() as port:
+    with served(serve) as port:
         for _ in range(options.rounds):
             for latency in options.latency:
                 for concurrency in options.concurrency:
@@ -118,19 +124,6 @@ def vectors(count: int) -> Any:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """Serve the endpoint from its own process; yields its port."""
-    receiver, sender = spawn_context().Pipe(duplex=False)
-    process = spawn_context().Process(target=serve, args=(sender,), daemon=True)
-    process.start()
-    try:
-        yield receiver.recv()
-    finally:
-        process.kill()
-        process.join()
-
-
 def serve(sender: Any) -> None:
     """Answer on any port: the path begins with the milliseconds that an answer takes."""
     answers = {count: answer_for(count) for count in (len(PROBES), BATCH_TEXTS)}
@@ -147,12 +140,7 @@ def serve(sender: Any) -> None:
                 writer.write(answers[len(json.loads(body)["input"])])
         writer.close()
 
-    async def listen() -> None:
-        server = await asyncio.start_server(answer_all, "127.0.0.1", 0, backlog=256)
-        sender.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(listen())
+    answer_on_any_port(answer_all, sender)
 
 
 def answer_for(count: int) -> bytes:

@@ -52,11 +52,13 @@ from typing import TYPE_CHECKING, Any
 
 from common import (
     Unexpected,
+    answer_on_any_port,
     check_plot,
     cpu_seconds,
     descendants,
     headline,
     median,
+    served,
     surroundings,
     write_json,
 )
@@ -157,7 +159,7 @@ def main() -> None:
         cache_dir = (options.cache_dir or folder / "cache").absolute()
         write_tasks(folder, cache_dir)
         base = Job("", SERIAL, 1, name, str(cache_dir))
-        with served() as port:
+        with served(serve) as port:
             plan = [
                 (python, with_(base, kind=kind, way=way, workers=workers, port=port))
                 for kinds, interpreters in (
@@ -640,19 +642,6 @@ def own_peak_mib(pid: int) -> float:
 # ---- The endpoint ----
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """Serve the endpoint from its own process; yields its port."""
-    receiver, sender = spawn_context().Pipe(duplex=False)
-    process = spawn_context().Process(target=serve, args=(sender,), daemon=True)
-    process.start()
-    try:
-        yield receiver.recv()
-    finally:
-        process.kill()
-        process.join()
-
-
 def serve(sender: Any) -> None:
     numbers = [round(0.001 * (number % 97 - 48), 6) for number in range(DIMENSION)]
     answer = json.dumps([numbers] * TEXTS_A_REQUEST).encode()
@@ -668,12 +657,7 @@ def serve(sender: Any) -> None:
                 writer.write(message)
         writer.close()
 
-    async def listen() -> None:
-        server = await asyncio.start_server(answer_all, "127.0.0.1", 0, backlog=256)
-        sender.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(listen())
+    answer_on_any_port(answer_all, sender)
 
 
 def head_of(first: bytes, body: bytes) -> bytes:

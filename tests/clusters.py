@@ -23,10 +23,18 @@ main()
 
 
 class LocalCluster:
-    """A scheduler below `folder`, and the workers that were added."""
+    """A scheduler below `folder`, and the workers that were added.
 
-    def __init__(self, folder: Path, model_cache: Path) -> None:
+    With `is_secret`, all talk TLS, with certificates of an authority of their own. `variables` name
+    them to whoever wants to take part.
+    """
+
+    def __init__(
+        self, folder: Path, model_cache: Path, is_secret: bool = False
+    ) -> None:
         self._folder = folder
+        self.variables = _certified(folder) if is_secret else {}
+        self._scheme = "tls" if is_secret else "dask"
         self._model_cache = model_cache
         self._number = 0
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -37,19 +45,31 @@ class LocalCluster:
 
     @property
     def executor(self) -> str:
-        return f"dask://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def file(self) -> Path:
+        """Where the scheduler has written its address."""
+        return self._folder / "scheduler.json"
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
-        where = ("--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        protocol = "tls" if self._scheme == "tls" else "tcp"
+        where = (
+            *("--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"),
+            *("--protocol", protocol, "--scheduler-file", str(self.file)),
+        )
         self.scheduler = self._start(
             "scheduler", sys.executable, "-c", _SCHEDULER, *where
         )
         wait_for(self._is_answered)
         return self.scheduler
 
-    def add_worker(self, jobs: int = 1, **variables: str) -> subprocess.Popen[bytes]:
+    def add_worker(
+        self, jobs: int = 1, addr: str = "", **variables: str
+    ) -> subprocess.Popen[bytes]:
         """Start a worker, which may not have joined yet."""
-        command = (COMMAND, "worker", self.executor, "--jobs", str(jobs), "-v")
+        addr = addr or self.executor
+        command = (COMMAND, "worker", addr, "--jobs", str(jobs), "-v")
         self.workers.append(self._start("worker", *command, **variables))
         return self.workers[-1]
 
@@ -96,6 +116,7 @@ class LocalCluster:
                     "PATH": os.environ["PATH"],
                     "HOME": str(home),
                     "CODX_INDEX_CACHE_DIR": str(cache),
+                    **self.variables,
                     **variables,
                 },
                 stdin=subprocess.DEVNULL,
@@ -103,6 +124,22 @@ class LocalCluster:
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def _certified(folder: Path) -> dict[str, str]:
+    """A certificate for this machine, for any part in a cluster, as Dask's settings name it."""
+    import trustme
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    own = authority.issue_cert("127.0.0.1", "localhost")
+    own.private_key_and_cert_chain_pem.write_to_path(str(folder / "own.pem"))
+    parts = ("SCHEDULER", "WORKER", "CLIENT")
+    named = {"CA_FILE": "authority.pem"} | {f"{one}__CERT": "own.pem" for one in parts}
+    return {
+        f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(folder / file)
+        for name, file in named.items()
+    } | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from indexer.deadline import check_time, seconds_left
@@ -100,19 +100,33 @@ def _start(
             f"({INSTEAD})"
         )
     try:
-        return subprocess.Popen(
-            [git, *HARDENING, *arguments],
-            cwd=folder,
-            env=clean_environment(),
-            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,  # so that whatever it starts can be killed with it
-        )
+        return start_git(git, folder, arguments, clean_environment(), has_input)
     except OSError as error:
         raise GitError(
             f"git cannot be started in {name}: {error.strerror}: see {git} ({INSTEAD})"
         ) from error
+
+
+def start_git(
+    git: str,
+    folder: str | bytes,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    has_input: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start the program `git`, which `end_git` ends with whatever it has started.
+
+    Raises OSError where it cannot be started.
+    """
+    return subprocess.Popen(
+        [git, *HARDENING, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
 
 
 def _finish(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from indexer.deadline import check_time, seconds_left
 from indexer.environment import given
 from indexer.errors import RepositoryError
-from indexer.tree.git_process import HARDENING, clean_environment, end_git, find_git
+from indexer.tree.git_process import clean_environment, end_git, find_git, start_git
 
 ALLOWED = "https:http:ssh:file"  # not ext, which is any command, nor git, which is not encrypted
 LONGEST = 900.0  # seconds for one call of git
@@ -103,14 +103,8 @@ def call_git(
             "it cannot be fetched: there is no git on PATH: install it"
         )
     try:
-        process = subprocess.Popen(
-            [git, *HARDENING, *_NO_HELPERS, *arguments],
-            cwd=folder,
-            env=_environment(remote),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,  # so that whatever it starts can be killed with it
+        process = start_git(
+            git, folder, (*_NO_HELPERS, *arguments), _environment(remote)
         )
     except OSError as error:
         raise RepositoryError(

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,38 @@ def test_workers_may_join_and_leave(
     assert process.returncode == 0, errors
     assert errors.count("joins with 1") == 2 and "has left" in errors
     assert same(remote.rows()) == expected
+
+
+# Addresses
+
+
+@pytest.mark.slow
+def test_a_cluster_that_talks_tls(
+    tmp_path: Path, model_cache: Path, remote: Project, expected: dict[str, Any]
+) -> None:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with closing(LocalCluster(folder, model_cache, is_secret=True)) as secret:
+        secret.add_worker()
+        assert secret.executor.startswith("tls://")
+        stranger = begin(remote, secret)
+        output, errors = stranger.communicate(timeout=300)
+        assert stranger.returncode in (2, 69), (output, errors)
+        assert secret.executor in errors and errors.count("\n") == 1
+        remote.environment |= secret.variables
+        report = finished(begin(remote, secret), 0)
+        assert report["chunks"]["embedded"] and same(remote.rows()) == expected
+
+
+@pytest.mark.slow
+def test_the_scheduler_s_file_names_it(
+    own_cluster: LocalCluster, remote: Project, expected: dict[str, Any]
+) -> None:
+    """To workers and to runs."""
+    named = f"dask:{own_cluster.file}"
+    own_cluster.add_worker(addr=named)
+    report = finished(begin(remote, own_cluster, "--executor", named), 0)
+    assert report["chunks"]["embedded"] and same(remote.rows()) == expected
 
 
 @pytest.mark.slow
