@@ -147,10 +147,11 @@ class App:
     async def embed(self, asked: dict[str, Any], send: Any) -> None:
         plan, texts = self.plan, asked["input"]
         self.requests += 1
+        beyond = self.requests - plan.after
         await asyncio.sleep(plan.delay)
-        number, is_off = divmod(self.requests - plan.after, plan.every)
+        number, is_off = divmod(beyond, plan.every)
         fault = ""
-        if plan.faults and self.requests > plan.after and not is_off:
+        if plan.faults and beyond > 0 and not is_off:
             fault = plan.faults[number % len(plan.faults)]
         if plan.key and self.last.get("authorization") != f"Bearer {plan.key}":
             fault = "401"

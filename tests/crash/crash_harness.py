@@ -9,6 +9,7 @@ fresh index of the same tree, row for row and bit for bit.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -211,24 +212,26 @@ class Yard:
     @functools.cache  # noqa: B019  (lives as long as the session)
     def _fresh(self, tree: str, model: str) -> tuple[Rows, Path]:
         kept = self.folder / f"{tree}-{'tiny' if model else 'default'}"
-        if not kept.exists():
-            draft = self.folder / f"{kept.name}-{os.getpid()}"
-            shutil.rmtree(draft, ignore_errors=True)
-            made = self._project(draft / "project", model)
-            made.root.mkdir(parents=True)
-            made.git("init", "-q", "-b", "main")
-            put_tree(made, tree)
-            commit(made)
-            made.run()
-            with open(draft / "rows", "wb") as file:
-                pickle.dump(rows_of(made), file)
-            try:
-                draft.rename(kept)
-            except OSError:  # another worker was first
-                shutil.rmtree(draft)
+        with open(f"{kept}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one worker makes it, the others wait
+            if not kept.exists():
+                self._make(kept, tree, model)
         with open(kept / "rows", "rb") as file:
             rows: Rows = pickle.load(file)
         return rows, kept / "project"
+
+    def _make(self, kept: Path, tree: str, model: str) -> None:
+        draft = Path(f"{kept}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        made = self._project(draft / "project", model)
+        made.root.mkdir(parents=True)
+        made.git("init", "-q", "-b", "main")
+        put_tree(made, tree)
+        commit(made)
+        made.run()
+        with open(draft / "rows", "wb") as file:
+            pickle.dump(rows_of(made), file)
+        draft.rename(kept)
 
 
 @functools.cache

@@ -725,7 +725,7 @@ def test_a_server_that_speaks_no_http(loop: LoopThread) -> None:
         with contextlib.closing(Events("", url, "", loop)) as events:
             tell(events, 3)
     assert events.counts.undelivered == 3
-    assert events.problems[0].endswith("RemoteProtocolError")
+    assert events.problems[0].endswith("the answer is not HTTP")
 
 
 def test_a_full_queue(loop: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:

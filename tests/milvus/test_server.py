@@ -352,9 +352,11 @@ def test_a_server_that_comes_back(
         assert done["exit_code"] == 69 and done["status"] == "unavailable"
         flaky.resets = 0.0
         threading.Timer(0.2, lambda: setattr(flaky, "resets", 1.0)).start()
-        threading.Timer(1.2, lambda: setattr(flaky, "resets", 0.0)).start()
+        back = threading.Timer(1.2, lambda: setattr(flaky, "resets", 0.0))
+        back.start()
         code = host.command("run").returncode
         assert code in (0, 69)
+        back.join()
         assert host.command("run").returncode == 0
         assert_equal(host)
 

@@ -51,6 +51,8 @@ def fill(project: Project, files: int = 3, definitions: int = 12) -> None:
 
 @pytest.fixture
 def in_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    import indexer.work.remote  # noqa: F401  (takes the size of a task from it)
+
     monkeypatch.setattr("indexer.vectors.delivery.BATCH_TEXTS", 1)
 
 
