@@ -24,6 +24,7 @@ LEFT_OUT = {
     "sentence-transformers": "the same",
     "huggingface-hub": "downloads other models",
     "openvino-telemetry": "nothing is reported to anybody",
+    "tzdata": "no time zone is ever asked for",
     "pandas": "pymilvus and pyarrow do without it",
     "faiss-cpu": "Milvus Lite does without it where the index is FLAT",
 }
