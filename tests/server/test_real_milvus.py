@@ -146,17 +146,24 @@ def test_an_older_copy_of_the_collection(host: Project) -> None:
     assert_equal(host)
 
 
-def test_the_calls_of_an_edit(host: Project) -> None:
+def test_the_calls_of_a_command(host: Project) -> None:
     with gate_before(host.environment["CODX_INDEX_URI"]) as gate:
         host.environment["CODX_INDEX_URI"] = gate.uri
         host.run()
+
+        def calls(*command: str) -> int:
+            gate.calls.clear()
+            assert host.command(*command).returncode == 0
+            return gate.calls.total()
+
         host.write("0.py", python_text(0, 1) + "x = 1\n")
-        gate.calls.clear()
-        host.run()
-        assert gate.calls.total() <= 20, gate.calls
-        gate.calls.clear()
-        host.run()
-        assert gate.calls.total() == 3, gate.calls
+        assert calls("run") <= 20, gate.calls
+        assert calls("run") == 3, gate.calls
+        assert calls("status") == 3, gate.calls
+        (host.root / "0.py").rename(host.root / "renamed.py")
+        assert calls("run") <= 22, gate.calls
+        assert calls("search", "account") <= 8, gate.calls
+        assert calls("verify") <= 12, gate.calls
 
 
 def test_resets(host: Project, milvus: RealMilvus) -> None:

@@ -335,6 +335,25 @@ def test_workers_may_join_and_leave(
     assert same(remote.rows()) == expected
 
 
+@pytest.mark.slow
+def test_a_model_known_by_its_folder(
+    own_cluster: LocalCluster, remote: Project, tiny_model: str
+) -> None:
+    """A worker has to be told of it, because a recipe names no path of this machine."""
+    remote.environment["CODX_INDEX_MODEL"] = tiny_model
+    own_cluster.add_worker()
+    output, errors = begin(remote, own_cluster).communicate(timeout=300)
+    assert "no model with the digest" in errors and tiny_model not in own_cluster.log()
+    kill(own_cluster.workers.pop())
+    own_cluster.add_worker(CODX_INDEX_MODEL=tiny_model)
+    report = finished(begin(remote, own_cluster), 0)
+    assert report["chunks"]["embedded"]
+    rows = same(remote.rows())
+    remote.command("clear", "--yes")
+    remote.run("--executor", "serial", "--cache-size", "0")
+    assert same(remote.rows()) == rows
+
+
 # Addresses
 
 
