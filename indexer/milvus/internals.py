@@ -461,6 +461,7 @@ def one_line(error: BaseException) -> str:
 SCHEMA = "schema.json"
 MANIFEST = "manifest.json"  # the list of segments; its backup has a longer name
 SEGMENT = ".parquet"  # the ending of a file with rows, or with deleted ids
+VECTORS = ".idx"  # that of a file with the vectors of one, which a search reads whole
 INDEXES = "indexes"  # the folder of what follows from a partition's segments
 
 

@@ -11,14 +11,14 @@ from contextlib import suppress
 
 from indexer.config import Settings
 from indexer.index.manifest import Manifest
-from indexer.milvus.internals import collection_folder
+from indexer.milvus.internals import VECTORS, collection_folder
 from indexer.milvus.schema import physical_name
 from indexer.report import KNEE, Growth, Report
 
-# docs/growth.md: a search takes 305 MiB at 20,000 chunks, 968 MiB at 200,000; that of few rows is
-# the program and the model. Beside what the files of the rows hold, it has ids and places of words.
-SEARCH_MEGABYTES = 230.0
-MEMORY_OF_FILES = 1.7  # bytes in memory for each byte on the disk
+# docs/growth.md has the measurements. Megabytes of a search over few rows, whose query a model here
+# embeds, or not; and what a search has in memory of each row besides its vector: id and words.
+MEGABYTES_WITH_MODEL, MEGABYTES_WITHOUT = 330.0, 140.0
+MEMORY_OF_A_ROW = 1_500
 
 
 def foretell(settings: Settings, report: Report) -> None:
@@ -29,36 +29,41 @@ def foretell(settings: Settings, report: Report) -> None:
     if report.chunks.total < KNEE or not settings.database:
         return
     physical = physical_name(settings.collection_name, report.fingerprint)
-    size = _size_of(collection_folder(settings.database, physical))
+    size, vectors = _sizes_of(collection_folder(settings.database, physical))
     seconds = 0.0
     with suppress(ValueError):
         with Manifest(settings.manifest_path, readonly=True) as manifest:
             seconds = float(manifest.get("edit_seconds") or 0)
-    report.growth = grown(report.chunks.total, size, seconds)
+    has_model = settings.embeds and settings.endpoint is None
+    base = MEGABYTES_WITH_MODEL if has_model else MEGABYTES_WITHOUT
+    report.growth = grown(report.chunks.total, size, vectors, seconds, base)
 
 
-def grown(rows: int, size: int, seconds: float) -> Growth:
-    """The growth of so many rows, of `size` bytes on the disk.
+def grown(rows: int, size: int, vectors: int, seconds: float, base: float) -> Growth:
+    """The growth of so many rows, of `size` bytes on the disk, among them those of the `vectors`.
 
-    `seconds` is what the store took of the last edit, 0 if there was none.
+    `seconds` is what the store took of the last edit, 0 if there was none; `base` the megabytes of a
+    search over few rows.
     """
-    of_rows = MEMORY_OF_FILES * size / rows / 1e6
+    of_row = (vectors / rows + MEMORY_OF_A_ROW) / 1e6
     return Growth(
         rows,
         round(size / rows),
-        round(SEARCH_MEGABYTES + rows * of_rows),
+        round(base + rows * of_row),
         round(seconds, 2) if seconds else None,
         KNEE,
-        round(KNEE * of_rows),
+        round(KNEE * of_row),
         round(seconds * KNEE / rows, 2) if seconds else None,
     )
 
 
-def _size_of(folder: str) -> int:
-    """The bytes of all files below a folder."""
-    size = 0
+def _sizes_of(folder: str) -> tuple[int, int]:
+    """The bytes of all files below a folder, and of those that hold vectors to be searched."""
+    size = vectors = 0
     for where, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # a segment that was merged away meanwhile
-                size += os.lstat(os.path.join(where, name)).st_size
-    return size
+                bytes_ = os.lstat(os.path.join(where, name)).st_size
+                size += bytes_
+                vectors += bytes_ if name.endswith(VECTORS) else 0
+    return size, vectors
