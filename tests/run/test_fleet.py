@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,31 @@ def test_secrets_go_to_no_scheduler_in_the_clear(
     )
     said = assert_one_line(done, 2)
     assert "unencrypted" in said and "se-cret" not in said
+
+
+@pytest.mark.slow
+def test_a_fleet_over_tls(project: Project, tmp_path: Path, model_cache: Path) -> None:
+    """What is secret goes to its hosts, and is told by none of them."""
+    root = repository(tmp_path / "theirs", "r")
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    with (
+        served(tmp_path / "milvus") as (uri, _),
+        closing(LocalCluster(folder, model_cache, is_secret=True)) as secret,
+    ):
+        secret.add_worker()
+        project.environment |= {
+            **secret.variables,
+            "CODX_INDEX_TOKEN": "root:hush-hush",
+        }
+        done = project.installed.command(
+            *("run-all", "--from", listed(project, f"file://{root}@main"), "--json"),
+            *("--executor", secret.executor, "--uri", uri),
+        )
+        assert done.returncode == 0, done.stderr
+        (found,) = json.loads(done.stdout)["projects"]
+        assert found["report"]["chunks"]["embedded"] > 0
+        assert "hush-hush" not in done.stdout + done.stderr + secret.log()
 
 
 @pytest.mark.slow  # for the seconds that it is waited for
