@@ -166,6 +166,25 @@ def test_the_calls_of_a_command(host: Project) -> None:
         assert calls("verify") <= 12, gate.calls
 
 
+def test_clones_of_a_list(
+    host: Project, make_project: Callable[[str], Project]
+) -> None:
+    """Another host, with no clone and no state, finds what is indexed."""
+    host.git("add", "-A")
+    host.git("commit", "-q", "--allow-empty", "-m", "all")
+    environment = {"CODX_INDEX_URI": host.environment["CODX_INDEX_URI"]}
+    for number, name in enumerate(("first", "other")):
+        other = make_project(name)
+        other.environment |= environment
+        names = other.write("list", f"file://{host.root}\n")
+        (found,) = other.report("run-all", "--from", str(names))["projects"]
+        chunks = found["report"]["chunks"]
+        assert chunks["total"] > 0
+        assert (chunks["upserted"] > 0) == (number == 0)
+    (clone,) = other.cache_dir.glob("clones/*/")
+    assert other.command("clear", "--yes", str(clone)).returncode == 0
+
+
 def test_resets(host: Project, milvus: RealMilvus) -> None:
     with flaky_way_to(milvus.uri, seed=5) as flaky:
         host.environment["CODX_INDEX_URI"] = flaky.uri
