@@ -40,6 +40,8 @@ class Index:
         where: str | os.PathLike[str] = ".",
         *,
         collection: str = "",
+        shared_collection: str = "",
+        projects: Sequence[str] | None = (),
         token: str = "",
         cache_dir: str = "",
         state_dir: str = "",
@@ -51,7 +53,9 @@ class Index:
         `where` is the folder of the project or a folder in it, or the address of a server
         (`http://…`); then `collection` names the index, and no folder is needed. Settings come
         from the same places as those of the command: the arguments, the environment
-        (`CODX_INDEX_…`), the files of the project. `trust` is like `--trust` and `--no-trust`.
+        (`CODX_INDEX_…`), the files of the project. In a `shared_collection`, queries are about
+        the `projects` with these names, ranked together, about all of them for None, and by default
+        about the project at `where`. `trust` is like `--trust` and `--no-trust`.
         If an endpoint embedded the index, `model` is its address, as of `--model`. Nothing is
         opened yet.
 
@@ -61,6 +65,8 @@ class Index:
         settings = reader_settings(
             os.fspath(where),
             collection=collection,
+            shared_collection=shared_collection,
+            projects=projects,
             token=token,
             cache_dir=cache_dir,
             state_dir=state_dir,

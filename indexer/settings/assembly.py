@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from indexer.address import Address, endpoint_of, is_cluster, is_remote
@@ -165,6 +166,8 @@ def reader_settings(
     where: str,
     *,
     collection: str,
+    shared_collection: str = "",
+    projects: Sequence[str] | None = (),
     token: str,
     cache_dir: str,
     state_dir: str,
@@ -174,11 +177,13 @@ def reader_settings(
     """The settings of a reader, as a command would have them.
 
     `where` is a folder in a project, or the address of a server that has the collection; then
-    no project is known, and no file gives a setting. A `model` is only of use if an endpoint
-    embedded the index. Raises `UsageError` and `ProjectError`.
+    no project is known, and no file gives a setting. In a shared collection, queries are about
+    the `projects` with these names, or about all for None. A `model` is only of use if an
+    endpoint embedded the index. Raises `UsageError` and `ProjectError`.
     """
     given = {
         COLLECTION: collection,
+        SHARED_COLLECTION: shared_collection,
         TOKEN: token,
         CACHE_DIR: cache_dir,
         STATE_DIR: state_dir,
@@ -188,13 +193,27 @@ def reader_settings(
     if trust is not None:
         options[TRUST] = trust
     if not is_remote(where):
-        return settings_for(where, option_values(options))
+        return _about(settings_for(where, option_values(options)), projects)
     options[URI] = where
     files = ProjectFiles(NOWHERE.folder)
     values = resolve((TRUST, *PLACE), option_values(options), files)
-    if not values[COLLECTION]:
+    if not (values[COLLECTION] or values[SHARED_COLLECTION]):
         raise UsageError(f"which collection of {Address(where)}? Give its name")
-    return make_settings(NOWHERE.folder, values)
+    if values[SHARED_COLLECTION] and projects == ():
+        raise UsageError(
+            f"which projects in {values[SHARED_COLLECTION]}? Give their names, or None for all"
+        )
+    return _about(make_settings(NOWHERE.folder, values), projects)
+
+
+def _about(settings: Settings, projects: Sequence[str] | None) -> Settings:
+    """The settings of a reader of these projects in a shared collection; () is the one there."""
+    if isinstance(projects, str):
+        raise UsageError("projects are a list of names, not one name")
+    searched = None if projects is None else tuple(projects)
+    if searched != () and not settings.shared_collection:
+        raise UsageError("projects are those of a shared collection: say of which")
+    return replace(settings, searched=searched)
 
 
 def _external(project: str, folders: Iterable[str]) -> tuple[str, ...]:

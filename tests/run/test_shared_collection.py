@@ -15,7 +15,9 @@ import pytest
 from conftest import Project, assert_one_line
 from shared_rows import Rows, all_rows, of_project, open_database
 
+from indexer import Index
 from indexer.config import key_of_project
+from indexer.errors import CodxIndexError, UsageError
 from indexer.index import sharing
 from indexer.vectors import choice
 
@@ -148,6 +150,31 @@ def test_a_search_over_one_project_several_or_all(members: list[Project]) -> Non
     assert context["hits"][0]["path"] == "own.py"
     done = here.command("search", "--mode", "sparse", "flamingo", "--project", "b")
     assert done.stdout == f"{roots[1]}/same.py:1:def flamingo(): return 1\n"
+
+
+def test_the_same_from_python(
+    members: list[Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, *others = members
+    for name, value in here.variables().items():
+        monkeypatch.setenv(name, value)
+    roots = [str(project.root) for project in members]
+
+    def paths(projects: Any, query: str = "flamingo") -> list[str]:
+        with Index.open(here.root, projects=projects) as index:
+            return [one.project for one in index.search(query, mode="sparse")]
+
+    assert paths(()) == [roots[0]]
+    assert sorted(paths([roots[2], "b"])) == roots[1:]
+    assert sorted(paths(None)) == roots
+    for wrong, said in (("b", "a list of names"), (["nobody"], "nobody")):
+        with pytest.raises(CodxIndexError, match=said):
+            paths(wrong)
+    monkeypatch.delenv("CODX_INDEX_SHARED_COLLECTION")
+    with pytest.raises(UsageError, match="of a shared collection"):
+        paths(["b"])
+    with pytest.raises(UsageError, match="which projects in team"):
+        Index.open("http://127.0.0.1:9", shared_collection="team")
 
 
 def test_hits_name_projects_by_their_names(
