@@ -114,9 +114,23 @@ def test_what_is_sent_has_no_secrets(
     assert backend.cache_dir.encode() not in sent[0]
 
 
-def opened(executor: str, recipe: Recipe) -> Any:
+def opened(executor: str, recipe: Recipe, jobs: int = 0) -> Any:
     told: list[str] = []
-    return client.open_cluster(executor, 0, recipe, AS_USUAL, told.append, told.append)
+    return client.open_cluster(
+        executor, jobs, recipe, AS_USUAL, told.append, told.append
+    )
+
+
+def test_jobs_are_those_of_the_cluster_that_a_run_takes(
+    cluster: LocalCluster, backend: Backend
+) -> None:
+    recipe = recipe_of(backend, 0)
+    with opened(cluster.executor, recipe) as workers:
+        assert wait_for(lambda: workers.jobs == 2)
+        large = workers.embed_task
+    with opened(cluster.executor, recipe, jobs=1) as workers:
+        time.sleep(1)  # both have answered by then
+        assert workers.jobs == 1 and workers.embed_task <= large
 
 
 @pytest.mark.parametrize(
