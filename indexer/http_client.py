@@ -65,6 +65,8 @@ def reason_of(error: ClientError) -> str:
     import aiohttp
 
     match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection within {CONNECT_SECONDS:g} s"
         case aiohttp.ClientConnectorCertificateError():
             return _line(str(error.certificate_error))
         case aiohttp.ClientConnectorError():

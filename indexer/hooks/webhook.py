@@ -193,10 +193,10 @@ class WebhookSink(Sink):
                 ) as response,
             ):
                 answer = _judge(response.status, response.headers)
-        except TimeoutError:
-            answer = _Answer(f"no answer within {TIMEOUT:g} s", again=True)
         except aiohttp.ClientError as error:
             answer = _Answer(reason_of(error), again=True)
+        except TimeoutError:
+            answer = _Answer(f"no answer within {TIMEOUT:g} s", again=True)
         self.reason = answer.reason or self.reason
         return answer
 

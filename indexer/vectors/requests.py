@@ -147,10 +147,10 @@ class Sender:
                 self._session.post(url, data=body, allow_redirects=False) as response,
             ):
                 answer = await _read(response, most)
-        except TimeoutError:
-            raise TryAgainError(f"no answer within {self._seconds:g} s") from None
         except aiohttp.ClientError as error:
             raise TryAgainError(self._hidden(reason_of(error))) from None
+        except TimeoutError:
+            raise TryAgainError(f"no answer within {self._seconds:g} s") from None
         self._check_status(response.status, response.headers, answer)
         return answer
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +15,7 @@ import pytest
 from embedding_server import Server, serving
 from numpy.typing import NDArray
 
-from indexer.address import endpoint_of
+from indexer.address import Endpoint, endpoint_of
 from indexer.errors import UsageError
 from indexer.text.chunks import chunk_text
 from indexer.vectors.delivery import packed
@@ -43,7 +45,12 @@ def sent(
 ) -> NDArray[np.float32]:
     endpoint = endpoint_of(server.model)
     assert endpoint is not None
+    return send_to(endpoint, is_first=is_first, seconds=seconds)
 
+
+def send_to(
+    endpoint: Endpoint, *, is_first: bool = False, seconds: float = 30
+) -> NDArray[np.float32]:
     async def send() -> NDArray[np.float32]:
         async with Sender(endpoint, 384, seconds) as sender:
             return await (sender.settle_encoding if is_first else sender.send)(TEXTS)
@@ -153,3 +160,24 @@ def test_without_a_tokenizer_bytes_count() -> None:
     for one in chunks:
         size = len(one.embedded_text.encode()) + ByteTokenizer.SPECIAL
         assert size == one.tokens <= 128
+
+
+def test_nobody_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose queue is full answers nothing at all."""
+    monkeypatch.setattr("indexer.http_client.CONNECT_SECONDS", 0.2)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=0)
+        )
+        port = listening.getsockname()[1]
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        with pytest.raises(TryAgainError, match="no connection within 0.2 s"):
+            send_to(Endpoint(f"http://127.0.0.1:{port}/v1", "m"))
+
+
+def test_no_host_of_that_name() -> None:
+    with pytest.raises(TryAgainError, match="(?i)name|address"):
+        send_to(Endpoint("http://nowhere.invalid/v1", "m"))
