@@ -33,6 +33,7 @@ class LocalCluster:
         self, folder: Path, model_cache: Path, is_secret: bool = False
     ) -> None:
         self._folder = folder
+        folder.mkdir(exist_ok=True)
         self.variables = _certified(folder) if is_secret else {}
         self._scheme = "tls" if is_secret else "dask"
         self._model_cache = model_cache

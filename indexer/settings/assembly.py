@@ -199,7 +199,7 @@ def reader_settings(
     values = resolve((TRUST, *PLACE), option_values(options), files)
     if not (values[COLLECTION] or values[SHARED_COLLECTION]):
         raise UsageError(f"which collection of {Address(where)}? Give its name")
-    if values[SHARED_COLLECTION] and projects == ():
+    if values[SHARED_COLLECTION] and projects is not None and not projects:
         raise UsageError(
             f"which projects in {values[SHARED_COLLECTION]}? Give their names, or None for all"
         )

@@ -136,7 +136,6 @@ def test_a_fleet_over_tls(project: Project, tmp_path: Path, model_cache: Path) -
     """What is secret goes to its hosts, and is told by none of them."""
     root = repository(tmp_path / "theirs", "r")
     folder = tmp_path / "secret"
-    folder.mkdir()
     with (
         served(tmp_path / "milvus") as (uri, _),
         closing(LocalCluster(folder, model_cache, is_secret=True)) as secret,

@@ -175,6 +175,8 @@ def test_the_same_from_python(
         paths(["b"])
     with pytest.raises(UsageError, match="which projects in team"):
         Index.open("http://127.0.0.1:9", shared_collection="team")
+    with pytest.raises(UsageError, match="which projects in team"):
+        Index.open("http://127.0.0.1:9", shared_collection="team", projects=[])
 
 
 def test_hits_name_projects_by_their_names(

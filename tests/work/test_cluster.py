@@ -376,7 +376,6 @@ def test_a_cluster_that_talks_tls(
     tmp_path: Path, model_cache: Path, remote: Project, expected: dict[str, Any]
 ) -> None:
     folder = tmp_path / "cluster"
-    folder.mkdir()
     with closing(LocalCluster(folder, model_cache, is_secret=True)) as secret:
         secret.add_worker()
         assert secret.executor.startswith("tls://")
