@@ -28,6 +28,7 @@ from indexer.search.candidates import Candidate
 from indexer.search.connection import Connection, Properties, peek_properties
 from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
+from indexer.search.question import subject
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
 from indexer.search.strength import FLOOR, strength
@@ -52,6 +53,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
+    query = subject(query)
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
