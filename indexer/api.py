@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
-from indexer.search.scope import make_scope
+from indexer.search.scope import line_pattern, make_scope
 from indexer.search.searcher import Searcher, search, similar
 from indexer.settings.assembly import reader_settings
 
@@ -84,11 +84,15 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str = "",
     ) -> list[Hit]:
         """The files that answer the query, best first, each with its best chunk.
 
         `mode` is "hybrid", "dense" (by meaning) or "sparse" (by words, without a model). `paths`
-        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk.
+        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk. Only chunks
+        with a line that matches the regular expression `grep` (RE2's, `(?i)` for any case) count, and only
+        files that differ from the commit that git calls `changed` ("HEAD", "origin/main").
         """
         return self.answer(
             query,
@@ -97,6 +101,8 @@ class Index:
             language=language,
             paths=paths,
             context=context,
+            grep=grep,
+            changed=changed,
         ).hits
 
     def answer(
@@ -108,9 +114,12 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str = "",
     ) -> Answer:
         """Like `search`, with notes on how the hits were found."""
-        wanted = Wanted(limit, mode, make_scope(language, paths), context)
+        scope, pattern = make_scope(language, paths), line_pattern(grep)
+        wanted = Wanted(limit, mode, scope, context, pattern, changed)
         return search([self._searcher], query, wanted)
 
     def similar(
@@ -122,12 +131,15 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str = "",
     ) -> list[Hit]:
         """The files with code like that at a line (1-based) of a file.
 
-        `path` is written as in hits.
+        `path` is written as in hits. The rest is as in `search`.
         """
-        wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
+        scope, pattern = make_scope(language, paths), line_pattern(grep)
+        wanted = Wanted(limit, HYBRID, scope, context, pattern, changed)
         return similar(self._searcher, path, line, wanted).hits
 
     def embed(self, query: str) -> NDArray[np.float32]:

@@ -72,7 +72,7 @@ def index(indexed: Project) -> Iterator[Index]:
     [
         ({}, []),
         ({"limit": 2, "context": 3}, ["-k", "2", "-C", "3"]),
-        ({"mode": "dense", "language": "go"}, ["--mode", "dense", "-l", "go"]),
+        ({"mode": "dense", "language": "go"}, ["--mode", "dense", "-t", "go"]),
         ({"mode": "sparse", "paths": ["src/"]}, ["--mode", "sparse", "--path", "src/"]),
     ],
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
 from indexer.milvus.table import MOST_HITS
 from indexer.search.scope import Scope
+
+if TYPE_CHECKING:
+    from indexer.search.line_pattern import LinePattern
 
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least
 CHUNKS_PER_HIT = 3
@@ -21,13 +25,16 @@ class Wanted:
     """What is asked for besides the query itself. Raises `UsageError` for impossible values.
 
     `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
-    `context` the number of lines to add around each hit.
+    `context` the number of lines to add around each hit. Only chunks with a line that matches
+    `grep` count, and only files that differ from the commit that git calls `changed`, "" for all.
     """
 
     limit: int = 10
     mode: str = HYBRID
     scope: Scope = Scope()
     context: int = 0
+    grep: LinePattern | None = None
+    changed: str = ""
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.context < 0:

@@ -90,10 +90,12 @@ def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
 
     Raises `UsageError` if the index does not have this line.
     """
-    found = searcher.alike(path, line, wanted)
+    notes: list[str] = []
+    found = searcher.alike(path, line, wanted, notes)
     best = max((one.dense[1] for one in found if one.dense), default=1.0)
     best = min(max(best, 0.0), 1.0)
-    return Answer(_hits([searcher], rank_alike(found), wanted, best), [])
+    hits = _hits([searcher], rank_alike(found), wanted, best)
+    return Answer(hits, list(dict.fromkeys(notes)))
 
 
 def clean(query: str) -> str:
@@ -190,17 +192,20 @@ class Searcher:
             self._projects.update(found.projects)
             return found
 
-    def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
+    def alike(
+        self, path: str, line: int, wanted: Wanted, notes: list[str]
+    ) -> list[Candidate]:
         """The chunks that resemble the one at this line of a file.
 
-        Raises `UsageError` if the index does not have this line.
+        `notes` get what was not searched. Raises `UsageError` if the index does not have this line.
         """
         wanted = self._limited(wanted)
         with self._lock:
             if not self._properties:
                 self._properties = self._connection.ask(Store.open)
             key = self.settings.project_key
-            return self._connection.ask(partial(find_alike, path, line, wanted, key))
+            ask = partial(find_alike, path, line, wanted, key, notes)
+            return self._connection.ask(ask)
 
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
@@ -260,7 +265,13 @@ class Searcher:
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
-        return replace(wanted, scope=replace(wanted.scope, only=self.settings.only))
+        scope = replace(wanted.scope, only=self.settings.only)
+        if wanted.changed:
+            from indexer.index.changed import changed_files
+
+            files = changed_files(self.settings, wanted.changed)
+            scope = replace(scope, files=files)
+        return replace(wanted, scope=scope)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

@@ -183,7 +183,7 @@ SEARCH_MODE = _request(
 )
 LANGUAGE = _request(
     "language",
-    also=("-l",),
+    also=("-t", "--type"),
     help="Only files in this language: its name, or the ending of its files.",
     section=ANSWER,
 )
@@ -193,6 +193,26 @@ PATTERN = _request(
     also=("patterns",),
     metavar="GLOB",
     help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+    section=ANSWER,
+)
+CHANGED = _request(
+    "changed",
+    metavar="[=REF]",
+    bare="HEAD",
+    help="Only files that differ from HEAD, untracked ones too; with a REF, those changed since "
+    "HEAD left it.",
+    section=ANSWER,
+)
+GREP = _request(
+    "grep",
+    metavar="REGEX",
+    help="Only where a line matches this regular expression (RE2); that line is shown.",
+    section=ANSWER,
+)
+IGNORE_CASE = _flag(
+    "ignore-case",
+    "Let --grep match small and capital letters alike.",
+    also=("-i",),
     section=ANSWER,
 )
 LIKE = _request(
@@ -216,6 +236,20 @@ MAX_COLUMNS = _request(
     fallback=400,
     also=("-M",),
     help="Cut longer lines to so many characters around what matches; 0: never.",
+    section=PRINTED,
+)
+FILES_WITH_MATCHES = _flag(
+    "files-with-matches",
+    "Print the paths alone, one a line.",
+    also=("-l",),
+    section=PRINTED,
+)
+# Its name has another meaning for `run`.
+NULL_AFTER_PATHS = _flag(
+    "null",
+    "End each path of -l with a NUL, and print it as it is.",
+    also=("-0",),
+    has_variable=False,
     section=PRINTED,
 )
 EXPLAIN = _flag("explain", "Show where each score comes from.", section=PRINTED)

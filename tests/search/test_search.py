@@ -256,7 +256,7 @@ def test_a_scope(
 
 
 def test_a_scope_of_the_command(indexed: Project) -> None:
-    scope = ["-l", "py", "--path", "*.py", "--path", "!net/"]
+    scope = ["-t", "py", "--path", "*.py", "--path", "!net/"]
     hits = indexed.report("search", "password tax", *scope)["hits"]
     assert [hit["path"] for hit in hits] == ["billing/tax.py"]
 
