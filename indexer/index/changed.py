@@ -72,7 +72,7 @@ class _Comparison:
         index = _index_of(folder)
         for path, entry in index.entries.items():
             if entry.is_repository:
-                self._add_nested(prefix + path, base.get(path))
+                self._add_nested(prefix + path, base.get(path, ""))
             elif base.get(path) != (now := self._id_now(prefix, path, index)) and now:
                 self.changed.add(prefix + path)
         for path in list_others(folder):
@@ -82,7 +82,7 @@ class _Comparison:
                 self.changed.add(prefix + path)
 
     def _add_nested(self, path: bytes, commit: str | None) -> None:
-        """Compare a repository with a commit, or if that is None with its own HEAD."""
+        """Compare a repository with a commit, "" if there is none, or for None with its own HEAD."""
         folder = self._top + path
         if self._common and is_work_tree_of(folder, {self._common}):
             return  # another work tree of ours belongs to no tree
@@ -91,7 +91,9 @@ class _Comparison:
         base: dict[bytes, str] = {}
         # Where it does not have that commit, every file counts as changed.
         with suppress(UsageError, GitError):
-            base = ids_of(folder, commit or find_commit(folder, HEAD))
+            base = ids_of(
+                folder, find_commit(folder, HEAD if commit is None else commit)
+            )
         self.add(path + b"/", base)
 
     def _id_now(self, prefix: bytes, path: bytes, index: GitIndex) -> str | None:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from indexer.types import Weights
-
 NO_SPARSE = (
     "this Milvus has no sparse vectors (they came with 2.4): nothing is found by words"
 )

@@ -10,7 +10,9 @@ from indexer.errors import UsageError
 from indexer.search.best_line import CUT, shortened
 from indexer.search.scope import line_pattern
 
-TEXT = "import os\n\n\nclass Store:\n    def open(self): ...\n    def close(self): ...\n"
+TEXT = (
+    "import os\n\n\nclass Store:\n    def open(self): ...\n    def close(self): ...\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,9 @@ def test_no_pattern_takes_more_than_linear_time() -> None:
     assert found is not None
     started = time.process_time()
     assert found.row("a" * 60_000 + "!") is None
-    assert time.process_time() - started < 10  # `re` would take longer than the earth is old
+    assert (
+        time.process_time() - started < 10
+    )  # `re` would take longer than the earth is old
 
 
 def test_a_long_line_is_cut_around_the_match() -> None:
