@@ -85,7 +85,7 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
         grep: str = "",
-        changed: str = "",
+        changed: str | None = None,
     ) -> list[Hit]:
         """The files that answer the query, best first, each with its best chunk.
 
@@ -115,7 +115,7 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
         grep: str = "",
-        changed: str = "",
+        changed: str | None = None,
     ) -> Answer:
         """Like `search`, with notes on how the hits were found."""
         scope, pattern = make_scope(language, paths), line_pattern(grep)
@@ -132,7 +132,7 @@ class Index:
         paths: Sequence[str] = (),
         context: int = 0,
         grep: str = "",
-        changed: str = "",
+        changed: str | None = None,
     ) -> list[Hit]:
         """The files with code like that at a line (1-based) of a file.
 

@@ -57,7 +57,7 @@ def search(
     mode: str,
     language: str,
     patterns: tuple[str, ...],
-    changed: str,
+    changed: str | None,
     grep: str,
     ignore_case: bool,
     like: str,
@@ -120,7 +120,7 @@ def search(
         if as_json:
             asked = {"like": like} if like else {"query": query}
             asked |= {"grep": grep} if grep else {}
-            asked |= {"changed": changed} if changed else {}
+            asked |= {} if changed is None else {"changed": changed}
             kind = {"explain": explain, "is_path_alone": files_with_matches}
             hits = [hit_dict(hit, view, **kind) for hit in answer.hits]
             notes = [*answer.missing, *answer.notes, *remarks]

@@ -26,7 +26,7 @@ class Wanted:
 
     `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
     `context` the number of lines to add around each hit. Only chunks with a line that matches
-    `grep` count, and only files that differ from the commit that git calls `changed`, "" for all.
+    `grep` count, and only files that differ from the commit that git calls `changed`, None for all.
     """
 
     limit: int = 10
@@ -34,7 +34,7 @@ class Wanted:
     scope: Scope = Scope()
     context: int = 0
     grep: LinePattern | None = None
-    changed: str = ""
+    changed: str | None = None
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.context < 0:

@@ -266,7 +266,7 @@ class Searcher:
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
         scope = replace(wanted.scope, only=self.settings.only)
-        if wanted.changed:
+        if wanted.changed is not None:
             from indexer.index.changed import changed_files
 
             files = changed_files(self.settings, wanted.changed)

@@ -103,7 +103,9 @@ def _explain_absent(paths: Sequence[str], given: Mapping[str, Any]) -> None:
         "changed": "a REF is joined to its option, as in --changed=main",
         "files_with_matches": "-l lists files, and -t names their language",
     }
-    told = [hint for name, hint in hints.items() if given.get(name)]
+    told = [
+        hint for name, hint in hints.items() if given.get(name) not in (None, False)
+    ]
     absent = [path for path in paths if path and not os.path.exists(path)]
     if absent and told:
         raise UsageError(f"there is no {absent[0]}: {'; '.join(told)}")

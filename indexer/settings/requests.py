@@ -199,6 +199,7 @@ CHANGED = _request(
     "changed",
     metavar="[=REF]",
     bare="HEAD",
+    fallback=None,  # "" is a mistake, as of a script without the name of its branch
     help="Only files that differ from HEAD, untracked ones too; with a REF, those changed since "
     "HEAD left it.",
     section=ANSWER,

@@ -120,6 +120,7 @@ def test_several_projects(committed: Project, tmp_path: Path) -> None:
         (["x", "--grep", "("], r"not a regular expression \(of RE2\): missing \)"),
         (["--grep", "x"], "the query is empty: .*--grep narrows"),
         (["x", "-0"], "give both, or neither"),
+        (["x", "--changed="], "git knows no commit ''"),
         (["x", "--changed=nowhere"], "git knows no commit 'nowhere'"),
         (["x", "--changed", "main"], "there is no main: .*--changed=main"),
         (["--changed", "main", "x"], "there is no x: .*--changed=main"),
