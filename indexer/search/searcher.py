@@ -30,6 +30,7 @@ from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
+from indexer.search.scope import Scope
 from indexer.search.strength import FLOOR, strength
 
 if TYPE_CHECKING:
@@ -52,6 +53,37 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
+    pool, answers, missing = _candidates(searchers, query, wanted)
+    known = strength(query, answers)
+    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    is_good = known is None or known >= FLOOR
+    if hits and not is_good:
+        notes = {NO_GOOD_MATCH: None, **notes}
+    return Answer(hits, list(notes), missing, is_good)
+
+
+def similar_to(searchers: Sequence[Searcher], code: str, wanted: Wanted) -> Answer:
+    """The files of all these indexes with code like this, which need not be in any of them.
+
+    Raises `UsageError` if it is blank, and whatever the searchers raise.
+    """
+    code = clean(code)
+    if not code.strip():
+        raise UsageError("there is no code: give some lines of it")
+    pool, answers, missing = _candidates(searchers, code, wanted)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    hits = _hits(searchers, rank_alike(pool), wanted, _best_cosine(pool))
+    return Answer(hits, list(notes), missing)
+
+
+def _candidates(
+    searchers: Sequence[Searcher], query: str, wanted: Wanted
+) -> tuple[list[Candidate], list[Found], list[str]]:
+    """The candidates of all indexes that can be read, how they were found, and why others cannot.
+
+    Raises why the first cannot be read if none can.
+    """
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
@@ -67,13 +99,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
             pool += [replace(one, index=number) for one in found.candidates or []]
     if not answers:
         raise missing[0]
-    known = strength(query, answers)
-    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
-    notes = dict.fromkeys(note for found in answers for note in found.notes)
-    is_good = known is None or known >= FLOOR
-    if hits and not is_good:
-        notes = {NO_GOOD_MATCH: None, **notes}
-    return Answer(hits, list(notes), list(dict.fromkeys(map(str, missing))), is_good)
+    return pool, answers, list(dict.fromkeys(map(str, missing)))
 
 
 def _tried(ask: Callable[[], T], missing: list[CodxIndexError]) -> T | None:
@@ -92,10 +118,14 @@ def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
     """
     notes: list[str] = []
     found = searcher.alike(path, line, wanted, notes)
-    best = max((one.dense[1] for one in found if one.dense), default=1.0)
-    best = min(max(best, 0.0), 1.0)
-    hits = _hits([searcher], rank_alike(found), wanted, best)
+    hits = _hits([searcher], rank_alike(found), wanted, _best_cosine(found))
     return Answer(hits, list(dict.fromkeys(notes)))
+
+
+def _best_cosine(found: Sequence[Candidate]) -> float:
+    """The best cosine, 0 to 1; 1 where nothing was compared by meaning."""
+    best = max((one.dense[1] for one in found if one.dense), default=1.0)
+    return min(max(best, 0.0), 1.0)
 
 
 def clean(query: str) -> str:
@@ -207,6 +237,11 @@ class Searcher:
             ask = partial(find_alike, path, line, wanted, key, notes)
             return self._connection.ask(ask)
 
+    def ask(self, question: Callable[[Store], T]) -> T:
+        """What `question` says of the store; see `Connection.ask`."""
+        with self._lock:
+            return self._connection.ask(question)
+
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
         best = ranked.best
@@ -265,13 +300,16 @@ class Searcher:
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
-        scope = replace(wanted.scope, only=self.settings.only)
+        scope = self.limited(wanted.scope)
         if wanted.changed is not None:
             from indexer.index.changed import changed_files
 
-            files = changed_files(self.settings, wanted.changed)
-            scope = replace(scope, files=files)
+            scope = replace(scope, files=changed_files(self.settings, wanted.changed))
         return replace(wanted, scope=scope)
+
+    def limited(self, scope: Scope) -> Scope:
+        """The scope, within the part of the project that the settings name."""
+        return replace(scope, only=self.settings.only)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

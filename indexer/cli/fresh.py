@@ -1,0 +1,168 @@
+"""Indexes that are brought up to date before they answer, by words first and within a budget."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from indexer.cli.background import BackgroundRun
+from indexer.cli.bars import Bars
+from indexer.cli.boundary import Ended, locate, recorded
+from indexer.cli.refresh import bring_up_to_date
+from indexer.config import SPARSE, Settings, recheck_basis, with_rules
+from indexer.index.collection import place_of
+from indexer.index.manifest import DIRTY, Manifest
+from indexer.report import Report
+from indexer.run.progress import UNINTERRUPTED, Interrupts
+from indexer.settings.assembly import make_settings
+from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
+from indexer.settings.files import project_files
+from indexer.settings.requests import TRUST
+from indexer.settings.setting import Setting
+from indexer.settings.values import Value, resolve
+from indexer.timeline import process_age
+
+AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
+CUT = "not all changes could be indexed in time: the next search goes on with them"
+LEFT_UNFINISHED = "the index was left unfinished: codx-index run repairs it"
+OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
+ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+
+_SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What an index has: its `files`, its `chunks`, and how many of these still lack a vector."""
+
+    files: int = 0
+    chunks: int = 0
+    unembedded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Project:
+    settings: Settings
+    background: BackgroundRun
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Refresher:
+    """Brings the indexes of some projects up to date before they answer, within a budget.
+
+    `given` are the values of settings that the command line gave. A project is named by its settings.
+    Threads may share it.
+    """
+
+    def __init__(
+        self,
+        projects: Sequence[Settings],
+        given: Mapping[Setting, Value],
+        interrupts: Interrupts = UNINTERRUPTED,
+    ) -> None:
+        self._given = given
+        self._interrupts = interrupts
+        self._projects = {
+            one.project: _Project(one, BackgroundRun(one, given))
+            for one in projects
+            # A reader of other projects, or of a collection alone, has no tree to look at.
+            if one.project and one.searched == ()
+        }
+
+    def refresh(self, seconds: float = 1.0) -> list[str]:
+        """Index by its words what changed, as far as that can be done in so many seconds.
+
+        Vectors that the cache does not have follow in a run in the background. Returns notes: one
+        on each project that could not be brought up to date, and why. Never raises a failure.
+        """
+        deadline = time.monotonic() + seconds
+        several = len(self._projects) > 1
+        notes = []
+        for project in self._projects.values():
+            if note := self._refresh(project, deadline):
+                name = project.settings.title
+                notes.append(f"{name}: {note}" if several else note)
+        return notes
+
+    def begin(self, project: Settings) -> bool:
+        """Start a run of the project in the background, unless there is one.
+
+        Returns whether it was started. Raises a `CodxIndexError` if that is not possible.
+        """
+        return self._projects[project.project].background.begin()
+
+    def at_work(self, project: Settings) -> bool:
+        """Whether a run of the project is at work in the background."""
+        known = self._projects.get(project.project)
+        return known is not None and known.background.is_at_work
+
+    def problem(self, project: Settings) -> str:
+        """Why the last run in the background failed, "" if it did not."""
+        known = self._projects.get(project.project)
+        ending = known.background.ending if known else None
+        if ending is None or ending.exit_code in (0, 3, 4, 75):
+            return ""
+        return ending.error or "it was killed"
+
+    def coverage(self, project: Settings) -> Coverage:
+        """How much of the project is indexed so far."""
+        if not project.has_state:
+            return Coverage()
+        with Manifest(project.manifest_path, readonly=True) as manifest:
+            totals = manifest.totals()
+        return Coverage(totals.indexed, totals.chunks, totals.unembedded)
+
+    def _refresh(self, project: _Project, deadline: float) -> str:
+        """Bring one index up to date. Returns why that was not possible, "" if it was."""
+        if not project.settings.has_state:
+            return ""  # a search says so
+        left = deadline - time.monotonic()
+        if not project.lock.acquire(timeout=max(left, 0)):
+            return AT_WORK
+        report = Report()
+        try:
+            with recorded(report):
+                return self._update(project, report, deadline)
+        except Ended:
+            if report.status == "locked":
+                return AT_WORK
+            return CUT if report.status == "budget" else report.error
+        finally:
+            project.lock.release()
+
+    def _update(self, project: _Project, report: Report, deadline: float) -> str:
+        settings, note = self._settings_of_run(project.settings)
+        if settings is None:
+            return note
+        locate(report, settings)
+        left = max(deadline - time.monotonic(), 0.1)
+        settings = replace(settings, max_seconds=process_age() + left)
+        bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
+        if report.status == "budget":
+            note = CUT
+        return note
+
+    def _settings_of_run(self, project: Settings) -> tuple[Settings | None, str]:
+        """The settings with which a search may go on where the last run ended, and a note.
+
+        They are None if it may not.
+        """
+        values = resolve(_SETTINGS, self._given, project_files(project.project))
+        settings = make_settings(project.project, values)
+        note = ""
+        with Manifest(settings.manifest_path, readonly=True) as manifest:
+            if manifest.get("place") != place_of(settings):
+                return None, ""  # remarked on
+            rules = manifest.get("rules")
+            if manifest.get("state") == DIRTY or not rules:
+                return None, LEFT_UNFINISHED
+        known = json.loads(rules)
+        own = {**recheck_basis(settings), "own_files": settings.own_files}
+        if json.loads(json.dumps(own)) != known:
+            settings, note = with_rules(settings, known), OTHER_SETTINGS
+        if settings.mentions.command or settings.wiki.command:
+            return None, ASKS_A_PROGRAM
+        return replace(settings, mode=SPARSE, wait=0, only=None), note
