@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Set
 
-from indexer.config import Settings, recheck_basis
+from indexer.config import Settings, rules_of
 from indexer.faults import reach
 from indexer.index import stamp
 from indexer.index.known import known_files
@@ -113,11 +113,7 @@ def settle(session: Session, writer: Writer, extent: Extent) -> None:
     With rows that are still put aside it stays dirty, because the manifest knows nothing of them.
     """
     if extent.is_complete:
-        rules = {
-            **recheck_basis(session.settings),
-            "own_files": session.settings.own_files,
-        }
-        session.manifest.set(rules=json.dumps(rules))
+        session.manifest.set(rules=json.dumps(rules_of(session.settings)))
     if not session.collection.is_open:
         return
     with session.report.spans.span("close"):

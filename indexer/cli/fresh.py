@@ -12,8 +12,10 @@ from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, locate, recorded
 from indexer.cli.refresh import bring_up_to_date
-from indexer.config import SPARSE, Settings, recheck_basis, with_rules
+from indexer.config import SPARSE, Settings, rules_of, with_rules
+from indexer.errors import Stopped
 from indexer.index.collection import place_of
+from indexer.index.drift import differing
 from indexer.index.manifest import DIRTY, Manifest
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
@@ -30,6 +32,9 @@ CUT = "not all changes could be indexed in time: the next search goes on with th
 LEFT_UNFINISHED = "the index was left unfinished: codx-index run repairs it"
 OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
 ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+
+MOST_CHANGES = 200  # for which a run in the background is interrupted
+LEAST_SECONDS = 0.1  # that an update gets
 
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 
@@ -119,50 +124,77 @@ class Refresher:
         """Bring one index up to date. Returns why that was not possible, "" if it was."""
         if not project.settings.has_state:
             return ""  # a search says so
-        left = deadline - time.monotonic()
-        if not project.lock.acquire(timeout=max(left, 0)):
+        if not project.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             return AT_WORK
         report = Report()
         try:
             with recorded(report):
                 return self._update(project, report, deadline)
         except Ended:
-            if report.status == "locked":
-                return AT_WORK
-            return CUT if report.status == "budget" else report.error
+            if report.status == "interrupted":
+                raise Stopped(report.signal) from None
+            return {"locked": AT_WORK, "budget": CUT}.get(report.status, report.error)
         finally:
             project.lock.release()
 
     def _update(self, project: _Project, report: Report, deadline: float) -> str:
-        settings, note = self._settings_of_run(project.settings)
-        if settings is None:
-            return note
+        found = self._settings_of_run(project.settings)
+        if isinstance(found, str):
+            return found
+        settings = found.settings
         locate(report, settings)
-        left = max(deadline - time.monotonic(), 0.1)
+        if project.background.is_at_work:
+            # Its index has every file by its words as of the stamp, and only vectors follow.
+            changes = differing(settings)
+            if changes == 0:
+                return found.note
+            if changes is None or changes > MOST_CHANGES:
+                return AT_WORK
+            project.background.interrupt()
+            settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
+        left = max(deadline - time.monotonic(), LEAST_SECONDS)
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
-        if report.status == "budget":
-            note = CUT
-        return note
+        is_cut = report.status == "budget"
+        if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
+            project.background.begin()
+        return CUT if is_cut else found.note
 
-    def _settings_of_run(self, project: Settings) -> tuple[Settings | None, str]:
-        """The settings with which a search may go on where the last run ended, and a note.
-
-        They are None if it may not.
-        """
+    def _settings_of_run(self, project: Settings) -> _Continuation | str:
+        """How a search may go on where the last run ended, or why it may not."""
         values = resolve(_SETTINGS, self._given, project_files(project.project))
         settings = make_settings(project.project, values)
-        note = ""
         with Manifest(settings.manifest_path, readonly=True) as manifest:
             if manifest.get("place") != place_of(settings):
-                return None, ""  # remarked on
+                return ""  # remarked on
             rules = manifest.get("rules")
             if manifest.get("state") == DIRTY or not rules:
-                return None, LEFT_UNFINISHED
+                return LEFT_UNFINISHED
         known = json.loads(rules)
-        own = {**recheck_basis(settings), "own_files": settings.own_files}
-        if json.loads(json.dumps(own)) != known:
-            settings, note = with_rules(settings, known), OTHER_SETTINGS
+        own = json.loads(json.dumps(rules_of(settings)))
+        mode = known.setdefault("mode", settings.mode)
+        has_vectors = mode != SPARSE
+        is_other = {**own, "mode": mode} != known
+        if is_other:
+            settings = with_rules(settings, known)
         if settings.mentions.command or settings.wiki.command:
-            return None, ASKS_A_PROGRAM
-        return replace(settings, mode=SPARSE, wait=0, only=None), note
+            return ASKS_A_PROGRAM
+        settings = replace(settings, leaves_vectors=True, wait=0, only=None)
+        goes_on = own == known
+        return _Continuation(
+            settings, OTHER_SETTINGS if is_other else "", goes_on, has_vectors
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Continuation:
+    """With which settings a search goes on where the last run ended, and what to note of them.
+
+    A run in the background `goes_on` as well if it would have the same settings, and the index
+    `has_vectors` unless it is one by words alone.
+    """
+
+    settings: Settings
+    note: str
+    goes_on: bool
+    has_vectors: bool
