@@ -145,7 +145,7 @@ class Settings:
     are looked at; None means all.
     `languages` pairs an ending (`.inc`) or a pattern as in a `.gitignore` with the language of such
     files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` files that
-    changed more recently; 0 leaves out none.
+    changed more recently; 0 leaves out none. Of `max_seconds`, `least_seconds` are for the work itself.
 
     The metadata of a field has its `Effect` on an index that exists.
     """
@@ -195,6 +195,7 @@ class Settings:
     changed_within: float = field(default=0, metadata=_NONE)
     settle: float = field(default=0, metadata=_NONE)
     max_seconds: float = field(default=0, metadata=_NONE)
+    least_seconds: float = field(default=0, metadata=_NONE)
     mentions: MentionSettings = MentionSettings()
     wiki: WikiSettings = WikiSettings()
 

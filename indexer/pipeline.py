@@ -90,6 +90,7 @@ def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:
 def load(session: Session, writer: Writer, changes: Changes, state: str) -> Extent:
     """Index the changed files, and delete what is gone; `state` is that of the index before."""
     settings, began = session.settings, time.monotonic()
+    session.budget.begin_work()
     if settings.sparse_first and settings.embeds:
         extent = load_sparse_first(session, writer, changes, state)
     else:

@@ -12,13 +12,15 @@ from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, locate, recorded
 from indexer.cli.refresh import bring_up_to_date
+from indexer.cli.signals import handled_signals
 from indexer.config import SPARSE, Settings, rules_of, with_rules
 from indexer.errors import Stopped
-from indexer.index.collection import place_of
+from indexer.index.collection import begin_import, place_of
 from indexer.index.drift import differing
 from indexer.index.manifest import DIRTY, Manifest
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
+from indexer.search.freshness import Freshness
 from indexer.settings.assembly import make_settings
 from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
 from indexer.settings.files import project_files
@@ -34,7 +36,7 @@ OTHER_SETTINGS = "the settings are not those of the last run, which a search kee
 ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
 MOST_CHANGES = 200  # for which a run in the background is interrupted
-LEAST_SECONDS = 0.1  # that an update gets
+LEAST_SECONDS = 1.0  # for what changed, however long a busy machine took to find it
 
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 
@@ -83,14 +85,22 @@ class Refresher:
         Vectors that the cache does not have follow in a run in the background. Returns notes: one
         on each project that could not be brought up to date, and why. Never raises a failure.
         """
-        deadline = time.monotonic() + seconds
+        found = self.update(seconds).notes.items()
         several = len(self._projects) > 1
-        notes = []
+        return [f"{name}: {note}" if several else note for name, note in found]
+
+    def update(self, seconds: float = 1.0) -> Freshness:
+        """The same. Returns which indexes are up to date now, and notes by project."""
+        deadline = time.monotonic() + seconds
+        current, notes = set(), {}
         for project in self._projects.values():
-            if note := self._refresh(project, deadline):
-                name = project.settings.title
-                notes.append(f"{name}: {note}" if several else note)
-        return notes
+            folder = project.settings.project
+            is_current, note = self._refresh(project, deadline)
+            if is_current:
+                current.add(folder)
+            if note:
+                notes[folder] = note
+        return Freshness(current, notes)
 
     def begin(self, project: Settings) -> bool:
         """Start a run of the project in the background, unless there is one.
@@ -120,12 +130,12 @@ class Refresher:
             totals = manifest.totals()
         return Coverage(totals.indexed, totals.chunks, totals.unembedded)
 
-    def _refresh(self, project: _Project, deadline: float) -> str:
-        """Bring one index up to date. Returns why that was not possible, "" if it was."""
+    def _refresh(self, project: _Project, deadline: float) -> tuple[bool, str]:
+        """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
         if not project.settings.has_state:
-            return ""  # a search says so
+            return False, ""  # a search says so
         if not project.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
-            return AT_WORK
+            return False, AT_WORK
         report = Report()
         try:
             with recorded(report):
@@ -133,32 +143,35 @@ class Refresher:
         except Ended:
             if report.status == "interrupted":
                 raise Stopped(report.signal) from None
-            return {"locked": AT_WORK, "budget": CUT}.get(report.status, report.error)
+            texts = {"locked": AT_WORK, "budget": CUT}
+            return False, texts.get(report.status, report.error)
         finally:
             project.lock.release()
 
-    def _update(self, project: _Project, report: Report, deadline: float) -> str:
+    def _update(
+        self, project: _Project, report: Report, deadline: float
+    ) -> tuple[bool, str]:
         found = self._settings_of_run(project.settings)
         if isinstance(found, str):
-            return found
+            return False, found
         settings = found.settings
         locate(report, settings)
         if project.background.is_at_work:
             # Its index has every file by its words as of the stamp, and only vectors follow.
             changes = differing(settings)
             if changes == 0:
-                return found.note
+                return True, found.note
             if changes is None or changes > MOST_CHANGES:
-                return AT_WORK
+                return False, AT_WORK
             project.background.interrupt()
             settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
-        left = max(deadline - time.monotonic(), LEAST_SECONDS)
+        left = max(deadline - time.monotonic(), 0.0)
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
         is_cut = report.status == "budget"
         if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
             project.background.begin()
-        return CUT if is_cut else found.note
+        return not is_cut, CUT if is_cut else found.note
 
     def _settings_of_run(self, project: Settings) -> _Continuation | str:
         """How a search may go on where the last run ended, or why it may not."""
@@ -179,11 +192,26 @@ class Refresher:
             settings = with_rules(settings, known)
         if settings.mentions.command or settings.wiki.command:
             return ASKS_A_PROGRAM
-        settings = replace(settings, leaves_vectors=True, wait=0, only=None)
+        settings = replace(
+            settings,
+            leaves_vectors=True,
+            least_seconds=LEAST_SECONDS,
+            wait=0,
+            only=None,
+        )
         goes_on = own == known
         return _Continuation(
             settings, OTHER_SETTINGS if is_other else "", goes_on, has_vectors
         )
+
+
+def refresh_for_search(
+    projects: Sequence[Settings], given: Mapping[Setting, Value]
+) -> Freshness:
+    """Bring the indexes up to date before a search, which a signal ends."""
+    begin_import(projects[0])  # which the search needs, while git looks at the tree
+    with handled_signals() as signals:
+        return Refresher(projects, given, signals).update()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.index.file_bytes import has_other_bytes
 from indexer.milvus.internals import set_variables
 from indexer.milvus.owner import OWNER
 from indexer.milvus.store import HAS_VECTORS, Store
@@ -223,7 +224,15 @@ class Searcher:
             before,
             after,
             explanation(ranked),
+            self._is_stale(best),
         )
+
+    def _is_stale(self, candidate: Candidate) -> bool | None:
+        """Whether the file of a candidate has other bytes now, None if that cannot be told."""
+        settings = self.settings
+        if not settings.project or candidate.project != settings.project_key:
+            return None
+        return has_other_bytes(settings, candidate.path, candidate.file_hash)
 
     def _project_of(self, candidate: Candidate) -> str:
         """The folder of the project of a candidate, or the name of another one."""
