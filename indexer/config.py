@@ -145,7 +145,8 @@ class Settings:
     are looked at; None means all.
     `languages` pairs an ending (`.inc`) or a pattern as in a `.gitignore` with the language of such
     files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` files that
-    changed more recently; 0 leaves out none. Of `max_seconds`, `least_seconds` are for the work itself.
+    changed more recently; 0 leaves out none. Whatever the `max_seconds`, a small
+    plan gets `least_seconds`.
 
     The metadata of a field has its `Effect` on an index that exists.
     """

@@ -36,7 +36,7 @@ OTHER_SETTINGS = "the settings are not those of the last run, which a search kee
 ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
 MOST_CHANGES = 200  # for which a run in the background is interrupted
-LEAST_SECONDS = 1.0  # for what changed, however long a busy machine took to find it
+LEAST_SECONDS = 3.0  # for a small change, however long a busy machine took to find it
 
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 

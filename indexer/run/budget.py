@@ -16,7 +16,8 @@ LISTING_SECONDS = 1.5
 class Budget:
     """A budget of `seconds` from the start of this process; 0 means no limit.
 
-    However long it took to find out what there is to do, `least` seconds are left for that.
+    However long it took to find out what there is to do, `least` seconds are left for that if it is
+    little: on a busy machine it is done all the same.
     """
 
     def __init__(self, seconds: float, least: float = 0) -> None:
@@ -24,8 +25,8 @@ class Budget:
         self._end = end if seconds else float("inf")
         self._least = least
 
-    def begin_work(self) -> None:
-        """Say that it is known what there is to do."""
+    def begin_small_work(self) -> None:
+        """Say that it is known what there is to do, and that it is little."""
         self._end = max(self._end, time.monotonic() + CLOSING_SECONDS + self._least)
 
     @property

@@ -13,6 +13,7 @@ from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.search.answers import Answer, Wanted
 from indexer.search.freshness import Freshness, remark
+from indexer.search.nothing import why_nothing
 from indexer.search.query import shared_embedders
 from indexer.search.searcher import Searcher, search, similar
 
@@ -46,11 +47,23 @@ def find(
         else:
             answer = search(searchers, query, wanted)
         found = [(one, look.result()) for one, look in looks]
-    several = len(distinct) > 1
+        several = len(distinct) > 1
+        if not answer.hits or not answer.is_good:
+            for one in distinct:
+                notes = why_nothing(one, wanted.scope)
+                answer.notes.extend(_named(one, notes, several=several))
     remarks = [
-        f"{one.title}: {text}" if several else text for one, text in found if text
+        line
+        for one, text in found
+        if text
+        for line in _named(one, [text], several=several)
     ]
     return answer, remarks
+
+
+def _named(settings: Settings, texts: list[str], *, several: bool) -> list[str]:
+    """The texts about a project, with its name if there are `several`."""
+    return [f"{settings.title}: {text}" if several else text for text in texts]
 
 
 def distinct_of(projects: Sequence[Settings]) -> list[Settings]:

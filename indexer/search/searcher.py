@@ -269,7 +269,7 @@ class Searcher:
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
-        return replace(wanted, scope=replace(wanted.scope, only=self.settings.only))
+        return replace(wanted, scope=wanted.scope.within(self.settings.only))
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties
