@@ -6,13 +6,16 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, locate, recorded
+from indexer.cli.first_look import confirm_size, wants_index
 from indexer.cli.refresh import bring_up_to_date
 from indexer.cli.signals import handled_signals
+from indexer.cli.summary import print_failures
 from indexer.config import SPARSE, Settings, rules_of, with_rules
 from indexer.errors import Stopped
 from indexer.index.collection import begin_import, place_of
@@ -20,7 +23,7 @@ from indexer.index.drift import differing
 from indexer.index.manifest import DIRTY, Manifest
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
-from indexer.search.freshness import Freshness
+from indexer.search.freshness import Freshness, lacks_index
 from indexer.settings.assembly import make_settings
 from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
 from indexer.settings.files import project_files
@@ -101,6 +104,22 @@ class Refresher:
             if note:
                 notes[folder] = note
         return Freshness(current, notes)
+
+    def build(self, project: Settings, *, quiet: bool) -> None:
+        """Make the first index of a project: by words, and vectors follow in the background.
+
+        Raises what a run does.
+        """
+        values = resolve(_SETTINGS, self._given, project_files(project.project))
+        settings = make_settings(project.project, values)
+        report = Report()
+        locate(report, settings)
+        words = replace(settings, leaves_vectors=True)
+        with closing(Bars(quiet=quiet)) as bars:
+            bring_up_to_date(words, report, bars, self._interrupts)
+        print_failures(report)
+        if settings.embeds and report.chunks.unembedded:
+            self.begin(project)
 
     def begin(self, project: Settings) -> bool:
         """Start a run of the project in the background, unless there is one.
@@ -206,12 +225,29 @@ class Refresher:
 
 
 def refresh_for_search(
-    projects: Sequence[Settings], given: Mapping[Setting, Value]
+    projects: Sequence[Settings],
+    given: Mapping[Setting, Value],
+    *,
+    refreshes: bool | None,
+    quiet: bool,
 ) -> Freshness:
-    """Bring the indexes up to date before a search, which a signal ends."""
-    begin_import(projects[0])  # which the search needs, while git looks at the tree
+    """Bring the indexes up to date before a search if it `refreshes`, and make those that are missing.
+
+    Without an answer to that (None), a person at a terminal is asked about the latter.
+    """
+    missing = [one for one in projects if lacks_index(one)]
+    if not refreshes and not missing:
+        return Freshness()
     with handled_signals() as signals:
-        return Refresher(projects, given, signals).update()
+        refresher = Refresher(projects, given, signals)
+        for one in missing:
+            if refreshes or (refreshes is None and wants_index(one)):
+                confirm_size(one, quiet=quiet)
+                refresher.build(one, quiet=quiet)
+        if not refreshes:
+            return Freshness()
+        begin_import(projects[0])  # which the search needs, while git looks at the tree
+        return refresher.update()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def search(
         )
         from indexer.search.answers import NO_GOOD_MATCH, Wanted
         from indexer.search.finding import find
-        from indexer.search.freshness import UNTOLD, Freshness
+        from indexer.search.freshness import UNTOLD, Freshness, lacks_index
         from indexer.search.scope import make_scope
         from indexer.search.searcher import clean
 
@@ -97,10 +97,12 @@ def search(
         wanted = Wanted(limit, mode, scope, around)
         view = View(query, around, max_columns)
         fresh = Freshness()
-        if refresh:
+        if refresh or (refresh is None and any(map(lacks_index, projects))):
             from indexer.cli.fresh import refresh_for_search
 
-            fresh = refresh_for_search(projects, values.given)
+            fresh = refresh_for_search(
+                projects, values.given, refreshes=refresh, quiet=as_json
+            )
         answer, remarks = find(projects, query, like, wanted, fresh)
         for line in answer.missing:
             log.warn(line)

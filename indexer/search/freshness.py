@@ -44,6 +44,12 @@ class Freshness:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
+def lacks_index(settings: Settings) -> bool:
+    """Whether no run ever worked on a project that has its own database."""
+    is_own = bool(settings.project) and not settings.uri and settings.searched == ()
+    return is_own and not settings.has_state
+
+
 def remark(settings: Settings, fresh: Freshness = Freshness()) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
