@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,7 @@ from indexer.cli.refresh import bring_up_to_date
 from indexer.cli.signals import handled_signals
 from indexer.cli.summary import print_failures
 from indexer.config import SPARSE, Settings, rules_of, with_rules
-from indexer.errors import Stopped
+from indexer.errors import CodxIndexError, Stopped
 from indexer.index.collection import begin_import, place_of
 from indexer.index.drift import differing
 from indexer.index.manifest import DIRTY, Manifest
@@ -33,12 +33,19 @@ from indexer.settings.values import Value, resolve
 from indexer.timeline import process_age
 
 AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
+BUILDING = (
+    "the index is being built in the background, {:,} files so far: what it has not reached yet "
+    "is not found, or found as it was"
+)
+FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search goes on with them"
 LEFT_UNFINISHED = "the index was left unfinished: codx-index run repairs it"
 OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
 ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
 MOST_CHANGES = 200  # for which a run in the background is interrupted
+FIRST_SECONDS = 2.5  # for the first words of a first index
+LOOK_SECONDS = 0.1
 LEAST_SECONDS = 3.0  # for a small change, however long a busy machine took to find it
 
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
@@ -92,12 +99,26 @@ class Refresher:
         several = len(self._projects) > 1
         return [f"{name}: {note}" if several else note for name, note in found]
 
-    def update(self, seconds: float = 1.0) -> Freshness:
-        """The same. Returns which indexes are up to date now, and notes by project."""
+    def update(
+        self,
+        seconds: float = 1.0,
+        *,
+        among: Set[str] | None = None,
+        builds: bool = False,
+    ) -> Freshness:
+        """The same. Returns which indexes are up to date now, and notes by project.
+
+        Only the projects `among` these folders are meant, all for None. If it `builds`, a project without
+        an index gets one in the background, for which a moment is waited.
+        """
         deadline = time.monotonic() + seconds
         current, notes = set(), {}
-        for project in self._projects.values():
-            folder = project.settings.project
+        for folder, project in self._projects.items():
+            if among is not None and folder not in among:
+                continue
+            if builds and lacks_index(project.settings):
+                notes[folder] = self._first_words(project)
+                continue
             is_current, note = self._refresh(project, deadline)
             if is_current:
                 current.add(folder)
@@ -137,9 +158,9 @@ class Refresher:
         """Why the last run in the background failed, "" if it did not."""
         known = self._projects.get(project.project)
         ending = known.background.ending if known else None
-        if ending is None or ending.exit_code in (0, 3, 4, 75):
-            return ""
-        return ending.error or "it was killed"
+        if ending is None or ending.exit_code in (None, 0, 3, 4, 75):
+            return ""  # one that was killed goes on where it was
+        return ending.error
 
     def coverage(self, project: Settings) -> Coverage:
         """How much of the project is indexed so far."""
@@ -148,6 +169,29 @@ class Refresher:
         with Manifest(project.manifest_path, readonly=True) as manifest:
             totals = manifest.totals()
         return Coverage(totals.indexed, totals.chunks, totals.unembedded)
+
+    def _first_words(self, project: _Project) -> str:
+        """Build a first index in the background. Returns what to note about it."""
+        if problem := self.problem(project.settings):
+            return FAILED.format(problem)  # and would fail again
+        try:
+            project.background.begin()
+        except CodxIndexError as error:
+            return str(error)
+        deadline = time.monotonic() + FIRST_SECONDS
+        while project.background.is_at_work and time.monotonic() < deadline:
+            if self.coverage(project.settings).files:
+                break
+            time.sleep(LOOK_SECONDS)
+        return self._progress(project)
+
+    def _progress(self, project: _Project) -> str:
+        """What to note while a run in the background is at work, or after it failed."""
+        if not project.background.is_at_work:
+            problem = self.problem(project.settings)
+            return FAILED.format(problem) if problem else ""
+        known = self.coverage(project.settings)
+        return BUILDING.format(known.files)
 
     def _refresh(self, project: _Project, deadline: float) -> tuple[bool, str]:
         """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
@@ -181,7 +225,7 @@ class Refresher:
             if changes == 0:
                 return True, found.note
             if changes is None or changes > MOST_CHANGES:
-                return False, AT_WORK
+                return False, self._progress(project) or AT_WORK
             project.background.interrupt()
             settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
         left = max(deadline - time.monotonic(), 0.0)

@@ -13,12 +13,12 @@ import click
 from indexer.cli.texts import count_text, printable, shown
 from indexer.languages import NOTEBOOK
 from indexer.paths import escape_path
+from indexer.search.answers import CHANGED_SINCE
 from indexer.search.best_line import best_line, best_row, number_in_file, shortened
 
 if TYPE_CHECKING:
     from indexer.search.answers import Hit
 
-CHANGED_SINCE = "has changed since it was indexed"
 _LEXERS = {NOTEBOOK: "python"}  # what most cells are in
 
 

@@ -70,7 +70,6 @@ def search(
     """
     with reporting(Report(), as_json, verbose):
         from indexer.cli.hits import (
-            CHANGED_SINCE,
             View,
             explained,
             grep_lines,
@@ -79,7 +78,7 @@ def search(
             name_of,
             page,
         )
-        from indexer.search.answers import NO_GOOD_MATCH, Wanted
+        from indexer.search.answers import CHANGED_SINCE, NO_GOOD_MATCH, Wanted
         from indexer.search.finding import find
         from indexer.search.freshness import UNTOLD, Freshness, lacks_index
         from indexer.search.scope import make_scope

@@ -13,6 +13,7 @@ from indexer.search.scope import Scope
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least
 CHUNKS_PER_HIT = 3
 
+CHANGED_SINCE = "has changed since it was indexed"
 NO_GOOD_MATCH = "no good match; nearest:"
 
 

@@ -48,10 +48,7 @@ def find(
             answer = search(searchers, query, wanted)
         found = [(one, look.result()) for one, look in looks]
         several = len(distinct) > 1
-        if not answer.hits or not answer.is_good:
-            for one in distinct:
-                notes = why_nothing(one, wanted.scope)
-                answer.notes.extend(_named(one, notes, several=several))
+        explain(answer, distinct, wanted)
     remarks = [
         line
         for one, text in found
@@ -59,6 +56,15 @@ def find(
         for line in _named(one, [text], several=several)
     ]
     return answer, remarks
+
+
+def explain(answer: Answer, projects: Sequence[Settings], wanted: Wanted) -> None:
+    """Add notes to an answer without good hits: what it was not about, and what is not indexed."""
+    if answer.hits and answer.is_good:
+        return
+    for one in projects:
+        notes = why_nothing(one, wanted.scope)
+        answer.notes.extend(_named(one, notes, several=len(projects) > 1))
 
 
 def _named(settings: Settings, texts: list[str], *, several: bool) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -31,6 +31,7 @@ from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
+from indexer.search.scope import Scope
 from indexer.search.strength import FLOOR, strength
 
 if TYPE_CHECKING:
@@ -53,6 +54,37 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
+    pool, answers, missing = _candidates(searchers, query, wanted)
+    known = strength(query, answers)
+    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    is_good = known is None or known >= FLOOR
+    if hits and not is_good:
+        notes = {NO_GOOD_MATCH: None, **notes}
+    return Answer(hits, list(notes), missing, is_good)
+
+
+def similar_to(searchers: Sequence[Searcher], code: str, wanted: Wanted) -> Answer:
+    """The files of all these indexes with code like this, which need not be in any of them.
+
+    Raises `UsageError` if it is blank, and whatever the searchers raise.
+    """
+    code = clean(code)
+    if not code.strip():
+        raise UsageError("there is no code: give some lines of it")
+    pool, answers, missing = _candidates(searchers, code, wanted)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    hits = _hits(searchers, rank_alike(pool), wanted, _best_cosine(pool))
+    return Answer(hits, list(notes), missing)
+
+
+def _candidates(
+    searchers: Sequence[Searcher], query: str, wanted: Wanted
+) -> tuple[list[Candidate], list[Found], list[str]]:
+    """The candidates of all indexes that can be read, how they were found, and why others cannot.
+
+    Raises why the first cannot be read if none can.
+    """
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
@@ -68,13 +100,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
             pool += [replace(one, index=number) for one in found.candidates or []]
     if not answers:
         raise missing[0]
-    known = strength(query, answers)
-    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
-    notes = dict.fromkeys(note for found in answers for note in found.notes)
-    is_good = known is None or known >= FLOOR
-    if hits and not is_good:
-        notes = {NO_GOOD_MATCH: None, **notes}
-    return Answer(hits, list(notes), list(dict.fromkeys(map(str, missing))), is_good)
+    return pool, answers, list(dict.fromkeys(map(str, missing)))
 
 
 def _tried(ask: Callable[[], T], missing: list[CodxIndexError]) -> T | None:
@@ -92,9 +118,14 @@ def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
     Raises `UsageError` if the index does not have this line.
     """
     found = searcher.alike(path, line, wanted)
+    hits = _hits([searcher], rank_alike(found), wanted, _best_cosine(found))
+    return Answer(hits, [])
+
+
+def _best_cosine(found: Sequence[Candidate]) -> float:
+    """The best cosine, 0 to 1; 1 where nothing was compared by meaning."""
     best = max((one.dense[1] for one in found if one.dense), default=1.0)
-    best = min(max(best, 0.0), 1.0)
-    return Answer(_hits([searcher], rank_alike(found), wanted, best), [])
+    return min(max(best, 0.0), 1.0)
 
 
 def clean(query: str) -> str:
@@ -203,6 +234,11 @@ class Searcher:
             key = self.settings.project_key
             return self._connection.ask(partial(find_alike, path, line, wanted, key))
 
+    def ask(self, question: Callable[[Store], T]) -> T:
+        """What `question` says of the store; see `Connection.ask`."""
+        with self._lock:
+            return self._connection.ask(question)
+
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
         best = ranked.best
@@ -232,7 +268,17 @@ class Searcher:
         settings = self.settings
         if not settings.project or candidate.project != settings.project_key:
             return None
-        return has_other_bytes(settings, candidate.path, candidate.file_hash)
+        return self.is_stale(candidate.path, {candidate.file_hash})
+
+    def is_stale(self, path: str, file_hashes: Iterable[str]) -> bool:
+        """Whether a file of the project has other bytes than those with one of these blob ids.
+
+        `path` is as in rows. Where no folder is known, it is not known to.
+        """
+        settings = self.settings
+        return bool(settings.project) and any(
+            has_other_bytes(settings, path, one) for one in file_hashes
+        )
 
     def _project_of(self, candidate: Candidate) -> str:
         """The folder of the project of a candidate, or the name of another one."""
@@ -269,7 +315,11 @@ class Searcher:
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
-        return replace(wanted, scope=wanted.scope.within(self.settings.only))
+        return replace(wanted, scope=self.limited(wanted.scope))
+
+    def limited(self, scope: Scope) -> Scope:
+        """The scope, within the part of the project that the settings name."""
+        return scope.within(self.settings.only)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

@@ -162,6 +162,24 @@ ALL_PROJECTS = _flag(
     section=WHERE,
 )
 
+# Of `mcp`
+
+HTTP = _request(
+    "http",
+    metavar="[HOST:]PORT",
+    help="Listen there, on this machine alone, instead of on stdin; port 0 takes a free one. The "
+    "address is printed.",
+    section=DONE,
+)
+IDLE = _request(
+    "idle",
+    kind=click.IntRange(0),
+    fallback=0,
+    metavar="MINUTES",
+    help="With --http, end once nobody has been connected for so many minutes; 0: never.",
+    section=DONE,
+)
+
 # Of `search`
 
 LIMIT = _request(
