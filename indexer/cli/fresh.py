@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -12,24 +11,21 @@ from dataclasses import dataclass, field, replace
 from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, locate, recorded
+from indexer.cli.continuation import continue_last_run, settings_of_run
 from indexer.cli.first_look import confirm_size, wants_index
 from indexer.cli.refresh import bring_up_to_date
 from indexer.cli.signals import handled_signals
 from indexer.cli.summary import print_failures
-from indexer.config import SPARSE, Settings, rules_of, with_rules
+from indexer.config import Settings
 from indexer.errors import CodxIndexError, Stopped
-from indexer.index.collection import begin_import, place_of
+from indexer.index.collection import begin_import
 from indexer.index.drift import differing
-from indexer.index.manifest import DIRTY, Manifest
+from indexer.index.manifest import Manifest
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
-from indexer.search.freshness import Freshness, lacks_index
-from indexer.settings.assembly import make_settings
-from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
-from indexer.settings.files import project_files
-from indexer.settings.requests import TRUST
+from indexer.search.freshness import Freshness, is_at_work, lacks_index
 from indexer.settings.setting import Setting
-from indexer.settings.values import Value, resolve
+from indexer.settings.values import Value
 from indexer.timeline import process_age
 
 AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
@@ -39,16 +35,11 @@ BUILDING = (
 )
 FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search goes on with them"
-LEFT_UNFINISHED = "the index was left unfinished: codx-index run repairs it"
-OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
-ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+OTHERASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
 MOST_CHANGES = 200  # for which a run in the background is interrupted
 FIRST_SECONDS = 2.5  # for the first words of a first index
 LOOK_SECONDS = 0.1
-LEAST_SECONDS = 3.0  # for a small change, however long a busy machine took to find it
-
-_SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +122,7 @@ class Refresher:
 
         Raises what a run does.
         """
-        values = resolve(_SETTINGS, self._given, project_files(project.project))
-        settings = make_settings(project.project, values)
+        settings = settings_of_run(project, self._given)
         report = Report()
         locate(report, settings)
         words = replace(settings, leaves_vectors=True)
@@ -171,7 +161,7 @@ class Refresher:
         return Coverage(totals.indexed, totals.chunks, totals.unembedded)
 
     def _first_words(self, project: _Project) -> str:
-        """Build a first index in the background. Returns what to note about it."""
+        """Build an index in the background, or finish it. Returns what to note about it."""
         if problem := self.problem(project.settings):
             return FAILED.format(problem)  # and would fail again
         try:
@@ -214,7 +204,7 @@ class Refresher:
     def _update(
         self, project: _Project, report: Report, deadline: float
     ) -> tuple[bool, str]:
-        found = self._settings_of_run(project.settings)
+        found = continue_last_run(project.settings, self._given)
         if isinstance(found, str):
             return False, found
         settings = found.settings
@@ -228,6 +218,10 @@ class Refresher:
                 return False, self._progress(project) or AT_WORK
             project.background.interrupt()
             settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
+        elif found.is_unfinished:
+            return False, (
+                AT_WORK if is_at_work(settings) else self._first_words(project)
+            )
         left = max(deadline - time.monotonic(), 0.0)
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
@@ -235,37 +229,6 @@ class Refresher:
         if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
             project.background.begin()
         return not is_cut, CUT if is_cut else found.note
-
-    def _settings_of_run(self, project: Settings) -> _Continuation | str:
-        """How a search may go on where the last run ended, or why it may not."""
-        values = resolve(_SETTINGS, self._given, project_files(project.project))
-        settings = make_settings(project.project, values)
-        with Manifest(settings.manifest_path, readonly=True) as manifest:
-            if manifest.get("place") != place_of(settings):
-                return ""  # remarked on
-            rules = manifest.get("rules")
-            if manifest.get("state") == DIRTY or not rules:
-                return LEFT_UNFINISHED
-        known = json.loads(rules)
-        own = json.loads(json.dumps(rules_of(settings)))
-        mode = known.setdefault("mode", settings.mode)
-        has_vectors = mode != SPARSE
-        is_other = {**own, "mode": mode} != known
-        if is_other:
-            settings = with_rules(settings, known)
-        if settings.mentions.command or settings.wiki.command:
-            return ASKS_A_PROGRAM
-        settings = replace(
-            settings,
-            leaves_vectors=True,
-            least_seconds=LEAST_SECONDS,
-            wait=0,
-            only=None,
-        )
-        goes_on = own == known
-        return _Continuation(
-            settings, OTHER_SETTINGS if is_other else "", goes_on, has_vectors
-        )
 
 
 def refresh_for_search(
@@ -292,17 +255,3 @@ def refresh_for_search(
             return Freshness()
         begin_import(projects[0])  # which the search needs, while git looks at the tree
         return refresher.update()
-
-
-@dataclass(frozen=True, slots=True)
-class _Continuation:
-    """With which settings a search goes on where the last run ended, and what to note of them.
-
-    A run in the background `goes_on` as well if it would have the same settings, and the index
-    `has_vectors` unless it is one by words alone.
-    """
-
-    settings: Settings
-    note: str
-    goes_on: bool
-    has_vectors: bool

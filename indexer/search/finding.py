@@ -12,7 +12,7 @@ from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.search.answers import Answer, Wanted
-from indexer.search.freshness import Freshness, remark
+from indexer.search.freshness import UNTOUCHED, Freshness, remark
 from indexer.search.nothing import why_nothing
 from indexer.search.query import shared_embedders
 from indexer.search.searcher import Searcher, search, similar
@@ -25,7 +25,7 @@ def find(
     query: str,
     like: str,
     wanted: Wanted,
-    fresh: Freshness = Freshness(),
+    fresh: Freshness = UNTOUCHED,
 ) -> tuple[Answer, list[str]]:
     """The answer, and a remark on each project whose index is older than its tree.
 

@@ -50,7 +50,16 @@ def lacks_index(settings: Settings) -> bool:
     return is_own and not settings.has_state
 
 
-def remark(settings: Settings, fresh: Freshness = Freshness()) -> str:
+UNTOUCHED = Freshness()
+"""What is known where nothing was brought up to date."""
+
+
+def is_at_work(settings: Settings) -> bool:
+    """Whether a run is at work on the index, as far as the kernel tells."""
+    return is_locked(settings.lock_path)
+
+
+def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
     Where the stamp still holds, this is as cheap as `git status`. It cannot be told where no folder
@@ -71,7 +80,7 @@ def remark(settings: Settings, fresh: Freshness = Freshness()) -> str:
     if settings.project in fresh.current:
         with Manifest(settings.manifest_path, readonly=True) as manifest:
             return "; ".join(filter(None, [note, _partly(manifest)]))
-    if is_locked(settings.lock_path):
+    if is_at_work(settings):
         return AT_WORK
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
