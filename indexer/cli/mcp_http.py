@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, contextmanager
 
 import anyio
 import uvicorn
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
 
 from indexer.cli.log import log
@@ -18,8 +20,6 @@ from indexer.cli.mcp_endings import close_soon, end_with_signals
 from indexer.cli.mcp_gate import Gate
 from indexer.cli.mcp_server import CodeServer
 from indexer.cli.mcp_tools import Projects, Tools, labelled
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 
 PATH = "/mcp"
 MOST_CONNECTIONS = 200

@@ -10,6 +10,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from indexer import __version__
@@ -17,17 +21,14 @@ from indexer.cli.mcp_leniency import lenient_arguments
 from indexer.cli.mcp_page import one_line
 from indexer.cli.mcp_tools import Tools, failed, remarking
 from indexer.cli.texts import shown
-from mcp.server.lowlevel import Server
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 INSTRUCTIONS = (
     "Finds code and documents of {projects} by meaning and by words. Ask `search` before "
     "reading or grepping many files: a question in plain words, or names from the code. "
     "`similar` finds code like that at a place, `outline` the symbols of a file or folder, "
     "`uses` every line with an identifier. Hits are spans of lines, best first, one for "
-    "each file; lines are those of the index, and a note says when files have changed since."
+    "each file. What changed is indexed before an answer; where that was not possible, a note "
+    "says so, and each file that has changed since is marked."
 )
 
 _READS = ToolAnnotations(

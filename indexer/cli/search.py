@@ -31,6 +31,7 @@ from indexer.settings.requests import (
     NULL_AFTER_PATHS,
     PATTERN,
     PROJECTS,
+    REFRESH,
     SEARCH_MODE,
     TRUST,
     VERBOSE,
@@ -47,7 +48,7 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS)
 @options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, CHANGED, GREP, IGNORE_CASE, LIKE)
 @options(CONTEXT, MAX_COLUMNS, FILES_WITH_MATCHES, NULL_AFTER_PATHS)
-@options(EXPLAIN, JSON, VERBOSE)
+@options(REFRESH, EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     places: list[Place],
@@ -65,6 +66,7 @@ def search(
     max_columns: int,
     files_with_matches: bool,
     null: bool,
+    refresh: bool | None,
     explain: bool,
     as_json: bool,
     verbose: int,
@@ -88,10 +90,10 @@ def search(
             page,
             path_line,
         )
-        from indexer.search.answers import NO_GOOD_MATCH, Wanted
+        from indexer.search.answers import CHANGED_SINCE, NO_GOOD_MATCH, Wanted
         from indexer.search.best_rows import NOT_ALL
         from indexer.search.finding import find
-        from indexer.search.freshness import UNTOLD
+        from indexer.search.freshness import UNTOLD, Freshness, lacks_index
         from indexer.search.scope import line_pattern, make_scope
         from indexer.search.searcher import clean
 
@@ -111,7 +113,14 @@ def search(
             pattern = line_pattern(grep, ignores_case=ignore_case)
         wanted = Wanted(limit, mode, scope, around, pattern, changed)
         view = View(query, around, max_columns, pattern)
-        answer, remarks = find(projects, query, like, wanted)
+        fresh = Freshness()
+        if refresh or (refresh is None and any(map(lacks_index, projects))):
+            from indexer.cli.fresh import refresh_for_search
+
+            fresh = refresh_for_search(
+                projects, values.given, refreshes=refresh, quiet=as_json
+            )
+        answer, remarks = find(projects, query, like, wanted, fresh)
         for line in answer.missing:
             log.warn(line)
         for note in answer.notes:
@@ -130,10 +139,12 @@ def search(
         for remark in remarks:
             (log.info if remark == UNTOLD else log.warn)(remark)
         for hit in answer.hits:
+            name = name_of(hit, several=several)
+            if hit.stale and (not is_seen or files_with_matches):
+                log.warn(f"{name} {CHANGED_SINCE}")
             if files_with_matches:
                 click.echo(path_line(hit, several=several, has_nul=null), nl=False)
                 continue
-            name = name_of(hit, several=several)
             show = page if is_seen else grep_lines
             lines = [*show(hit, view, name)]
             if explain:

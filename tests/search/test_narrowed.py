@@ -60,7 +60,7 @@ def test_paths_alone(committed: Project) -> None:
         "net/tax password.py",
     ]
     hits = committed.report("search", *scope, "-l")["hits"]
-    assert [*hits[0]] == ["project", "path", "score"]
+    assert [*hits[0]] == ["project", "path", "score", "stale"]
     assert len(hits) == 3
     inside = committed.command("search", *scope, "-l", folder=committed.root / "net")
     assert "tax password.py" in inside.stdout.splitlines()
