@@ -36,7 +36,7 @@ from indexer.search.answers import Answer, Wanted
 from indexer.search.finding import distinct_of, explain
 from indexer.search.freshness import Freshness, remark
 from indexer.search.query import shared_embedders
-from indexer.search.scope import make_scope
+from indexer.search.scope import line_pattern, make_scope
 from indexer.search.searcher import (
     UNREADABLE,
     Searcher,
@@ -65,6 +65,20 @@ Paths = Annotated[
 ]
 ContextLines = Annotated[
     int, Field(description="Lines to show around each hit", ge=0, le=MOST_CONTEXT)
+]
+Grep = Annotated[
+    str,
+    Field(
+        description="Only where a line matches this regular expression of RE2; (?i) in front: "
+        "in any case"
+    ),
+]
+Changed = Annotated[
+    str,
+    Field(
+        description="Only files changed since this commit: HEAD (not committed yet), or a "
+        "branch, from where this one left it"
+    ),
 ]
 MaxTokens = Annotated[
     int,
@@ -163,6 +177,8 @@ class Tools:
         ] = "hybrid",
         language: Language = "",
         paths: Paths = [],  # noqa: B006  (never changed, and shown in the schema)
+        grep: Grep = "",
+        changed: Changed = "",
         context: ContextLines = 0,
         max_tokens: MaxTokens = USUAL_TOKENS,
     ) -> CallToolResult:
@@ -174,7 +190,8 @@ class Tools:
         self._tell(f"search {query!r}")
 
         def found() -> Answer:
-            wanted = Wanted(limit, mode, make_scope(language, paths), context)
+            scope, pattern = make_scope(language, paths), line_pattern(grep)
+            wanted = Wanted(limit, mode, scope, context, pattern, changed or None)
             answer = search(self._searchers, query, wanted)
             explain(answer, [one.settings for one in self._searchers], wanted)
             return answer
