@@ -1,7 +1,7 @@
 """A regular expression that lines are searched for, in time linear in their length.
 
-The engine is RE2, which pyarrow carries and Milvus Lite loads in any case. Python's `re` and `regex` go back and
-forth, which one line can make take years.
+The engine is RE2, in pyarrow, which Milvus Lite loads in any case. Python's `re` backtracks, so that one line can keep
+it busy for years.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from indexer.errors import UsageError
+from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow
 
 
 class LinePattern:
@@ -18,6 +19,7 @@ class LinePattern:
     """
 
     def __init__(self, pattern: str) -> None:
+        keep_pandas_out_of_pyarrow()
         self.pattern = pattern
         try:
             self._places([""])
