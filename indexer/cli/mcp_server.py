@@ -10,6 +10,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from indexer import __version__
@@ -17,10 +21,6 @@ from indexer.cli.mcp_leniency import lenient_arguments
 from indexer.cli.mcp_page import one_line
 from indexer.cli.mcp_tools import Tools, failed, remarking
 from indexer.cli.texts import shown
-from mcp.server.lowlevel import Server
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 INSTRUCTIONS = (
     "Finds code and documents of {projects} by meaning and by words. Ask `search` before "

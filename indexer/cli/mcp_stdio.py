@@ -8,13 +8,13 @@ import threading
 from typing import IO, BinaryIO, cast
 
 import anyio
+from mcp.server.stdio import stdio_server
 
 from indexer.cli.log import log
 from indexer.cli.mcp_endings import close_soon, end_with_signals
 from indexer.cli.mcp_server import CodeServer
 from indexer.cli.mcp_tools import Projects, Tools
 from indexer.cli.mcp_wire import Answers, Requests
-from mcp.server.stdio import stdio_server
 
 
 def serve(projects: Projects) -> None:

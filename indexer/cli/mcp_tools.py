@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
+from mcp.types import CallToolResult, TextContent
 from pydantic import Field
 
 from indexer.cli.boundary import Ended, recorded
@@ -45,7 +46,6 @@ from indexer.search.searcher import (
 from indexer.search.symbols import outline
 from indexer.search.tokens import token_counter
 from indexer.search.uses import uses
-from mcp.types import CallToolResult, TextContent
 
 MOST_FILES = 50
 MOST_CONTEXT = 100
@@ -118,10 +118,20 @@ class Projects:
             searcher.close()
 
 
+def named(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
+    """Each index by the folder of its project, or where none is known by its collection."""
+    found: dict[str, Searcher] = {}
+    for one in searchers:
+        name = one.settings.project or one.settings.collection_name
+        found[one.settings.title if name in found else name] = one
+    return found
+
+
 def labelled(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
     """The index of each project, by the short name that tells it from the others."""
-    labels = labels_of([one.settings.title for one in searchers])
-    return {labels[one.settings.title]: one for one in searchers}
+    by_name = named(searchers)
+    labels = labels_of(by_name)
+    return {labels[name]: one for name, one in by_name.items()}
 
 
 class Tools:
@@ -137,6 +147,7 @@ class Tools:
         tell: Callable[[str], None],
     ) -> None:
         self._searchers = list(searchers)
+        self._named = named(searchers)
         self._refresher = projects.refresher
         self._cache_dir = projects.cache_dir
         self._tell = tell
@@ -228,9 +239,8 @@ class Tools:
         self._tell(f"outline {path!r}")
 
         def page() -> Page:
-            found = self._where(path, outline, is_only=False)
-            outlines = {one.settings.title: outline for one, outline in found}
-            return outlines_page(outlines, self._titles, self._remarks())
+            found = dict(self._where(path, outline, is_only=False))
+            return outlines_page(found, [*self._named], self._remarks())
 
         return self._page(page, max_tokens)
 
@@ -252,16 +262,16 @@ class Tools:
         def page() -> Page:
             scope = make_scope(language, paths)
             found, missing = [], []
-            for searcher in self._searchers:
+            for project, searcher in self._named.items():
                 try:
                     one = uses(searcher, name, scope)
-                    found.append(replace(one, project=searcher.settings.title))
+                    found.append(replace(one, project=project))
                 except UNREADABLE as error:
                     missing.append(error)
             if not found:
                 raise missing[0]
             said = list(dict.fromkeys(map(str, missing)))
-            return uses_page(name, found, said, self._titles, self._remarks())
+            return uses_page(name, found, said, [*self._named], self._remarks())
 
         return self._page(page, max_tokens)
 
@@ -299,10 +309,6 @@ class Tools:
             lambda: status_page(self._searchers, self._refresher), USUAL_TOKENS
         )
 
-    @property
-    def _titles(self) -> list[str]:
-        return [one.settings.title for one in self._searchers]
-
     def _hits(self, found: Callable[[], Answer], max_tokens: int) -> CallToolResult:
         """What `found` returns, with remarks on the indexes that are behind their files."""
 
@@ -310,15 +316,22 @@ class Tools:
             with ThreadPoolExecutor(1) as pool:
                 remarks = pool.submit(self._remarks)
                 answer = found()
-                return hits_page(answer, self._titles, remarks.result())
+                # A collection that no folder is known of says itself where it comes from.
+                names = {one.project: name for name, one in self._named.items()}
+                hits = [
+                    replace(hit, project=names.get(hit.project, hit.project))
+                    for hit in answer.hits
+                ]
+                answer = replace(answer, hits=hits)
+                return hits_page(answer, [*self._named], remarks.result())
 
         return self._page(page, max_tokens)
 
     def _remarks(self) -> dict[str, str]:
         """What to know about the age of each index, "" if nothing."""
         with ThreadPoolExecutor(len(self._searchers)) as pool:
-            settings = [one.settings for one in self._searchers]
-            return dict(zip(self._titles, pool.map(remark, settings), strict=True))
+            settings = [one.settings for one in self._named.values()]
+            return dict(zip(self._named, pool.map(remark, settings), strict=True))
 
     def _page(self, page: Callable[[], Page], max_tokens: int) -> CallToolResult:
         """The text of a page, or one line about the error that making it raises."""
@@ -339,8 +352,8 @@ class Tools:
         """The index of a project that is named, or the only one."""
         labels = labelled(self._searchers)
         for label, searcher in labels.items():
-            titles = (label, escape_path(searcher.settings.title))
-            if project.rstrip("/") in titles or not project and len(labels) == 1:
+            names = (label, escape_path(searcher.settings.project))
+            if project.rstrip("/") in names or not project and len(labels) == 1:
                 return searcher
         what = (
             f"there is no project {project}"
@@ -351,18 +364,16 @@ class Tools:
 
     def _where(
         self, path: str, ask: Callable[[Searcher, str], T], *, is_only: bool
-    ) -> list[tuple[Searcher, T]]:
+    ) -> list[tuple[str, T]]:
         """What `ask` says of a file or folder in each project that has it.
 
         If `is_only`, only one may. Raises `UsageError` otherwise, and if none has it.
         """
-        by_title = {one.settings.title: one for one in self._searchers}
-        folders = {title: one.project for title, one in by_title.items()}
+        folders = {name: one.project for name, one in self._named.items()}
         found, misses = [], []
-        labels = labels_of(by_title)
-        for title, name in names_in(path, labels, folders):
+        for project, name in names_in(path, labels_of(self._named), folders):
             try:
-                found.append((by_title[title], ask(by_title[title], name)))
+                found.append((project, ask(self._named[project], name)))
             except (UsageError, NoIndexError, StateError, GitError) as error:
                 misses.append(str(error))
         if not found:

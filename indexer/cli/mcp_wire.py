@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from indexer.cli.mcp_leniency import lenient_params
-from indexer.cli.texts import json_text
 from mcp.types import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     PARSE_ERROR,
     jsonrpc_message_adapter,
 )
+
+from indexer.cli.mcp_leniency import lenient_params
+from indexer.cli.texts import json_text
 
 LONGEST = 64 << 20  # bytes of a line
 LAST_ANSWERS = (
