@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,16 +18,23 @@ from indexer.config import Settings
 from indexer.environment import given as given_environment
 from indexer.errors import CodxIndexError
 from indexer.index.state_folder import cannot_write, make_state_dir
-from indexer.settings.declarations import PLACE, TOKEN, TREE, URI, WORK
+from indexer.settings.declarations import (
+    PLACE,
+    SPARSE_FIRST,
+    TOKEN,
+    TREE,
+    URI,
+    WORK,
+)
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Form, Setting
 from indexer.settings.values import Value
 
 _SECRET = (TOKEN, URI)  # the list of processes shows a command line to everybody
 _TOLD = frozenset((TRUST, *PLACE, *TREE, *WORK))
-_PATIENCE = (
-    0.1  # seconds: somebody who looks whether a run is at work locks for a moment
-)
+_PATIENCE = 0.1  # seconds: who looks whether a run is at work locks for a moment
+_NICENESS = 10  # of what nobody waits for: nice(1)
+_PID = "pid "
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +95,23 @@ class BackgroundRun:
         with self._opened() as handle:
             if handle is None or not _lock(handle, fcntl.LOCK_SH):
                 return None
-            with open(handle, encoding="utf-8", errors="replace", closefd=False) as log:
-                *_, last = ["", *filter(None, log.read().splitlines())]
+            said = [one for one in _lines(handle) if not one.startswith(_PID)]
+        last = said[-1] if said else ""
         try:
             report = json.loads(last)
             return Ending(int(report["exit_code"]), str(report["error"]))
         except (ValueError, TypeError, KeyError):
             return Ending(None, last.removeprefix("codx-index: "))
+
+    def interrupt(self) -> None:
+        """Ask the run to stop, if it is at work. What it has done is kept."""
+        with self._opened() as handle:
+            if handle is None or _lock(handle, fcntl.LOCK_SH):
+                return
+            pids = [one for one in _lines(handle) if one.startswith(_PID)]
+        with suppress(ValueError, ProcessLookupError, PermissionError):
+            for pid in pids:
+                os.kill(int(pid.removeprefix(_PID)), signal.SIGTERM)
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
@@ -110,6 +128,7 @@ class BackgroundRun:
     def _start(self, output: int) -> None:
         # With -P, nothing is imported from the current folder, which may be a stranger's.
         command = [sys.executable, "-P", "-m", "indexer", "run", "--here", "--json"]
+        command.append(f"--{SPARSE_FIRST.option}")
         secrets = {k: v for k, v in self._given.items() if k in _SECRET and v}
         options = {k: v for k, v in self._given.items() if k not in secrets}
         process = subprocess.Popen(
@@ -123,6 +142,9 @@ class BackgroundRun:
             stderr=output,
             start_new_session=True,
         )
+        os.write(output, f"{_PID}{process.pid}\n".encode())
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
         # Somebody must ask how it ended, as long as this process is there.
         threading.Thread(target=process.wait, daemon=True).start()
 
@@ -136,6 +158,12 @@ def _arguments(given: Mapping[Setting, object]) -> Iterator[str]:
             yield from (f"--{setting.option}={one}" for one in value)
         else:
             yield f"--{setting.option}={value}"
+
+
+def _lines(handle: int) -> list[str]:
+    """What was printed to the open file, without empty lines."""
+    with open(handle, encoding="utf-8", errors="replace", closefd=False) as log:
+        return [*filter(None, log.read().splitlines())]
 
 
 def _lock(handle: int, kind: int, patience: float = 0) -> bool:

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
 from indexer.cli.boundary import Ended, locate, recorded
+from indexer.cli.continuation import continue_last_run, settings_of_run
+from indexer.cli.first_look import confirm_size, wants_index
 from indexer.cli.refresh import bring_up_to_date
-from indexer.config import SPARSE, Settings, recheck_basis, with_rules
-from indexer.index.collection import place_of
-from indexer.index.manifest import DIRTY, Manifest
+from indexer.cli.signals import handled_signals
+from indexer.cli.summary import print_failures
+from indexer.config import Settings
+from indexer.errors import CodxIndexError, Stopped
+from indexer.index.collection import begin_import
+from indexer.index.drift import differing
+from indexer.index.manifest import Manifest
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
-from indexer.settings.assembly import make_settings
-from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
-from indexer.settings.files import project_files
-from indexer.settings.requests import TRUST
+from indexer.search.freshness import Freshness, is_at_work, lacks_index
 from indexer.settings.setting import Setting
-from indexer.settings.values import Value, resolve
+from indexer.settings.values import Value
 from indexer.timeline import process_age
 
 AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
+BUILDING = (
+    "the index is being built in the background, {:,} files so far: what it has not reached yet "
+    "is not found, or found as it was"
+)
+FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search goes on with them"
-LEFT_UNFINISHED = "the index was left unfinished: codx-index run repairs it"
-OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
-ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+OTHERASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
-_SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
+MOST_CHANGES = 200  # for which a run in the background is interrupted
+FIRST_SECONDS = 2.5  # for the first words of a first index
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +86,51 @@ class Refresher:
         Vectors that the cache does not have follow in a run in the background. Returns notes: one
         on each project that could not be brought up to date, and why. Never raises a failure.
         """
-        deadline = time.monotonic() + seconds
+        found = self.update(seconds).notes.items()
         several = len(self._projects) > 1
-        notes = []
-        for project in self._projects.values():
-            if note := self._refresh(project, deadline):
-                name = project.settings.title
-                notes.append(f"{name}: {note}" if several else note)
-        return notes
+        return [f"{name}: {note}" if several else note for name, note in found]
+
+    def update(
+        self,
+        seconds: float = 1.0,
+        *,
+        among: Set[str] | None = None,
+        builds: bool = False,
+    ) -> Freshness:
+        """The same. Returns which indexes are up to date now, and notes by project.
+
+        Only the projects `among` these folders are meant, all for None. If it `builds`, a project without
+        an index gets one in the background, for which a moment is waited.
+        """
+        deadline = time.monotonic() + seconds
+        current, notes = set(), {}
+        for folder, project in self._projects.items():
+            if among is not None and folder not in among:
+                continue
+            if builds and lacks_index(project.settings):
+                notes[folder] = self._first_words(project)
+                continue
+            is_current, note = self._refresh(project, deadline)
+            if is_current:
+                current.add(folder)
+            if note:
+                notes[folder] = note
+        return Freshness(current, notes)
+
+    def build(self, project: Settings, *, quiet: bool) -> None:
+        """Make the first index of a project: by words, and vectors follow in the background.
+
+        Raises what a run does.
+        """
+        settings = settings_of_run(project, self._given)
+        report = Report()
+        locate(report, settings)
+        words = replace(settings, leaves_vectors=True)
+        with closing(Bars(quiet=quiet)) as bars:
+            bring_up_to_date(words, report, bars, self._interrupts)
+        print_failures(report)
+        if settings.embeds and report.chunks.unembedded:
+            self.begin(project)
 
     def begin(self, project: Settings) -> bool:
         """Start a run of the project in the background, unless there is one.
@@ -103,9 +148,9 @@ class Refresher:
         """Why the last run in the background failed, "" if it did not."""
         known = self._projects.get(project.project)
         ending = known.background.ending if known else None
-        if ending is None or ending.exit_code in (0, 3, 4, 75):
-            return ""
-        return ending.error or "it was killed"
+        if ending is None or ending.exit_code in (None, 0, 3, 4, 75):
+            return ""  # one that was killed goes on where it was
+        return ending.error
 
     def coverage(self, project: Settings) -> Coverage:
         """How much of the project is indexed so far."""
@@ -115,54 +160,98 @@ class Refresher:
             totals = manifest.totals()
         return Coverage(totals.indexed, totals.chunks, totals.unembedded)
 
-    def _refresh(self, project: _Project, deadline: float) -> str:
-        """Bring one index up to date. Returns why that was not possible, "" if it was."""
+    def _first_words(self, project: _Project) -> str:
+        """Build an index in the background, or finish it. Returns what to note about it."""
+        if problem := self.problem(project.settings):
+            return FAILED.format(problem)  # and would fail again
+        try:
+            project.background.begin()
+        except CodxIndexError as error:
+            return str(error)
+        deadline = time.monotonic() + FIRST_SECONDS
+        while project.background.is_at_work and time.monotonic() < deadline:
+            if self.coverage(project.settings).files:
+                break
+            time.sleep(LOOK_SECONDS)
+        return self._progress(project)
+
+    def _progress(self, project: _Project) -> str:
+        """What to note while a run in the background is at work, or after it failed."""
+        if not project.background.is_at_work:
+            problem = self.problem(project.settings)
+            return FAILED.format(problem) if problem else ""
+        known = self.coverage(project.settings)
+        return BUILDING.format(known.files)
+
+    def _refresh(self, project: _Project, deadline: float) -> tuple[bool, str]:
+        """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
         if not project.settings.has_state:
-            return ""  # a search says so
-        left = deadline - time.monotonic()
-        if not project.lock.acquire(timeout=max(left, 0)):
-            return AT_WORK
+            return False, ""  # a search says so
+        if not project.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            return False, AT_WORK
         report = Report()
         try:
             with recorded(report):
                 return self._update(project, report, deadline)
         except Ended:
-            if report.status == "locked":
-                return AT_WORK
-            return CUT if report.status == "budget" else report.error
+            if report.status == "interrupted":
+                raise Stopped(report.signal) from None
+            texts = {"locked": AT_WORK, "budget": CUT}
+            return False, texts.get(report.status, report.error)
         finally:
             project.lock.release()
 
-    def _update(self, project: _Project, report: Report, deadline: float) -> str:
-        settings, note = self._settings_of_run(project.settings)
-        if settings is None:
-            return note
+    def _update(
+        self, project: _Project, report: Report, deadline: float
+    ) -> tuple[bool, str]:
+        found = continue_last_run(project.settings, self._given)
+        if isinstance(found, str):
+            return False, found
+        settings = found.settings
         locate(report, settings)
-        left = max(deadline - time.monotonic(), 0.1)
+        if project.background.is_at_work:
+            # Its index has every file by its words as of the stamp, and only vectors follow.
+            changes = differing(settings)
+            if changes == 0:
+                return True, found.note
+            if changes is None or changes > MOST_CHANGES:
+                return False, self._progress(project) or AT_WORK
+            project.background.interrupt()
+            settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
+        elif found.is_unfinished:
+            return False, (
+                AT_WORK if is_at_work(settings) else self._first_words(project)
+            )
+        left = max(deadline - time.monotonic(), 0.0)
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
-        if report.status == "budget":
-            note = CUT
-        return note
+        is_cut = report.status == "budget"
+        if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
+            project.background.begin()
+        return not is_cut, CUT if is_cut else found.note
 
-    def _settings_of_run(self, project: Settings) -> tuple[Settings | None, str]:
-        """The settings with which a search may go on where the last run ended, and a note.
 
-        They are None if it may not.
-        """
-        values = resolve(_SETTINGS, self._given, project_files(project.project))
-        settings = make_settings(project.project, values)
-        note = ""
-        with Manifest(settings.manifest_path, readonly=True) as manifest:
-            if manifest.get("place") != place_of(settings):
-                return None, ""  # remarked on
-            rules = manifest.get("rules")
-            if manifest.get("state") == DIRTY or not rules:
-                return None, LEFT_UNFINISHED
-        known = json.loads(rules)
-        own = {**recheck_basis(settings), "own_files": settings.own_files}
-        if json.loads(json.dumps(own)) != known:
-            settings, note = with_rules(settings, known), OTHER_SETTINGS
-        if settings.mentions.command or settings.wiki.command:
-            return None, ASKS_A_PROGRAM
-        return replace(settings, mode=SPARSE, wait=0, only=None), note
+def refresh_for_search(
+    projects: Sequence[Settings],
+    given: Mapping[Setting, Value],
+    *,
+    refreshes: bool | None,
+    quiet: bool,
+) -> Freshness:
+    """Bring the indexes up to date before a search if it `refreshes`, and make those that are missing.
+
+    Without an answer to that (None), a person at a terminal is asked about the latter.
+    """
+    missing = [one for one in projects if lacks_index(one)]
+    if not refreshes and not missing:
+        return Freshness()
+    with handled_signals() as signals:
+        refresher = Refresher(projects, given, signals)
+        for one in missing:
+            if refreshes or (refreshes is None and wants_index(one)):
+                confirm_size(one, quiet=quiet)
+                refresher.build(one, quiet=quiet)
+        if not refreshes:
+            return Freshness()
+        begin_import(projects[0])  # which the search needs, while git looks at the tree
+        return refresher.update()

@@ -13,6 +13,7 @@ import click
 from indexer.cli.texts import count_text, printable, shown
 from indexer.languages import NOTEBOOK
 from indexer.paths import escape_path
+from indexer.search.answers import CHANGED_SINCE
 from indexer.search.best_line import best_line, best_row, number_in_file, shortened
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def page(hit: Hit, view: View, path: str) -> Iterator[str]:
     style = click.style if _has_colours() else _plain
     place = style(f"{path}:{line}", fg="magenta", bold=True)
     symbol = style(printable(hit.symbol), bold=True)
-    yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
+    mark = style(f"({CHANGED_SINCE})", fg="yellow") if hit.stale else ""
+    yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}", mark) if part)
     coloured = _highlighted(hit, view)
     for one in _window(hit, view):
         code = coloured.get(one.row) or view.cut(printable(one.text))

@@ -24,6 +24,7 @@ from indexer.settings.requests import (
     HTTP,
     IDLE,
     PROJECTS,
+    REFRESH,
     TRUST,
     VERBOSE,
 )
@@ -32,13 +33,14 @@ from indexer.settings.values import Values
 
 @click.command(cls=SearchCommand)
 @click.argument("paths", nargs=-1, type=PATH)
-@options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, HTTP, IDLE, VERBOSE)
+@options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, HTTP, IDLE, REFRESH, VERBOSE)
 def mcp(
     places: list[Place],
     values: Values,
     all_projects: bool,
     http: str,
     idle: int,
+    refresh: bool | None,
     verbose: int,
 ) -> int:
     """Serve the indexes of the projects in the PATHS to agents: MCP on stdin and stdout, or over
@@ -59,16 +61,17 @@ def mcp(
 
         found = settings_of_all(places, values, all_projects=all_projects)
         settings = [replace(one, only=None) for one in found]
+        refreshes = refresh is not False
         if http:
-            _serve_http(settings, values, http, idle)
+            _serve_http(settings, values, http, idle, refreshes=refreshes)
         elif idle:
             raise UsageError("--idle is about --http: say where to listen")
         else:
-            _serve_stdio(settings, values)
+            _serve_stdio(settings, values, refreshes=refreshes)
     return 0
 
 
-def _serve_stdio(settings: list[Settings], values: Values) -> None:
+def _serve_stdio(settings: list[Settings], values: Values, *, refreshes: bool) -> None:
     from indexer.cli.fresh import Refresher
     from indexer.cli.mcp_stdio import serve
     from indexer.cli.mcp_tools import Projects
@@ -79,11 +82,17 @@ def _serve_stdio(settings: list[Settings], values: Values) -> None:
         )
     if sys.stdin.isatty():
         log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
-    serve(Projects(settings, Refresher(settings, values.given)))
+    refresher = Refresher(settings, values.given)
+    serve(Projects(settings, refresher, refreshes=refreshes))
 
 
 def _serve_http(
-    settings: list[Settings], values: Values, address: str, idle: int
+    settings: list[Settings],
+    values: Values,
+    address: str,
+    idle: int,
+    *,
+    refreshes: bool,
 ) -> None:
     from indexer.cli.fresh import Refresher
     from indexer.cli.mcp_address import listen, origin_of
@@ -97,5 +106,6 @@ def _serve_http(
             log.warn(f"clients need the token in {token.path}: Authorization: Bearer …")
         click.echo(f"{origin_of(listener)}{ROOT}")
         sys.stdout.flush()
-        projects = Projects(settings, Refresher(settings, values.given))
+        refresher = Refresher(settings, values.given)
+        projects = Projects(settings, refresher, refreshes=refreshes)
         serve(projects, listener, token.value, 60.0 * idle)

@@ -94,7 +94,8 @@ def uses_page(
         notes += [names.note(one.project, note) for note in one.notes]
         for path, uses in groupby(one.uses, key=lambda use: use.path):
             lines = [f"{use.line}: {use.text}" for use in uses]
-            blocks.append(Block(names.path(one.project, path), lines))
+            head = names.path(one.project, path), _mark(path in one.stale)
+            blocks.append(Block("  ".join(filter(None, head)), lines))
             number, files = number + len(lines), files + 1
     if not number:
         return Page(notes, [Block(f"no uses of {name} in the index", [])])
@@ -113,8 +114,12 @@ def _hit(hit: answers.Hit, names: Names) -> Block:
     before, after = _lines(hit.before), _lines(hit.after)
     first, last = hit.start_line - len(before), hit.end_line + len(after)
     place = f"{names.path(hit.project, hit.path)}:{first}-{last}"
-    head = "  ".join(filter(None, (place, hit.symbol)))
+    head = "  ".join(filter(None, (place, hit.symbol, _mark(hit.stale))))
     return Block(head, [*before, *hit.text.split("\n"), *after])
+
+
+def _mark(is_stale: bool | None) -> str:
+    return f"({answers.CHANGED_SINCE})" if is_stale else ""
 
 
 def _lines(text: str) -> list[str]:
@@ -129,7 +134,8 @@ def _file(project: str, file: FileOutline, names: Names) -> Block:
 
 def _about(file: FileOutline) -> str:
     lines = count_text(file.last_line, "line")
-    return f"{file.language}, {lines}" if file.language else lines
+    about = f"{file.language}, {lines}" if file.language else lines
+    return f"{about} {_mark(file.stale)}".rstrip()
 
 
 def _nested(symbols: Sequence[Symbol]) -> Iterator[str]:

@@ -27,7 +27,8 @@ INSTRUCTIONS = (
     "reading or grepping many files: a question in plain words, or names from the code. "
     "`similar` finds code like that at a place, `outline` the symbols of a file or folder, "
     "`uses` every line with an identifier. Hits are spans of lines, best first, one for "
-    "each file; lines are those of the index, and a note says when files have changed since."
+    "each file. What changed is indexed before an answer; where that was not possible, a note "
+    "says so, and each file that has changed since is marked."
 )
 
 _READS = ToolAnnotations(

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Annotated, Literal, TypeVar
 
 from mcp.types import CallToolResult, TextContent
@@ -32,8 +33,8 @@ from indexer.errors import GitError, NoIndexError, StateError, UsageError
 from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
-from indexer.search.finding import distinct_of
-from indexer.search.freshness import remark
+from indexer.search.finding import distinct_of, explain
+from indexer.search.freshness import Freshness, remark
 from indexer.search.query import shared_embedders
 from indexer.search.scope import make_scope
 from indexer.search.searcher import (
@@ -92,16 +93,24 @@ def remarking(notes: Sequence[str]) -> Iterator[None]:
 class Projects:
     """The indexes of some projects. Threads and sessions share them.
 
-    The model and the collections stay open between calls.
+    The model and the collections stay open between calls. If it `refreshes`, what changed is
+    indexed before an answer.
     """
 
-    def __init__(self, projects: Sequence[Settings], refresher: Refresher) -> None:
+    def __init__(
+        self,
+        projects: Sequence[Settings],
+        refresher: Refresher,
+        *,
+        refreshes: bool = True,
+    ) -> None:
         distinct = distinct_of(projects)
         self.searchers = [
             Searcher(one, keeps_open=True, embedder=embedder)
             for one, embedder in zip(distinct, shared_embedders(distinct), strict=True)
         ]
         self.refresher = refresher
+        self.refreshes = refreshes
         self.cache_dir = distinct[0].cache_dir
 
     def warm_up(self) -> None:
@@ -149,6 +158,7 @@ class Tools:
         self._searchers = list(searchers)
         self._named = named(searchers)
         self._refresher = projects.refresher
+        self._refreshes = projects.refreshes
         self._cache_dir = projects.cache_dir
         self._tell = tell
 
@@ -176,7 +186,9 @@ class Tools:
 
         def found() -> Answer:
             wanted = Wanted(limit, mode, make_scope(language, paths), context)
-            return search(self._searchers, query, wanted)
+            answer = search(self._searchers, query, wanted)
+            explain(answer, [one.settings for one in self._searchers], wanted)
+            return answer
 
         return self._hits(found, max_tokens)
 
@@ -238,9 +250,9 @@ class Tools:
         """
         self._tell(f"outline {path!r}")
 
-        def page() -> Page:
+        def page(fresh: Freshness) -> Page:
             found = dict(self._where(path, outline, is_only=False))
-            return outlines_page(found, [*self._named], self._remarks())
+            return outlines_page(found, [*self._named], self._remarks(fresh))
 
         return self._page(page, max_tokens)
 
@@ -259,7 +271,7 @@ class Tools:
         """
         self._tell(f"uses {name!r}")
 
-        def page() -> Page:
+        def page(fresh: Freshness) -> Page:
             scope = make_scope(language, paths)
             found, missing = [], []
             for project, searcher in self._named.items():
@@ -271,7 +283,8 @@ class Tools:
             if not found:
                 raise missing[0]
             said = list(dict.fromkeys(map(str, missing)))
-            return uses_page(name, found, said, [*self._named], self._remarks())
+            remarks = self._remarks(fresh)
+            return uses_page(name, found, said, [*self._named], remarks)
 
         return self._page(page, max_tokens)
 
@@ -288,7 +301,7 @@ class Tools:
         """
         self._tell(f"index {project!r}")
 
-        def page() -> Page:
+        def page(fresh: Freshness) -> Page:
             searcher = self._meant(project)
             settings, refresher = searcher.settings, self._refresher
             if not settings.project or settings.searched != ():
@@ -299,22 +312,24 @@ class Tools:
                 said = progress(searcher, refresher)
             return Page([], [Block(said, [])])
 
-        return self._page(page, USUAL_TOKENS)
+        return self._page(page, USUAL_TOKENS, updates=False)
 
     def status(self) -> CallToolResult:
         """Say which projects are searched, how big their indexes are, and whether files have
         changed since they were built, or are being indexed."""
         self._tell("status")
         return self._page(
-            lambda: status_page(self._searchers, self._refresher), USUAL_TOKENS
+            lambda fresh: status_page(self._searchers, self._refresher),
+            USUAL_TOKENS,
+            updates=False,
         )
 
     def _hits(self, found: Callable[[], Answer], max_tokens: int) -> CallToolResult:
         """What `found` returns, with remarks on the indexes that are behind their files."""
 
-        def page() -> Page:
+        def page(fresh: Freshness) -> Page:
             with ThreadPoolExecutor(1) as pool:
-                remarks = pool.submit(self._remarks)
+                remarks = pool.submit(self._remarks, fresh)
                 answer = found()
                 # A collection that no folder is known of says itself where it comes from.
                 names = {one.project: name for name, one in self._named.items()}
@@ -327,23 +342,42 @@ class Tools:
 
         return self._page(page, max_tokens)
 
-    def _remarks(self) -> dict[str, str]:
+    def _remarks(self, fresh: Freshness) -> dict[str, str]:
         """What to know about the age of each index, "" if nothing."""
         with ThreadPoolExecutor(len(self._searchers)) as pool:
             settings = [one.settings for one in self._named.values()]
-            return dict(zip(self._named, pool.map(remark, settings), strict=True))
+            found = pool.map(remark, settings, repeat(fresh))
+            return dict(zip(self._named, found, strict=True))
 
-    def _page(self, page: Callable[[], Page], max_tokens: int) -> CallToolResult:
-        """The text of a page, or one line about the error that making it raises."""
-        report = Report()
+    def _update(self) -> Freshness:
+        """Bring the indexes up to date, as far as that is quick."""
+        if not self._refreshes:
+            return Freshness()
+        folders = {one.settings.project for one in self._searchers}
+        return self._refresher.update(among=folders, builds=True)
+
+    def _page(
+        self,
+        page: Callable[[Freshness], Page],
+        max_tokens: int,
+        *,
+        updates: bool = True,
+    ) -> CallToolResult:
+        """The text of a page, or one line about the error that making it raises.
+
+        Before the page is made, the indexes are brought up to date unless it does without.
+        """
+        report, fresh = Report(), Freshness()
         try:
             with recorded(report):
                 count = token_counter(self._cache_dir)
-                found = page()
+                fresh = self._update() if updates else fresh
+                found = page(fresh)
                 found = replace(found, notes=[*_REMARKS.get(), *found.notes])
                 return _result(found.text(max_tokens, count))
         except Ended:
-            error = one_line("; ".join([report.error, *_REMARKS.get()]))
+            said = [report.error, *fresh.notes.values(), *_REMARKS.get()]
+            error = one_line("; ".join(said))
         with suppress(Ended), recorded(Report()):
             error = shortened(error, max_tokens, token_counter(self._cache_dir))
         return failed(error)

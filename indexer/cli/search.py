@@ -26,6 +26,7 @@ from indexer.settings.requests import (
     MAX_COLUMNS,
     PATTERN,
     PROJECTS,
+    REFRESH,
     SEARCH_MODE,
     TRUST,
     VERBOSE,
@@ -41,7 +42,7 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @click.argument("paths", nargs=-1, type=PATH)
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS)
 @options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, MAX_COLUMNS)
-@options(EXPLAIN, JSON, VERBOSE)
+@options(REFRESH, EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     places: list[Place],
@@ -54,6 +55,7 @@ def search(
     like: str,
     context: int | None,
     max_columns: int,
+    refresh: bool | None,
     explain: bool,
     as_json: bool,
     verbose: int,
@@ -76,9 +78,9 @@ def search(
             name_of,
             page,
         )
-        from indexer.search.answers import NO_GOOD_MATCH, Wanted
+        from indexer.search.answers import CHANGED_SINCE, NO_GOOD_MATCH, Wanted
         from indexer.search.finding import find
-        from indexer.search.freshness import UNTOLD
+        from indexer.search.freshness import UNTOLD, Freshness, lacks_index
         from indexer.search.scope import make_scope
         from indexer.search.searcher import clean
 
@@ -93,7 +95,14 @@ def search(
             scope = make_scope(language, patterns)
         wanted = Wanted(limit, mode, scope, around)
         view = View(query, around, max_columns)
-        answer, remarks = find(projects, query, like, wanted)
+        fresh = Freshness()
+        if refresh or (refresh is None and any(map(lacks_index, projects))):
+            from indexer.cli.fresh import refresh_for_search
+
+            fresh = refresh_for_search(
+                projects, values.given, refreshes=refresh, quiet=as_json
+            )
+        answer, remarks = find(projects, query, like, wanted, fresh)
         for line in answer.missing:
             log.warn(line)
         for note in answer.notes:
@@ -111,6 +120,8 @@ def search(
         for hit in answer.hits:
             name = name_of(hit, several=several)
             show = page if is_seen else grep_lines
+            if hit.stale and not is_seen:
+                log.warn(f"{name} {CHANGED_SINCE}")
             lines = [*show(hit, view, name)]
             if explain:
                 lines += [

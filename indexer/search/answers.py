@@ -13,6 +13,7 @@ from indexer.search.scope import Scope
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least
 CHUNKS_PER_HIT = 3
 
+CHANGED_SINCE = "has changed since it was indexed"
 NO_GOOD_MATCH = "no good match; nearest:"
 
 
@@ -49,7 +50,8 @@ class Hit:
     whole answer for its first hit, and for the others their share of it. `before` and `after`
     are the lines around the chunk that were asked for. `explanation` says where the rank comes
     from, and `project` is the folder of the project, or where the folder is not known the one that
-    the index was built from.
+    the index was built from. It is `stale` if the file has other bytes than those that were indexed, or is
+    gone; None where that cannot be told, because no folder is known.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Hit:
     before: str = ""
     after: str = ""
     explanation: Mapping[str, object] = field(default_factory=dict, repr=False)
+    stale: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,4 +186,5 @@ def _candidate(row: Row) -> Candidate:
         row["text"],
         project=row.get("project", ""),
         has_vector=row.get("embedded", True),
+        file_hash=row["file_hash"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.errors import UsageError
 from indexer.languages import known_language, similar_languages
@@ -36,6 +36,18 @@ class Scope:
         if self.only and len(self.only) == 1 and not start:
             start = escape_path(*self.only)
         return condition(self.language, start)
+
+    def within(self, only: Set[str] | None) -> Scope:
+        """This scope in the parts of the project that are meant, None for all of it."""
+        return replace(self, only=only)
+
+    @property
+    def folder(self) -> str:
+        """A path in the project at or above all files in the scope."""
+        if self.only and len(self.only) == 1:
+            return min(self.only)
+        folder, _, _ = unescape_path(self.start).rpartition("/")
+        return folder
 
     def holds(self, path: str, language: str) -> bool:
         """Whether a file is in the scope; `path` is as in rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.index.file_bytes import has_other_bytes
 from indexer.milvus.internals import set_variables
 from indexer.milvus.owner import OWNER
 from indexer.milvus.store import HAS_VECTORS, Store
@@ -259,6 +260,24 @@ class Searcher:
             before,
             after,
             explanation(ranked),
+            self._is_stale(best),
+        )
+
+    def _is_stale(self, candidate: Candidate) -> bool | None:
+        """Whether the file of a candidate has other bytes now, None if that cannot be told."""
+        settings = self.settings
+        if not settings.project or candidate.project != settings.project_key:
+            return None
+        return self.is_stale(candidate.path, {candidate.file_hash})
+
+    def is_stale(self, path: str, file_hashes: Iterable[str]) -> bool:
+        """Whether a file of the project has other bytes than those with one of these blob ids.
+
+        `path` is as in rows. Where no folder is known, it is not known to.
+        """
+        settings = self.settings
+        return bool(settings.project) and any(
+            has_other_bytes(settings, path, one) for one in file_hashes
         )
 
     def _project_of(self, candidate: Candidate) -> str:
@@ -300,7 +319,7 @@ class Searcher:
 
     def limited(self, scope: Scope) -> Scope:
         """The scope, within the part of the project that the settings name."""
-        return replace(scope, only=self.settings.only)
+        return scope.within(self.settings.only)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,10 @@ MOST_FILES = 100_000  # that are looked at for the outline of a folder
 MOST_LISTED = 500  # files of a folder that are listed with their symbols
 MOST_READ = 100  # files of a folder whose text is read for them
 
-_FIELDS = ("path", "chunk_no", "start_line", "end_line", "language", "symbol")
+_FIELDS = (
+    *("path", "file_hash", "chunk_no", "start_line", "end_line"),
+    *("language", "symbol"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,18 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class FileOutline:
-    """A file: its path as in rows, its last line that is not blank, and its symbols by line."""
+    """A file: its path as in rows, its last line that is not blank, and its symbols by line.
+
+    `file_hashes` are the blob ids of the bytes that they are from: one, unless a run is at work. It is
+    `stale` if the file has other bytes now.
+    """
 
     path: str
     language: str
     last_line: int
     symbols: Sequence[Symbol] = ()
+    file_hashes: frozenset[str] = frozenset()
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,12 @@ def outline(searcher: Searcher, path: str) -> Outline:
     Raises `UsageError` if the index has neither.
     """
     key = searcher.settings.project_key
-    return searcher.ask(partial(_outline, path.rstrip("/"), key))
+    found = searcher.ask(partial(_outline, path.rstrip("/"), key))
+    files = [
+        replace(one, stale=searcher.is_stale(one.path, one.file_hashes))
+        for one in found.files
+    ]
+    return replace(found, files=files)
 
 
 def _outline(path: str, project: str, store: Store) -> Outline:
@@ -81,14 +95,19 @@ def _rows_of_file(store: Store, path: str, project: str) -> list[Row]:
     first = rows_of(store, path, [0], ["chunk_count"], project)
     if not first:
         return []
-    return rows_of(store, path, range(first[0]["chunk_count"]), project=project)
+    numbers = range(first[0]["chunk_count"])
+    return rows_of(store, path, numbers, ["file_hash"], project)
 
 
 def _of_file(path: str, rows: Sequence[Row]) -> FileOutline:
     language = str(rows[0]["language"])
     last = max(int(row["end_line"]) for row in rows)
     symbols = _of_text(rows, language) or _of_rows(rows)
-    return FileOutline(path, language, last, symbols)
+    return FileOutline(path, language, last, symbols, _hashes(rows))
+
+
+def _hashes(rows: Iterable[Row]) -> frozenset[str]:
+    return frozenset(str(row["file_hash"]) for row in rows)
 
 
 def _of_text(rows: Sequence[Row], language: str) -> list[Symbol]:
@@ -184,4 +203,4 @@ def _top_of(path: str, rows: list[Row], has_text: bool) -> FileOutline:
         before = tops.setdefault(top, Symbol(top, one.start_line, one.end_line))
         tops[top] = Symbol(top, before.start_line, max(before.end_line, one.end_line))
     last = max(int(row["end_line"]) for row in rows)
-    return FileOutline(path, language, last, [*tops.values()])
+    return FileOutline(path, language, last, [*tops.values()], _hashes(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -34,24 +34,28 @@ class Use:
     """A line (1-based) of a file in which an identifier stands; `is_definition` if it begins there.
 
     `text` is the line without white space around it, cut around the identifier if it is long.
+    `file_hash` is the blob id of the bytes that it is from.
     """
 
     path: str
     line: int
     text: str
     is_definition: bool = False
+    file_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
     """The uses of an identifier: those in files that define it first, then by path and line.
 
-    `notes` say why there may be more. `project` is as in `Hit`.
+    `notes` say why there may be more. `project` is as in `Hit`. `stale` are the paths of the files that
+    have other bytes now.
     """
 
     uses: Sequence[Use]
     project: str = ""
     notes: Sequence[str] = field(default_factory=list)
+    stale: Set[str] = frozenset()
 
 
 def uses(searcher: Searcher, name: str, scope: Scope) -> Uses:
@@ -67,7 +71,11 @@ def uses(searcher: Searcher, name: str, scope: Scope) -> Uses:
     found, notes = searcher.ask(partial(_uses, name, searcher.limited(scope)))
     defining = {one.path for one in found if one.is_definition}
     found.sort(key=lambda one: (one.path not in defining, one.path, one.line))
-    return Uses(found, searcher.project, notes)
+    hashes: dict[str, set[str]] = {}
+    for one in found:
+        hashes.setdefault(one.path, set()).add(one.file_hash)
+    stale = {path for path, of in hashes.items() if searcher.is_stale(path, of)}
+    return Uses(found, searcher.project, notes, stale)
 
 
 def _uses(name: str, scope: Scope, store: Store) -> tuple[list[Use], list[str]]:
@@ -103,7 +111,7 @@ def _with_text(store: Store, name: str, scope: Scope) -> list[Row]:
         raise UsageError(f"{name!r} has no word that tells files apart")
     # In Milvus, _ stands for any character; what is too much is left out later.
     where = " and ".join(filter(None, [scope.condition, f'text like "%{name}%"']))
-    fields = ["path", "start_line", "end_line", "language", "text"]
+    fields = ["path", "file_hash", "start_line", "end_line", "language", "text"]
     return list(islice(store.rows(where, fields), MOST_HITS))
 
 
@@ -119,6 +127,7 @@ def _uses_in(name: str, row: Row) -> Iterator[Use]:
                 min(int(row["start_line"]) + number, int(row["end_line"])),
                 shortened(line.strip(), name, COLUMNS),
                 name_place(name, line) is not None,
+                str(row["file_hash"]),
             )
 
 

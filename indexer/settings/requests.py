@@ -219,6 +219,15 @@ LIKE = _request(
     help="Find code like that at this place, instead of a QUERY.",
     section=ANSWER,
 )
+REFRESH = _request(
+    "refresh",
+    form=Form.SWITCH,
+    fallback=None,
+    help="Index by its words what changed, within about a second, before anything is found; vectors "
+    "follow in the background. A project without an index gets one.",
+    default_text="mcp does, search does not",
+    section=DONE,
+)
 CONTEXT = _request(
     "context",
     kind=click.IntRange(0, 100),

@@ -64,6 +64,7 @@ def test_json(indexed: Project) -> None:
         "text": TEXTS["billing/tax.py"].rstrip("\n"),
         "line": 1,
         "line_text": TEXTS["billing/tax.py"].split("\n")[0],
+        "stale": False,
     }
 
 
