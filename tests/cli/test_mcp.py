@@ -115,7 +115,7 @@ def test_what_it_says_of_itself(served: Client, indexed: Project) -> None:
     search = tools["search"].input_schema
     assert search["required"] == ["query"]
     assert list(search["properties"]) == (
-        "query limit mode language paths context max_tokens".split()
+        "query limit mode language paths grep changed context max_tokens".split()
     )
     assert search["properties"]["mode"]["enum"] == ["hybrid", "dense", "sparse"]
     similar = tools["similar"].input_schema
@@ -169,6 +169,7 @@ def test_filters(served: Client) -> None:
     assert served.search(query, paths=["net/"]).paths == ["net/retry.py"]
     some = served.search(query, paths=["*.py", "!billing/**", "!odd*"])
     assert some.paths == ["net/retry.py"]
+    assert served.search(query, grep="^func \\w+").paths == ["auth/passwords.go"]
     assert served.text("search", query=query, paths=["no/such/"]) == "no hits"
 
 
@@ -237,6 +238,8 @@ def test_status(served: Client, indexed: Project) -> None:
         ("search", {"query": " \n"}, "the query is empty"),
         ("search", {"query": "x", "language": "klingon"}, "no language 'klingon'"),
         ("search", {"query": "x", "paths": ["!"]}, "not a pattern for paths"),
+        ("search", {"query": "x", "grep": "("}, "not a regular expression"),
+        ("search", {"query": "x", "changed": "HEAD"}, "is in no git repository"),
         ("search", {"query": "x", "limit": 51}, "limit: "),
         ("search", {"query": "x", "limit": 0, "mode": "best"}, "mode: "),
         ("search", {}, "query: "),

@@ -15,6 +15,7 @@ from searched import TEXTS
 from indexer import Index
 from indexer.search import best_rows
 from indexer.search.best_rows import NO_CHANGES, NOT_ALL
+from indexer.settings.assembly import settings_for
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,18 @@ def test_from_python(committed: Project) -> None:
         assert [hit.path for hit in hits] == ["net/retry.py"]
         hits = index.similar("billing/tax.py", 1, grep="^def [tp]a", changed="main")
         assert {hit.path for hit in hits} == {"net/tax password.py", "net/\\xff\n.py"}
+
+
+def test_from_an_agent(committed: Project) -> None:
+    from mcp_client import answer_of, tools_of
+
+    with tools_of([settings_for(str(committed.root), {})]) as tools:
+        tools._refreshes = False
+        found = answer_of(tools.search("password", grep="PASSWORD", changed="main"))
+        assert found.paths == ["net/retry.py"]
+        found = answer_of(tools.search("password", changed="HEAD"))
+        assert {"net/retry.py", "net/tax password.py"} <= {*found.paths}
+        assert "billing/tax.py" not in found.paths
 
 
 def test_several_projects(committed: Project, tmp_path: Path) -> None:
