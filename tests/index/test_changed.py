@@ -101,6 +101,9 @@ def test_no_filter_of_the_repository_runs(tree: Project, tmp_path: Path) -> None
     os.utime(tree.root / "lib/b.py", (1, 1))
     assert changed(tree, "main") == {"a.py"}
     assert not mark.exists()
+    # git itself runs it.
+    tree.git("-c", "core.fsmonitor=", "diff", "--name-only", "HEAD")
+    assert mark.exists()
 
 
 def test_repositories_in_the_project(tree: Project, tmp_path: Path) -> None:
@@ -115,6 +118,7 @@ def test_repositories_in_the_project(tree: Project, tmp_path: Path) -> None:
     tree.git("commit", "-qam", "sub")
     run_git(tree.root, "clone", "-q", str(other), "nested")
     run_git(tree.root, "worktree", "add", "-q", ".trees/one")
+    tree.write(".trees/one/a.py", "in a work tree that belongs to no tree\n")
     assert changed(tree) == set()
     tree.write("nested/x.py", "x = 2\n")
     tree.write("sub/x.py", "x = 2\n")
