@@ -96,8 +96,7 @@ def _serve_http(
 ) -> None:
     from indexer.cli.fresh import Refresher
     from indexer.cli.mcp_address import listen, origin_of
-    from indexer.cli.mcp_http import PATH as path
-    from indexer.cli.mcp_http import serve
+    from indexer.cli.mcp_http import ROOT, serve
     from indexer.cli.mcp_token import find_token
     from indexer.cli.mcp_tools import Projects
 
@@ -105,7 +104,7 @@ def _serve_http(
     with listen(address) as listener:
         if token.path:
             log.warn(f"clients need the token in {token.path}: Authorization: Bearer …")
-        click.echo(f"{origin_of(listener)}{path}")
+        click.echo(f"{origin_of(listener)}{ROOT}")
         sys.stdout.flush()
         refresher = Refresher(settings, values.given)
         projects = Projects(settings, refresher, refreshes=refreshes)

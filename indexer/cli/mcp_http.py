@@ -21,13 +21,13 @@ from indexer.cli.mcp_gate import Gate
 from indexer.cli.mcp_server import CodeServer
 from indexer.cli.mcp_tools import Projects, Tools, labelled
 
-PATH = "/mcp"
+ROOT = "/mcp"
 MOST_CONNECTIONS = 200
 _LOOK = 1.0  # seconds between two checks whether anybody is there
 
 
 def serve(projects: Projects, listener: socket.socket, token: str, idle: float) -> None:
-    """Serve the projects, all of them at `PATH` and each below it under its short name.
+    """Serve the projects, all of them at `ROOT` and each below it under its short name.
 
     Ends once nobody has been connected for `idle` seconds (0: never), or with a signal.
     """
@@ -67,9 +67,9 @@ def _managers(
         allowed_hosts=hosts, allowed_origins=[f"http://{one}" for one in hosts]
     )
     labels = labelled(projects.searchers)
-    served = {PATH: projects.searchers}
+    served = {ROOT: projects.searchers}
     if len(labels) > 1:
-        served |= {f"{PATH}/{label}": [one] for label, one in labels.items()}
+        served |= {f"{ROOT}/{label}": [one] for label, one in labels.items()}
     return {
         path: StreamableHTTPSessionManager(
             CodeServer(

@@ -19,17 +19,18 @@ def status_page(searchers: list[Searcher], refresher: Refresher) -> Page:
 
 def _status(searcher: Searcher, refresher: Refresher) -> tuple[str, list[str]]:
     settings = searcher.settings
+    title = settings.title
     try:
         found = Index(searcher).status()
     except CodxIndexError as failure:
-        head = f"{escape_path(settings.title)}: {failure}"
+        about = str(failure)
     else:
+        title = found["project"]
         lacking = found["chunks"] - found["embedded"]
         embedded = f", {found['embedded']:,} of them embedded" if lacking else ""
-        head = (
-            f"{escape_path(found['project'])}: {found['chunks']:,} chunks{embedded}, "
-            f"{found['model']}; {found['remark'] or 'up to date'}"
-        )
+        remark = found["remark"] or "up to date"
+        about = f"{found['chunks']:,} chunks{embedded}, {found['model']}; {remark}"
+    head = f"{escape_path(title)}: collection {settings.collection_name}, {about}"
     return head, [*_of_run(searcher, refresher)]
 
 

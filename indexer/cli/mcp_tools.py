@@ -127,10 +127,20 @@ class Projects:
             searcher.close()
 
 
+def named(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
+    """Each index by the folder of its project, or where none is known by its collection."""
+    found: dict[str, Searcher] = {}
+    for one in searchers:
+        name = one.settings.project or one.settings.collection_name
+        found[one.settings.title if name in found else name] = one
+    return found
+
+
 def labelled(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
     """The index of each project, by the short name that tells it from the others."""
-    labels = labels_of([one.settings.title for one in searchers])
-    return {labels[one.settings.title]: one for one in searchers}
+    by_name = named(searchers)
+    labels = labels_of(by_name)
+    return {labels[name]: one for name, one in by_name.items()}
 
 
 class Tools:
@@ -146,6 +156,7 @@ class Tools:
         tell: Callable[[str], None],
     ) -> None:
         self._searchers = list(searchers)
+        self._named = named(searchers)
         self._refresher = projects.refresher
         self._refreshes = projects.refreshes
         self._cache_dir = projects.cache_dir
@@ -240,9 +251,8 @@ class Tools:
         self._tell(f"outline {path!r}")
 
         def page(fresh: Freshness) -> Page:
-            found = self._where(path, outline, is_only=False)
-            outlines = {one.settings.title: outline for one, outline in found}
-            return outlines_page(outlines, self._titles, self._remarks(fresh))
+            found = dict(self._where(path, outline, is_only=False))
+            return outlines_page(found, [*self._named], self._remarks(fresh))
 
         return self._page(page, max_tokens)
 
@@ -264,17 +274,17 @@ class Tools:
         def page(fresh: Freshness) -> Page:
             scope = make_scope(language, paths)
             found, missing = [], []
-            for searcher in self._searchers:
+            for project, searcher in self._named.items():
                 try:
                     one = uses(searcher, name, scope)
-                    found.append(replace(one, project=searcher.settings.title))
+                    found.append(replace(one, project=project))
                 except UNREADABLE as error:
                     missing.append(error)
             if not found:
                 raise missing[0]
             said = list(dict.fromkeys(map(str, missing)))
             remarks = self._remarks(fresh)
-            return uses_page(name, found, said, self._titles, remarks)
+            return uses_page(name, found, said, [*self._named], remarks)
 
         return self._page(page, max_tokens)
 
@@ -314,10 +324,6 @@ class Tools:
             updates=False,
         )
 
-    @property
-    def _titles(self) -> list[str]:
-        return [one.settings.title for one in self._searchers]
-
     def _hits(self, found: Callable[[], Answer], max_tokens: int) -> CallToolResult:
         """What `found` returns, with remarks on the indexes that are behind their files."""
 
@@ -325,16 +331,23 @@ class Tools:
             with ThreadPoolExecutor(1) as pool:
                 remarks = pool.submit(self._remarks, fresh)
                 answer = found()
-                return hits_page(answer, self._titles, remarks.result())
+                # A collection that no folder is known of says itself where it comes from.
+                names = {one.project: name for name, one in self._named.items()}
+                hits = [
+                    replace(hit, project=names.get(hit.project, hit.project))
+                    for hit in answer.hits
+                ]
+                answer = replace(answer, hits=hits)
+                return hits_page(answer, [*self._named], remarks.result())
 
         return self._page(page, max_tokens)
 
     def _remarks(self, fresh: Freshness) -> dict[str, str]:
         """What to know about the age of each index, "" if nothing."""
         with ThreadPoolExecutor(len(self._searchers)) as pool:
-            settings = [one.settings for one in self._searchers]
+            settings = [one.settings for one in self._named.values()]
             found = pool.map(remark, settings, repeat(fresh))
-            return dict(zip(self._titles, found, strict=True))
+            return dict(zip(self._named, found, strict=True))
 
     def _update(self) -> Freshness:
         """Bring the indexes up to date, as far as that is quick."""
@@ -373,8 +386,8 @@ class Tools:
         """The index of a project that is named, or the only one."""
         labels = labelled(self._searchers)
         for label, searcher in labels.items():
-            titles = (label, escape_path(searcher.settings.title))
-            if project.rstrip("/") in titles or not project and len(labels) == 1:
+            names = (label, escape_path(searcher.settings.project))
+            if project.rstrip("/") in names or not project and len(labels) == 1:
                 return searcher
         what = (
             f"there is no project {project}"
@@ -385,18 +398,16 @@ class Tools:
 
     def _where(
         self, path: str, ask: Callable[[Searcher, str], T], *, is_only: bool
-    ) -> list[tuple[Searcher, T]]:
+    ) -> list[tuple[str, T]]:
         """What `ask` says of a file or folder in each project that has it.
 
         If `is_only`, only one may. Raises `UsageError` otherwise, and if none has it.
         """
-        by_title = {one.settings.title: one for one in self._searchers}
-        folders = {title: one.project for title, one in by_title.items()}
+        folders = {name: one.project for name, one in self._named.items()}
         found, misses = [], []
-        labels = labels_of(by_title)
-        for title, name in names_in(path, labels, folders):
+        for project, name in names_in(path, labels_of(self._named), folders):
             try:
-                found.append((by_title[title], ask(by_title[title], name)))
+                found.append((project, ask(self._named[project], name)))
             except (UsageError, NoIndexError, StateError, GitError) as error:
                 misses.append(str(error))
         if not found:

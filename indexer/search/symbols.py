@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 MOST_FILES = 100_000  # that are looked at for the outline of a folder
 MOST_LISTED = 500  # files of a folder that are listed with their symbols
+MOST_READ = 100  # files of a folder whose text is read for them
 
-_SHOWN = (
+_FIELDS = (
     *("path", "file_hash", "chunk_no", "start_line", "end_line"),
     *("language", "symbol"),
 )
@@ -101,10 +102,7 @@ def _rows_of_file(store: Store, path: str, project: str) -> list[Row]:
 def _of_file(path: str, rows: Sequence[Row]) -> FileOutline:
     language = str(rows[0]["language"])
     last = max(int(row["end_line"]) for row in rows)
-    symbols = _of_rows(rows)
-    # Where no chunk has a symbol, the text has no syntax, or had none that could be read.
-    if symbols and language != NOTEBOOK:
-        symbols = _of_text(rows, language) or symbols
+    symbols = _of_text(rows, language) or _of_rows(rows)
     return FileOutline(path, language, last, symbols, _hashes(rows))
 
 
@@ -113,7 +111,14 @@ def _hashes(rows: Iterable[Row]) -> frozenset[str]:
 
 
 def _of_text(rows: Sequence[Row], language: str) -> list[Symbol]:
-    """The definitions in the text that the rows have, each with all of its lines."""
+    """The definitions in the text that the rows have, each with all of its lines.
+
+    There are none without syntax, and none in a notebook, whose cells stand in JSON.
+    """
+    # A grammar may have crashed a worker at a file none of whose chunks has a symbol.
+    is_tame = len(rows) == 1 or any(row["symbol"] for row in rows)
+    if not is_tame or language == NOTEBOOK:
+        return []
     from indexer.text.outline import definitions
 
     found = definitions("\n".join(_lines_of(rows)), language)
@@ -179,21 +184,23 @@ def _of_folder(store: Store, path: str, project: str) -> Outline:
         for number in range(int(firsts[name]["chunk_count"]))
     ]
     of_files: dict[str, list[Row]] = {name: [] for name in listed}
-    for row in store.fetch(ids, _SHOWN):
+    has_text = len(listed) <= MOST_READ
+    for row in store.fetch(ids, [*_FIELDS, *(["text"] if has_text else [])]):
         of_files[str(row["path"])].append(row)
-    files = [_top_of(name, rows) for name, rows in of_files.items() if rows]
+    files = [_top_of(name, rows, has_text) for name, rows in of_files.items() if rows]
     is_cut = looked > MOST_FILES or len(names) > len(listed)
     return Outline(path, files, dict(sorted(folders.items())), True, is_cut)
 
 
-def _top_of(path: str, rows: list[Row]) -> FileOutline:
-    """A file with the symbols at its top level."""
+def _top_of(path: str, rows: list[Row], has_text: bool) -> FileOutline:
+    """A file with the symbols at its top level; without its text, some may be missing."""
     rows.sort(key=lambda row: int(row["chunk_no"]))
+    language = str(rows[0]["language"])
+    symbols = _of_text(rows, language) if has_text else []
     tops: dict[str, Symbol] = {}
-    for one in _of_rows(rows):
+    for one in symbols or _of_rows(rows):
         top = one.name.partition(".")[0]
         before = tops.setdefault(top, Symbol(top, one.start_line, one.end_line))
         tops[top] = Symbol(top, before.start_line, max(before.end_line, one.end_line))
     last = max(int(row["end_line"]) for row in rows)
-    language, symbols = str(rows[0]["language"]), [*tops.values()]
-    return FileOutline(path, language, last, symbols, _hashes(rows))
+    return FileOutline(path, language, last, [*tops.values()], _hashes(rows))
