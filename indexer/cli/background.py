@@ -58,8 +58,10 @@ class BackgroundRun:
         self._given = {k: v.value for k, v in given.items() if k in _TOLD}
         self._path = os.path.join(settings.state_dir, "background.log")
 
-    def begin(self) -> bool:
+    def begin(self, patience: float = 0) -> bool:
         """Start the run, unless it is at work. Returns whether it was started.
+
+        One that was interrupted has so many seconds of `patience` to end.
 
         Raises `StateError` if nothing can be written there, and `CodxIndexError` if no process
         can be started.
@@ -71,7 +73,7 @@ class BackgroundRun:
         except OSError as error:
             raise cannot_write(self._path, error) from error
         try:
-            if not _lock(handle, fcntl.LOCK_EX, _PATIENCE):
+            if not _lock(handle, fcntl.LOCK_EX, max(patience, _PATIENCE)):
                 return False
             os.ftruncate(handle, 0)
             self._start(handle)

@@ -33,10 +33,12 @@ BUILDING = (
     "the index is being built in the background, {:,} files so far: what it has not reached yet "
     "is not found, or found as it was"
 )
+FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
 FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search goes on with them"
 OTHERASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
+GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
 MOST_CHANGES = 200  # for which a run in the background is interrupted
 FIRST_SECONDS = 2.5  # for the first words of a first index
 LOOK_SECONDS = 0.1
@@ -209,7 +211,8 @@ class Refresher:
             return False, found
         settings = found.settings
         locate(report, settings)
-        if project.background.is_at_work:
+        was_at_work = project.background.is_at_work
+        if was_at_work:
             # Its index has every file by its words as of the stamp, and only vectors follow.
             changes = differing(settings)
             if changes == 0:
@@ -217,18 +220,21 @@ class Refresher:
             if changes is None or changes > MOST_CHANGES:
                 return False, self._progress(project) or AT_WORK
             project.background.interrupt()
-            settings = replace(settings, wait=max(deadline - time.monotonic(), 0))
+            settings = replace(settings, wait=GIVING_WAY_SECONDS)
+        elif is_at_work(settings):
+            return False, AT_WORK
         elif found.is_unfinished:
-            return False, (
-                AT_WORK if is_at_work(settings) else self._first_words(project)
-            )
-        left = max(deadline - time.monotonic(), 0.0)
+            return False, self._first_words(project) if found.goes_on else found.note
+        left = max(deadline - time.monotonic(), 0.0) + settings.wait
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
         is_cut = report.status == "budget"
         if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
-            project.background.begin()
-        return not is_cut, CUT if is_cut else found.note
+            project.background.begin(GIVING_WAY_SECONDS if was_at_work else 0)
+        if is_cut:
+            return False, CUT
+        failed = FAILURES.format(len(report.failures)) if report.failures else ""
+        return True, "; ".join(filter(None, [found.note, failed]))
 
 
 def refresh_for_search(

@@ -74,14 +74,14 @@ def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
         return ""  # the search itself is refused, and says why
     if settings.searched != ():
         return UNTOLD
-    if not settings.has_state:
-        return UNTOLD if settings.uri else ""
     note = fresh.notes.get(settings.project, "")
+    if not settings.has_state:
+        return note or (UNTOLD if settings.uri else "")
     if settings.project in fresh.current:
         with Manifest(settings.manifest_path, readonly=True) as manifest:
             return "; ".join(filter(None, [note, _partly(manifest)]))
     if is_at_work(settings):
-        return AT_WORK
+        return note or AT_WORK
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
