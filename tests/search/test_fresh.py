@@ -110,14 +110,14 @@ def test_no_hits_are_explained(indexed: Project) -> None:
     indexed.write("built/x.js", "let pear = 1\n")
     indexed.write("long.js", "x" * 3000)
     indexed.run("--max-file-size", "2000")
-    said = notes(indexed, "pear", "-l", "js")
+    said = notes(indexed, "pear", "-t", "js")
     assert "no file of the index is in this scope; 4 are outside of it" in said
     assert "1 ignored (built/x.js)" in said and "1 too large (long.js)" in said
     indexed.write("new.js", "let medlar = 1\n")
-    assert "1 not indexed yet (new.js)" in notes(indexed, "medlar", "-l", "js")
+    assert "1 not indexed yet (new.js)" in notes(indexed, "medlar", "-t", "js")
     indexed.write("blob.py", b"\0\1")
     indexed.run("--max-file-size", "2000")
-    said = notes(indexed, "zebra", "-l", "py")
+    said = notes(indexed, "zebra", "-t", "py")
     assert "3 files of the index are in this scope" in said
     assert "1 binary (blob.py)" in said
     assert "not in the index: 1 binary" in notes(indexed, "zebra")
