@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 # Long enough for many chunks, and hard ones: classes in classes, long lines, blank lines.
 SOURCES = {
     "store/searcher.py": (ROOT / "indexer/search/searcher.py").read_text(),
-    "store/outline.py": (ROOT / "indexer/text/outline.py").read_text(),
-    "store/inner/chunks.py": (ROOT / "indexer/text/chunks.py").read_text(),
+    "store/scope.py": (ROOT / "indexer/search/scope.py").read_text(),
+    "store/inner/parts.py": (ROOT / "indexer/text/parts.py").read_text(),
     "small.py": "class Lonely:\n    def get(self):\n        return self.x\n\n\ndef x():\n    pass\n",
     "long.py": "def first():\n    pass\n\n\nWORDS = '"
     + " ".join(f"word{n}" for n in range(2_000))
