@@ -4,16 +4,15 @@ Indexes repositories at fixed commits, asks labelled queries, and scores the fil
 back. Peers answer the same queries over the same files.
 
     python benchmarks/retrieval.py [--set FILE] [--repositories DIR] [--only NAME,...]
-        [--modes hybrid,dense,sparse] [--peers words,dense-plain,semble]
+        [--symbols] [--modes hybrid,dense,sparse] [--peers words,dense-plain,semble]
         [--semble-model FOLDER [--distill]] [--rounds N] [--environments DIR]
         [--cache-dir DIR] [--json FILE]
 
-A set is a JSON list of repositories. Each has a `name`, a `repository` (owner/name), a `commit`,
-the folder `root` to index, and `queries`. Each query has a `query`, a `category`, and the files
-that answer it as paths in the repository: `relevant` and `secondary`. DIR/<name> is a clone; it
+A set is one of those that `labelled.py` reads. DIR/<name> is a clone of each repository in it; it
 is not changed, because the sources are written elsewhere. An entry without a commit is a folder
 that is used as it is, or this checkout when --repositories is missing. By default the set is
-`retrieval.json`, with queries about this project's own sources.
+`retrieval.json`, with queries about this project's own sources. With --symbols, a query that
+comes with the name of a definition is asked by that name instead of its sentence.
 
 Each of our modes searches an index built for it: `run --mode sparse` for sparse.
 
@@ -26,7 +25,7 @@ semble       MinishLab's search, installed with pip into its own environment, wi
              ships with, which was trained for code: with that one it may do better. It is asked
              for 10 chunks, its default, and for 50, which ranks differently.
 
-NDCG@10, MRR and recall look at the first ten distinct files. `relevant` and `secondary` count
+NDCG@10, MRR and recall look at the first ten distinct files, Hit@1 at the first. `relevant` and `secondary` count
 the same, and each labelled file counts once; two paths match when one is a suffix of the other
 at a `/`. `95%` is a bootstrap interval over the queries. `repos` is the mean over repositories.
 `first s` is the median time of a query by a new process of the command, `ms` that of a later
@@ -66,12 +65,14 @@ from common import (
     write_json,
 )
 from first_index import copy_files
+from labelled import Entry, Query, Refused, asked_by_symbol, read_set
 from peers import OFFLINE, default_environments, install, last_line, model_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 OWN_SET = Path(__file__).resolve().with_name("retrieval.json")
 
 BEST = 10  # files that count
+MEANS = ("hit", "ndcg", "mrr", "recall")
 RESAMPLES = 10_000
 PROCESSES = 3  # per repository, each of which answers its first query
 
@@ -95,19 +96,13 @@ STOP_WORDS = frozenset(
     "while who why will with without would you your".split()
 )
 
-_NAME = re.compile(r"\w[\w.-]*")
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
-
-
-class Refused(Exception):
-    """The benchmark cannot begin; the message is one line and says what to do."""
-
 
 def main() -> None:
     """Measure what the command line asks for; print a table and write JSON."""
     options = arguments()
     entries = chosen(read_set(options.set), options.only)
+    if options.symbols:
+        entries = [asked_by_symbol(entry) for entry in entries]
     for entry in entries:
         check_source(entry, options.repositories)
     check_model(options)
@@ -157,6 +152,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", type=Path, default=OWN_SET, help="labelled queries")
     parser.add_argument("--repositories", type=Path, help="where the clones are")
     parser.add_argument("--only", type=names_of(), default=(), help="repositories")
+    parser.add_argument("--symbols", action="store_true", help="ask for names alone")
     parser.add_argument("--modes", type=names_of(MODES), default=MODES)
     parser.add_argument("--peers", type=names_of(PEERS), default=PEERS)
     parser.add_argument("--semble-model", type=Path, help="a model2vec folder")
@@ -189,113 +185,6 @@ def names_of(allowed: Sequence[str] = ()) -> Callable[[str], tuple[str, ...]]:
 
 
 # ---- The set ----
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query and the files that answer it."""
-
-    query: str
-    category: str
-    relevant: tuple[str, ...]
-    secondary: tuple[str, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Every file that answers the query, once."""
-        return tuple(dict.fromkeys(self.relevant + self.secondary))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A repository and its queries; `commit` and `repository` are "" for a plain folder."""
-
-    name: str
-    repository: str
-    commit: str
-    root: str
-    queries: tuple[Query, ...]
-
-
-def read_set(path: Path) -> list[Entry]:
-    """The entries of a set. Raises `Refused` when the set is missing or malformed."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise Refused(f"{path} is not JSON: {error}") from error
-    if not isinstance(data, list) or not data:
-        raise Refused(f"{path}: a set is a list of repositories, with at least one")
-    entries = []
-    for number, item in enumerate(data, 1):
-        try:
-            entries.append(_entry(item))
-        except ValueError as error:
-            raise Refused(f"{path}: entry {number}: {error}") from error
-    names = [entry.name for entry in entries]
-    if len(set(names)) < len(names):
-        raise Refused(f"{path}: two entries have the same name")
-    return entries
-
-
-def _entry(item: object) -> Entry:
-    fields = _mapping(item, "an entry")
-    name = _text(fields, "name")
-    repository = _text(fields, "repository", "")
-    commit = _text(fields, "commit", "")
-    root = _text(fields, "root", "").strip("/")
-    # They become paths and arguments of git.
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"the name {name!r} is not that of a folder")
-    if repository and not _REPOSITORY.fullmatch(repository):
-        raise ValueError(f"the repository {repository!r} is not owner/name")
-    if commit and not _COMMIT.fullmatch(commit):
-        raise ValueError(f"{commit!r} is not the id of a commit")
-    if ".." in root.split("/"):
-        raise ValueError(f"the root {root!r} leads out of the repository")
-    queries = fields.get("queries")
-    if not isinstance(queries, list) or not queries:
-        raise ValueError("'queries' has to be a list with at least one query")
-    return Entry(name, repository, commit, root, tuple(map(_query, queries)))
-
-
-def _query(item: object) -> Query:
-    fields = _mapping(item, "a query")
-    query = _text(fields, "query")
-    found = Query(
-        query,
-        _text(fields, "category"),
-        _paths(fields, "relevant"),
-        _paths(fields, "secondary"),
-    )
-    if not found.relevant:
-        raise ValueError(f"no file is relevant to {query!r}")
-    return found
-
-
-def _mapping(item: object, what: str) -> Mapping[str, object]:
-    if not isinstance(item, dict):
-        raise ValueError(f"{what} has to be an object, not {item!r:.40}")
-    return item
-
-
-def _text(fields: Mapping[str, object], name: str, default: str | None = None) -> str:
-    """A text field; without a default it must be present and not blank."""
-    value = fields.get(name, default)
-    if not isinstance(value, str) or (default is None and not value.strip()):
-        raise ValueError(f"{name!r} has to be a text")
-    return value
-
-
-def _paths(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
-    value = fields.get(name, [])
-    if not isinstance(value, list):
-        raise ValueError(f"{name!r} has to be a list of paths")
-    for path in value:
-        if not isinstance(path, str) or not path.strip("/"):
-            raise ValueError(f"{name!r} has to be a list of paths, not {path!r:.40}")
-    return tuple(value)
 
 
 def chosen(entries: list[Entry], only: Sequence[str]) -> list[Entry]:
@@ -410,8 +299,9 @@ def missing_labels(entry: Entry, top: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good the answer to one query is."""
+    """How good the answer to one query is; `hit` is 1 if its first file is a right one, else 0."""
 
+    hit: float
     ndcg: float
     mrr: float
     recall: float
@@ -421,7 +311,10 @@ def score(ranked: Sequence[str], labels: Sequence[str]) -> Score:
     """Score the files `ranked`, best first, when `labels` are the right ones."""
     gains = found_labels(ranked, labels)
     return Score(
-        ndcg(gains, len(labels)), reciprocal_rank(gains), sum(gains) / len(labels)
+        float(gains[:1] == [1]),
+        ndcg(gains, len(labels)),
+        reciprocal_rank(gains),
+        sum(gains) / len(labels),
     )
 
 
@@ -956,8 +849,7 @@ def system_results(system: System, entries: Sequence[Entry]) -> dict[str, Any]:
         **about,
         "overall": _summary(rows),
         "repositories_mean": {
-            name: mean([one[name] for one in repositories.values()])
-            for name in ("ndcg", "mrr", "recall")
+            name: mean([one[name] for one in repositories.values()]) for name in MEANS
         },
         "categories": _groups(rows, "category"),
         "repositories": {
@@ -988,9 +880,7 @@ def _groups(rows: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, An
 
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     low, high = interval([row["ndcg"] for row in rows])
-    means = {
-        name: mean([row[name] for row in rows]) for name in ("ndcg", "mrr", "recall")
-    }
+    means = {name: mean([row[name] for row in rows]) for name in MEANS}
     return {"queries": len(rows), **means, "ndcg_low": low, "ndcg_high": high}
 
 
@@ -1003,7 +893,7 @@ def table(results: Sequence[dict[str, Any]], entries: Sequence[Entry]) -> Iterat
         "interval, by category and as a mean over repositories"
     )
     yield (
-        f"\n{'':18}{'NDCG':>6}{'95%':>14}{'MRR':>7}{'recall':>8}"
+        f"\n{'':18}{'NDCG':>6}{'95%':>14}{'Hit@1':>7}{'MRR':>7}{'recall':>8}"
         + "".join(f"{category[:12]:>13}" for category in categories)
         + f"{'repos':>7}{'first s':>9}{'ms':>8}{'index s':>9}"
     )
@@ -1018,7 +908,7 @@ def table(results: Sequence[dict[str, Any]], entries: Sequence[Entry]) -> Iterat
         yield (
             f"{one['name']:18}{overall['ndcg']:6.3f}"
             f"{overall['ndcg_low']:8.3f}-{overall['ndcg_high']:.3f}"
-            f"{overall['mrr']:7.3f}{overall['recall']:8.3f}{found}"
+            f"{overall['hit']:7.3f}{overall['mrr']:7.3f}{overall['recall']:8.3f}{found}"
             f"{one['repositories_mean']['ndcg']:7.3f}{_shown(one['first_seconds'], 9)}"
             f"{_shown(1000 * one['median_seconds'], 8, 1)}"
             f"{_shown(one['index_seconds'], 9, 1)}"

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
-from indexer.search.scope import make_scope
-from indexer.search.searcher import Searcher, search, similar
+from indexer.search.scope import line_pattern, make_scope
+from indexer.search.searcher import Searcher, search, similar, similar_to
 from indexer.settings.assembly import reader_settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from indexer.search.symbols import Outline
+    from indexer.search.uses import Use
 
 
 class Index:
@@ -84,11 +87,15 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str | None = None,
     ) -> list[Hit]:
         """The files that answer the query, best first, each with its best chunk.
 
         `mode` is "hybrid", "dense" (by meaning) or "sparse" (by words, without a model). `paths`
-        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk.
+        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk. Only chunks
+        with a line that matches the regular expression `grep` (RE2's, `(?i)` for any case) count, and only
+        files that differ from the commit that git calls `changed` ("HEAD", "origin/main").
         """
         return self.answer(
             query,
@@ -97,6 +104,8 @@ class Index:
             language=language,
             paths=paths,
             context=context,
+            grep=grep,
+            changed=changed,
         ).hits
 
     def answer(
@@ -108,9 +117,12 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str | None = None,
     ) -> Answer:
         """Like `search`, with notes on how the hits were found."""
-        wanted = Wanted(limit, mode, make_scope(language, paths), context)
+        scope, pattern = make_scope(language, paths), line_pattern(grep)
+        wanted = Wanted(limit, mode, scope, context, pattern, changed)
         return search([self._searcher], query, wanted)
 
     def similar(
@@ -122,13 +134,49 @@ class Index:
         language: str = "",
         paths: Sequence[str] = (),
         context: int = 0,
+        grep: str = "",
+        changed: str | None = None,
     ) -> list[Hit]:
         """The files with code like that at a line (1-based) of a file.
 
-        `path` is written as in hits.
+        `path` is written as in hits. The rest is as in `search`.
         """
-        wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
+        scope, pattern = make_scope(language, paths), line_pattern(grep)
+        wanted = Wanted(limit, HYBRID, scope, context, pattern, changed)
         return similar(self._searcher, path, line, wanted).hits
+
+    def similar_to(
+        self,
+        code: str,
+        *,
+        limit: int = 10,
+        language: str = "",
+        paths: Sequence[str] = (),
+        context: int = 0,
+    ) -> list[Hit]:
+        """The files with code like this, which need not be in the index."""
+        wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
+        return similar_to([self._searcher], code, wanted).hits
+
+    def outline(self, path: str = "") -> Outline:
+        """The symbols of a file with their lines, or what is directly in a folder.
+
+        `path` is as in hits, "" for the whole project.
+        """
+        from indexer.search.symbols import outline
+
+        return outline(self._searcher, path)
+
+    def uses(
+        self, name: str, *, language: str = "", paths: Sequence[str] = ()
+    ) -> list[Use]:
+        """Every line of the indexed text in which an identifier stands as a whole word.
+
+        Those in files that define it come first. Case counts.
+        """
+        from indexer.search.uses import uses
+
+        return [*uses(self._searcher, name, make_scope(language, paths)).uses]
 
     def embed(self, query: str) -> NDArray[np.float32]:
         """The query's vector: one dimension, unit length, from the collection's own model.

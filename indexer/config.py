@@ -121,7 +121,8 @@ class Settings:
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
-    searchable by its terms before the first one is embedded. `embed` is `ALL`, or `MEANING` if
+    searchable by its terms before the first one is embedded. A run that `leaves_vectors` embeds
+    nothing either, but a later one does. `embed` is `ALL`, or `MEANING` if
     files that nobody finds by their meaning get no vector; patterns in `by_words`, as in a `.gitignore`, name
     more files that get none, and those with a `!` files that get one in any case. Unless a run `uses_git`, a work
     tree is walked like any other folder. With `default_excludes`, folders that tools fill are
@@ -144,7 +145,8 @@ class Settings:
     are looked at; None means all.
     `languages` pairs an ending (`.inc`) or a pattern as in a `.gitignore` with the language of such
     files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` files that
-    changed more recently; 0 leaves out none.
+    changed more recently; 0 leaves out none. Whatever the `max_seconds`, a small
+    plan gets `least_seconds`.
 
     The metadata of a field has its `Effect` on an index that exists.
     """
@@ -159,6 +161,7 @@ class Settings:
     precision: str = field(default=AUTO, metadata=_REBUILD)
     mode: str = field(default=HYBRID, metadata=_EMBED)
     sparse_first: bool = field(default=False, metadata=_NONE)
+    leaves_vectors: bool = field(default=False, metadata=_NONE)
     embed: str = MEANING
     by_words: tuple[str, ...] = ()
     uri: Address = field(default=Address(), metadata=_NONE)
@@ -193,13 +196,14 @@ class Settings:
     changed_within: float = field(default=0, metadata=_NONE)
     settle: float = field(default=0, metadata=_NONE)
     max_seconds: float = field(default=0, metadata=_NONE)
+    least_seconds: float = field(default=0, metadata=_NONE)
     mentions: MentionSettings = MentionSettings()
     wiki: WikiSettings = WikiSettings()
 
     @property
     def embeds(self) -> bool:
         """Whether the chunks get vectors."""
-        return self.mode != SPARSE
+        return self.mode != SPARSE and not self.leaves_vectors
 
     @property
     def embeds_at_once(self) -> bool:
@@ -375,8 +379,14 @@ def recheck_basis(settings: Any) -> dict[str, Any]:
     return found
 
 
+def rules_of(settings: Settings) -> dict[str, Any]:
+    """The settings of a run by which others can go on where it ended, JSON-ready."""
+    own = {"own_files": [*settings.own_files], "mode": settings.mode}
+    return {**recheck_basis(settings), **own}
+
+
 def with_rules(settings: Settings, rules: Mapping[str, Any]) -> Settings:
-    """The settings of a reader with those of the run that had this `recheck_basis`.
+    """The settings of a reader with those of the run that had these `rules_of`.
 
     They decide which files are indexed. The project may have moved since.
     """

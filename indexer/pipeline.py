@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Set
 
-from indexer.config import Settings, recheck_basis
+from indexer.config import Settings, rules_of
 from indexer.faults import reach
 from indexer.index import stamp
 from indexer.index.known import known_files
@@ -23,7 +23,11 @@ from indexer.index.writer import Writer
 from indexer.report import Report
 from indexer.run.changes import find_changes
 from indexer.run.extent import Extent
-from indexer.run.passes import load_changes, load_sparse_first
+from indexer.run.passes import (
+    SMALL_PLAN_BYTES,
+    load_changes,
+    load_sparse_first,
+)
 from indexer.run.progress import UNINTERRUPTED, Interrupts, Progress
 from indexer.run.session import Session, hold_index, open_session
 from indexer.run.sight import Sight, see
@@ -90,6 +94,8 @@ def bring_up_to_date(session: Session, sight: Sight, doubted: Set[str]) -> None:
 def load(session: Session, writer: Writer, changes: Changes, state: str) -> Extent:
     """Index the changed files, and delete what is gone; `state` is that of the index before."""
     settings, began = session.settings, time.monotonic()
+    if changes.comparison.suspected_bytes < SMALL_PLAN_BYTES:
+        session.budget.begin_small_work()
     if settings.sparse_first and settings.embeds:
         extent = load_sparse_first(session, writer, changes, state)
     else:
@@ -113,11 +119,7 @@ def settle(session: Session, writer: Writer, extent: Extent) -> None:
     With rows that are still put aside it stays dirty, because the manifest knows nothing of them.
     """
     if extent.is_complete:
-        rules = {
-            **recheck_basis(session.settings),
-            "own_files": session.settings.own_files,
-        }
-        session.manifest.set(rules=json.dumps(rules))
+        session.manifest.set(rules=json.dumps(rules_of(session.settings)))
     if not session.collection.is_open:
         return
     with session.report.spans.span("close"):

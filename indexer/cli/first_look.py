@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from indexer.config import Settings
 
 
+def wants_index(settings: Settings) -> bool:
+    """Whether a person at the terminal wants a project without an index to get one."""
+    about = f"there is no index in {shown(settings.project)}"
+    return _has_person() and click.confirm(f"{about}. Build one?", err=True)
+
+
+def _has_person() -> bool:
+    return bool(sys.stdin) and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm_size(settings: Settings, *, quiet: bool) -> None:
     """Ask before a folder of many files is indexed for the first time, if nothing marks it.
 
@@ -33,7 +43,7 @@ def confirm_size(settings: Settings, *, quiet: bool) -> None:
         f"{shown(settings.project)} has more than {MOST_FILES_UNASKED:,} files, and nothing "
         "marks it as a project: no git, no settings, no manifest"
     )
-    if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty():
+    if _has_person():
         if click.confirm(f"{about}. Index it?", err=True):
             return
         raise UsageError("nothing was done")

@@ -12,26 +12,34 @@ import click
 
 from indexer.cli.texts import count_text, printable, shown
 from indexer.languages import NOTEBOOK
-from indexer.paths import escape_path
-from indexer.search.best_line import best_line, best_row, number_in_file, shortened
+from indexer.paths import escape_path, unescape_path
+from indexer.search.answers import CHANGED_SINCE
+from indexer.search.best_line import best_row, number_in_file, shortened
 
 if TYPE_CHECKING:
     from indexer.search.answers import Hit
+    from indexer.search.line_pattern import LinePattern
 
 _LEXERS = {NOTEBOOK: "python"}  # what most cells are in
 
 
 class View(NamedTuple):
-    """What is shown of each hit for this query: so many lines around the best one, and so many
-    characters of a line (0: all of them)."""
+    """What is shown of each hit for this query: so many lines around the best one, which is the first
+    that matches `grep` if there is one, and so many characters of a line (0: all of them).
+    """
 
     query: str
     context: int
     columns: int
+    grep: LinePattern | None = None
 
     def cut(self, line: str) -> str:
         """What is shown of a line."""
-        return shortened(line, self.query, self.columns)
+        return shortened(line, self.query, self.columns, self.grep)
+
+    def row(self, hit: Hit) -> int:
+        """The best line of a hit's chunk, counted from 0."""
+        return best_row(hit, self.query, self.grep)
 
 
 class _Line(NamedTuple):
@@ -46,15 +54,28 @@ class _Line(NamedTuple):
 def name_of(hit: Hit, *, several: bool) -> str:
     """How a hit's file is called: as seen from the current folder if that is in the project,
     with the project if there are `several`, else by its path in the project."""
+    return shown(path_of(hit, several=several))
+
+
+def path_of(hit: Hit, *, several: bool) -> str:
+    """The path that `name_of` shows, as the file system has it."""
+    path = unescape_path(hit.path)
     if several:
-        return f"{shown(hit.project)}/{printable(hit.path)}"
+        return f"{hit.project}/{path}"
     try:
         here = os.path.relpath(os.getcwd(), hit.project or ".")
     except FileNotFoundError:  # the current folder was removed
         here = os.pardir
-    if here.split(os.sep)[0] == os.pardir or os.path.isabs(hit.path):
-        return printable(hit.path)
-    return printable(os.path.normpath(os.path.relpath(hit.path, escape_path(here))))
+    if here.split(os.sep)[0] == os.pardir or os.path.isabs(path):
+        return path
+    return os.path.normpath(os.path.relpath(path, here))
+
+
+def path_line(hit: Hit, *, several: bool, has_nul: bool) -> str | bytes:
+    """The line for a hit of which the path alone is shown, or its path as it is with a NUL."""
+    if has_nul:
+        return os.fsencode(path_of(hit, several=several)) + b"\0"
+    return name_of(hit, several=several) + "\n"
 
 
 def grep_lines(hit: Hit, view: View, path: str) -> Iterator[str]:
@@ -66,11 +87,12 @@ def grep_lines(hit: Hit, view: View, path: str) -> Iterator[str]:
 
 def page(hit: Hit, view: View, path: str) -> Iterator[str]:
     """A heading and the code around the best line, in colour."""
-    line = best_line(hit, view.query)
+    line = number_in_file(hit, view.row(hit))
     style = click.style if _has_colours() else _plain
     place = style(f"{path}:{line}", fg="magenta", bold=True)
     symbol = style(printable(hit.symbol), bold=True)
-    yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}") if part)
+    mark = style(f"({CHANGED_SINCE})", fg="yellow") if hit.stale else ""
+    yield "  ".join(part for part in (place, symbol, f"{hit.score:.2f}", mark) if part)
     coloured = _highlighted(hit, view)
     for one in _window(hit, view):
         code = coloured.get(one.row) or view.cut(printable(one.text))
@@ -94,11 +116,15 @@ def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"= {explanation['points']:.2f} points"
 
 
-def hit_dict(hit: Hit, view: View, *, explain: bool) -> dict[str, object]:
-    """A hit as JSON-ready values, with the line that the text shows."""
+def hit_dict(
+    hit: Hit, view: View, *, explain: bool, is_path_alone: bool
+) -> dict[str, object]:
+    """A hit as JSON-ready values, with the line that the text shows unless the path will do."""
     fields = asdict(hit)
     fields["project"] = escape_path(hit.project)
-    row = best_row(hit, view.query)
+    if is_path_alone:
+        return {name: fields[name] for name in ("project", "path", "score", "stale")}
+    row = view.row(hit)
     fields["line"] = number_in_file(hit, row)
     fields["line_text"] = view.cut(hit.text.split("\n")[row])
     if not explain:
@@ -122,7 +148,7 @@ def _has_colours() -> bool:
 
 def _window(hit: Hit, view: View) -> Iterator[_Line]:
     """Yield the best line and the lines that are at most `context` lines away from it."""
-    best = best_row(hit, view.query)
+    best = view.row(hit)
     before = hit.before.split("\n") if hit.before or hit.start_line > 1 else []
     after = hit.after.split("\n") if hit.after else []
     inside = hit.text.split("\n")

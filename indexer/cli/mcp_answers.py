@@ -1,205 +1,162 @@
-"""What the tools of the MCP server answer: text for a model, and the same as an object."""
+"""What the tools of the MCP server say of what was found, as pages for a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
-from mcp.types import CallToolResult, InputRequiredResult, TextContent
-from pydantic import BaseModel, Field
-
-from indexer.address import without_passwords
-from indexer.api import Index
-from indexer.cli.boundary import Ended, recorded
-from indexer.cli.texts import without_controls
-from indexer.errors import CodxIndexError
+from indexer.cli.mcp_page import Block, Page
+from indexer.cli.mcp_places import labels_of
+from indexer.cli.texts import count_text
 from indexer.paths import escape_path
-from indexer.report import Report
 from indexer.search import answers
-from indexer.search.searcher import Searcher
+from indexer.search.symbols import FileOutline, Outline, Symbol
+from indexer.search.uses import Uses
+
+NO_HITS = Block("no hits", [])
 
 
-class Hit(BaseModel):
-    """A file that answers, by its best span of lines."""
+class Names:
+    """What files are called in an answer about some projects.
 
-    project: str = Field(description="Folder of the project")
-    path: str = Field(description="Relative to the project")
-    start_line: int
-    end_line: int
-    score: float = Field(description="0 to 1; below 0.5 for the first: no good match")
-    symbol: str = Field(description="Definition that holds the lines, such as Class.f")
-    language: str
-    text: str = Field(description="The lines; credentials are masked")
-    before: str = Field(description="Lines before them, where asked for")
-    after: str = Field(description="Lines after them, where asked for")
-
-
-class Hits(BaseModel):
-    """An answer."""
-
-    hits: list[Hit] = Field(description="Best first")
-    notes: list[str] = Field(description="What to know about the answer")
-
-
-class Status(BaseModel):
-    """What is served of a project."""
-
-    project: str = Field(description="Folder of the project")
-    collection: str
-    model: str = Field(description="Model of the vectors")
-    chunks: int = Field(description="Spans of lines in the index")
-    embedded: int = Field(description="How many of them have a vector")
-    remark: str = Field(description="On the index's age; empty: as new as the files")
-    error: str = Field(description="Why the index cannot be searched; empty: it can")
-
-
-class Statuses(BaseModel):
-    """One for each project."""
-
-    projects: list[Status]
-
-
-def outcome(answer: Callable[[], CallToolResult]) -> CallToolResult:
-    """What `answer` returns, or one line about the error that it raises."""
-    report = Report()
-    try:
-        with recorded(report):
-            return answer()
-    except Ended:
-        return failed(report.error)
-
-
-def failed(message: str) -> CallToolResult:
-    """The result of a tool that failed."""
-    return CallToolResult(content=[TextContent(text=_one_line(message))], is_error=True)
-
-
-def with_notes(
-    result: CallToolResult | InputRequiredResult, notes: Sequence[str]
-) -> CallToolResult | InputRequiredResult:
-    """The result of a tool, with remarks on the call before its text."""
-    if isinstance(result, CallToolResult):
-        lines = [_one_line(note) for note in notes]
-        head = "\n".join(f"note: {line}" for line in lines)
-        for block in result.content:
-            if isinstance(block, TextContent):
-                block.text = f"{head}\n\n{block.text}"
-        structure = result.structured_content
-        if structure and isinstance(structure.get("notes"), list):
-            structure["notes"] += lines
-    return result
-
-
-def answer_result(
-    answer: answers.Answer, remarks: Sequence[tuple[str, str]]
-) -> CallToolResult:
-    """The result of a tool that finds code.
-
-    `remarks` has the folder of each project and what to know about the age of its index, ""
-    if nothing.
+    Where there are several, each path begins with a short name of its project.
     """
-    projects = {project for project, _ in remarks}
-    several = len(projects.union(hit.project for hit in answer.hits)) > 1
-    notes = [_one_line(note) for note in [*answer.missing, *answer.notes]]
-    for project, text in remarks:
+
+    def __init__(self, projects: Iterable[str]) -> None:
+        self._labels = labels_of(dict.fromkeys(projects))
+        self._is_several = len(self._labels) > 1
+
+    def path(self, project: str, path: str) -> str:
+        """The name of a file or folder; `path` is as in rows."""
+        if not self._is_several or os.path.isabs(path):
+            return path or "."
+        return f"{self._labels[project]}/{path}".rstrip("/")
+
+    def note(self, project: str, text: str) -> str:
+        """A note on a project."""
+        return f"{self._labels[project]}: {text}" if self._is_several else text
+
+    def legend(self, projects: Iterable[str]) -> list[Block]:
+        """What says which folders the short names of these projects mean."""
+        if not self._is_several:
+            return []
+        lines = [
+            f"{self._labels[one]}/ is {escape_path(one)}"
+            for one in dict.fromkeys(projects)
+            if self._labels[one] != escape_path(one)
+        ]
+        return [Block(lines[0], lines[1:])] if lines else []
+
+
+def hits_page(
+    answer: answers.Answer, projects: Sequence[str], remarks: Mapping[str, str]
+) -> Page:
+    """The hits, each under its place, of these projects; `remarks` are on the age of their indexes."""
+    names = Names([*projects, *(hit.project for hit in answer.hits)])
+    notes = [*answer.missing, *answer.notes, *_notes(names, remarks)]
+    hits = [_hit(hit, names) for hit in answer.hits]
+    legend = names.legend(hit.project for hit in answer.hits)
+    return Page(notes, [*legend, *hits] if hits else [NO_HITS])
+
+
+def outlines_page(
+    outlines: Mapping[str, Outline], projects: Sequence[str], remarks: Mapping[str, str]
+) -> Page:
+    """The outlines of a file or folder, by the projects that have it."""
+    names = Names(projects)
+    notes = [*_notes(names, remarks)]
+    blocks = names.legend(outlines)
+    for project, outline in outlines.items():
+        if outline.is_cut:
+            path = names.path(project, outline.path)
+            notes.append(f"{path} has more files than are shown: ask for folders in it")
+        if outline.is_folder:
+            blocks.append(_folder(project, outline, names))
+        else:
+            blocks += [_file(project, one, names) for one in outline.files]
+    return Page(notes, blocks)
+
+
+def uses_page(
+    name: str,
+    found: Sequence[Uses],
+    missing: Sequence[str],
+    projects: Sequence[str],
+    remarks: Mapping[str, str],
+) -> Page:
+    """The uses of an identifier, under their files."""
+    names = Names(projects)
+    notes = [*missing, *_notes(names, remarks)]
+    blocks = names.legend(one.project for one in found if one.uses)
+    number = files = 0
+    for one in found:
+        notes += [names.note(one.project, note) for note in one.notes]
+        for path, uses in groupby(one.uses, key=lambda use: use.path):
+            lines = [f"{use.line}: {use.text}" for use in uses]
+            head = names.path(one.project, path), _mark(path in one.stale)
+            blocks.append(Block("  ".join(filter(None, head)), lines))
+            number, files = number + len(lines), files + 1
+    if not number:
+        return Page(notes, [Block(f"no uses of {name} in the index", [])])
+    total = f"{name}: {count_text(number, 'line')} in {count_text(files, 'file')}"
+    return Page(notes, [Block(total, []), *blocks])
+
+
+def _notes(names: Names, remarks: Mapping[str, str]) -> Iterator[str]:
+    for project, text in remarks.items():
         if text:
-            notes.append(f"{escape_path(project)}: {text}" if several else text)
-    hits = [_hit(hit) for hit in answer.hits]
-    blocks = [_block(hit, several) for hit in hits] or ["no hits"]
-    if notes:
-        blocks.insert(0, "\n".join(f"note: {note}" for note in notes))
-    return _result("\n\n".join(blocks), Hits(hits=hits, notes=notes))
+            yield names.note(project, text)
 
 
-def statuses_result(statuses: list[Status]) -> CallToolResult:
-    """The result of the tool `status`."""
-    text = "\n".join(map(_status_line, statuses))
-    return _result(text, Statuses(projects=statuses))
-
-
-def status_of(searcher: Searcher) -> Status:
-    """The status of the index that is searched. Never raises a failure: `error` holds it."""
-    settings = searcher.settings
-    found: dict[str, Any] = {"project": settings.title}
-    error = ""
-    try:
-        found = Index(searcher).status()
-    except CodxIndexError as failure:
-        error = _one_line(str(failure))
-    return Status(
-        project=escape_path(found["project"]),
-        collection=settings.collection_name,
-        model=found.get("model", ""),
-        chunks=found.get("chunks", 0),
-        embedded=found.get("embedded", 0),
-        remark=found.get("remark", ""),
-        error=error,
-    )
-
-
-def _result(text: str, structure: BaseModel) -> CallToolResult:
-    """The same answer as text and as structured content.
-
-    An agent shows either at a terminal, so neither has anything that a terminal obeys.
-    """
-    return CallToolResult(
-        content=[TextContent(text=without_controls(text))],
-        structured_content=_safe(structure.model_dump(mode="json")),
-    )
-
-
-def _safe(value: Any) -> Any:
-    """JSON-ready values, without controls in any text of theirs."""
-    if isinstance(value, str):
-        return without_controls(value)
-    if isinstance(value, list):
-        return [_safe(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _safe(one) for name, one in value.items()}
-    return value
-
-
-def _hit(hit: answers.Hit) -> Hit:
-    return Hit(
-        project=escape_path(hit.project),
-        path=hit.path,
-        start_line=hit.start_line,
-        end_line=hit.end_line,
-        score=round(hit.score, 4),
-        symbol=hit.symbol,
-        language=hit.language,
-        text=hit.text,
-        before=hit.before,
-        after=hit.after,
-    )
-
-
-def _block(hit: Hit, several: bool) -> str:
-    """A heading and the lines that it names; `several` projects need theirs in the heading."""
+def _hit(hit: answers.Hit, names: Names) -> Block:
+    """A heading and the lines that it names."""
     before, after = _lines(hit.before), _lines(hit.after)
     first, last = hit.start_line - len(before), hit.end_line + len(after)
-    path = os.path.join(hit.project, hit.path) if several else hit.path
-    head = "  ".join(filter(None, (f"{path}:{first}-{last}", hit.symbol)))
-    return "\n".join([head, *before, *hit.text.split("\n"), *after])
+    place = f"{names.path(hit.project, hit.path)}:{first}-{last}"
+    head = "  ".join(filter(None, (place, hit.symbol, _mark(hit.stale))))
+    return Block(head, [*before, *hit.text.split("\n"), *after])
+
+
+def _mark(is_stale: bool | None) -> str:
+    return f"({answers.CHANGED_SINCE})" if is_stale else ""
 
 
 def _lines(text: str) -> list[str]:
     return text.split("\n") if text else []
 
 
-def _status_line(status: Status) -> str:
-    """The status of one project, in one line."""
-    if status.error:
-        return f"{status.project}: {status.error}"
-    lacking = status.chunks - status.embedded
-    embedded = f", {status.embedded:,} of them embedded" if lacking else ""
-    return (
-        f"{status.project}: {status.chunks:,} chunks{embedded}, {status.model}; "
-        f"{status.remark or 'up to date'}"
-    )
+def _file(project: str, file: FileOutline, names: Names) -> Block:
+    """A file with its symbols, those in others behind these and without their names."""
+    head = f"{names.path(project, file.path)}  {_about(file)}"
+    return Block(head, [*_nested(file.symbols)])
 
 
-def _one_line(message: str) -> str:
-    """The message in one line, with undecodable bytes escaped."""
-    return without_controls(without_passwords(escape_path(" ".join(message.split()))))
+def _about(file: FileOutline) -> str:
+    lines = count_text(file.last_line, "line")
+    about = f"{file.language}, {lines}" if file.language else lines
+    return f"{about} {_mark(file.stale)}".rstrip()
+
+
+def _nested(symbols: Sequence[Symbol]) -> Iterator[str]:
+    around: list[str] = []
+    for symbol in symbols:
+        while around and not symbol.name.startswith(f"{around[-1]}."):
+            around.pop()
+        name = symbol.name.removeprefix(f"{around[-1]}." if around else "")
+        lines = f"{symbol.start_line}-{symbol.end_line}"
+        yield f"{'  ' * len(around)}{lines} {name}"
+        around.append(symbol.name)
+
+
+def _folder(project: str, outline: Outline, names: Names) -> Block:
+    """A folder with what is directly in it, each entry on a line."""
+    lines = [
+        f"{name}/  {count_text(number, 'file')}"
+        for name, number in outline.folders.items()
+    ]
+    for file in outline.files:
+        name = file.path.removeprefix(f"{outline.path}/" if outline.path else "")
+        symbols = ", ".join(symbol.name for symbol in file.symbols)
+        lines.append(f"{name}  {_about(file)}{f': {symbols}' if symbols else ''}")
+    return Block(names.path(project, outline.path), lines)

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Annotated, Literal
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
+from itertools import repeat
+from typing import Annotated, Literal, TypeVar
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent
 from pydantic import Field
 
 from indexer.cli.boundary import Ended, recorded
-from indexer.cli.mcp_answers import (
-    Hits,
-    Statuses,
-    answer_result,
-    outcome,
-    status_of,
-    statuses_result,
+from indexer.cli.fresh import Refresher
+from indexer.cli.mcp_answers import hits_page, outlines_page, uses_page
+from indexer.cli.mcp_page import (
+    LEAST_TOKENS,
+    MOST_TOKENS,
+    USUAL_TOKENS,
+    Block,
+    Page,
+    one_line,
+    shortened,
 )
-from indexer.cli.texts import with_controls
+from indexer.cli.mcp_places import labels_of, names_in
+from indexer.cli.mcp_status import progress, status_page
 from indexer.config import HYBRID, Settings
-from indexer.errors import (
-    GitError,
-    NoIndexError,
-    StateError,
-    UsageError,
-)
-from indexer.paths import escape_path, unescape_path
+from indexer.errors import GitError, NoIndexError, StateError, UsageError
+from indexer.paths import escape_path
 from indexer.report import Report
 from indexer.search.answers import Answer, Wanted
-from indexer.search.finding import distinct_of
-from indexer.search.freshness import remark
+from indexer.search.finding import distinct_of, explain
+from indexer.search.freshness import Freshness, remark
 from indexer.search.query import shared_embedders
-from indexer.search.scope import make_scope
-from indexer.search.searcher import Searcher, search, similar
+from indexer.search.scope import line_pattern, make_scope
+from indexer.search.searcher import (
+    UNREADABLE,
+    Searcher,
+    search,
+    similar,
+    similar_to,
+)
+from indexer.search.symbols import outline
+from indexer.search.tokens import token_counter
+from indexer.search.uses import uses
 
 MOST_FILES = 50
 MOST_CONTEXT = 100
+MOST_CODE = 20_000  # characters
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
 Language = Annotated[
@@ -54,35 +66,115 @@ Paths = Annotated[
 ContextLines = Annotated[
     int, Field(description="Lines to show around each hit", ge=0, le=MOST_CONTEXT)
 ]
+Grep = Annotated[
+    str,
+    Field(
+        description="Only where a line matches this regular expression of RE2; (?i) in front: "
+        "in any case"
+    ),
+]
+Changed = Annotated[
+    str,
+    Field(
+        description="Only files changed since this commit: HEAD (not committed yet), or a "
+        "branch, from where this one left it"
+    ),
+]
+MaxTokens = Annotated[
+    int,
+    Field(
+        description="Most tokens of the answer; what is left out is said",
+        ge=LEAST_TOKENS,
+        le=MOST_TOKENS,
+    ),
+]
+
+T = TypeVar("T")
+
+_REMARKS: ContextVar[Sequence[str]] = ContextVar("remarks", default=())
 
 
-class Tools:
-    """The tools, for the indexes of some projects. Threads may share them.
+@contextmanager
+def remarking(notes: Sequence[str]) -> Iterator[None]:
+    """Let the answers of this context begin with these notes on the call."""
+    token = _REMARKS.set(notes)
+    try:
+        yield
+    finally:
+        _REMARKS.reset(token)
 
-    The model and the collections stay open between calls. `tell` is called with a line about
-    each call.
+
+class Projects:
+    """The indexes of some projects. Threads and sessions share them.
+
+    The model and the collections stay open between calls. If it `refreshes`, what changed is
+    indexed before an answer.
     """
 
     def __init__(
-        self, projects: Sequence[Settings], tell: Callable[[str], None]
+        self,
+        projects: Sequence[Settings],
+        refresher: Refresher,
+        *,
+        refreshes: bool = True,
     ) -> None:
         distinct = distinct_of(projects)
-        self._searchers = [
+        self.searchers = [
             Searcher(one, keeps_open=True, embedder=embedder)
             for one, embedder in zip(distinct, shared_embedders(distinct), strict=True)
         ]
-        self._tell = tell
+        self.refresher = refresher
+        self.refreshes = refreshes
+        self.cache_dir = distinct[0].cache_dir
 
     def warm_up(self) -> None:
         """Load the model and open the collections, to make the first query quick."""
-        for searcher in self._searchers:
+        for searcher in self.searchers:
             with suppress(Ended), recorded(Report()):  # the first query will report it
                 search([searcher], "warm up", Wanted(limit=1))
+        with suppress(Ended), recorded(Report()):
+            token_counter(self.cache_dir)
 
     def close(self) -> None:
         """Close the collections."""
-        for searcher in self._searchers:
+        for searcher in self.searchers:
             searcher.close()
+
+
+def named(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
+    """Each index by the folder of its project, or where none is known by its collection."""
+    found: dict[str, Searcher] = {}
+    for one in searchers:
+        name = one.settings.project or one.settings.collection_name
+        found[one.settings.title if name in found else name] = one
+    return found
+
+
+def labelled(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
+    """The index of each project, by the short name that tells it from the others."""
+    by_name = named(searchers)
+    labels = labels_of(by_name)
+    return {labels[name]: one for name, one in by_name.items()}
+
+
+class Tools:
+    """The tools, for some of the indexes. Threads may share them.
+
+    `tell` is called with a line about each call.
+    """
+
+    def __init__(
+        self,
+        projects: Projects,
+        searchers: Sequence[Searcher],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._searchers = list(searchers)
+        self._named = named(searchers)
+        self._refresher = projects.refresher
+        self._refreshes = projects.refreshes
+        self._cache_dir = projects.cache_dir
+        self._tell = tell
 
     def search(
         self,
@@ -96,8 +188,11 @@ class Tools:
         ] = "hybrid",
         language: Language = "",
         paths: Paths = [],  # noqa: B006  (never changed, and shown in the schema)
+        grep: Grep = "",
+        changed: Changed = "",
         context: ContextLines = 0,
-    ) -> Annotated[CallToolResult, Hits]:
+        max_tokens: MaxTokens = USUAL_TOKENS,
+    ) -> CallToolResult:
         """Find the files that answer a question, best first, each by its best lines.
 
         Matches meaning ("where are payments retried") as well as words and identifiers
@@ -106,79 +201,247 @@ class Tools:
         self._tell(f"search {query!r}")
 
         def found() -> Answer:
-            wanted = Wanted(limit, mode, make_scope(language, paths), context)
-            return search(self._searchers, query, wanted)
+            scope, pattern = make_scope(language, paths), line_pattern(grep)
+            wanted = Wanted(limit, mode, scope, context, pattern, changed or None)
+            answer = search(self._searchers, query, wanted)
+            explain(answer, [one.settings for one in self._searchers], wanted)
+            return answer
 
-        return self._hits(found)
+        return self._hits(found, max_tokens)
 
     def similar(
         self,
-        path: Annotated[str, Field(description="A file, as in hits, or absolute")],
-        line: Annotated[int, Field(description="Line of it", ge=1)],
+        path: Annotated[
+            str, Field(description="A file, as in answers, or absolute; or give code")
+        ] = "",
+        line: Annotated[int, Field(description="Line of it", ge=0)] = 0,
+        code: Annotated[
+            str,
+            Field(
+                description="A piece of code to compare with, instead of a place",
+                max_length=MOST_CODE,
+            ),
+        ] = "",
         limit: Limit = 10,
         language: Language = "",
         paths: Paths = [],  # noqa: B006
         context: ContextLines = 0,
-    ) -> Annotated[CallToolResult, Hits]:
-        """Find other places with code like that at a line of a file of the same project.
+        max_tokens: MaxTokens = USUAL_TOKENS,
+    ) -> CallToolResult:
+        """Find other places with code like that at a line of a file, or like a piece of code.
 
         For other implementations, callers written alike, copies to change as well, tests that
-        could serve as a model.
+        could serve as a model. With `path` and `line` they are in the same project; with `code`
+        in all of them.
         """
-        self._tell(f"similar {path!r}:{line}")
-        path = with_controls(path)
+        self._tell(f"similar {path!r}:{line}" if path else "similar to some code")
 
         def found() -> Answer:
             wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
-            answers, misses = [], []
-            for searcher in self._searchers:
-                name = _name_in(searcher.project, path)
+            if code and (path or line):
+                raise UsageError("give a path and a line, or code, but not both")
+            if code:
+                return similar_to(self._searchers, code, wanted)
+            if not path or not line:
+                raise UsageError("give a path and a line of it (from 1), or code")
+            ask = partial(_similar_in, line=line, wanted=wanted)
+            ((_, answer),) = self._where(path, ask, is_only=True)
+            return answer
+
+        return self._hits(found, max_tokens)
+
+    def outline(
+        self,
+        path: Annotated[
+            str,
+            Field(
+                description="A file or folder, as in answers, or absolute; empty: the root"
+            ),
+        ] = "",
+        max_tokens: MaxTokens = USUAL_TOKENS,
+    ) -> CallToolResult:
+        """List the symbols of a file with their lines, or what is in a folder.
+
+        Of a folder: the folders in it with their number of files, and its files with the
+        symbols at their top level. Read it before a long file.
+        """
+        self._tell(f"outline {path!r}")
+
+        def page(fresh: Freshness) -> Page:
+            found = dict(self._where(path, outline, is_only=False))
+            return outlines_page(found, [*self._named], self._remarks(fresh))
+
+        return self._page(page, max_tokens)
+
+    def uses(
+        self,
+        name: Annotated[
+            str, Field(description="An identifier, as in the code; case counts")
+        ],
+        language: Language = "",
+        paths: Paths = [],  # noqa: B006
+        max_tokens: MaxTokens = USUAL_TOKENS,
+    ) -> CallToolResult:
+        """List every line in which an identifier stands as a whole word, under its file.
+
+        Files that define it come first. All of the indexed text counts, comments and documents too.
+        """
+        self._tell(f"uses {name!r}")
+
+        def page(fresh: Freshness) -> Page:
+            scope = make_scope(language, paths)
+            found, missing = [], []
+            for project, searcher in self._named.items():
                 try:
-                    answers.append(similar(searcher, name, line, wanted))
-                except (UsageError, NoIndexError, StateError, GitError) as error:
-                    misses.append(str(error))
-            if not answers:
-                raise UsageError("; ".join(dict.fromkeys(misses)))
-            if len(answers) > 1:
-                raise UsageError(f"several projects have {path}: give an absolute path")
-            return answers[0]
+                    one = uses(searcher, name, scope)
+                    found.append(replace(one, project=project))
+                except UNREADABLE as error:
+                    missing.append(error)
+            if not found:
+                raise missing[0]
+            said = list(dict.fromkeys(map(str, missing)))
+            remarks = self._remarks(fresh)
+            return uses_page(name, found, said, [*self._named], remarks)
 
-        return self._hits(found)
+        return self._page(page, max_tokens)
 
-    def status(self) -> Annotated[CallToolResult, Statuses]:
+    def index(
+        self,
+        project: Annotated[
+            str, Field(description="Its short name or folder; empty if there is one")
+        ] = "",
+    ) -> CallToolResult:
+        """Begin to bring the index of a project up to date, in the background.
+
+        Returns at once. Meanwhile the other tools answer with what is there; `status` says how
+        far it has come.
+        """
+        self._tell(f"index {project!r}")
+
+        def page(fresh: Freshness) -> Page:
+            searcher = self._meant(project)
+            settings, refresher = searcher.settings, self._refresher
+            if not settings.project or settings.searched != ():
+                raise UsageError(f"{settings.title} has no folder here to index")
+            began = refresher.begin(settings)
+            said = f"indexing of {settings.project} has begun"
+            if not began:
+                said = progress(searcher, refresher)
+            return Page([], [Block(said, [])])
+
+        return self._page(page, USUAL_TOKENS, updates=False)
+
+    def status(self) -> CallToolResult:
         """Say which projects are searched, how big their indexes are, and whether files have
-        changed since they were built."""
+        changed since they were built, or are being indexed."""
         self._tell("status")
-
-        return outcome(
-            lambda: statuses_result([status_of(one) for one in self._searchers])
+        return self._page(
+            lambda fresh: status_page(self._searchers, self._refresher),
+            USUAL_TOKENS,
+            updates=False,
         )
 
-    def _hits(self, found: Callable[[], Answer]) -> CallToolResult:
+    def _hits(self, found: Callable[[], Answer], max_tokens: int) -> CallToolResult:
         """What `found` returns, with remarks on the indexes that are behind their files."""
 
-        def answer() -> CallToolResult:
-            with ThreadPoolExecutor(len(self._searchers)) as pool:
-                looks = [
-                    (one.settings.title, pool.submit(remark, one.settings))
-                    for one in self._searchers
+        def page(fresh: Freshness) -> Page:
+            with ThreadPoolExecutor(1) as pool:
+                remarks = pool.submit(self._remarks, fresh)
+                answer = found()
+                # A collection that no folder is known of says itself where it comes from.
+                names = {one.project: name for name, one in self._named.items()}
+                hits = [
+                    replace(hit, project=names.get(hit.project, hit.project))
+                    for hit in answer.hits
                 ]
-                result = found()
-                remarks = [(name, look.result()) for name, look in looks]
-                return answer_result(result, remarks)
+                answer = replace(answer, hits=hits)
+                return hits_page(answer, [*self._named], remarks.result())
 
-        return outcome(answer)
+        return self._page(page, max_tokens)
+
+    def _remarks(self, fresh: Freshness) -> dict[str, str]:
+        """What to know about the age of each index, "" if nothing."""
+        with ThreadPoolExecutor(len(self._searchers)) as pool:
+            settings = [one.settings for one in self._named.values()]
+            found = pool.map(remark, settings, repeat(fresh))
+            return dict(zip(self._named, found, strict=True))
+
+    def _update(self) -> Freshness:
+        """Bring the indexes up to date, as far as that is quick."""
+        if not self._refreshes:
+            return Freshness()
+        folders = {one.settings.project for one in self._searchers}
+        return self._refresher.update(among=folders, builds=True)
+
+    def _page(
+        self,
+        page: Callable[[Freshness], Page],
+        max_tokens: int,
+        *,
+        updates: bool = True,
+    ) -> CallToolResult:
+        """The text of a page, or one line about the error that making it raises.
+
+        Before the page is made, the indexes are brought up to date unless it does without.
+        """
+        report, fresh = Report(), Freshness()
+        try:
+            with recorded(report):
+                count = token_counter(self._cache_dir)
+                fresh = self._update() if updates else fresh
+                found = page(fresh)
+                found = replace(found, notes=[*_REMARKS.get(), *found.notes])
+                return _result(found.text(max_tokens, count))
+        except Ended:
+            said = [report.error, *fresh.notes.values(), *_REMARKS.get()]
+            error = one_line("; ".join(said))
+        with suppress(Ended), recorded(Report()):
+            error = shortened(error, max_tokens, token_counter(self._cache_dir))
+        return failed(error)
+
+    def _meant(self, project: str) -> Searcher:
+        """The index of a project that is named, or the only one."""
+        labels = labelled(self._searchers)
+        for label, searcher in labels.items():
+            names = (label, escape_path(searcher.settings.project))
+            if project.rstrip("/") in names or not project and len(labels) == 1:
+                return searcher
+        what = (
+            f"there is no project {project}"
+            if project
+            else "there are several projects"
+        )
+        raise UsageError(f"{what}: name one of {', '.join(labels)}")
+
+    def _where(
+        self, path: str, ask: Callable[[Searcher, str], T], *, is_only: bool
+    ) -> list[tuple[str, T]]:
+        """What `ask` says of a file or folder in each project that has it.
+
+        If `is_only`, only one may. Raises `UsageError` otherwise, and if none has it.
+        """
+        folders = {name: one.project for name, one in self._named.items()}
+        found, misses = [], []
+        for project, name in names_in(path, labels_of(self._named), folders):
+            try:
+                found.append((project, ask(self._named[project], name)))
+            except (UsageError, NoIndexError, StateError, GitError) as error:
+                misses.append(str(error))
+        if not found:
+            raise UsageError("; ".join(dict.fromkeys(misses)))
+        if is_only and len(found) > 1:
+            raise UsageError(f"several projects have {path}: give an absolute path")
+        return found
 
 
-def _name_in(project: str, path: str) -> str:
-    """The name that rows of this project have for a file.
+def _similar_in(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
+    return similar(searcher, path, line, wanted)
 
-    `path` is as in hits, or absolute.
-    """
-    if not os.path.isabs(path):
-        return os.path.normpath(path)
-    folder, name = os.path.split(unescape_path(path))
-    whole = os.path.join(os.path.realpath(folder), name)
-    start = os.path.join(project, "")
-    # A file of an external folder has an absolute path in its rows too.
-    return escape_path(whole.removeprefix(start))
+
+def failed(message: str) -> CallToolResult:
+    """The result of a tool that failed."""
+    return CallToolResult(content=[TextContent(text=message)], is_error=True)
+
+
+def _result(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=text)])

@@ -222,10 +222,14 @@ class Requests(io.TextIOBase):
         return _text(message)
 
 
-def _text(message: dict[str, Any]) -> str:
+def without_halves(message: Any) -> str:
     """The message in JSON. What is left of a character that was cut apart becomes U+FFFD,
     because no text in UTF-8 can hold it."""
-    return _SURROGATE.sub("\ufffd", json.dumps(message, ensure_ascii=False)) + "\n"
+    return _SURROGATE.sub("\ufffd", json.dumps(message, ensure_ascii=False))
+
+
+def _text(message: dict[str, Any]) -> str:
+    return without_halves(message) + "\n"
 
 
 def _check(message: dict[str, Any], given_id: Any) -> None:

@@ -41,6 +41,22 @@ def refresh(
     doubted: Set[str] = frozenset(),
     workshop: Workshop | None = None,
 ) -> None:
+    """Bring an index up to date, and say of a large one how it grows."""
+    bring_up_to_date(settings, report, bars, interrupts, doubted, workshop)
+    if report.chunks.total >= KNEE:
+        from indexer.run.growth import foretell
+
+        foretell(settings, report)
+
+
+def bring_up_to_date(
+    settings: Settings,
+    report: Report,
+    bars: Bars,
+    interrupts: Interrupts,
+    doubted: Set[str] = frozenset(),
+    workshop: Workshop | None = None,
+) -> None:
     """Run the pipeline, unless the stamp shows that nothing has changed."""
     from indexer.index import stamp
 
@@ -53,7 +69,3 @@ def refresh(
             from indexer.pipeline import run as run_pipeline
 
             run_pipeline(settings, report, bars, interrupts, doubted, workshop, look)
-    if report.chunks.total >= KNEE:
-        from indexer.run.growth import foretell
-
-        foretell(settings, report)

@@ -17,15 +17,21 @@ from indexer.settings.options import options
 from indexer.settings.place import Place
 from indexer.settings.requests import (
     ALL_PROJECTS,
+    CHANGED,
     CONTEXT,
     EXPLAIN,
+    FILES_WITH_MATCHES,
+    GREP,
+    IGNORE_CASE,
     JSON,
     LANGUAGE,
     LIKE,
     LIMIT,
     MAX_COLUMNS,
+    NULL_AFTER_PATHS,
     PATTERN,
     PROJECTS,
+    REFRESH,
     SEARCH_MODE,
     TRUST,
     VERBOSE,
@@ -40,8 +46,9 @@ NOTHING_FOUND = 1  # the exit code, as of grep
 @click.argument("query", required=False)
 @click.argument("paths", nargs=-1, type=PATH)
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS)
-@options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, LIKE, CONTEXT, MAX_COLUMNS)
-@options(EXPLAIN, JSON, VERBOSE)
+@options(LIMIT, SEARCH_MODE, LANGUAGE, PATTERN, CHANGED, GREP, IGNORE_CASE, LIKE)
+@options(CONTEXT, MAX_COLUMNS, FILES_WITH_MATCHES, NULL_AFTER_PATHS)
+@options(REFRESH, EXPLAIN, JSON, VERBOSE)
 def search(
     query: str | None,
     places: list[Place],
@@ -51,9 +58,15 @@ def search(
     mode: str,
     language: str,
     patterns: tuple[str, ...],
+    changed: str | None,
+    grep: str,
+    ignore_case: bool,
     like: str,
     context: int | None,
     max_columns: int,
+    files_with_matches: bool,
+    null: bool,
+    refresh: bool | None,
     explain: bool,
     as_json: bool,
     verbose: int,
@@ -75,33 +88,50 @@ def search(
             is_for_person,
             name_of,
             page,
+            path_line,
         )
-        from indexer.search.answers import NO_GOOD_MATCH, Wanted
+        from indexer.search.answers import CHANGED_SINCE, NO_GOOD_MATCH, Wanted
+        from indexer.search.best_rows import NOT_ALL
         from indexer.search.finding import find
-        from indexer.search.freshness import UNTOLD
-        from indexer.search.scope import make_scope
+        from indexer.search.freshness import UNTOLD, Freshness, lacks_index
+        from indexer.search.scope import line_pattern, make_scope
         from indexer.search.searcher import clean
 
         query = clean(query or "")
         if not like and not query.strip():
-            raise UsageError("the query is empty: say what to look for")
+            narrows = "; --grep narrows what answers it" if grep else ""
+            raise UsageError(f"the query is empty: say what to look for{narrows}")
+        if null and not files_with_matches:
+            raise UsageError("-0 ends the paths that -l prints: give both, or neither")
         projects = settings_of_all(places, values, all_projects=all_projects)
         several = len(projects) > 1 or projects[0].searched != ()
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0
         with values.naming(LANGUAGE if language else PATTERN):
             scope = make_scope(language, patterns)
-        wanted = Wanted(limit, mode, scope, around)
-        view = View(query, around, max_columns)
-        answer, remarks = find(projects, query, like, wanted)
+        with values.naming(GREP):
+            pattern = line_pattern(grep, ignores_case=ignore_case)
+        wanted = Wanted(limit, mode, scope, around, pattern, changed)
+        view = View(query, around, max_columns, pattern)
+        fresh = Freshness()
+        if refresh or (refresh is None and any(map(lacks_index, projects))):
+            from indexer.cli.fresh import refresh_for_search
+
+            fresh = refresh_for_search(
+                projects, values.given, refreshes=refresh, quiet=as_json
+            )
+        answer, remarks = find(projects, query, like, wanted, fresh)
         for line in answer.missing:
             log.warn(line)
         for note in answer.notes:
-            is_told = note == NO_GOOD_MATCH or not answer.hits
+            is_told = note in (NO_GOOD_MATCH, NOT_ALL) or not answer.hits
             (log.warn if is_told and not as_json else log.info)(note)
         if as_json:
             asked = {"like": like} if like else {"query": query}
-            hits = [hit_dict(hit, view, explain=explain) for hit in answer.hits]
+            asked |= {"grep": grep} if grep else {}
+            asked |= {} if changed is None else {"changed": changed}
+            kind = {"explain": explain, "is_path_alone": files_with_matches}
+            hits = [hit_dict(hit, view, **kind) for hit in answer.hits]
             notes = [*answer.missing, *answer.notes, *remarks]
             told = {"good_match": answer.is_good and bool(hits), "hits": hits}
             print_json({**asked, "mode": mode, **told, "notes": notes})
@@ -110,6 +140,11 @@ def search(
             (log.info if remark == UNTOLD else log.warn)(remark)
         for hit in answer.hits:
             name = name_of(hit, several=several)
+            if hit.stale and (not is_seen or files_with_matches):
+                log.warn(f"{name} {CHANGED_SINCE}")
+            if files_with_matches:
+                click.echo(path_line(hit, several=several, has_nul=null), nl=False)
+                continue
             show = page if is_seen else grep_lines
             lines = [*show(hit, view, name)]
             if explain:

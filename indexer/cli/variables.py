@@ -15,7 +15,7 @@ OTHERS = {
     PREFIX + name
     for name in (
         *("DEVICE", "BACKEND", "WEBHOOK_SECRET"),
-        *("API_KEY", "API_KEY_OVER_HTTP"),
+        *("API_KEY", "API_KEY_OVER_HTTP", "MCP_TOKEN"),
     )
 }
 # Those of our own tests, which docs/settings.md does not list.

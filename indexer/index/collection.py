@@ -81,17 +81,10 @@ class Collection:
     def expect_writes(self) -> None:
         """Import the embedded store in a thread, until the first write, beside what comes before.
 
-        That takes as long as loading the model does. Nothing of the database is touched.
+        That takes as long as loading the model does.
         """
-        if not self.settings.database or self._store or not is_process_ours():
-            return
-        from indexer.milvus.internals import can_import_in_thread, set_variables
-
-        set_variables()
-        if not can_import_in_thread():
-            return
-        self._imports = threading.Thread(target=_import_store, name="codx-imports")
-        self._imports.start()
+        if not self._store:
+            self._imports = begin_import(self.settings)
 
     @contextmanager
     def lease(self, deadline: float) -> Iterator[None]:
@@ -229,6 +222,23 @@ class Collection:
         if self._store is None:
             self._store = connect_to(self.settings, is_reader=self._is_reader)
         return self._store
+
+
+def begin_import(settings: Settings) -> threading.Thread | None:
+    """A thread that imports the embedded store, None where that has to wait.
+
+    Nothing of the database is touched.
+    """
+    if not settings.database or not is_process_ours():
+        return None
+    from indexer.milvus.internals import can_import_in_thread, set_variables
+
+    set_variables()
+    if not can_import_in_thread():
+        return None
+    thread = threading.Thread(target=_import_store, name="codx-imports")
+    thread.start()
+    return thread
 
 
 def _import_store() -> None:

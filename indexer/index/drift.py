@@ -12,8 +12,10 @@ from collections.abc import Iterable
 
 from indexer.config import Settings, with_rules
 from indexer.errors import GitError, ProjectError
+from indexer.index import stamp
 from indexer.index.manifest import COMPLETE, Manifest
 from indexer.report import Report
+from indexer.tree.diff import stat_of
 from indexer.tree.files import NotIndexable, Roots, Vanished, open_roots, read_file
 from indexer.tree.git import blob_id
 from indexer.tree.project import scan_project
@@ -42,6 +44,27 @@ def has_drifted(settings: Settings, manifest: Manifest) -> bool | None:
     if tree.failures:
         return None
     return records.keys() != {file.path for file in tree.files}
+
+
+def differing(settings: Settings) -> int | None:
+    """How many files and folders are not as the last settled run saw them; None if unknown.
+
+    Stat fields alone decide. What a run did to the index since then is left aside, no lock is
+    taken, and the settings are those of the last run.
+    """
+    if (known := stamp.differing(settings)) is not None:
+        return known
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        records = manifest.records()
+    if len(records) > MOST_FILES:
+        return None
+    try:
+        tree = scan_project(settings, Report())
+    except (OSError, GitError, ProjectError):
+        return None
+    found = {file.path: stat_of(file) for file in tree.files}
+    seen = {path: record.stat for path, record in records.items()}
+    return len({path for path, _ in found.items() ^ seen.items()})
 
 
 class _TooMuch(Exception):

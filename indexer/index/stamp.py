@@ -189,6 +189,38 @@ def is_as_stamped(settings: Settings) -> bool | None:
         return None
 
 
+def differing(settings: Settings) -> int | None:
+    """How many files and folders are not as the stamp says, at least; None if that is not known.
+
+    What a run did to the index since then is left aside, and no lock is taken.
+    """
+    if (loaded := _load(settings)) is None:
+        return None
+    stamp, _ = loaded
+    survey = stamp.survey
+    listing = Listings(settings, survey).find
+    try:
+        with compare_with_survey(settings.project, survey, listing) as difference_now:
+            difference = difference_now()
+    except (GitError, OSError):
+        return None
+    if difference is None:
+        return None
+    if agrees(survey, difference):
+        return 0
+    by_git = {
+        name
+        for answer, repository in zip(
+            difference.answers, survey.repositories, strict=True
+        )
+        for name, _ in answer.changed_files.items()
+        ^ repository.answer.changed_files.items()
+    }
+    changed = [one for one in difference.indexes if one is not None]
+    count = len(difference.files) + len(difference.folders) + len(by_git)
+    return count + sum(len(one.entries) for one in changed) or 1
+
+
 def write(
     settings: Settings, index: Collection, mark: str, tree: Scan, report: Report
 ) -> None:
@@ -220,6 +252,7 @@ def write(
                 report.files.renamed,
                 report.files.embedded,
                 report.files.stripped,
+                report.files.deferred,  # they only lack vectors, or there were no stamp
             )
         ),
         report.files.skipped,

@@ -22,7 +22,7 @@ FIELDS = [
     *("embedded", "vector", "sparse"),
 ]
 SHOWN_FIELDS = [
-    *("path", "chunk_no", "chunk_count", "start_line", "end_line"),
+    *("path", "file_hash", "chunk_no", "chunk_count", "start_line", "end_line"),
     *("language", "symbol", "text"),
 ]
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2  # part of the fingerprint
 PROJECT_LENGTH = 32  # of a project's key, in hex digits
+MOST_PATHS = 1_000  # that a condition names
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./ -]+")
 
 
 def physical_name(name: str, fingerprint: str) -> str:
@@ -104,16 +106,21 @@ def of_projects(keys: Collection[str]) -> str:
     return "project in [" + ", ".join(f'"{key}"' for key in keys) + "]"
 
 
-def condition(language: str = "", start: str = "") -> str:
-    """A filter for the rows of this language whose path begins with `start`.
+def condition(
+    language: str = "", start: str = "", paths: Collection[str] | None = None
+) -> str:
+    """A filter for the rows of this language whose path begins with `start`, or is one of `paths`.
 
-    Both become part of an expression in Milvus's own language. One that is not a plain
-    name is therefore left out, and the caller must compare it with the rows.
+    All become part of an expression in Milvus's own language. One that is not a plain
+    name is therefore left out, and the caller must compare it with the rows. So are more paths
+    than an expression should have.
     """
     parts = []
     if re.fullmatch(r"[a-z0-9_]+", language):
         parts.append(f'language == "{language}"')
-    if re.fullmatch(r"[A-Za-z0-9_./ -]+", start):
+    if _PLAIN_PATH.fullmatch(start):
         end = start[:-1] + chr(ord(start[-1]) + 1)
         parts.append(f'path >= "{start}" and path < "{end}"')
+    if paths and len(paths) <= MOST_PATHS and all(map(_PLAIN_PATH.fullmatch, paths)):
+        parts.append("path in [" + ", ".join(f'"{one}"' for one in sorted(paths)) + "]")
     return " and ".join(parts)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_HITS = 16_384  # of a search; a limit of servers
 READ_TIMEOUT = 600.0  # seconds; to read the keys of all rows of a large database
 READ_ROWS = 10_000  # per page; servers refuse more than 16,384 a query
+READ_TEXTS = 2_000  # per page, with their texts: a message has 64 MB at most
 IS_EMBEDDED = "embedded == true"
 
 
@@ -108,36 +109,42 @@ class Table:
 
         A row that is there twice comes twice.
         """
-        for row in self._all_at_once() if self.embedded else self._by_page():
-            yield RowKey(*(row[field] for field in KEY_FIELDS))
-
-    def _all_at_once(self) -> Iterable[Row]:
-        """milvus-lite's iterator would scan all rows again for each page.
-
-        Whoever wants every key has doubts, so what nobody reads is looked at as well.
-        """
 
         def check(timeout: float) -> None:
             check_segments(self._guard.uri, self.physical)
 
-        if not self.ours:  # what others have there is not ours to read
+        # Whoever wants every key has doubts, so what nobody reads is looked at as well. But what
+        # others have there is not ours to read.
+        if self.embedded and not self.ours:
             self._guard.call(check)
+        for row in self.rows("", KEY_FIELDS):
+            yield RowKey(*(row[field] for field in KEY_FIELDS))
+
+    def rows(self, where: str, fields: Sequence[str]) -> Iterator[Row]:
+        """These fields of every row that meets a condition (see `schema.condition`), in no order."""
+        where = _all_of(self.ours, where)
+        yield from (self._all_at_once if self.embedded else self._by_page)(
+            where, fields
+        )
+
+    def _all_at_once(self, where: str, fields: Sequence[str]) -> Iterable[Row]:
+        """milvus-lite's iterator would scan all rows again for each page."""
         rows: list[Row] = self._guard.call(
             self._client.query,
             self.physical,
-            filter=self.ours or 'id != ""',
-            output_fields=KEY_FIELDS,
+            filter=where or 'id != ""',
+            output_fields=list(fields),
             timeout=READ_TIMEOUT,
         )
         return rows
 
-    def _by_page(self) -> Iterator[Row]:
+    def _by_page(self, where: str, fields: Sequence[str]) -> Iterator[Row]:
         iterator = self._guard.call(
             self._client.query_iterator,
             self.physical,
-            batch_size=READ_ROWS,
-            filter=self.ours,
-            output_fields=KEY_FIELDS,
+            batch_size=READ_TEXTS if "text" in fields else READ_ROWS,
+            filter=where,
+            output_fields=list(fields),
         )
 
         def next_page(timeout: float) -> list[Row]:

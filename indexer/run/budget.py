@@ -14,11 +14,20 @@ LISTING_SECONDS = 1.5
 
 
 class Budget:
-    """A budget of `seconds` from the start of this process; 0 means no limit."""
+    """A budget of `seconds` from the start of this process; 0 means no limit.
 
-    def __init__(self, seconds: float) -> None:
+    However long it took to find out what there is to do, `least` seconds are left for that if it is
+    little: on a busy machine it is done all the same.
+    """
+
+    def __init__(self, seconds: float, least: float = 0) -> None:
         end = time.monotonic() - process_age() + seconds
         self._end = end if seconds else float("inf")
+        self._least = least
+
+    def begin_small_work(self) -> None:
+        """Say that it is known what there is to do, and that it is little."""
+        self._end = max(self._end, time.monotonic() + CLOSING_SECONDS + self._least)
 
     @property
     def seconds_to_list(self) -> float:

@@ -20,11 +20,16 @@ class Extent:
     is_complete: bool
     is_settled: bool
 
-    def then(self, later: Extent) -> Extent:
-        """The extent of this pass and a later one together."""
+    def then(self, later: Extent, *, is_enough: bool) -> Extent:
+        """The extent of this pass and a later one together.
+
+        If this one `is_enough`, the index is as whole and complete as it left it even if the later
+        one is cut.
+        """
+        is_left = is_enough and later.is_cut
         return Extent(
             later.is_cut,
-            self.is_whole and later.is_whole,
-            self.is_complete and later.is_complete,
+            self.is_whole and (later.is_whole or is_left),
+            self.is_complete and (later.is_complete or is_left),
             self.is_settled and later.is_settled,
         )

@@ -84,7 +84,9 @@ def load_sparse_first(
     session.progress.step("searchable; the vectors follow")
     _convert_model(session)
     rest = _without_vectors(session, changes)
-    return extent.then(load_changes(session, writer, rest, state, embeds=True))
+    later = load_changes(session, writer, rest, state, embeds=True)
+    # Every file is found by its words, as in the index before, which may have lacked vectors too.
+    return extent.then(later, is_enough=state == COMPLETE)
 
 
 def _convert_model(session: Session) -> None:

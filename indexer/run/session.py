@@ -177,7 +177,7 @@ def hold_index(
     Whatever can refuse this run does so here or in the scan, before anything costly begins. Raises
     `LockedError` if another run has lock or lease still after `settings.wait` seconds.
     """
-    budget = Budget(settings.max_seconds)
+    budget = Budget(settings.max_seconds, settings.least_seconds)
     deadline = time.monotonic() + settings.wait
     admit(settings)
     make_state_dir(settings)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
 from indexer.milvus.table import MOST_HITS
 from indexer.search.scope import Scope
 
+if TYPE_CHECKING:
+    from indexer.search.line_pattern import LinePattern
+
 CANDIDATES = 100  # chunks that each of the two searches contributes, at least
 CHUNKS_PER_HIT = 3
 
+CHANGED_SINCE = "has changed since it was indexed"
 NO_GOOD_MATCH = "no good match; nearest:"
 
 
@@ -21,13 +26,16 @@ class Wanted:
     """What is asked for besides the query itself. Raises `UsageError` for impossible values.
 
     `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
-    `context` the number of lines to add around each hit.
+    `context` the number of lines to add around each hit. Only chunks with a line that matches
+    `grep` count, and only files that differ from the commit that git calls `changed`, None for all.
     """
 
     limit: int = 10
     mode: str = HYBRID
     scope: Scope = Scope()
     context: int = 0
+    grep: LinePattern | None = None
+    changed: str | None = None
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.context < 0:
@@ -49,7 +57,8 @@ class Hit:
     whole answer for its first hit, and for the others their share of it. `before` and `after`
     are the lines around the chunk that were asked for. `explanation` says where the rank comes
     from, and `project` is the folder of the project, or where the folder is not known the one that
-    the index was built from.
+    the index was built from. It is `stale` if the file has other bytes than those that were indexed, or is
+    gone; None where that cannot be told, because no folder is known.
     """
 
     path: str
@@ -63,6 +72,7 @@ class Hit:
     before: str = ""
     after: str = ""
     explanation: Mapping[str, object] = field(default_factory=dict, repr=False)
+    stale: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,9 @@ from indexer.text.terms import idf, place_of_rarest, terms
 
 if TYPE_CHECKING:
     from indexer.search.answers import Hit
+    from indexer.search.line_pattern import LinePattern
 
 CUT = "…"  # stands where a line was cut
-
-
-def best_line(hit: Hit, query: str) -> int:
-    """The line (1-based) of the file that a person should look at."""
-    return number_in_file(hit, best_row(hit, query))
 
 
 def number_in_file(hit: Hit, row: int) -> int:
@@ -26,12 +22,15 @@ def number_in_file(hit: Hit, row: int) -> int:
     return min(hit.start_line + row, hit.end_line)
 
 
-def best_row(hit: Hit, query: str) -> int:
+def best_row(hit: Hit, query: str, grep: LinePattern | None = None) -> int:
     """The line of the chunk, counted from 0, that a person should look at.
 
-    This is the line where the definition that the query names begins. If there is none, it is
+    With `grep` it is the first line that matches that. Else it is the line where the definition that the query names begins. If there is none, it is
     the first of those with the most rare terms of the query.
     """
+    matching = grep.row(hit.text) if grep else None
+    if matching is not None:
+        return matching
     defined = definition_line(query, hit.text)
     if defined is not None:
         return defined
@@ -41,15 +40,19 @@ def best_row(hit: Hit, query: str) -> int:
     return max(range(len(lines)), key=lambda number: (scores[number], -number))
 
 
-def shortened(line: str, query: str, columns: int) -> str:
-    """The line, cut to so many characters (0: any number) around what the query names in it.
+def shortened(
+    line: str, query: str, columns: int, grep: LinePattern | None = None
+) -> str:
+    """The line, cut to so many characters (0: any number) around what is looked for in it.
 
-    That is its definition, or else the rarest of the query's terms. Where it has none, its
-    beginning is shown.
+    That is the first match of `grep`, or else what the query defines, or the rarest of its terms. Where
+    it has none, its beginning is shown.
     """
     if not columns or len(line) <= columns:
         return line
-    place = name_place(query, line)
+    place = grep.place(line) if grep else None
+    if place is None:
+        place = name_place(query, line)
     if place is None:
         place = place_of_rarest(terms(query), line) or 0
     room = max(columns - 2 * len(CUT), 1)

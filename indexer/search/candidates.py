@@ -12,6 +12,7 @@ class Candidate:
     `dense` is its rank (the first is 1) and its cosine in the search by vectors, `sparse` its
     rank and its inner product in the search by terms; None if that search did not find it.
     Without a vector (`has_vector`) only the search by terms can find it. `index` is the number of the index that it comes from, where several are searched; in an index that projects share, `project` is the key of one.
+    `file_hash` is the blob id of the bytes that the text is from.
     """
 
     path: str
@@ -26,3 +27,4 @@ class Candidate:
     sparse: tuple[int, float] | None = None
     has_vector: bool = True
     project: str = ""
+    file_hash: str = ""

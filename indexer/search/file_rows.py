@@ -42,7 +42,9 @@ def lines_around(best: Candidate, context: int, store: Store) -> tuple[str, str]
     reach = context + 1  # every chunk has at least one line
     numbers = range(max(0, best.chunk_no - reach), best.chunk_no + reach + 1)
     lines: dict[int, str] = {}
-    for row in rows_of(store, best.path, numbers, project=best.project):
+    for row in rows_of(store, best.path, numbers, ["file_hash"], best.project):
+        if row["file_hash"] != best.file_hash:
+            continue  # a run has written it since the chunk was found
         for number, text in enumerate(row["text"].split("\n"), row["start_line"]):
             if number <= row["end_line"]:  # a cell can stand on one line of a notebook
                 lines.setdefault(number, text)

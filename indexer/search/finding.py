@@ -12,7 +12,8 @@ from indexer.config import Settings
 from indexer.errors import UsageError
 from indexer.paths import escape_path
 from indexer.search.answers import Answer, Wanted
-from indexer.search.freshness import remark
+from indexer.search.freshness import UNTOUCHED, Freshness, remark
+from indexer.search.nothing import why_nothing
 from indexer.search.query import shared_embedders
 from indexer.search.searcher import Searcher, search, similar
 
@@ -20,16 +21,20 @@ _PLACE = re.compile(r"(?P<path>.+):(?P<line>[0-9]+)", re.DOTALL)
 
 
 def find(
-    projects: Sequence[Settings], query: str, like: str, wanted: Wanted
+    projects: Sequence[Settings],
+    query: str,
+    like: str,
+    wanted: Wanted,
+    fresh: Freshness = UNTOUCHED,
 ) -> tuple[Answer, list[str]]:
     """The answer, and a remark on each project whose index is older than its tree.
 
-    It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
+    What is known to be `fresh` is not looked at again. It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
     code like that in the first project. Raises `UsageError`, and what `search` raises.
     """
     distinct = distinct_of(projects)
     with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:
-        looks = [(one, pool.submit(remark, one)) for one in distinct]
+        looks = [(one, pool.submit(remark, one, fresh)) for one in distinct]
         # They stay open until the lines around the hits have been read as well.
         searchers = [
             stack.enter_context(
@@ -42,10 +47,29 @@ def find(
         else:
             answer = search(searchers, query, wanted)
         found = [(one, look.result()) for one, look in looks]
-    several = len(distinct) > 1
-    return answer, [
-        f"{one.title}: {text}" if several else text for one, text in found if text
+        several = len(distinct) > 1
+        explain(answer, distinct, wanted)
+    remarks = [
+        line
+        for one, text in found
+        if text
+        for line in _named(one, [text], several=several)
     ]
+    return answer, remarks
+
+
+def explain(answer: Answer, projects: Sequence[Settings], wanted: Wanted) -> None:
+    """Add notes to an answer without good hits: what it was not about, and what is not indexed."""
+    if answer.hits and answer.is_good:
+        return
+    for one in projects:
+        notes = why_nothing(one, wanted.scope)
+        answer.notes.extend(_named(one, notes, several=len(projects) > 1))
+
+
+def _named(settings: Settings, texts: list[str], *, several: bool) -> list[str]:
+    """The texts about a project, with its name if there are `several`."""
+    return [f"{settings.title}: {text}" if several else text for text in texts]
 
 
 def distinct_of(projects: Sequence[Settings]) -> list[Settings]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
 from indexer.config import Settings
 from indexer.deadline import ends_by
@@ -30,7 +32,34 @@ UNTOLD = "no run here wrote this index, so it cannot be told whether it is as ne
 PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
 
 
-def remark(settings: Settings) -> str:
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """What an update before the answer came to, by the folder of the project.
+
+    `current` are the projects whose indexes were brought up to date, and `notes` say of the others
+    why they were not.
+    """
+
+    current: Set[str] = frozenset()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def lacks_index(settings: Settings) -> bool:
+    """Whether no run ever worked on a project that has its own database."""
+    is_own = bool(settings.project) and not settings.uri and settings.searched == ()
+    return is_own and not settings.has_state
+
+
+UNTOUCHED = Freshness()
+"""What is known where nothing was brought up to date."""
+
+
+def is_at_work(settings: Settings) -> bool:
+    """Whether a run is at work on the index, as far as the kernel tells."""
+    return is_locked(settings.lock_path)
+
+
+def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
     Where the stamp still holds, this is as cheap as `git status`. It cannot be told where no folder
@@ -45,10 +74,14 @@ def remark(settings: Settings) -> str:
         return ""  # the search itself is refused, and says why
     if settings.searched != ():
         return UNTOLD
+    note = fresh.notes.get(settings.project, "")
     if not settings.has_state:
-        return UNTOLD if settings.uri else ""
-    if is_locked(settings.lock_path):
-        return AT_WORK
+        return note or (UNTOLD if settings.uri else "")
+    if settings.project in fresh.current:
+        with Manifest(settings.manifest_path, readonly=True) as manifest:
+            return "; ".join(filter(None, [note, _partly(manifest)]))
+    if is_at_work(settings):
+        return note or AT_WORK
     with ends_by(time.monotonic() + PATIENCE):
         agrees = stamp.is_as_stamped(settings)
     with Manifest(settings.manifest_path, readonly=True) as manifest:
@@ -57,13 +90,19 @@ def remark(settings: Settings) -> str:
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
         is_altered = not agrees and _is_altered(settings, manifest)
-        totals = manifest.totals()
+        partly = _partly(manifest)
     remarks = {True: [BEHIND], False: [], None: [DOUBTFUL]}[drifted]
     if is_altered:
         remarks.append(ALTERED)
+    return "; ".join(filter(None, [*remarks, note, partly]))
+
+
+def _partly(manifest: Manifest) -> str:
+    """What to say of chunks that still lack a vector."""
+    totals = manifest.totals()
     if 0 < totals.unembedded < totals.chunks:
-        remarks.append(PARTLY.format(totals.unembedded, totals.chunks))
-    return "; ".join(remarks)
+        return PARTLY.format(totals.unembedded, totals.chunks)
+    return ""
 
 
 def _is_altered(settings: Settings, manifest: Manifest) -> bool:

@@ -11,8 +11,8 @@ from indexer.config import DENSE, SPARSE
 from indexer.errors import UsageError
 from indexer.milvus.rows import Row
 from indexer.milvus.store import HAS_VECTORS, Store
-from indexer.milvus.table import MOST_HITS
 from indexer.search.answers import Wanted
+from indexer.search.best_rows import best_rows
 from indexer.search.candidates import Candidate
 from indexer.search.connection import Properties
 from indexer.search.file_rows import rows_of
@@ -23,8 +23,6 @@ from indexer.text.versions import SPARSE_VERSION
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from indexer.types import Weights
 
 NO_SPARSE = (
     "this Milvus has no sparse vectors (they came with 2.4): nothing is found by words"
@@ -88,7 +86,7 @@ def find_candidates(
             notes.append(NO_WORDS)
         else:
             by_words = True
-            _add(found, "sparse", _best_rows(store, "sparse", weights, wanted))
+            _add(found, "sparse", best_rows(store, "sparse", weights, wanted, notes))
     if wanted.mode != SPARSE:
         if not (HAS_VECTORS in current or store.has_vectors()):
             notes.append(NO_DENSE)
@@ -96,7 +94,11 @@ def find_candidates(
             return Found(current, None)
         else:
             by_meaning = True
-            _add(found, "vector", _best_rows(store, "vector", vector.result(), wanted))
+            _add(
+                found,
+                "vector",
+                best_rows(store, "vector", vector.result(), wanted, notes),
+            )
     projects = store.names({one.project for one in found.values()} - {""})
     return Found(
         current, list(found.values()), tuple(notes), by_words, by_meaning, projects
@@ -104,11 +106,12 @@ def find_candidates(
 
 
 def find_alike(
-    path: str, line: int, wanted: Wanted, project: str, store: Store
+    path: str, line: int, wanted: Wanted, project: str, notes: list[str], store: Store
 ) -> list[Candidate]:
     """The candidates that resemble the chunk at a line of an indexed file, without that chunk.
 
-    The file is in the project with the key `project`, "" if that shares no collection. Raises `UsageError` if the index does not have this line.
+    The file is in the project with the key `project`, "" if that shares no collection. `notes` get
+    what was not searched. Raises `UsageError` if the index does not have this line.
     """
     current = store.open()
     first = rows_of(store, path, [0], ["chunk_count"], project)
@@ -128,11 +131,11 @@ def find_alike(
         import numpy as np
 
         vector = np.asarray(place["vector"], np.float32)
-        _add(found, "vector", _best_rows(store, "vector", vector, wanted))
+        _add(found, "vector", best_rows(store, "vector", vector, wanted, notes))
     weights = query_weights(f"{place['symbol']}\n{place['text']}")
     has_terms = store.has_sparse and _has_our_terms(current)
     if wanted.mode != DENSE and has_terms and weights:
-        _add(found, "sparse", _best_rows(store, "sparse", weights, wanted))
+        _add(found, "sparse", best_rows(store, "sparse", weights, wanted, notes))
     found.pop(place["id"], None)
     return list(found.values())
 
@@ -140,27 +143,6 @@ def find_alike(
 def _has_our_terms(properties: Properties) -> bool:
     """Whether the rows have terms of the version that `query_weights` makes."""
     return properties.get("codx.sparse") == str(SPARSE_VERSION)
-
-
-def _best_rows(
-    store: Store,
-    field_name: str,
-    query: NDArray[np.float32] | Weights,
-    wanted: Wanted,
-) -> list[Row]:
-    """The best rows in the scope, as many as are wanted or exist.
-
-    Milvus can check only a part of the scope. The rest is checked here, in more and more rows
-    until enough are left.
-    """
-    scope, number = wanted.scope, wanted.candidates
-    limit = number
-    while True:
-        rows = store.search(field_name, query, limit, scope.condition)
-        kept = [row for row in rows if scope.holds(row["path"], row["language"])]
-        if len(kept) >= number or len(rows) < limit or limit == MOST_HITS:
-            return kept[:number]
-        limit = min(8 * limit, MOST_HITS)
 
 
 def _add(found: dict[str, Candidate], kind: str, rows: Sequence[Row]) -> None:
@@ -186,4 +168,5 @@ def _candidate(row: Row) -> Candidate:
         row["text"],
         project=row.get("project", ""),
         has_vector=row.get("embedded", True),
+        file_hash=row["file_hash"],
     )

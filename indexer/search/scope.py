@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from indexer.languages import known_language, similar_languages
 from indexer.milvus.schema import condition
 from indexer.paths import escape_path, is_within, unescape_path
 from indexer.patterns import Patterns
+
+if TYPE_CHECKING:
+    from indexer.search.line_pattern import LinePattern
 
 _WILD = re.compile(r"[*?\[\\]")
 
@@ -20,14 +24,15 @@ _WILD = re.compile(r"[*?\[\\]")
 class Scope:
     """Files of one language at paths that match; all files by default.
 
-    Every path begins with `start`. `only` has the parts of the project that are meant, None for
-    all of it.
+    Every path begins with `start`. `only` has the parts of the project that are meant, and `files`
+    the files, None for all of it.
     """
 
     language: str = ""
     start: str = ""
     patterns: Patterns | None = None
     only: Set[str] | None = None
+    files: Set[str] | None = None
 
     @property
     def condition(self) -> str:
@@ -35,7 +40,20 @@ class Scope:
         start = self.start
         if self.only and len(self.only) == 1 and not start:
             start = escape_path(*self.only)
-        return condition(self.language, start)
+        paths = None if self.files is None else [*map(escape_path, self.files)]
+        return condition(self.language, start, paths)
+
+    def within(self, only: Set[str] | None) -> Scope:
+        """This scope in the parts of the project that are meant, None for all of it."""
+        return replace(self, only=only)
+
+    @property
+    def folder(self) -> str:
+        """A path in the project at or above all files in the scope."""
+        if self.only and len(self.only) == 1:
+            return min(self.only)
+        folder, _, _ = unescape_path(self.start).rpartition("/")
+        return folder
 
     def holds(self, path: str, language: str) -> bool:
         """Whether a file is in the scope; `path` is as in rows."""
@@ -43,6 +61,8 @@ class Scope:
             return False
         name = unescape_path(path)
         if self.only is not None and not is_within(name, self.only):
+            return False
+        if self.files is not None and name not in self.files:
             return False
         if self.patterns is None:
             return True
@@ -68,6 +88,18 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
         raise UsageError(f"not a pattern for paths: {which!r} matches nothing")
     start = _literal_start(given[0]) if len(given) == 1 else ""
     return Scope(name, start, patterns)
+
+
+def line_pattern(pattern: str, *, ignores_case: bool = False) -> LinePattern | None:
+    """What lines are searched for with this regular expression, None if it is "".
+
+    Raises `UsageError` for one that RE2 refuses.
+    """
+    if not pattern:
+        return None
+    from indexer.search.line_pattern import LinePattern
+
+    return LinePattern(f"(?i){pattern}" if ignores_case else pattern)
 
 
 def _known(language: str) -> str:

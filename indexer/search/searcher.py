@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from indexer.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from indexer.index.file_bytes import has_other_bytes
 from indexer.milvus.internals import set_variables
 from indexer.milvus.owner import OWNER
 from indexer.milvus.store import HAS_VECTORS, Store
@@ -31,6 +32,7 @@ from indexer.search.query import QueryEmbedder, vectors
 from indexer.search.question import subject
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
+from indexer.search.scope import Scope
 from indexer.search.strength import FLOOR, strength
 
 if TYPE_CHECKING:
@@ -54,6 +56,37 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
     query = subject(query)
+    pool, answers, missing = _candidates(searchers, query, wanted)
+    known = strength(query, answers)
+    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    is_good = known is None or known >= FLOOR
+    if hits and not is_good:
+        notes = {NO_GOOD_MATCH: None, **notes}
+    return Answer(hits, list(notes), missing, is_good)
+
+
+def similar_to(searchers: Sequence[Searcher], code: str, wanted: Wanted) -> Answer:
+    """The files of all these indexes with code like this, which need not be in any of them.
+
+    Raises `UsageError` if it is blank, and whatever the searchers raise.
+    """
+    code = clean(code)
+    if not code.strip():
+        raise UsageError("there is no code: give some lines of it")
+    pool, answers, missing = _candidates(searchers, code, wanted)
+    notes = dict.fromkeys(note for found in answers for note in found.notes)
+    hits = _hits(searchers, rank_alike(pool), wanted, _best_cosine(pool))
+    return Answer(hits, list(notes), missing)
+
+
+def _candidates(
+    searchers: Sequence[Searcher], query: str, wanted: Wanted
+) -> tuple[list[Candidate], list[Found], list[str]]:
+    """The candidates of all indexes that can be read, how they were found, and why others cannot.
+
+    Raises why the first cannot be read if none can.
+    """
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
@@ -69,13 +102,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
             pool += [replace(one, index=number) for one in found.candidates or []]
     if not answers:
         raise missing[0]
-    known = strength(query, answers)
-    hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)
-    notes = dict.fromkeys(note for found in answers for note in found.notes)
-    is_good = known is None or known >= FLOOR
-    if hits and not is_good:
-        notes = {NO_GOOD_MATCH: None, **notes}
-    return Answer(hits, list(notes), list(dict.fromkeys(map(str, missing))), is_good)
+    return pool, answers, list(dict.fromkeys(map(str, missing)))
 
 
 def _tried(ask: Callable[[], T], missing: list[CodxIndexError]) -> T | None:
@@ -92,10 +119,16 @@ def similar(searcher: Searcher, path: str, line: int, wanted: Wanted) -> Answer:
 
     Raises `UsageError` if the index does not have this line.
     """
-    found = searcher.alike(path, line, wanted)
+    notes: list[str] = []
+    found = searcher.alike(path, line, wanted, notes)
+    hits = _hits([searcher], rank_alike(found), wanted, _best_cosine(found))
+    return Answer(hits, list(dict.fromkeys(notes)))
+
+
+def _best_cosine(found: Sequence[Candidate]) -> float:
+    """The best cosine, 0 to 1; 1 where nothing was compared by meaning."""
     best = max((one.dense[1] for one in found if one.dense), default=1.0)
-    best = min(max(best, 0.0), 1.0)
-    return Answer(_hits([searcher], rank_alike(found), wanted, best), [])
+    return min(max(best, 0.0), 1.0)
 
 
 def clean(query: str) -> str:
@@ -192,17 +225,25 @@ class Searcher:
             self._projects.update(found.projects)
             return found
 
-    def alike(self, path: str, line: int, wanted: Wanted) -> list[Candidate]:
+    def alike(
+        self, path: str, line: int, wanted: Wanted, notes: list[str]
+    ) -> list[Candidate]:
         """The chunks that resemble the one at this line of a file.
 
-        Raises `UsageError` if the index does not have this line.
+        `notes` get what was not searched. Raises `UsageError` if the index does not have this line.
         """
         wanted = self._limited(wanted)
         with self._lock:
             if not self._properties:
                 self._properties = self._connection.ask(Store.open)
             key = self.settings.project_key
-            return self._connection.ask(partial(find_alike, path, line, wanted, key))
+            ask = partial(find_alike, path, line, wanted, key, notes)
+            return self._connection.ask(ask)
+
+    def ask(self, question: Callable[[Store], T]) -> T:
+        """What `question` says of the store; see `Connection.ask`."""
+        with self._lock:
+            return self._connection.ask(question)
 
     def hit(self, ranked: Ranked, context: int, score: float) -> Hit:
         """A ranked file, with `context` lines around its chunk, as the index has them."""
@@ -225,6 +266,24 @@ class Searcher:
             before,
             after,
             explanation(ranked),
+            self._is_stale(best),
+        )
+
+    def _is_stale(self, candidate: Candidate) -> bool | None:
+        """Whether the file of a candidate has other bytes now, None if that cannot be told."""
+        settings = self.settings
+        if not settings.project or candidate.project != settings.project_key:
+            return None
+        return self.is_stale(candidate.path, {candidate.file_hash})
+
+    def is_stale(self, path: str, file_hashes: Iterable[str]) -> bool:
+        """Whether a file of the project has other bytes than those with one of these blob ids.
+
+        `path` is as in rows. Where no folder is known, it is not known to.
+        """
+        settings = self.settings
+        return bool(settings.project) and any(
+            has_other_bytes(settings, path, one) for one in file_hashes
         )
 
     def _project_of(self, candidate: Candidate) -> str:
@@ -262,7 +321,16 @@ class Searcher:
 
     def _limited(self, wanted: Wanted) -> Wanted:
         """What is wanted, of the part of the project that the settings name."""
-        return replace(wanted, scope=replace(wanted.scope, only=self.settings.only))
+        scope = self.limited(wanted.scope)
+        if wanted.changed is not None:
+            from indexer.index.changed import changed_files
+
+            scope = replace(scope, files=changed_files(self.settings, wanted.changed))
+        return replace(wanted, scope=scope)
+
+    def limited(self, scope: Scope) -> Scope:
+        """The scope, within the part of the project that the settings name."""
+        return scope.within(self.settings.only)
 
     def _embed_and_ask(
         self, query: str, wanted: Wanted, properties: Properties

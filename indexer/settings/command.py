@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from indexer.errors import UsageError
 from indexer.settings.declarations import COLLECTION, PROJECT_NAME, STATE_DIR, URI
 from indexer.settings.files import project_files
 from indexer.settings.folders import state_folder
@@ -81,6 +83,7 @@ class SearchCommand(ProjectCommand):
         if given.get("like") and given.get("query"):
             # There is no query then: this is the first PATH.
             paths, given["query"] = (given["query"], *paths), ""
+        _explain_absent(paths, given)
         root = state_root_of(given)
         given["places"] = [find_place(path, root) for path in paths or [""]]
         if not paths and names_collection(given):
@@ -92,6 +95,20 @@ class SearchCommand(ProjectCommand):
         rest = super().parse_args(ctx, args)
         del ctx.params["place"]
         return rest
+
+
+def _explain_absent(paths: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a PATH that is not there, if it may be meant for an option."""
+    hints = {
+        "changed": "a REF is joined to its option, as in --changed=main",
+        "files_with_matches": "-l lists files, and -t names their language",
+    }
+    told = [
+        hint for name, hint in hints.items() if given.get(name) not in (None, False)
+    ]
+    absent = [path for path in paths if path and not os.path.exists(path)]
+    if absent and told:
+        raise UsageError(f"there is no {absent[0]}: {'; '.join(told)}")
 
 
 def names_collection(given: Mapping[str, Any]) -> bool:

@@ -49,9 +49,26 @@ class SettingOption(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         return self.setting.from_environment() or None
 
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None or not self.setting.bare:
+            return record
+        return record[0].replace(" [=", "[="), record[1]
+
 
 class GroupedCommand(click.Command):
     """A command whose help shows its options by purpose, if there are many."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, of which an option may stand without its value."""
+        bare = {
+            f"--{one.setting.option}": one.setting.bare
+            for one in self.params
+            if isinstance(one, SettingOption) and one.setting.bare
+        }
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"{one}={bare[one]}" if one in bare else one for one in args[:end]]
+        return super().parse_args(ctx, [*given, *args[end:]])
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """The names of the option that shows the help, also where no group says them.

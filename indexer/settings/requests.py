@@ -162,6 +162,24 @@ ALL_PROJECTS = _flag(
     section=WHERE,
 )
 
+# Of `mcp`
+
+HTTP = _request(
+    "http",
+    metavar="[HOST:]PORT",
+    help="Listen there, on this machine alone, instead of on stdin; port 0 takes a free one. The "
+    "address is printed.",
+    section=DONE,
+)
+IDLE = _request(
+    "idle",
+    kind=click.IntRange(0),
+    fallback=0,
+    metavar="MINUTES",
+    help="With --http, end once nobody has been connected for so many minutes; 0: never.",
+    section=DONE,
+)
+
 # Of `search`
 
 LIMIT = _request(
@@ -183,7 +201,7 @@ SEARCH_MODE = _request(
 )
 LANGUAGE = _request(
     "language",
-    also=("-l",),
+    also=("-t", "--type"),
     help="Only files in this language: its name, or the ending of its files.",
     section=ANSWER,
 )
@@ -195,11 +213,41 @@ PATTERN = _request(
     help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
     section=ANSWER,
 )
+CHANGED = _request(
+    "changed",
+    metavar="[=REF]",
+    bare="HEAD",
+    fallback=None,  # "" is a mistake, as of a script without the name of its branch
+    help="Only files that differ from HEAD, untracked ones too; with a REF, those changed since "
+    "HEAD left it.",
+    section=ANSWER,
+)
+GREP = _request(
+    "grep",
+    metavar="REGEX",
+    help="Only where a line matches this regular expression (RE2); that line is shown.",
+    section=ANSWER,
+)
+IGNORE_CASE = _flag(
+    "ignore-case",
+    "Let --grep match small and capital letters alike.",
+    also=("-i",),
+    section=ANSWER,
+)
 LIKE = _request(
     "like",
     metavar="FILE:LINE",
     help="Find code like that at this place, instead of a QUERY.",
     section=ANSWER,
+)
+REFRESH = _request(
+    "refresh",
+    form=Form.SWITCH,
+    fallback=None,
+    help="Index by its words what changed, within about a second, before anything is found; vectors "
+    "follow in the background. A project without an index gets one.",
+    default_text="mcp does, search does not",
+    section=DONE,
 )
 CONTEXT = _request(
     "context",
@@ -216,6 +264,20 @@ MAX_COLUMNS = _request(
     fallback=400,
     also=("-M",),
     help="Cut longer lines to so many characters around what matches; 0: never.",
+    section=PRINTED,
+)
+FILES_WITH_MATCHES = _flag(
+    "files-with-matches",
+    "Print the paths alone, one a line.",
+    also=("-l",),
+    section=PRINTED,
+)
+# Its name has another meaning for `run`.
+NULL_AFTER_PATHS = _flag(
+    "null",
+    "End each path of -l with a NUL, and print it as it is.",
+    also=("-0",),
+    has_variable=False,
     section=PRINTED,
 )
 EXPLAIN = _flag("explain", "Show where each score comes from.", section=PRINTED)

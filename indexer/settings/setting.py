@@ -80,7 +80,8 @@ class Setting:
     are for another command's option of the same name, and do not count.
 
     `section` is the heading in a command's help and in `init`'s template, where a table stands
-    for itself. `example` is the value shown there instead of the default, and `remark` the
+    for itself. An option that may stand without a value means `bare` then, and a value follows a
+    `=`: otherwise the next argument might be taken for it. `example` is the value shown there instead of the default, and `remark` the
     comment behind it.
     """
 
@@ -96,6 +97,7 @@ class Setting:
     default_text: str = ""
     also: tuple[str, ...] = ()
     metavar: str | None = None
+    bare: str = ""
     codx_junior: str = ""
     is_path: bool = False
     is_request: bool = False

@@ -91,6 +91,15 @@ class GitIndex:
     entries: dict[bytes, IndexEntry]
     listing: bytes
 
+    def vouches_for(self, path: bytes, file: SourceFile) -> bool:
+        """Whether git takes a file with these stat fields for the object of its entry, without
+        opening it."""
+        entry = self.entries[path]
+        if entry.stage == 0 and entry.flags & (_CE_VALID | _CE_SKIP_WORKTREE):
+            return True
+        is_old = not _is_racy(entry, self.mtime_ns)
+        return entry.is_plain and entry.is_of(file) and is_old
+
     def has_racy(self) -> bool:
         """Whether git would open some file to tell whether it changed."""
         return any(_is_racy(one, self.mtime_ns) for one in self.entries.values())

@@ -32,7 +32,8 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def refusal(monkeypatch: pytest.MonkeyPatch) -> Refusal:
     """Gives the one line with which the script refuses these arguments."""
-    from retrieval import Refused, main
+    from labelled import Refused
+    from retrieval import main
 
     def refused(*arguments: str | Path) -> str:
         monkeypatch.setattr(sys, "argv", ["retrieval.py", *map(str, arguments)])
@@ -65,7 +66,7 @@ def test_several_relevant_files() -> None:
     found = score(["a.py", "x.py", "b.py", "y.py"], ["a.py", "b.py", "c.py"])
     # (1 + 1/log2(4)) / (1 + 1/log2(3) + 1/log2(4)) = 1.5 / 2.13093
     assert found.ndcg == pytest.approx(0.70392, abs=1e-5)
-    assert found.mrr == 1
+    assert found.hit == found.mrr == 1
     assert found.recall == pytest.approx(2 / 3)
 
 
@@ -75,7 +76,7 @@ def test_one_relevant_file_further_down() -> None:
     found = score(["x.py", "y.py", "a.py"], ["a.py"])
     assert found.ndcg == pytest.approx(1 / 2)  # 1 / log2(4)
     assert found.mrr == pytest.approx(1 / 3)
-    assert found.recall == 1
+    assert (found.hit, found.recall) == (0, 1)
 
 
 def test_the_best_order_is_1_and_nothing_found_is_0() -> None:
@@ -182,7 +183,7 @@ def test_a_text_in_pieces() -> None:
     ],
 )
 def test_a_malformed_entry(fields: dict[str, Any], said: str, tmp_path: Path) -> None:
-    from retrieval import Refused, read_set
+    from labelled import Refused, read_set
 
     path = write_set(tmp_path / "set.json", entry(name="other"), entry(**fields))
     with pytest.raises(Refused, match=re.escape(said)) as caught:
@@ -201,7 +202,7 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_a_malformed_set(refusal: Refusal, tmp_path: Path) -> None:
-    from retrieval import Refused, read_set
+    from labelled import Refused, read_set
 
     path = tmp_path / "set.json"
     path.write_text("[")
@@ -213,6 +214,85 @@ def test_a_malformed_set(refusal: Refusal, tmp_path: Path) -> None:
     write_set(path, entry(), entry())
     with pytest.raises(Refused, match="two entries have the same name"):
         read_set(path)
+
+
+def golden(path: Path, *queries: dict[str, Any]) -> Path:
+    """A file of queries in the form of open-codebase-index."""
+    path.write_text(json.dumps({"version": "1", "queries": queries}))
+    return path
+
+
+def test_golden_sets_of_a_peer(tmp_path: Path) -> None:
+    from labelled import Entry, Query, asked_by_symbol, read_set
+
+    graded = [
+        {"path": "a.py", "relevance": 1},
+        {"path": "b.py", "relevance": 3, "symbol": "b"},
+    ]
+    golden(
+        tmp_path / "one.json",
+        {
+            "id": "one-1",
+            "query": "where is b defined",
+            "queryType": "definition",
+            "args": {"symbol": "b"},
+            "expected": {"filePath": "b.py", "symbol": "b"},
+        },
+        {
+            "query": "how",
+            "queryType": "conceptual",
+            "expected": {"gradedEvidence": graded, "acceptableFiles": ["c.py"]},
+        },
+        {
+            "query": "no",
+            "queryType": "conceptual",
+            "expected": {"expectedOutcome": "no-results"},
+        },
+    )
+    queries = (
+        Query("where is b defined", "definition", ("b.py",), (), "b"),
+        Query("how", "conceptual", ("b.py", "c.py"), ("a.py",)),
+    )
+    assert read_set(tmp_path / "one.json") == [Entry("one", "", "", "", queries)]
+    about = {
+        "name": "one",
+        "url": "https://github.com/owner/one.git",
+        "revision": "ab" * 20,
+        "dataset": "one.json",
+    }
+    (tmp_path / "cohort.json").write_text(json.dumps({"repositories": [about]}))
+    expected = Entry("one", "owner/one", "ab" * 20, "", queries)
+    assert read_set(tmp_path / "cohort.json") == read_set(tmp_path) == [expected]
+    asked = [query.query for query in asked_by_symbol(expected).queries]
+    assert asked == ["b", "how"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "said"),
+    [
+        ({"dataset": "../one.json"}, {}, "is not the name of a file"),
+        ({"url": "https://example.org/one"}, {}, "is no address on GitHub"),
+        ({"revision": "main"}, {}, "is not the id of a commit"),
+        ({}, {"expected": 1}, "what is expected has to be an object"),
+        ({}, {"expected": {}}, "no file is relevant to 'x'"),
+        (
+            {},
+            {"expected": {"gradedEvidence": [{"path": "a"}]}},
+            "'relevance' has to be a number",
+        ),
+    ],
+)
+def test_a_malformed_golden_set(
+    fields: dict[str, Any], query: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    from labelled import Refused, read_set
+
+    usual = {"query": "x", "queryType": "y", "expected": {"filePath": "a"}}
+    golden(tmp_path / "one.json", {**usual, **query})
+    about = {"dataset": "one.json", **fields}
+    (tmp_path / "cohort.json").write_text(json.dumps({"repositories": [about]}))
+    with pytest.raises(Refused, match=re.escape(said)):
+        read_set(tmp_path)
 
 
 def test_sources_that_are_not_there(
@@ -321,7 +401,8 @@ def test_a_commit_of_a_clone_is_measured(
 
 
 def test_the_labelled_set_is_of_these_sources() -> None:
-    from retrieval import CHECKOUT, OWN_SET, read_set
+    from labelled import read_set
+    from retrieval import CHECKOUT, OWN_SET
 
     (own,) = read_set(OWN_SET)
     assert (own.root, own.commit) == ("indexer", "")
@@ -350,7 +431,8 @@ def test_the_labelled_set_is_of_these_sources() -> None:
 def test_answers_on_these_sources_stay_as_good(
     mode: str, model_cache: Path, tmp_path: Path
 ) -> None:
-    from retrieval import BEST, OWN_SET, exported, mean, read_set, rooted, score
+    from labelled import read_set
+    from retrieval import BEST, OWN_SET, exported, mean, rooted, score
 
     from indexer import Index
 

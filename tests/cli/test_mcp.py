@@ -20,7 +20,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from conftest import COMMAND, TIMEOUT, Project, only_slow, project_in, start, wait_for
 from mcp import ClientSession, StdioServerParameters, stdio_client
-from mcp.types import CallToolResult, InitializeResult, TextContent, Tool
+from mcp_client import Client
 from searched import TEXTS as SEARCHED_TEXTS
 
 from indexer.cli.mcp import mcp as command
@@ -67,55 +67,6 @@ def other(folder: Path, model_cache: Path) -> Project:
     return indexed_project(folder / "two", model_cache, OTHER_TEXTS)
 
 
-class Client:
-    """A session of the SDK's client, for tests that know no asyncio."""
-
-    def __init__(
-        self,
-        call: Callable[..., Any],
-        session: ClientSession,
-        initialized: InitializeResult,
-    ) -> None:
-        self._call = call
-        self._session = session
-        self.initialized = initialized
-
-    def tools(self) -> dict[str, Tool]:
-        listed = self._call(self._session.list_tools)
-        return {tool.name: tool for tool in listed.tools}
-
-    def call(self, name: str, **arguments: Any) -> CallToolResult:
-        found: CallToolResult = self._call(self._session.call_tool, name, arguments)
-        return found
-
-    def search(self, query: str, **arguments: Any) -> dict[str, Any]:
-        return structure(self.call("search", query=query, **arguments))
-
-    def error(self, name: str, **arguments: Any) -> str:
-        """The one line of a call that fails."""
-        result = self.call(name, **arguments)
-        assert result.is_error and result.structured_content is None
-        assert "\n" not in text_of(result)
-        return text_of(result)
-
-
-def text_of(result: CallToolResult) -> str:
-    (block,) = result.content
-    assert isinstance(block, TextContent)
-    return block.text
-
-
-def structure(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    found: dict[str, Any] | None = result.structured_content
-    assert found is not None
-    return found
-
-
-def paths(found: dict[str, Any]) -> list[str]:
-    return [str(hit["path"]) for hit in found["hits"]]
-
-
 @contextmanager
 def client(project: Project, *arguments: str, **variables: str) -> Iterator[Client]:
     """A client of a server of its own, which has nothing to say on stderr."""
@@ -150,59 +101,58 @@ def test_what_it_says_of_itself(served: Client, indexed: Project) -> None:
     assert about.server_info.name == "codx-index" and about.server_info.version
     assert about.instructions and str(indexed.root) in about.instructions
     tools = served.tools()
-    assert tools.keys() == {"search", "similar", "status"}
+    assert [*tools] == "search similar outline uses index status".split()
     for tool in tools.values():
         assert tool.title and tool.description and "\n    " not in tool.description
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint and tool.annotations.idempotent_hint
+        assert tool.annotations.read_only_hint is (tool.name != "index")
+        assert tool.annotations.idempotent_hint
         assert tool.annotations.open_world_hint is False
-        assert tool.output_schema is not None
+        # A client would hand on an object instead of the text.
+        assert tool.output_schema is None
         for name, schema in tool.input_schema["properties"].items():
             assert schema["description"], f"{tool.name} {name}"
     search = tools["search"].input_schema
     assert search["required"] == ["query"]
     assert list(search["properties"]) == (
-        "query limit mode language paths context".split()
+        "query limit mode language paths grep changed context max_tokens".split()
     )
     assert search["properties"]["mode"]["enum"] == ["hybrid", "dense", "sparse"]
     similar = tools["similar"].input_schema
-    assert similar["required"] == ["path", "line"]
+    assert "required" not in similar
     assert list(similar["properties"]) == (
-        "path line limit language paths context".split()
+        "path line code limit language paths context max_tokens".split()
     )
 
 
 def test_hits_are_those_of_the_command(served: Client, indexed: Project) -> None:
     query = "what happens when an http request fails"
-    found = served.search(query, limit=3, context=1)
-    told = indexed.report("search", query, "-k", "3", "-C", "1")
-    assert found["notes"] == told["notes"] == []
-    assert len(found["hits"]) == len(told["hits"]) > 0
-    for hit, expected in zip(found["hits"], told["hits"]):
-        assert hit["score"] == pytest.approx(expected.pop("score"), abs=1e-3)
-        del expected["line"], expected["line_text"]  # what a person is shown
-        assert expected.items() <= hit.items()
+    found = served.search(query, limit=3)
+    told = indexed.report("search", query, "-k", "3")
+    assert found.notes == told["notes"] == []
+    assert len(found.hits) == len(told["hits"]) > 0
+    for hit, expected in zip(found.hits, told["hits"]):
+        for name in ("path", "start_line", "end_line", "symbol"):
+            assert getattr(hit, name) == expected[name]
+        assert "\n".join(hit.lines).rstrip() == expected["text"]
     for mode in ("hybrid", "dense", "sparse"):
-        assert paths(served.search(query, mode=mode))[0] == "net/retry.py"
+        assert served.search(query, mode=mode).paths[0] == "net/retry.py"
     # Only the words of it are here.
-    words = served.search("exponential", mode="sparse")
-    assert paths(words) == ["net/retry.py"]
+    assert served.search("exponential", mode="sparse").paths == ["net/retry.py"]
 
 
 def test_the_text_that_an_agent_reads(served: Client) -> None:
-    result = served.call("search", query="value added tax", limit=1)
-    (hit,) = structure(result)["hits"]
-    head, *lines = text_of(result).split("\n")
-    place = f"billing/tax.py:{hit['start_line']}-{hit['end_line']}"
-    assert head == "  ".join(filter(None, (place, hit["symbol"])))
-    assert "\n".join(lines) == hit["text"]
-    assert hit["text"] in TEXTS["billing/tax.py"]
+    (hit,) = served.search("value added tax", limit=1).hits
+    head, *lines = served.text("search", query="value added tax", limit=1).split("\n")
+    place = f"billing/tax.py:{hit.start_line}-{hit.end_line}"
+    assert head == "  ".join(filter(None, (place, hit.symbol)))
+    assert "\n".join(lines) in TEXTS["billing/tax.py"]
 
 
 def test_lines_around_a_hit(served: Client) -> None:
     whole = TEXTS["billing/tax.py"].split("\n")
-    result = served.call("search", query="value added tax", limit=1, context=100)
-    head, *lines = text_of(result).split("\n")
+    text = served.text("search", query="value added tax", limit=1, context=100)
+    head, *lines = text.split("\n")
     place = head.split()[0]
     first, last = map(int, place.removeprefix("billing/tax.py:").split("-"))
     assert "\n".join(lines).rstrip() == "\n".join(whole[first - 1 : last]).rstrip()
@@ -211,55 +161,75 @@ def test_lines_around_a_hit(served: Client) -> None:
 
 def test_filters(served: Client) -> None:
     query = "password network tax release"
-    assert set(paths(served.search(query))) == {
+    assert set(served.search(query).paths) == {
         name.replace("\\", "\\\\") for name in TEXTS
     }
-    assert paths(served.search(query, language="go")) == ["auth/passwords.go"]
-    assert paths(served.search(query, language=".md")) == ["docs/release.md"]
-    assert paths(served.search(query, paths=["net/"])) == ["net/retry.py"]
+    assert served.search(query, language="go").paths == ["auth/passwords.go"]
+    assert served.search(query, language=".md").paths == ["docs/release.md"]
+    assert served.search(query, paths=["net/"]).paths == ["net/retry.py"]
     some = served.search(query, paths=["*.py", "!billing/**", "!odd*"])
-    assert paths(some) == ["net/retry.py"]
-    none = served.call("search", query=query, paths=["no/such/"])
-    assert text_of(none) == "no hits" and structure(none)["hits"] == []
+    assert some.paths == ["net/retry.py"]
+    assert served.search(query, grep="^func \\w+").paths == ["auth/passwords.go"]
+    none = served.text("search", query=query, paths=["no/such/"])
+    assert none.startswith("note: ") and none.endswith("\n\nno hits")
 
 
-def test_notes_are_part_of_the_answer(served: Client) -> None:
-    result = served.call("search", query="??", limit=1)
-    notes = structure(result)["notes"]
-    assert notes[0] == NO_GOOD_MATCH and len(notes) == 2
-    assert text_of(result).startswith("\n".join(f"note: {one}" for one in notes))
+def test_notes_come_first(served: Client) -> None:
+    text = served.text("search", query="??", limit=1)
+    notes = text.partition("\n\n")[0].split("\n")
+    assert notes[0] == f"note: {NO_GOOD_MATCH}" and len(notes) == 2
 
 
 def test_similar(served: Client, indexed: Project) -> None:
-    found = structure(served.call("similar", path="net/retry.py", line=4, limit=2))
-    assert len(found["hits"]) == 2 and "net/retry.py" not in paths(found)
+    found = served.similar(path="net/retry.py", line=4, limit=2)
+    assert len(found.hits) == 2 and "net/retry.py" not in found.paths
     for name in (str(indexed.root / "net/retry.py"), "./net/../net/retry.py"):
-        assert structure(served.call("similar", path=name, line=4, limit=2)) == found
+        assert served.similar(path=name, line=4, limit=2) == found
+
+
+def test_similar_to_code_that_is_nowhere(served: Client) -> None:
+    code = "def with_tax(price):\n    return price + price * 19 / 100\n"
+    assert served.similar(code=code, limit=1).paths == ["billing/tax.py"]
+    assert "net/retry.py" in served.similar(code="time.sleep(2**attempt)").paths
 
 
 def test_a_path_as_in_hits(served: Client, indexed: Project) -> None:
-    (hit,) = served.search("unusual backslash", limit=1)["hits"]
-    assert hit["path"] == "odd\\\\name.py"
-    for name in (hit["path"], f"{indexed.root}/{hit['path']}"):
-        assert structure(served.call("similar", path=name, line=1))["hits"]
+    (hit,) = served.search("unusual backslash", limit=1).hits
+    assert hit.path == "odd\\\\name.py"
+    for name in (hit.path, f"{indexed.root}/{hit.path}"):
+        assert served.similar(path=name, line=1).hits
+        assert served.text("outline", path=name).startswith(f"{hit.path}  python")
+
+
+def test_outlines(served: Client, indexed: Project) -> None:
+    text = "billing/tax.py  python, 9 lines\n4-6 vat"
+    for name in ("billing/tax.py", str(indexed.root / "billing/tax.py")):
+        assert served.text("outline", path=name) == text
+    folder = "billing\ntax.py  python, 9 lines: vat"
+    for name in ("billing", "billing/", str(indexed.root / "billing")):
+        assert served.text("outline", path=name) == folder
+    for name in ("", ".", "/", str(indexed.root)):
+        if name != "/":
+            root = served.text("outline", path=name).split("\n")
+            assert root[0] == "." and "billing/  1 file" in root
+    assert "odd\\\\name.py  python, 2 lines: unusual" in root
+
+
+def test_uses(served: Client) -> None:
+    assert served.text("uses", name="RATE") == (
+        "RATE: 2 lines in 1 file\n\nbilling/tax.py\n1: RATE = 19\n"
+        "4: def vat(net, rate=RATE):"
+    )
+    assert served.text("uses", name="rat") == "no uses of rat in the index"
+    narrow = served.text("uses", name="RATE", paths=["net/"])
+    assert narrow == "no uses of RATE in the index"
 
 
 def test_status(served: Client, indexed: Project) -> None:
-    result = served.call("status")
-    (about,) = structure(result)["projects"]
-    chunks = about["chunks"]
-    assert chunks >= len(TEXTS)
-    assert about == {
-        "project": str(indexed.root),
-        "collection": "codx_index",
-        "model": "all-MiniLM-L6-v2",
-        "chunks": chunks,
-        "embedded": chunks,
-        "remark": "",
-        "error": "",
-    }
-    assert text_of(result) == (
-        f"{indexed.root}: {chunks} chunks, all-MiniLM-L6-v2; up to date"
+    assert re.fullmatch(
+        rf"{re.escape(str(indexed.root))}: collection codx_index, \d+ chunks, "
+        "all-MiniLM-L6-v2; up to date",
+        served.text("status"),
     )
 
 
@@ -269,6 +239,8 @@ def test_status(served: Client, indexed: Project) -> None:
         ("search", {"query": " \n"}, "the query is empty"),
         ("search", {"query": "x", "language": "klingon"}, "no language 'klingon'"),
         ("search", {"query": "x", "paths": ["!"]}, "not a pattern for paths"),
+        ("search", {"query": "x", "grep": "("}, "not a regular expression"),
+        ("search", {"query": "x", "changed": "HEAD"}, "is in no git repository"),
         ("search", {"query": "x", "limit": 51}, "limit: "),
         ("search", {"query": "x", "limit": 0, "mode": "best"}, "mode: "),
         ("search", {}, "query: "),
@@ -282,7 +254,20 @@ def test_status(served: Client, indexed: Project) -> None:
         ("similar", {"path": "/no/a.py", "line": 1}, "/no/a.py is not in the index"),
         ("similar", {"path": "net/retry.py", "line": 99}, "has no line 99"),
         ("similar", {"path": "net/retry.py", "line": 10**12}, "has no line 1000"),
-        ("similar", {"path": "", "line": 1}, "is not in the index"),
+        ("similar", {"path": "", "line": 1}, "give a path and a line of it"),
+        ("similar", {"path": "net/retry.py"}, "give a path and a line of it"),
+        ("similar", {"path": "a.py", "code": "x = 1"}, "but not both"),
+        ("similar", {"code": " \n"}, "there is no code"),
+        ("similar", {"code": "x" * 20_001}, "code: "),
+        ("outline", {"path": "no/such"}, "no/such is not in the index"),
+        ("uses", {"name": "two words"}, "is no identifier"),
+        ("uses", {"name": ""}, "is no identifier"),
+        (
+            "search",
+            {"query": "x", "max_tokens": 99},
+            "max_tokens: Input should be greater than or equal to 100",
+        ),
+        ("index", {"project": "elsewhere"}, "there is no project elsewhere"),
         ("nothing", {}, "Unknown tool: nothing"),
     ],
 )
@@ -290,7 +275,7 @@ def test_what_cannot_be_is_said_in_a_line(
     name: str, arguments: dict[str, Any], said: str, served: Client
 ) -> None:
     assert said in served.error(name, **arguments)
-    assert paths(served.search("value added tax", limit=1)) == ["billing/tax.py"]
+    assert served.search("value added tax", limit=1).paths == ["billing/tax.py"]
 
 
 @pytest.mark.parametrize(
@@ -314,31 +299,28 @@ def test_optional_parameters_as_clients_write_them(
     arguments: dict[str, Any], served: Client
 ) -> None:
     found = served.search("value added tax", **arguments)
-    assert paths(found)[0] == "billing/tax.py"
-    assert not found["notes"]
+    assert found.paths[0] == "billing/tax.py"
+    assert not found.notes
     narrow = any(name.lower().startswith("path") for name in arguments)
     if narrow and any("billing" in str(one) for one in arguments.values()):
-        assert all(path.startswith("billing/") for path in paths(found))
+        assert all(path.startswith("billing/") for path in found.paths)
 
 
 def test_numbers_and_lists_of_one_for_what_is_required(served: Client) -> None:
     served.search(7)  # type: ignore[arg-type]
-    assert paths(served.search(["value added tax"]))[0] == (  # type: ignore[arg-type]
+    assert served.search(["value added tax"]).paths[0] == (  # type: ignore[arg-type]
         "billing/tax.py"
     )
-    result = served.call("similar", path=["billing/tax.py"], line="4", limit="2")
-    assert len(structure(result)["hits"]) <= 2
+    found = served.similar(path=["billing/tax.py"], line="4", limit="2")
+    assert len(found.hits) <= 2
 
 
 def test_a_parameter_that_a_tool_lacks_is_noted(served: Client) -> None:
-    result = served.call("search", query="value added tax", where="src", limit=1)
+    found = served.search("value added tax", where="src", limit=1)
     said = "search has no parameter 'where'; it has query, limit, mode"
-    assert text_of(result).startswith(f"note: {said}")
-    found = structure(result)
-    assert paths(found) == ["billing/tax.py"] and found["notes"][0].startswith(said)
-    result = served.call("status", x=1)
-    assert text_of(result).startswith("note: status has no parameter 'x'; it has none")
-    assert set(structure(result)) == {"projects"}
+    assert found.paths == ["billing/tax.py"] and found.notes[0].startswith(said)
+    text = served.text("status", x=1)
+    assert text.startswith("note: status has no parameter 'x'; it has none\n\n/")
 
 
 def test_lines_that_the_sdk_passes_over_in_silence(other: Project) -> None:
@@ -379,23 +361,48 @@ def test_any_text_is_a_query(served: Client) -> None:
 
 def test_several_projects(indexed: Project, other: Project) -> None:
     with client(indexed, str(indexed.root), str(other.root), ".") as served:
+        text = served.text("search", query="seconds to wait before an attempt", limit=2)
+        legend, *_ = text.split("\n\n")
+        # Each folder is named once, and its files by its short name.
+        assert sorted(legend.split("\n")) == [
+            f"one/project/ is {indexed.root}",
+            f"two/project/ is {other.root}",
+        ]
         found = served.search("seconds to wait before an attempt", limit=2)
-        assert {(hit["project"], hit["path"]) for hit in found["hits"]} == {
-            (str(indexed.root), "net/retry.py"),
-            (str(other.root), "net/retry.py"),
-        }
-        result = served.call("search", query="ripe apples", limit=1)
-        assert text_of(result).startswith(f"{other.root}/harvest.py:1-2  pick_apples\n")
+        assert sorted(found.paths) == [
+            "one/project/net/retry.py",
+            "two/project/net/retry.py",
+        ]
+        assert text.count(str(other.root)) == 1
+        assert served.search("ripe apples", limit=1).paths == ["two/project/harvest.py"]
         said = served.error("similar", path="net/retry.py", line=1)
         assert said == "several projects have net/retry.py: give an absolute path"
         for project in (indexed, other):
-            path = str(project.root / "net/retry.py")
-            found = structure(served.call("similar", path=path, line=1))
-            assert {hit["project"] for hit in found["hits"]} == {str(project.root)}
-        found = structure(served.call("similar", path="harvest.py", line=1))
-        assert paths(found) == ["net/retry.py"]
-        statuses = structure(served.call("status"))["projects"]
-        assert [one["project"] for one in statuses] == [
+            label = f"{project.root.parent.name}/{project.root.name}"
+            for path in (f"{label}/net/retry.py", f"{project.root}/net/retry.py"):
+                found = served.similar(path=path, line=1)
+                assert found.hits and all(
+                    p.startswith(f"{label}/") for p in found.paths
+                )
+        assert served.similar(path="harvest.py", line=1).paths == [
+            "two/project/net/retry.py"
+        ]
+        tax = served.similar(code="return net * rate / 100", limit=1)
+        assert tax.paths == ["one/project/billing/tax.py"]
+        outlines = served.text("outline", path="net/retry.py")
+        assert "\n\none/project/net/retry.py  python" in outlines
+        assert outlines.endswith(
+            "two/project/net/retry.py  python, 2 lines\n1-2 backoff"
+        )
+        assert "\n\ntwo/project/harvest.py\n1: def pick" in served.text(
+            "uses", name="pick_apples"
+        )
+        said = served.error("index")
+        assert (
+            said == "there are several projects: name one of one/project, two/project"
+        )
+        statuses = served.text("status").split("\n\n")
+        assert [one.split(": ")[0] for one in statuses] == [
             str(indexed.root),
             str(other.root),
         ]
@@ -408,17 +415,21 @@ def test_no_index_yet(make_project: Callable[[str], Project]) -> None:
         f"no index in {project.root}: build it with codx-index run"
         for project in (one, two)
     ]
-    with client(one, ".", str(two.root)) as served:
+    with client(one, "--no-refresh", ".", str(two.root)) as served:
         assert served.error("search", query="moonlight") == missing[0]
         said = served.error("similar", path="night.py", line=1)
         assert said == "; ".join(missing)
-        statuses = structure(served.call("status"))["projects"]
-        assert [about["error"] for about in statuses] == missing
-        assert text_of(served.call("status")).startswith(f"{one.root}: {missing[0]}\n")
-        one.run("--executor", "serial")
+        assert served.text("status") == "\n\n".join(
+            f"{project.root}: collection codx_index, {line}"
+            for project, line in zip((one, two), missing, strict=True)
+        )
+        assert served.text("index", project="one") == (
+            f"indexing of {one.root} has begun"
+        )
+        wait_for(lambda: "up to date" in served.text("status"))
         found = served.search("moonlight")
-        assert (paths(found), found["notes"]) == (["night.py"], missing[1:])
-        assert paths(structure(served.call("similar", path="night.py", line=1))) == []
+        assert (found.paths, found.notes) == (["one/night.py"], missing[1:])
+        assert served.similar(path="night.py", line=1).paths == []
 
 
 def test_no_milvus(indexed: Project, tmp_path: Path) -> None:
@@ -438,33 +449,32 @@ def test_a_run_is_not_kept_waiting_and_its_work_is_found(project: Project) -> No
         project.write(name, text)
     project.run("--executor", "serial")
     query = "telescope for distant galaxies"
-    with client(project) as second:
-        with client(project) as served:
+    with client(project, "--no-refresh") as second:
+        with client(project, "--no-refresh") as served:
             before = served.search(query)
             assert second.search(query) == before  # it reads through the first
-            assert "sky.py" not in paths(before)
+            assert "sky.py" not in before.paths
             sky = "def telescope():\n    return 'sees distant galaxies'\n"
             project.write("sky.py", sky)
             (project.root / "net/retry.py").unlink()
             found = served.search(query)
-            assert found["notes"] == [NO_GOOD_MATCH, BEHIND]
-            assert "sky.py" not in paths(found)
-            (about,) = structure(served.call("status"))["projects"]
-            assert about["remark"] == BEHIND
+            assert found.notes == [NO_GOOD_MATCH, BEHIND]
+            assert "sky.py" not in found.paths
+            assert served.text("status").endswith(BEHIND)
             running = start(project, "run", "--executor", "serial")
             asked = 0
             while running.poll() is None:
                 found = served.search("value added tax", limit=1)
-                assert paths(found) == ["billing/tax.py"]
+                assert found.paths == ["billing/tax.py"]
                 asked += 1
             assert (running.communicate()[1], running.returncode) == ("", 0)
             assert asked
             for one in (served, second):
                 found = one.search(query)
-                assert found["notes"] == [] and paths(found)[0] == "sky.py"
-                assert "net/retry.py" not in paths(found)
+                assert found.notes == [] and found.paths[0] == "sky.py"
+                assert "net/retry.py" not in found.paths
         # The one that had the database is gone.
-        assert paths(second.search(query))[0] == "sky.py"
+        assert second.search(query).paths[0] == "sky.py"
         assert project.run()["status"] == "unchanged"
 
 
@@ -522,7 +532,7 @@ def search_once(process: subprocess.Popen[str]) -> None:
 
 
 def test_it_ends_with_its_stdin(other: Project) -> None:
-    with bare(other, "--verbose") as process:
+    with bare(other, "--verbose", "--no-refresh") as process:
         initialize(process)
         search_once(process)
         assert (other.root / ".codx/index/s:0").exists()
@@ -577,9 +587,9 @@ def test_a_client_does_not_wait_for_the_model(indexed: Project, tmp_path: Path) 
     slow = {"PYTHONPATH": str(tmp_path), "ASKED": str(asked), "GO": str(go)}
     with client(indexed, **slow) as served:
         wait_for(asked.exists)  # though nobody has asked a question
-        assert len(served.tools()) == 3
+        assert len(served.tools()) == 6
         go.touch()
-        assert paths(served.search("value added tax", limit=1)) == ["billing/tax.py"]
+        assert served.search("value added tax", limit=1).paths == ["billing/tax.py"]
     # A signal ends it even then.
     go.unlink()
     asked.unlink()
@@ -628,8 +638,8 @@ def test_settings_of_each_project(
     with bare(first, ".", str(second.root)) as process:
         initialize(process)
         result = ask(process, "tools/call", name="status", arguments={})
-        statuses = result["structuredContent"]["projects"]
-        assert [one["collection"] for one in statuses] == ["codx_index", "elsewhere"]
+        one, two = result["content"][0]["text"].split("\n\n")
+        assert "collection codx_index," in one and "collection elsewhere," in two
     second.write("codx-index.toml", 'uri = "http://127.0.0.1:1"\n')
     done = first.command("mcp", ".", str(second.root))
     assert done.returncode == 2 and "--trust" in done.stderr

@@ -243,20 +243,22 @@ def test_json_of_ordinary_text_is_as_it_was(project: Project) -> None:
 
 def test_answers_to_agents(hostile: Project) -> None:
     pytest.importorskip("mcp")
-    from indexer.cli.mcp_answers import failed
-    from indexer.cli.mcp_tools import Tools
+    from mcp_client import tools_of
+
+    from indexer.cli.mcp_page import one_line
+    from indexer.cli.mcp_tools import failed
     from indexer.settings.assembly import settings_for
 
     hostile.run(*SPARSE)
-    tools = Tools([settings_for(str(hostile.root), {})], lambda line: None)
-    try:
+    with tools_of([settings_for(str(hostile.root), {})]) as tools:
         answers = [
             tools.search("banana", mode="sparse", context=2),
+            tools.uses("banana"),
+            tools.outline(),
+            tools.outline(f"no {CONTROLS}"),
             tools.status(),
-            failed(f"http://me:{SECRET}@host {CONTROLS}"),
+            failed(one_line(f"http://me:{SECRET}@host {CONTROLS}")),
         ]
-    finally:
-        tools.close()
     for answer in answers:
         text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
         assert not has_controls(json.dumps(json.loads(text), ensure_ascii=False))

@@ -140,27 +140,29 @@ def test_no_tool_believes_a_clone(
     planted: Project, make_project: Callable[[str], Project]
 ) -> None:
     """A refused project among others is named, and the others are searched."""
-    mcp_tools = pytest.importorskip("indexer.cli.mcp_tools")
+    pytest.importorskip("mcp")
+    from mcp_client import answer_of, text_of, tools_of
+
     other = make_project("other")
     other.write("b.py", "def forged_here(): return 1\n")
     other.run(*QUICK)
-    alone = mcp_tools.Tools([settings_of(planted)], lambda line: None)
-    both = [settings_of(planted), settings_of(other)]
-    tools = mcp_tools.Tools(both, lambda line: None)
-    try:
+    with tools_of([settings_of(planted)]) as alone:
         for answer in (
             alone.search("forged", mode="sparse"),
             alone.similar("a.py", 1),
+            alone.outline("a.py"),
+            alone.uses("forged"),
         ):
-            assert answer.is_error and "git tracks" in answer.content[0].text
-        (status,) = alone.status().structured_content["projects"]
-        assert "git tracks" in status["error"] and status["chunks"] == 0
-        found = tools.search("forged", mode="sparse").structured_content
-        assert [hit["project"] for hit in found["hits"]] == [str(other.root)]
-        assert any("git tracks" in note for note in found["notes"])
-    finally:
-        alone.close()
-        tools.close()
+            assert answer.is_error and "git tracks" in text_of(answer)
+        status = text_of(alone.status())
+        assert "git tracks" in status and "chunks" not in status
+    both = [settings_of(planted), settings_of(other)]
+    with tools_of(both) as tools:
+        found = answer_of(tools.search("forged", mode="sparse"))
+        assert found.paths == [f"{other.root.name}/b.py"]
+        assert any("git tracks" in note for note in found.notes)
+        uses = text_of(tools.uses("forged_here"))
+        assert "git tracks" in uses and f"{other.root.name}/b.py\n1: def" in uses
 
 
 def test_the_remedy(planted: Project, tmp_path: Path) -> None:

@@ -206,15 +206,19 @@ def test_a_search(name: str, indexed: Project) -> None:
 @pytest.mark.parametrize("prepare", [tracked_state, no_database, damaged_database])
 def test_tools(prepare: Callable[[Project], None], indexed: Project) -> None:
     """Neither when the server warms up, nor when it is asked."""
-    mcp_tools = pytest.importorskip("indexer.cli.mcp_tools")
+    pytest.importorskip("mcp")
+    from indexer.cli.fresh import Refresher
+    from indexer.cli.mcp_tools import Projects, Tools
+
     prepare(indexed)
     settings = replace(settings_of(indexed), cache_dir=str(indexed.cache_dir))
-    tools = mcp_tools.Tools([settings], lambda line: None)
+    projects = Projects([settings], Refresher([settings], {}))
+    tools = Tools(projects, projects.searchers, lambda line: None)
     try:
-        tools.warm_up()
+        projects.warm_up()
         assert tools.search("where are payments retried").is_error
     finally:
-        tools.close()
+        projects.close()
     assert is_cold(indexed)
 
 

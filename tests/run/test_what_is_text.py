@@ -116,7 +116,7 @@ def test_languages_in_the_settings(project: Project) -> None:
     rows = {row["path"]: row for row in project.rows().values()}
     assert rows["a.inc"]["language"] == "php"
     assert rows["b.py"]["language"] == ""
-    assert paths_of(project, "greet", "-l", "php") == ["a.inc"]
+    assert paths_of(project, "greet", "-t", "php") == ["a.inc"]
     assert project.run(*SPARSE)["status"] == "unchanged"
     (shown,) = [
         line

@@ -116,16 +116,19 @@ def test_a_run_on_a_read_only_mount(mounted: Project) -> None:
 
 
 def test_tools_on_a_read_only_mount(mounted: Project, temporary: Path) -> None:
-    mcp_tools = pytest.importorskip("indexer.cli.mcp_tools")
-    tools = mcp_tools.Tools([settings_of(mounted)], lambda line: None)
-    try:
-        found = tools.search("retry_payment", mode="sparse").structured_content
-        assert found["hits"][0]["path"] == "a.py" and not found["notes"]
+    pytest.importorskip("mcp")
+    from mcp_client import answer_of, text_of, tools_of
+
+    with tools_of([settings_of(mounted)]) as tools:
+        found = answer_of(tools.search("retry_payment", mode="sparse"))
+        assert found.paths[0] == "a.py"
+        (note,) = found.notes
+        assert "Read-only file system" in note
         assert not tools.similar("a.py", 1).is_error
-        (status,) = tools.status().structured_content["projects"]
-        assert (status["chunks"], status["error"], status["remark"]) == (2, "", "")
-    finally:
-        tools.close()
+        status = text_of(tools.status())
+        assert ", 2 chunks, " in status and status.endswith("up to date")
+        index = tools.index()
+        assert index.is_error and "Read-only file system" in text_of(index)
     assert not [*temporary.iterdir()]
 
 

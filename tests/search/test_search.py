@@ -64,6 +64,7 @@ def test_json(indexed: Project) -> None:
         "text": TEXTS["billing/tax.py"].rstrip("\n"),
         "line": 1,
         "line_text": TEXTS["billing/tax.py"].split("\n")[0],
+        "stale": False,
     }
 
 
@@ -256,7 +257,7 @@ def test_a_scope(
 
 
 def test_a_scope_of_the_command(indexed: Project) -> None:
-    scope = ["-l", "py", "--path", "*.py", "--path", "!net/"]
+    scope = ["-t", "py", "--path", "*.py", "--path", "!net/"]
     hits = indexed.report("search", "password tax", *scope)["hits"]
     assert [hit["path"] for hit in hits] == ["billing/tax.py"]
 

@@ -187,26 +187,25 @@ def test_from_python(
 
 
 def test_the_tools_of_an_agent(gate: Gate, place: list[str], shop: Project) -> None:
-    from indexer.cli.mcp_tools import Tools
+    from mcp_client import answer_of, text_of, tools_of
 
     with Index.open(
         gate.uri, collection="shop", cache_dir=str(shop.cache_dir)
     ) as index:
         settings = index._searcher.settings
     other = replace(settings, collection="other_one")
-    tools = Tools([settings, other, settings], lambda line: None)
-    try:
-        found = tools.search(QUERY, mode="sparse").structured_content or {}
-        assert found["hits"][0]["path"] == "net/retry.py"
-        assert any("'other_one'" in note for note in found["notes"])
-        assert f"{settings.title}: {UNTOLD}" in found["notes"]
-        whole = str(shop.root / "net/retry.py")  # as hits of several indexes are named
+    with tools_of([settings, other, settings]) as tools:
+        found = answer_of(tools.search(QUERY, mode="sparse"))
+        assert found.paths[0] == "shop/net/retry.py"
+        assert any("'other_one'" in note for note in found.notes)
+        assert f"shop: {UNTOLD}" in found.notes
+        whole = str(shop.root / "net/retry.py")
         assert not tools.similar(whole, 4).is_error
-        one, two = (tools.status().structured_content or {})["projects"]
-        assert (one["project"], one["error"]) == (str(shop.root), "")
-        assert two["project"] == other.title and "'other_one'" in two["error"]
-    finally:
-        tools.close()
+        assert not tools.similar(found.paths[0], 4).is_error
+        one, two = text_of(tools.status()).split("\n\n")
+        assert one.startswith(f"{shop.root}: ") and "chunks" in one
+        assert two.startswith(f"{other.title}: ") and "'other_one'" in two
+        assert "no folder" in text_of(tools.index("shop"))
 
 
 def test_a_model_that_the_reader_does_not_have(

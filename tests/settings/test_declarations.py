@@ -41,7 +41,10 @@ from indexer.settings.values import Origin, option_values, resolve
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
 # What a command computes, or what stands in the project's files alone.
-COMPUTED = {"project", "model_from", "name", "origin", "own_files", "only"}
+COMPUTED = {
+    *("project", "model_from", "name", "origin", "own_files", "only"),
+    *("leaves_vectors", "least_seconds"),
+}
 
 
 def declared_by(command: click.Command) -> list[Setting]:

@@ -1,0 +1,263 @@
+"""Indexes that are brought up to date before they answer, by words first and within a budget."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence, Set
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from indexer.cli.background import BackgroundRun
+from indexer.cli.bars import Bars
+from indexer.cli.boundary import Ended, locate, recorded
+from indexer.cli.continuation import continue_last_run, settings_of_run
+from indexer.cli.first_look import confirm_size, wants_index
+from indexer.cli.refresh import bring_up_to_date
+from indexer.cli.signals import handled_signals
+from indexer.cli.summary import print_failures
+from indexer.config import Settings
+from indexer.errors import CodxIndexError, Stopped
+from indexer.index.collection import begin_import
+from indexer.index.drift import differing
+from indexer.index.manifest import Manifest
+from indexer.report import Report
+from indexer.run.progress import UNINTERRUPTED, Interrupts
+from indexer.search.freshness import Freshness, is_at_work, lacks_index
+from indexer.settings.setting import Setting
+from indexer.settings.values import Value
+from indexer.timeline import process_age
+
+AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
+BUILDING = (
+    "the index is being built in the background, {:,} files so far: what it has not reached yet "
+    "is not found, or found as it was"
+)
+FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
+FAILED = "the last run in the background failed: {}"
+CUT = "not all changes could be indexed in time: the next search goes on with them"
+OTHERASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+
+GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
+MOST_CHANGES = 200  # for which a run in the background is interrupted
+FIRST_SECONDS = 2.5  # for the first words of a first index
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What an index has: its `files`, its `chunks`, and how many of these still lack a vector."""
+
+    files: int = 0
+    chunks: int = 0
+    unembedded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Project:
+    settings: Settings
+    background: BackgroundRun
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Refresher:
+    """Brings the indexes of some projects up to date before they answer, within a budget.
+
+    `given` are the values of settings that the command line gave. A project is named by its settings.
+    Threads may share it.
+    """
+
+    def __init__(
+        self,
+        projects: Sequence[Settings],
+        given: Mapping[Setting, Value],
+        interrupts: Interrupts = UNINTERRUPTED,
+    ) -> None:
+        self._given = given
+        self._interrupts = interrupts
+        self._projects = {
+            one.project: _Project(one, BackgroundRun(one, given))
+            for one in projects
+            # A reader of other projects, or of a collection alone, has no tree to look at.
+            if one.project and one.searched == ()
+        }
+
+    def refresh(self, seconds: float = 1.0) -> list[str]:
+        """Index by its words what changed, as far as that can be done in so many seconds.
+
+        Vectors that the cache does not have follow in a run in the background. Returns notes: one
+        on each project that could not be brought up to date, and why. Never raises a failure.
+        """
+        found = self.update(seconds).notes.items()
+        several = len(self._projects) > 1
+        return [f"{name}: {note}" if several else note for name, note in found]
+
+    def update(
+        self,
+        seconds: float = 1.0,
+        *,
+        among: Set[str] | None = None,
+        builds: bool = False,
+    ) -> Freshness:
+        """The same. Returns which indexes are up to date now, and notes by project.
+
+        Only the projects `among` these folders are meant, all for None. If it `builds`, a project without
+        an index gets one in the background, for which a moment is waited.
+        """
+        deadline = time.monotonic() + seconds
+        current, notes = set(), {}
+        for folder, project in self._projects.items():
+            if among is not None and folder not in among:
+                continue
+            if builds and lacks_index(project.settings):
+                notes[folder] = self._first_words(project)
+                continue
+            is_current, note = self._refresh(project, deadline)
+            if is_current:
+                current.add(folder)
+            if note:
+                notes[folder] = note
+        return Freshness(current, notes)
+
+    def build(self, project: Settings, *, quiet: bool) -> None:
+        """Make the first index of a project: by words, and vectors follow in the background.
+
+        Raises what a run does.
+        """
+        settings = settings_of_run(project, self._given)
+        report = Report()
+        locate(report, settings)
+        words = replace(settings, leaves_vectors=True)
+        with closing(Bars(quiet=quiet)) as bars:
+            bring_up_to_date(words, report, bars, self._interrupts)
+        print_failures(report)
+        if settings.embeds and report.chunks.unembedded:
+            self.begin(project)
+
+    def begin(self, project: Settings) -> bool:
+        """Start a run of the project in the background, unless there is one.
+
+        Returns whether it was started. Raises a `CodxIndexError` if that is not possible.
+        """
+        return self._projects[project.project].background.begin()
+
+    def at_work(self, project: Settings) -> bool:
+        """Whether a run of the project is at work in the background."""
+        known = self._projects.get(project.project)
+        return known is not None and known.background.is_at_work
+
+    def problem(self, project: Settings) -> str:
+        """Why the last run in the background failed, "" if it did not."""
+        known = self._projects.get(project.project)
+        ending = known.background.ending if known else None
+        if ending is None or ending.exit_code in (None, 0, 3, 4, 75):
+            return ""  # one that was killed goes on where it was
+        return ending.error
+
+    def coverage(self, project: Settings) -> Coverage:
+        """How much of the project is indexed so far."""
+        if not project.has_state:
+            return Coverage()
+        with Manifest(project.manifest_path, readonly=True) as manifest:
+            totals = manifest.totals()
+        return Coverage(totals.indexed, totals.chunks, totals.unembedded)
+
+    def _first_words(self, project: _Project) -> str:
+        """Build an index in the background, or finish it. Returns what to note about it."""
+        if problem := self.problem(project.settings):
+            return FAILED.format(problem)  # and would fail again
+        try:
+            project.background.begin()
+        except CodxIndexError as error:
+            return str(error)
+        deadline = time.monotonic() + FIRST_SECONDS
+        while project.background.is_at_work and time.monotonic() < deadline:
+            if self.coverage(project.settings).files:
+                break
+            time.sleep(LOOK_SECONDS)
+        return self._progress(project)
+
+    def _progress(self, project: _Project) -> str:
+        """What to note while a run in the background is at work, or after it failed."""
+        if not project.background.is_at_work:
+            problem = self.problem(project.settings)
+            return FAILED.format(problem) if problem else ""
+        known = self.coverage(project.settings)
+        return BUILDING.format(known.files)
+
+    def _refresh(self, project: _Project, deadline: float) -> tuple[bool, str]:
+        """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
+        if not project.settings.has_state:
+            return False, ""  # a search says so
+        if not project.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            return False, AT_WORK
+        report = Report()
+        try:
+            with recorded(report):
+                return self._update(project, report, deadline)
+        except Ended:
+            if report.status == "interrupted":
+                raise Stopped(report.signal) from None
+            texts = {"locked": AT_WORK, "budget": CUT}
+            return False, texts.get(report.status, report.error)
+        finally:
+            project.lock.release()
+
+    def _update(
+        self, project: _Project, report: Report, deadline: float
+    ) -> tuple[bool, str]:
+        found = continue_last_run(project.settings, self._given)
+        if isinstance(found, str):
+            return False, found
+        settings = found.settings
+        locate(report, settings)
+        was_at_work = project.background.is_at_work
+        if was_at_work:
+            # Its index has every file by its words as of the stamp, and only vectors follow.
+            changes = differing(settings)
+            if changes == 0:
+                return True, found.note
+            if changes is None or changes > MOST_CHANGES:
+                return False, self._progress(project) or AT_WORK
+            project.background.interrupt()
+            settings = replace(settings, wait=GIVING_WAY_SECONDS)
+        elif is_at_work(settings):
+            return False, AT_WORK
+        elif found.is_unfinished:
+            return False, self._first_words(project) if found.goes_on else found.note
+        left = max(deadline - time.monotonic(), 0.0) + settings.wait
+        settings = replace(settings, max_seconds=process_age() + left)
+        bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
+        is_cut = report.status == "budget"
+        if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
+            project.background.begin(GIVING_WAY_SECONDS if was_at_work else 0)
+        if is_cut:
+            return False, CUT
+        failed = FAILURES.format(len(report.failures)) if report.failures else ""
+        return True, "; ".join(filter(None, [found.note, failed]))
+
+
+def refresh_for_search(
+    projects: Sequence[Settings],
+    given: Mapping[Setting, Value],
+    *,
+    refreshes: bool | None,
+    quiet: bool,
+) -> Freshness:
+    """Bring the indexes up to date before a search if it `refreshes`, and make those that are missing.
+
+    Without an answer to that (None), a person at a terminal is asked about the latter.
+    """
+    missing = [one for one in projects if lacks_index(one)]
+    if not refreshes and not missing:
+        return Freshness()
+    with handled_signals() as signals:
+        refresher = Refresher(projects, given, signals)
+        for one in missing:
+            if refreshes or (refreshes is None and wants_index(one)):
+                confirm_size(one, quiet=quiet)
+                refresher.build(one, quiet=quiet)
+        if not refreshes:
+            return Freshness()
+        begin_import(projects[0])  # which the search needs, while git looks at the tree
+        return refresher.update()

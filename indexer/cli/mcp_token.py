@@ -1,0 +1,79 @@
+"""The token without which the MCP server answers nobody over HTTP."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+
+from indexer.errors import CodxIndexError, UsageError
+
+VARIABLE = "CODX_INDEX_MCP_TOKEN"
+FILE = "mcp-token"  # in the cache folder
+
+_SHORTEST = 16  # characters
+_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token and the file that holds it, "" if it came from the environment."""
+
+    value: str
+    path: str = ""
+
+
+def find_token(cache_dir: str) -> Token:
+    """The token of the environment, or else that of the user's file, which is made if need be.
+
+    The file stays, so that what is written in the settings of clients holds for the next server.
+    Raises `UsageError` for a token that can be guessed, and `CodxIndexError` for a file that others
+    may read or that cannot be written.
+    """
+    if value := os.environ.get(VARIABLE, ""):
+        return Token(_checked(value, VARIABLE))
+    path = os.path.join(cache_dir, FILE)
+    try:
+        if not os.path.lexists(path):
+            _make(path)
+        return Token(_checked(_read(path), path), path)
+    except OSError as error:
+        raise CodxIndexError(
+            f"no token can be kept in {path}: {error.strerror}; set {VARIABLE}"
+        ) from error
+
+
+def _checked(value: str, where: str) -> str:
+    if len(value) < _SHORTEST or not value.isascii() or not value.isprintable():
+        raise UsageError(
+            f"the token in {where} must have {_SHORTEST} printable characters of ASCII or more"
+        )
+    return value
+
+
+def _make(path: str) -> None:
+    """Write a new token, unless another process is quicker."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f"{FILE}-", dir=folder)  # with mode 0600
+    try:
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_urlsafe(_BYTES)}\n")
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        os.unlink(name)
+
+
+def _read(path: str) -> str:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="ascii") as file:
+        about = os.fstat(file.fileno())
+        is_private = stat.S_ISREG(about.st_mode) and not about.st_mode & 0o077
+        if not is_private or about.st_uid != os.geteuid():
+            raise CodxIndexError(
+                f"others may know the token in {path}: delete it, and a new one is made"
+            )
+        return file.read(4096).strip()

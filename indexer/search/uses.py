@@ -1,0 +1,137 @@
+"""Where an identifier stands in the indexed text, as a whole word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from indexer.errors import UsageError
+from indexer.milvus.rows import Row
+from indexer.milvus.store import Store
+from indexer.milvus.table import MOST_HITS
+from indexer.search.best_line import shortened
+from indexer.search.question import name_place
+from indexer.search.retrieval import NO_SPARSE, OTHER_SPARSE
+from indexer.search.scope import Scope
+from indexer.text.terms import idf, term_id, terms
+from indexer.text.versions import SPARSE_VERSION
+
+if TYPE_CHECKING:
+    from indexer.search.searcher import Searcher
+
+COLUMNS = 200  # characters that are shown of a line
+
+# Letters, digits and _, or such words with what joins names in some language between them.
+_NAME = re.compile(r"[\w$@#:.\->]*\w[?!]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A line (1-based) of a file in which an identifier stands; `is_definition` if it begins there.
+
+    `text` is the line without white space around it, cut around the identifier if it is long.
+    `file_hash` is the blob id of the bytes that it is from.
+    """
+
+    path: str
+    line: int
+    text: str
+    is_definition: bool = False
+    file_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The uses of an identifier: those in files that define it first, then by path and line.
+
+    `notes` say why there may be more. `project` is as in `Hit`. `stale` are the paths of the files that
+    have other bytes now.
+    """
+
+    uses: Sequence[Use]
+    project: str = ""
+    notes: Sequence[str] = field(default_factory=list)
+    stale: Set[str] = frozenset()
+
+
+def uses(searcher: Searcher, name: str, scope: Scope) -> Uses:
+    """Where an identifier stands as a whole word in the text that is indexed; case counts.
+
+    Raises `UsageError` for what is no identifier.
+    """
+    name = name.strip().removesuffix("()")
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no identifier: give one name, as it is in the code"
+        )
+    found, notes = searcher.ask(partial(_uses, name, searcher.limited(scope)))
+    defining = {one.path for one in found if one.is_definition}
+    found.sort(key=lambda one: (one.path not in defining, one.path, one.line))
+    hashes: dict[str, set[str]] = {}
+    for one in found:
+        hashes.setdefault(one.path, set()).add(one.file_hash)
+    stale = {path for path, of in hashes.items() if searcher.is_stale(path, of)}
+    return Uses(found, searcher.project, notes, stale)
+
+
+def _uses(name: str, scope: Scope, store: Store) -> tuple[list[Use], list[str]]:
+    current = store.open()
+    rarest = max(terms(name), key=idf, default="")
+    version = current.get("codx.sparse")
+    if not store.has_sparse or version != str(SPARSE_VERSION):
+        is_old = not version or store.has_sparse
+        raise UsageError(OTHER_SPARSE if is_old else NO_SPARSE)
+    rows = (
+        # A term is in the sparse vector of every row that has it.
+        store.search("sparse", {term_id(rarest): 1.0}, MOST_HITS, scope.condition)
+        if rarest
+        else _with_text(store, name, scope)
+    )
+    notes = []
+    if len(rows) >= MOST_HITS:
+        notes.append(
+            f"{name} is so common that not all of the index was looked at: narrow it with paths"
+        )
+    seen = {
+        (one.path, one.line): one
+        for row in rows
+        if scope.holds(row["path"], row["language"])
+        for one in _uses_in(name, row)
+    }
+    return list(seen.values()), notes
+
+
+def _with_text(store: Store, name: str, scope: Scope) -> list[Row]:
+    """Rows whose text has a name that is no term: a letter, or a word such as `get`."""
+    if not re.fullmatch(r"\w+", name, re.ASCII):
+        raise UsageError(f"{name!r} has no word that tells files apart")
+    # In Milvus, _ stands for any character; what is too much is left out later.
+    where = " and ".join(filter(None, [scope.condition, f'text like "%{name}%"']))
+    fields = ["path", "file_hash", "start_line", "end_line", "language", "text"]
+    return list(islice(store.rows(where, fields), MOST_HITS))
+
+
+def _uses_in(name: str, row: Row) -> Iterator[Use]:
+    text = str(row["text"])
+    if name not in text:
+        return
+    word = _whole_word(name)
+    for number, line in enumerate(text.split("\n")):
+        if name in line and word.search(line):
+            yield Use(
+                str(row["path"]),
+                min(int(row["start_line"]) + number, int(row["end_line"])),
+                shortened(line.strip(), name, COLUMNS),
+                name_place(name, line) is not None,
+                str(row["file_hash"]),
+            )
+
+
+def _whole_word(name: str) -> re.Pattern[str]:
+    before = r"(?<!\w)" if re.match(r"\w", name) else ""
+    after = r"(?!\w)" if re.search(r"\w$", name) else ""
+    return re.compile(before + re.escape(name) + after)
