@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -52,7 +53,9 @@ def serve(projects: Projects, listener: socket.socket, token: str, idle: float) 
     try:
         anyio.run(_serve, _Server(config), listener, managers, gate, idle)
     finally:
-        close_soon(projects.close)
+        is_closed = close_soon(projects.close)
+    if not is_closed:
+        os._exit(0)  # at its own end Python would trip over threads of gRPC
 
 
 def _managers(
@@ -98,13 +101,14 @@ async def _serve(
     gate: Gate,
     idle: float,
 ) -> None:
-    async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+    async with AsyncExitStack() as stack:
         for manager in managers.values():
             await stack.enter_async_context(manager.run())
-        if idle:
-            group.start_soon(_end_when_idle, server, gate, idle)
-        await server.serve(sockets=[listener])
-        group.cancel_scope.cancel()
+        async with anyio.create_task_group() as group:
+            if idle:
+                group.start_soon(_end_when_idle, server, gate, idle)
+            await server.serve(sockets=[listener])
+            group.cancel_scope.cancel()
 
 
 async def _end_when_idle(server: _Server, gate: Gate, idle: float) -> None:

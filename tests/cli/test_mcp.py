@@ -169,7 +169,8 @@ def test_filters(served: Client) -> None:
     assert served.search(query, paths=["net/"]).paths == ["net/retry.py"]
     some = served.search(query, paths=["*.py", "!billing/**", "!odd*"])
     assert some.paths == ["net/retry.py"]
-    assert served.text("search", query=query, paths=["no/such/"]) == "no hits"
+    none = served.text("search", query=query, paths=["no/such/"])
+    assert none.startswith("note: ") and none.endswith("\n\nno hits")
 
 
 def test_notes_come_first(served: Client) -> None:
@@ -411,7 +412,7 @@ def test_no_index_yet(make_project: Callable[[str], Project]) -> None:
         f"no index in {project.root}: build it with codx-index run"
         for project in (one, two)
     ]
-    with client(one, ".", str(two.root)) as served:
+    with client(one, "--no-refresh", ".", str(two.root)) as served:
         assert served.error("search", query="moonlight") == missing[0]
         said = served.error("similar", path="night.py", line=1)
         assert said == "; ".join(missing)
@@ -445,8 +446,8 @@ def test_a_run_is_not_kept_waiting_and_its_work_is_found(project: Project) -> No
         project.write(name, text)
     project.run("--executor", "serial")
     query = "telescope for distant galaxies"
-    with client(project) as second:
-        with client(project) as served:
+    with client(project, "--no-refresh") as second:
+        with client(project, "--no-refresh") as served:
             before = served.search(query)
             assert second.search(query) == before  # it reads through the first
             assert "sky.py" not in before.paths
@@ -528,7 +529,7 @@ def search_once(process: subprocess.Popen[str]) -> None:
 
 
 def test_it_ends_with_its_stdin(other: Project) -> None:
-    with bare(other, "--verbose") as process:
+    with bare(other, "--verbose", "--no-refresh") as process:
         initialize(process)
         search_once(process)
         assert (other.root / ".codx/index/s:0").exists()

@@ -121,7 +121,9 @@ def test_tools_on_a_read_only_mount(mounted: Project, temporary: Path) -> None:
 
     with tools_of([settings_of(mounted)]) as tools:
         found = answer_of(tools.search("retry_payment", mode="sparse"))
-        assert found.paths[0] == "a.py" and not found.notes
+        assert found.paths[0] == "a.py"
+        (note,) = found.notes
+        assert "Read-only file system" in note
         assert not tools.similar("a.py", 1).is_error
         status = text_of(tools.status())
         assert ", 2 chunks, " in status and status.endswith("up to date")
