@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from indexer.address import is_cluster
 from indexer.config import SPARSE, Settings, rules_of, with_rules
 from indexer.index.collection import agreed, place_of
 from indexer.index.identity import identify
@@ -73,6 +74,7 @@ def continue_last_run(
             settings,
             leaves_vectors=True,
             least_seconds=LEAST_SECONDS,
+            executor="process" if is_cluster(settings.executor) else settings.executor,
             wait=0,
             only=None,
         ),

@@ -229,12 +229,23 @@ class Refresher:
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
         is_cut = report.status == "budget"
+        problem = ""
         if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
-            project.background.begin(GIVING_WAY_SECONDS if was_at_work else 0)
+            problem = self._go_on(project, report, was_at_work=was_at_work)
         if is_cut:
-            return False, CUT
+            return False, "; ".join(filter(None, [CUT, problem]))
         failed = FAILURES.format(len(report.failures)) if report.failures else ""
-        return True, "; ".join(filter(None, [found.note, failed]))
+        return True, "; ".join(filter(None, [found.note, failed, problem]))
+
+    def _go_on(self, project: _Project, report: Report, *, was_at_work: bool) -> str:
+        """Let a run in the background do the rest. Returns why the last one failed, if it did.
+
+        What failed is tried again with the next change.
+        """
+        problem = self.problem(project.settings)
+        if not problem or report.status != "unchanged":
+            project.background.begin(GIVING_WAY_SECONDS if was_at_work else 0)
+        return FAILED.format(problem) if problem else ""
 
 
 def refresh_for_search(
@@ -246,7 +257,7 @@ def refresh_for_search(
 ) -> Freshness:
     """Bring the indexes up to date before a search if it `refreshes`, and make those that are missing.
 
-    Without an answer to that (None), a person at a terminal is asked about the latter.
+    If it is not said whether it does (None), a person at a terminal is asked about the latter.
     """
     missing = [one for one in projects if lacks_index(one)]
     if not refreshes and not missing:
@@ -254,7 +265,7 @@ def refresh_for_search(
     with handled_signals() as signals:
         refresher = Refresher(projects, given, signals)
         for one in missing:
-            if refreshes or (refreshes is None and wants_index(one)):
+            if refreshes or (not quiet and wants_index(one)):
                 confirm_size(one, quiet=quiet)
                 refresher.build(one, quiet=quiet)
         if not refreshes:

@@ -82,7 +82,7 @@ def test_what_is_in_a_folder(index: Index) -> None:
     assert found["plain.txt"] == []
     store = index.outline("store")
     assert [one.path for one in store.files] == [
-        "store/outline.py",
+        "store/scope.py",
         "store/searcher.py",
     ]
     assert store.folders == {"inner": 1}
