@@ -310,7 +310,7 @@ def empty_folder(world: World) -> None:
 @event(NAMES)
 def unusual_names(world: World) -> None:
     """Files come whose names have a space, a quote, a line break, an accent and a dash in front."""
-    names = ["two words", "it's \"quoted\"", "two\nlines", "caf\u00e9", "-dash", "a$b"]
+    names = ["two words", 'it\'s "quoted"', "two\nlines", "caf\u00e9", "-dash", "a$b"]
     for name in names:
         world.write(f"{world.probe()}/{name}.py")
     world.git("add", "--all")

@@ -30,6 +30,7 @@ FILES = (
     *("lib/four.py", "lib/five.py", "lib/inner/six.py", "docs/seven.py"),
 )
 OVER_THE_LIMIT = 3 << 20  # bytes; more than any of the programs reads
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how it begins
 DAY = 86_400 * 10**9  # nanoseconds
 
 
@@ -69,7 +70,9 @@ class World:
         self.tool = tool
         self.rng = rng
         self.seconds = 1.0  # that a first index takes
-        self.left_out: set[str] = set()  # folders, by settings of the tool, each with a /
+        self.left_out: set[str] = (
+            set()
+        )  # folders, by settings of the tool, each with a /
         self._top = root.parent
 
     # Making it
@@ -172,11 +175,11 @@ class World:
     # Choosing files
 
     def files(self) -> list[Path]:
-        """The Python files that are there, but for symlinks and what the tool writes."""
+        """The Python files that are there, but for symlinks, bytes and what the tool writes."""
         return [
             self.root / path
             for path in self.listed()
-            if path.endswith(".py") and self._is_file(path)
+            if path.endswith(".py") and self._is_file(path) and self._is_text(path)
         ]
 
     def file(self) -> Path:
@@ -208,12 +211,15 @@ class World:
     def expected(self) -> tuple[Found, Found]:
         """What an index must hold, and what it may: with these probes or not at all.
 
-        It may follow symlinks and enter submodules. One whose documentation says that it holds
-        tracked files alone may hold others.
+        It may follow symlinks, enter submodules and read what is no text. One whose documentation
+        says that it holds tracked files alone may hold others.
         """
         listed = self.listed()
         must = {path: self._probes(path) for path in listed if self._is_file(path)}
         may = dict(self._around(listed))
+        may.update(
+            {path: must.pop(path) for path in list(must) if not self._is_text(path)}
+        )
         if self.tool.is_only_for_tracked:
             tracked = set(self.listed(only_tracked=True))
             may.update({path: must.pop(path) for path in must.keys() - tracked})
@@ -237,12 +243,16 @@ class World:
                     for folder, _, names in os.walk(place):
                         for name in names:
                             file = Path(folder, name)
-                            if ".git" not in file.parts[len(self.root.parts) :]:
-                                shown = str(file.relative_to(self.root))
+                            shown = str(file.relative_to(self.root))
+                            if not {".git", *self.tool.state} & set(shown.split("/")):
                                 yield shown, probes_of(file.read_bytes())
 
     def _probes(self, path: str) -> frozenset[str]:
         return probes_of((self.root / path).read_bytes())
+
+    def _is_text(self, path: str) -> bool:
+        data = (self.root / path).read_bytes()
+        return b"\0" not in data or data.startswith(UTF_16)
 
     def _is_state(self, path: str) -> bool:
         return any(
@@ -265,7 +275,7 @@ class World:
 
 def probes_of(data: bytes) -> frozenset[str]:
     """The probes in the bytes of a file."""
-    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    is_wide = data.startswith(UTF_16)
     text = data.decode("utf-16" if is_wide else "latin-1", "replace")
     return frozenset(PROBE.findall(text))
 
