@@ -8,6 +8,7 @@ compares index and tree, is asked whether there is something to do.
 
     python benchmarks/conformance.py [--only NAMES] [--events NAMES] [--environments DIR]
         [--cache-dir DIR] [--json FILE] [--keep DIR]
+    python benchmarks/conformance.py --results FILE …
 
 NAMES are separated by commas; `--list` names all. The peers are installed once, each into an
 environment of its own (cocoindex-code takes 2 GB); then nothing is fetched, and where `unshare`
@@ -15,12 +16,14 @@ is allowed the programs have no network. One that cannot be installed is left ou
 A peer's ignore rules and limits are those of its documentation: an event that this excludes is
 not claimed (–).
 
-With `--keep` the projects of events that went wrong stay in that folder.
+With `--keep` the projects of events that went wrong stay in that folder. `--results` makes the table
+of what earlier runs wrote with `--json`, because all programs in turn take an hour or two.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import subprocess
@@ -52,6 +55,12 @@ def main() -> None:
         print(*listing(), sep="\n")
         return
     events = [EVENTS[name] for name in options.events or EVENTS]
+    if options.results:
+        print(
+            *told([one for path in options.results for one in read_results(path)]),
+            sep="\n",
+        )
+        return
     environments = (options.environments or default_environments()).absolute()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name).resolve()
@@ -71,15 +80,15 @@ def main() -> None:
             else:
                 programs.append(program)
         print(headline(), flush=True)
-        results = {program.name: Results(program) for program in programs}
+        results = [Results(one.name, one.version, one.commands) for one in programs]
         for event in events:
-            for program in programs:
+            for program, found in zip(programs, results, strict=True):
                 outcome = attempt(program, event, folder, options.keep)
-                results[program.name].outcomes[event.name] = outcome
+                found.outcomes[event.name] = outcome
                 print(f"{event.name}: {program.name}: {outcome}", file=sys.stderr)
             write_json(options.json, as_dict(results, reasons))
-        print(*table(events, list(results.values())), sep="\n")
-        print(*remarks(list(results.values()), reasons), sep="\n")
+        print(*told(results), sep="\n")
+        print(*(f"\n{name} is left out: {why}" for name, why in reasons.items()))
 
 
 def parse() -> argparse.Namespace:
@@ -94,6 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--environments", type=Path, help="where the peers are")
     parser.add_argument("--cache-dir", type=Path, help="where our converted model is")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--results", type=Path, nargs="+", help="of earlier runs")
     parser.add_argument("--keep", type=Path, help="where what went wrong is kept")
     return parser.parse_args()
 
@@ -189,7 +199,9 @@ def brief(error: Exception) -> str:
 class Results:
     """What came of each event with one program."""
 
-    program: Program
+    name: str
+    version: str
+    commands: tuple[str, str, str]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -207,43 +219,49 @@ class Results:
         return [one for one in found if one is not None]
 
 
-def table(events: list[Event], results: list[Results]) -> Iterator[str]:
-    """The table of events and programs, in Markdown."""
-    titles = [f"{one.program.name} {one.program.version}" for one in results]
+def read_results(path: Path) -> Iterator[Results]:
+    """What an earlier run wrote."""
+    for name, found in json.loads(path.read_text())["programs"].items():
+        outcomes = {event: Outcome(**one) for event, one in found["outcomes"].items()}
+        yield Results(name, found["version"], found["commands"], outcomes)
+
+
+def told(results: list[Results]) -> Iterator[str]:
+    """The table of events and programs, in Markdown, and below it what was wrong."""
     yield ""
-    yield row("event", "what happens", *titles)
+    yield row(
+        "event", "what happens", *(f"{one.name} {one.version}" for one in results)
+    )
     yield row("---", "---", *(":---:" for _ in results))
-    for event in events:
-        cells = [cell(one.outcomes[event.name]) for one in results]
-        yield row(event.name, event.about, *cells)
+    for event in EVENTS.values():
+        if any(event.name in one.outcomes for one in results):
+            cells = [cell(one.outcomes.get(event.name)) for one in results]
+            yield row(event.name, event.about, *cells)
     counts = [f"**{one.right} of {len(one.claimed)}**" for one in results]
     yield row("**right**", "", *counts)
     answers = [one.answers for one in results]
-    told = [f"{sum(one)} of {len(one)}" if one else "–" for one in answers]
-    yield row("`status` was right", "", *told)
+    counts = [f"{sum(one)} of {len(one)}" if one else "–" for one in answers]
+    yield row("`status` was right", "", *counts)
+    for one in results:
+        yield f"\n{one.name} {one.version}"
+        for name, outcome in one.outcomes.items():
+            if not outcome.is_right or outcome.is_truthful is False:
+                said = f" (it said: {outcome.said})" if outcome.said else ""
+                yield f"  {name}: {outcome}{said}"
 
 
 def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def cell(outcome: Outcome) -> str:
+def cell(outcome: Outcome | None) -> str:
+    """✓ where the index was right, ✗ where not, – where this is not claimed."""
+    if outcome is None:
+        return ""
     if not outcome.is_claimed:
         return "–"
     mark = "✓" if outcome.is_right else "✗"
     return f"{mark} (status wrong)" if outcome.is_truthful is False else mark
-
-
-def remarks(results: list[Results], reasons: dict[str, str]) -> Iterator[str]:
-    """What was wrong, one line for each event, and who was left out."""
-    for one in results:
-        yield f"\n{one.program.name} {one.program.version}"
-        for name, outcome in one.outcomes.items():
-            if not outcome.is_right or outcome.is_truthful is False:
-                said = f" (it said: {outcome.said})" if outcome.said else ""
-                yield f"  {name}: {outcome}{said}"
-    for name, reason in reasons.items():
-        yield f"\n{name} is left out: {reason}"
 
 
 def listing() -> Iterator[str]:
@@ -252,7 +270,7 @@ def listing() -> Iterator[str]:
         yield f"{event.group}: {event.name}: {event.about}"
 
 
-def as_dict(results: dict[str, Results], reasons: dict[str, str]) -> dict[str, Any]:
+def as_dict(results: list[Results], reasons: dict[str, str]) -> dict[str, Any]:
     return {
         **surroundings(),
         "events": {
@@ -260,17 +278,14 @@ def as_dict(results: dict[str, Results], reasons: dict[str, str]) -> dict[str, A
             for event in EVENTS.values()
         },
         "programs": {
-            name: {
-                "version": one.program.version,
-                "commands": one.program.commands,
+            one.name: {
+                "version": one.version,
+                "commands": one.commands,
                 "right": one.right,
                 "claimed": len(one.claimed),
-                "outcomes": {
-                    event: {**asdict(outcome), "is_right": outcome.is_right}
-                    for event, outcome in one.outcomes.items()
-                },
+                "outcomes": {name: asdict(it) for name, it in one.outcomes.items()},
             }
-            for name, one in results.items()
+            for one in results
         },
         "left_out": reasons,
     }

@@ -83,10 +83,11 @@ class Program(ABC):
         """What the program's own check of its index finds."""
         return []
 
-    def close(self) -> None:
-        """End every process that still runs."""
-
     # What is the same
+
+    def close(self) -> None:
+        """End every process that still runs: none, but for programs with a daemon."""
+        return
 
     def first(self, root: Path) -> None:
         self._run(self.first_command(root), root)

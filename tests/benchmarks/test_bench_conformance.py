@@ -17,7 +17,6 @@ from conftest import Project
 
 if TYPE_CHECKING:
     from conformance_events import Event
-    from conformance_tree import World
 
 # Of each group some that take no process of their own; `make test-slow` has all.
 QUICK = (
@@ -74,7 +73,7 @@ class Life:
         self.log: list[str] = []
         self.tool = Ourselves(cache_dir)
         self.rng = random.Random(seed)
-        self.world: World = World(folder / "project", self.tool, self.rng)
+        self.world = World(folder / "project", self.tool, self.rng)
         self.world.make()
         self.world.first()
 
