@@ -176,7 +176,7 @@ def unreadable(world: World) -> None:
 @event(NAMES)
 def create(world: World) -> None:
     """A new file is added."""
-    path = world.folder() / f"{world.probe()}.py"
+    path = world.folder() / f"{world.name()}.py"
     world.write(path)
     world.git("add", str(path))
 
@@ -197,7 +197,7 @@ def delete_folder(world: World) -> None:
 def rename(world: World) -> None:
     """A file gets another name."""
     path = world.file()
-    path.rename(path.with_name(f"{world.probe()}.py"))
+    path.rename(path.with_name(f"{world.name()}.py"))
     world.git("add", "--all")
 
 
@@ -205,7 +205,7 @@ def rename(world: World) -> None:
 def rename_folder(world: World) -> None:
     """A folder gets another name."""
     folder = world.folder()
-    folder.rename(folder.with_name(world.probe()))
+    folder.rename(folder.with_name(world.name()))
     world.git("add", "--all")
 
 
@@ -227,7 +227,7 @@ def swap(world: World) -> None:
 def copy(world: World) -> None:
     """A file is copied."""
     path = world.file()
-    shutil.copy2(path, path.with_name(f"{world.probe()}.py"))
+    shutil.copy2(path, path.with_name(f"{world.name()}.py"))
     world.git("add", "--all")
 
 
@@ -235,7 +235,7 @@ def copy(world: World) -> None:
 def hard_link(world: World) -> None:
     """A file gets a second name, under which it is edited."""
     path = world.file()
-    other = world.root / f"{world.probe()}.py"
+    other = world.root / f"{world.name()}.py"
     os.link(path, other)
     world.add_function(other)
     world.git("add", "--all")
@@ -253,7 +253,7 @@ def file_becomes_folder(world: World) -> None:
 @event(NAMES)
 def folder_becomes_file(world: World) -> None:
     """A file takes the place of a folder of which the name ends in .py."""
-    folder = world.root / f"{world.probe()}.py"
+    folder = world.root / f"{world.name()}.py"
     world.write(folder / "inner.py")
     world.git("add", "--all")
     world.update()
@@ -273,7 +273,7 @@ def becomes_symlink(world: World) -> None:
 @event(NAMES)
 def symlink_becomes_file(world: World) -> None:
     """A file takes the place of a symlink to another one."""
-    link = world.root / f"{world.probe()}.py"
+    link = world.root / f"{world.name()}.py"
     link.symlink_to(os.path.relpath(world.file(), link.parent))
     world.git("add", "--all")
     world.update()
@@ -286,7 +286,7 @@ def symlink_becomes_file(world: World) -> None:
 def broken_symlink(world: World) -> None:
     """A symlink leads to a file that is deleted."""
     path = world.file()
-    link = world.root / f"{world.probe()}.py"
+    link = world.root / f"{world.name()}.py"
     link.symlink_to(os.path.relpath(path, link.parent))
     world.update()
     path.unlink()
@@ -296,15 +296,15 @@ def broken_symlink(world: World) -> None:
 def symlink_loop(world: World) -> None:
     """A folder gets a symlink to the folder above it, and a file of it is edited."""
     path = world.file()
-    (path.parent / world.probe()).symlink_to(world.root)
-    (path.parent / f"{world.probe()}.py").symlink_to("itself.py")
+    (path.parent / world.name()).symlink_to(world.root)
+    (path.parent / f"{world.name()}.py").symlink_to("itself.py")
     world.add_function(path)
 
 
 @event(NAMES)
 def empty_folder(world: World) -> None:
     """An empty folder is made."""
-    (world.root / world.probe()).mkdir()
+    (world.root / world.name()).mkdir()
 
 
 @event(NAMES)
@@ -312,14 +312,14 @@ def unusual_names(world: World) -> None:
     """Files come whose names have a space, a quote, a line break, an accent and a dash in front."""
     names = ["two words", 'it\'s "quoted"', "two\nlines", "caf\u00e9", "-dash", "a$b"]
     for name in names:
-        world.write(f"{world.probe()}/{name}.py")
+        world.write(f"{world.name()}/{name}.py")
     world.git("add", "--all")
 
 
 @event(NAMES)
 def name_that_is_not_utf8(world: World) -> None:
     """A file comes whose name is not UTF-8."""
-    world.write(os.fsdecode(f"{world.probe()}-caf".encode() + b"\xe9.py"))
+    world.write(os.fsdecode(f"{world.name()}-caf".encode() + b"\xe9.py"))
     world.git("add", "--all")
 
 
@@ -328,13 +328,13 @@ def name_that_is_not_utf8(world: World) -> None:
 
 def _untracked(world: World, folder: str) -> Path:
     """A file that git does not track, in a folder of that name."""
-    return world.write(f"{folder}/{world.probe()}.py")
+    return world.write(f"{folder}/{world.name()}.py")
 
 
 @event(RULES)
 def ignored(world: World) -> None:
     """.gitignore gains a pattern for a folder of untracked files."""
-    folder = world.probe()
+    folder = world.name()
     _untracked(world, folder)
     world.update()
     world.write_rules(".gitignore", f"{folder}/")
@@ -343,7 +343,7 @@ def ignored(world: World) -> None:
 @event(RULES)
 def no_longer_ignored(world: World) -> None:
     """.gitignore loses the pattern for a folder."""
-    folder = world.probe()
+    folder = world.name()
     path = world.root / ".gitignore"
     before = path.read_text() if path.exists() else ""
     world.write_rules(".gitignore", f"{folder}/")
@@ -355,7 +355,7 @@ def no_longer_ignored(world: World) -> None:
 @event(RULES)
 def negated(world: World) -> None:
     """.gitignore takes back with ! what it says of one of the files."""
-    folder = world.probe()
+    folder = world.name()
     kept, _ = _untracked(world, folder), _untracked(world, folder)
     world.write_rules(".gitignore", f"{folder}/*")
     world.update()
@@ -365,7 +365,7 @@ def negated(world: World) -> None:
 @event(RULES)
 def nested_gitignore(world: World) -> None:
     """A folder gets a .gitignore of its own."""
-    folder = world.probe()
+    folder = world.name()
     path, _ = _untracked(world, folder), _untracked(world, folder)
     world.update()
     world.write_rules(f"{folder}/.gitignore", f"/{path.name}")
@@ -374,7 +374,7 @@ def nested_gitignore(world: World) -> None:
 @event(RULES)
 def info_exclude(world: World) -> None:
     """.git/info/exclude gains a pattern."""
-    folder = world.probe()
+    folder = world.name()
     _untracked(world, folder)
     world.update()
     exclude = world.git("rev-parse", "--git-path", "info/exclude").strip()
@@ -399,7 +399,7 @@ def _branch(world: World, name: str) -> None:
     one, two = world.pick(2)
     world.add_function(one)
     two.unlink()
-    world.write(f"{world.probe()}/on_a_branch.py")
+    world.write(f"{world.name()}/on_a_branch.py")
     world.commit()
     world.git("switch", "--quiet", "-")
 
@@ -423,7 +423,7 @@ def pull(world: World) -> None:
     with (other / paths[0]).open("a") as file:
         file.write(f"\n\n{world.text(1)}")
     (other / paths[1]).unlink()
-    world.write(other / f"{world.probe()}.py")
+    world.write(other / f"{world.name()}.py")
     world.commit(other)
     world.git("pull", "--quiet", "--no-rebase", str(other), "HEAD")
 
@@ -431,7 +431,7 @@ def pull(world: World) -> None:
 @event(GIT)
 def switch(world: World) -> None:
     """git switch to a branch that differs."""
-    name = world.probe()
+    name = world.name()
     _branch(world, name)
     world.git("switch", "--quiet", name)
 
@@ -439,7 +439,7 @@ def switch(world: World) -> None:
 @event(GIT)
 def switch_and_back(world: World) -> None:
     """git switch to a branch, an update of the index, and git switch back."""
-    name = world.probe()
+    name = world.name()
     _branch(world, name)
     world.git("switch", "--quiet", name)
     world.update()
@@ -460,9 +460,9 @@ def stash(world: World) -> None:
 @event(GIT)
 def rebase(world: World) -> None:
     """git rebase puts the commits of a branch on top of others."""
-    name = world.probe()
+    name = world.name()
     _branch(world, name)
-    world.write(f"{world.probe()}.py")
+    world.write(f"{world.name()}.py")
     world.commit()
     world.git("rebase", "--quiet", "HEAD", name)
 
@@ -471,7 +471,7 @@ def rebase(world: World) -> None:
 def merge_with_conflict(world: World) -> None:
     """git merge stops at a conflict and leaves its marks in a file."""
     world.commit_if_changed()
-    path, name = world.file(), world.probe()
+    path, name = world.file(), world.name()
     world.git("switch", "--quiet", "--create", name)
     path.write_text(world.text())
     world.commit()
@@ -523,8 +523,8 @@ def checkout_of_a_path(world: World) -> None:
 def clean(world: World) -> None:
     """git clean takes the untracked files away."""
     world.commit_if_changed()
-    world.write(f"{world.probe()}.py")
-    world.write(f"{world.probe()}/inner.py")
+    world.write(f"{world.name()}.py")
+    world.write(f"{world.name()}/inner.py")
     world.update()
     world.git("clean", "--quiet", "-d", "--force")
 
@@ -532,7 +532,7 @@ def clean(world: World) -> None:
 @event(GIT)
 def linked_worktree(world: World) -> None:
     """A linked worktree of another branch is the project, and a file of it is edited."""
-    name = world.probe()
+    name = world.name()
     _branch(world, name)
     place = world.beside("worktree")
     world.git("worktree", "add", "--quiet", str(place), name)
@@ -545,7 +545,7 @@ def linked_worktree(world: World) -> None:
 def submodule(world: World) -> None:
     """The checked-out commit of a submodule changes, and a file of the project."""
     world.commit_if_changed()
-    other, name = world.beside("other"), world.probe()
+    other, name = world.beside("other"), world.name()
     other.mkdir()
     world.git("init", "--quiet", "--initial-branch", "main", folder=other)
     world.write(other / "module.py")
@@ -602,7 +602,7 @@ def line_ends(world: World) -> None:
 @event(TEXT)
 def utf16(world: World) -> None:
     """A C# file comes that is UTF-16, and is edited."""
-    path = world.root / f"{world.probe()}.cs"
+    path = world.root / f"{world.name()}.cs"
     path.write_text(_class_of(world), encoding="utf-16")
     world.git("add", "--all")
     world.update()
@@ -612,7 +612,7 @@ def utf16(world: World) -> None:
 @event(TEXT)
 def latin1(world: World) -> None:
     """A file comes that is Latin-1, and is edited."""
-    path = world.root / f"{world.probe()}.py"
+    path = world.root / f"{world.name()}.py"
     coding = "# -*- coding: latin-1 -*-\nNAME = 'caf\u00e9 \u00fcber'\n\n\n"
     path.write_bytes(f"{coding}{world.text()}".encode("latin-1"))
     world.git("add", "--all")

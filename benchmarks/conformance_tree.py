@@ -134,9 +134,15 @@ class World:
 
     # Changing files
 
+    def name(self) -> str:
+        """A name for a file, folder or branch that is no probe."""
+        return f"name{self._letters()}"
+
     def probe(self) -> str:
-        letters = self.rng.choices("bcdfghjklmnpqrstvwxz", k=8)
-        return f"probe{''.join(letters)}"
+        return f"probe{self._letters()}"
+
+    def _letters(self) -> str:
+        return "".join(self.rng.choices("bcdfghjklmnpqrstvwxz", k=8))
 
     def text(self, functions: int = 2) -> str:
         """Python source with so many functions."""

@@ -107,7 +107,7 @@ class Life:
             with suppress(subprocess.CalledProcessError):
                 self.world.git(operation, "--abort")
         for _ in range(4 - len(self.world.files())):
-            self.world.write(f"{self.world.probe()}/more.py")
+            self.world.write(f"{self.world.name()}/more.py")
         for event in self.rng.choices(events, k=self.rng.randint(2, 5)):
             self.log.append(event.name)
             with suppress(OSError, LookupError, ValueError, subprocess.SubprocessError):
