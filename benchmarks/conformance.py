@@ -56,10 +56,7 @@ def main() -> None:
         return
     events = [EVENTS[name] for name in options.events or EVENTS]
     if options.results:
-        print(
-            *told([one for path in options.results for one in read_results(path)]),
-            sep="\n",
-        )
+        print(*told(joined(options.results)), sep="\n")
         return
     environments = (options.environments or default_environments()).absolute()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -68,7 +65,7 @@ def main() -> None:
         reasons: dict[str, str] = {}
         for one in options.only or [OURS, *PEERS]:
             if one == OURS:
-                indexer = prepared(folder, options.cache_dir, jobs=1)
+                indexer = prepared(folder, options.cache_dir, jobs=0)
                 program: Program = Ours(folder, environments, indexer)
             else:
                 program = PEERS[one](folder, environments)
@@ -219,11 +216,16 @@ class Results:
         return [one for one in found if one is not None]
 
 
-def read_results(path: Path) -> Iterator[Results]:
-    """What an earlier run wrote."""
-    for name, found in json.loads(path.read_text())["programs"].items():
-        outcomes = {event: Outcome(**one) for event, one in found["outcomes"].items()}
-        yield Results(name, found["version"], found["commands"], outcomes)
+def joined(paths: list[Path]) -> list[Results]:
+    """What earlier runs wrote, those of one program as one."""
+    results: dict[str, Results] = {}
+    for path in paths:
+        for name, found in json.loads(path.read_text())["programs"].items():
+            new = Results(name, found["version"], found["commands"])
+            kept = results.setdefault(name, new)
+            for event, outcome in found["outcomes"].items():
+                kept.outcomes[event] = Outcome(**outcome)
+    return list(results.values())
 
 
 def told(results: list[Results]) -> Iterator[str]:

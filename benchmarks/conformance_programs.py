@@ -17,11 +17,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from common import STATE, Ended, Indexer, Unexpected, descendants, measure
+from common import STATE, Indexer, Unexpected, descendants, measure
 from conformance_tree import PROBE, Found
 from peers import OFFLINE, SCRIPTS, install, last_line, model_folder
 
-TIME_LIMIT = 180  # seconds for one command
+Done = subprocess.CompletedProcess[str]
+TIME_LIMIT = 1_200  # seconds for one command; only ever reached by one that hangs
 # Root may read everything; without these capabilities it may not.
 UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 SILENT = {
@@ -126,10 +127,18 @@ class Program(ABC):
         }
         return {**kept, **SILENT, "HOME": str(self.home)}
 
-    def _run(self, command: list[str | Path], root: Path) -> Ended:
-        ended = measure(*self._whole(command), variables=self.variables(), folder=root)
-        self.said = last_line(ended) if ended.code else ""
-        return ended
+    def _run(self, command: list[str | Path], root: Path) -> Done:
+        done = subprocess.run(
+            self._whole(command),
+            cwd=root,
+            env=self.variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        self.said = last_said(done) if done.returncode else ""
+        return done
 
     def _whole(self, command: list[str | Path]) -> list[str | Path]:
         limit = ("timeout", "--signal=KILL", str(TIME_LIMIT))
@@ -148,8 +157,8 @@ class Ours(Program):
         self._indexer = indexer
 
     def install(self) -> None:
-        ended = self._run([*self._indexer.command(), "--version"], Path.cwd())
-        self.version = ended.output.split()[-1]
+        done = self._run([*self._indexer.command(), "--version"], Path.cwd())
+        self.version = done.stdout.split()[-1]
 
     def update_command(self, root: Path) -> list[str | Path]:
         return [*self._indexer.command(), "run", "--quiet"]
@@ -158,15 +167,26 @@ class Ours(Program):
         add_line(root / ".codxignore", f"/{folder}/")
 
     def says_changed(self, root: Path) -> bool | None:
-        ended = self._run([*self._indexer.command(), "status", "--check"], root)
-        return {0: False, 1: True}[ended.code]
+        done = self._run([*self._indexer.command(), "status", "--check"], root)
+        return {0: False, 1: True}[done.returncode]
 
     def check(self, root: Path) -> list[str]:
-        ended = self._run([*self._indexer.command(), "verify"], root)
-        return [f"verify: {last_line(ended)}"] if ended.code else []
+        self._run([*self._indexer.command(), "verify"], root)
+        return [f"verify: {self.said}"] if self.said else []
 
     def read(self, root: Path) -> Found:
-        return read_by(sys.executable, self.name, root / STATE, "-P")
+        """Read here, because the benchmark runs in our environment."""
+        from indexer.milvus.embedded import serve
+        from indexer.paths import unescape_path
+
+        state = str(root / STATE)
+        store = serve(f"{state}/milvus.db", state, "codx_index", patience=60)
+        store.open()
+        try:
+            rows = store.fetch([key.id for key in store.keys()])
+            return gathered((unescape_path(row["path"]), row["text"]) for row in rows)
+        finally:
+            store.close()
 
     def variables(self) -> dict[str, str]:
         return {**super().variables(), **self._indexer.variables()}
@@ -329,10 +349,10 @@ class Semble(PythonPeer):
 
     def read(self, root: Path) -> Found:
         """All of its chunks, which are fewer than it is asked for."""
-        ended = self._run(self.update_command(root), root)
+        done = self._run(self.update_command(root), root)
         if self.said:
             raise Unexpected(f"it cannot be searched: {self.said}")
-        found = json.loads(ended.output)["results"]
+        found = json.loads(done.stdout)["results"]
         return gathered((one["file_path"], one["content"]) for one in found)
 
     def variables(self) -> dict[str, str]:
@@ -428,8 +448,8 @@ class CodeGraph(Program):
         add_to_json(root / "codegraph.json", "exclude", f"{folder}/")
 
     def says_changed(self, root: Path) -> bool | None:
-        ended = self._run([self._command, "status", "--json", root], root)
-        status = json.loads(ended.output)
+        done = self._run([self._command, "status", "--json", root], root)
+        status = json.loads(done.stdout)
         return any(status["pendingChanges"].values())
 
     def read(self, root: Path) -> Found:
@@ -448,14 +468,18 @@ PEERS: dict[str, type[Program]] = {
 # ---- Reading an index ----
 
 
-def read_by(python: str | Path, program: str, place: Path, *options: str) -> Found:
+def read_by(python: Path, program: str, place: Path) -> Found:
     """The probes in an index that only its own environment can read."""
     script = SCRIPTS / "probes_in.py"
-    variables = {**os.environ, **SILENT}
-    ended = measure(python, *options, script, program, place, variables=variables)
-    if ended.code:
-        raise Unexpected(f"the index cannot be read: {last_line(ended)}")
-    found = json.loads(ended.output)
+    done = subprocess.run(
+        [python, script, program, place],
+        env={**os.environ, **SILENT},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Unexpected(f"the index cannot be read: {last_said(done)}")
+    found = json.loads(done.stdout)
     return {path: frozenset(probes) for path, probes in found.items()}
 
 
@@ -476,6 +500,11 @@ def gathered(rows: Iterable[tuple[str, str]]) -> Found:
     for path, text in rows:
         found[path] |= set(PROBE.findall(text))
     return {path: frozenset(probes) for path, probes in found.items() if probes}
+
+
+def last_said(done: Done) -> str:
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[-1] if lines else f"it ended with {done.returncode}"
 
 
 # ---- Settings of programs ----

@@ -1,6 +1,5 @@
 """Prints as JSON which probes an index holds for each path: {path: [probe, …]}.
 
-    python probes_in.py codx-index STATE
     python probes_in.py cocoindex-code DATABASE
     python probes_in.py chunkhound DATABASE
 
@@ -16,7 +15,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 PROBE = re.compile(r"\bprobe[a-z]{8}\b")
 Row = tuple[str, str]  # path, text
@@ -24,28 +22,11 @@ Row = tuple[str, str]  # path, text
 
 def main() -> None:
     program, place = sys.argv[1:]
-    read = {
-        "codx-index": codx_index,
-        "cocoindex-code": cocoindex,
-        "chunkhound": chunkhound,
-    }
+    read = {"cocoindex-code": cocoindex, "chunkhound": chunkhound}
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path, text in read[program](place):
         found[path] |= set(PROBE.findall(text))
     print(json.dumps({path: sorted(probes) for path, probes in found.items()}))
-
-
-def codx_index(state: str) -> Iterator[Row]:
-    from indexer.milvus.embedded import serve
-    from indexer.paths import unescape_path
-
-    store = serve(str(Path(state, "milvus.db")), state, "codx_index", patience=60)
-    store.open()
-    try:
-        for row in store.fetch([key.id for key in store.keys()]):
-            yield unescape_path(row["path"]), row["text"]
-    finally:
-        store.close()
 
 
 def cocoindex(database: str) -> Iterator[Row]:

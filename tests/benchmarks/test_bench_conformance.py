@@ -35,7 +35,7 @@ def benchmarks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
 class Ourselves:
     """Our command in the test's process, as a program of the benchmark."""
 
-    state = (".codx",)
+    state: tuple[str, ...] = (".codx",)
     is_only_for_tracked = False
 
     def __init__(self, cache_dir: Path) -> None:
