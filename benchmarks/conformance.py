@@ -257,12 +257,18 @@ def row(*cells: str) -> str:
 
 
 def cell(outcome: Outcome | None) -> str:
-    """✓ where the index was right, ✗ where not, – where this is not claimed."""
+    """✓ where the index was right, ✗ where not, – where this is not claimed.
+
+    A program that ends with a failure leaves nobody in the belief that all is well.
+    """
     if outcome is None:
         return ""
     if not outcome.is_claimed:
         return "–"
-    mark = "✓" if outcome.is_right else "✗"
+    if outcome.is_right:
+        mark = "✓"
+    else:
+        mark = "✗ (says so)" if outcome.said else "✗"
     return f"{mark} (status wrong)" if outcome.is_truthful is False else mark
 
 

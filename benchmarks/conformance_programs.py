@@ -226,6 +226,7 @@ class CocoIndex(PythonPeer):
         "torch",
     )
     commands = ("ccc init; ccc index", "ccc index", "")
+    not_claimed = {"info exclude": "it reads .gitignore and settings of its own"}
 
     def install(self) -> None:
         super().install()
@@ -324,6 +325,7 @@ class Semble(PythonPeer):
     name = "semble"
     requirements = ("semble==0.7.0",)
     commands = ("semble search", "semble search", "")
+    not_claimed = {"info exclude": "it reads .gitignore and .sembleignore"}
 
     def install(self) -> None:
         super().install()
