@@ -159,7 +159,8 @@ def attempt(program: Program, event: Event, folder: Path, keep: Path | None) -> 
     if keep is not None and not outcome.is_right:
         target = keep / program.name / place.name
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(place, target, symlinks=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "--archive", place, target], check=True)  # sockets too
     shutil.rmtree(place, ignore_errors=True)
     return outcome
 

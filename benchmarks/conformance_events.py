@@ -574,9 +574,10 @@ def clean_and_smudge_filter(world: World) -> None:
     path = world.file()
     text = path.read_text()
     old, new = world.first_probe(path), world.probe()
-    world.git("config", f"filter.{new}.smudge", f"sed s/{old}/{new}/")
-    world.git("config", f"filter.{new}.clean", f"sed s/{new}/{old}/")
-    world.write_rules(".gitattributes", f"{path.name} filter={new}")
+    name = world.name()
+    world.git("config", f"filter.{name}.smudge", f"sed s/{old}/{new}/")
+    world.git("config", f"filter.{name}.clean", f"sed s/{new}/{old}/")
+    world.write_rules(".gitattributes", f"{path.name} filter={name}")
     path.unlink()
     world.git("checkout", "--quiet", "--", str(path))
     if path.read_text() == text:
