@@ -42,6 +42,7 @@ from conformance_tree import World, faults
 from peers import default_environments
 
 OURS = Ours.name
+SHOWN = 3  # faults of an event
 # What a program may do wrong that is no mistake of ours.
 FAILURES = (
     *(Unexpected, OSError, subprocess.SubprocessError),
@@ -144,8 +145,10 @@ class Outcome:
     def __str__(self) -> str:
         if not self.is_claimed:
             return f"not claimed: {self.reason}"
-        status = {None: "", True: "", False: "; status is wrong"}[self.is_truthful]
-        return f"{'; '.join(self.faults) or 'right'}{status}"
+        shown = "; ".join(self.faults[:SHOWN]) or "right"
+        more = len(self.faults) - SHOWN
+        status = "; status is wrong" if self.is_truthful is False else ""
+        return f"{shown}{f'; and {more} more' if more > 0 else ''}{status}"
 
 
 def attempt(program: Program, event: Event, folder: Path, keep: Path | None) -> Outcome:
