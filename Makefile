@@ -50,9 +50,10 @@ bench: .venv/installed-bench
 	$(BIN)/python benchmarks/executors.py --rounds 1
 	$(BIN)/python benchmarks/retrieval.py
 
-# Installs the peers into environments of their own, 4 GB.
+# Installs the peers into environments of their own, 7 GB.
 bench-peers: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/conformance.py
 
 clean:
 	rm -rf .venv .venv-milvus .venv-slim .codx build dist *.egg-info
