@@ -110,7 +110,7 @@ def explained(explanation: Mapping[str, Any]) -> Iterator[str]:
         if place := explanation[kind]:
             yield f"{kind} rank {place['rank']} ({place['score']:.3f})"
     chunks = count_text(explanation["chunks"], "chunk")
-    yield f"match {explanation['match']:.2f} ({chunks} found, the best 3 count)"
+    yield f"match {explanation['match']:.2f} ({chunks} found, the best 4 count)"
     for signal in explanation["signals"]:
         yield f"{signal['operator']} {signal['amount']:.2f} {signal['reason']}"
     yield f"= {explanation['points']:.2f} points"

@@ -1,7 +1,7 @@
 """From candidate chunks to ranked files. Pure: nothing here asks Milvus or a disk.
 
 Two lists of chunks, nearest in meaning and best by terms, become one score per chunk. A file has
-the sum of its best three, as a share of the best file's sum; then its `signals` apply.
+the weighted sum of its best four, as a share of the best file's sum; then its `signals` apply.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from indexer.search.whole_file import outline_score
 from indexer.text.terms import most_of, query_weights
 
 _WORD = re.compile(r"\w")
-BEST_CHUNKS = 3  # of a file, that count
+CHUNK_WEIGHTS = (1.0, 0.8, 0.6, 0.4)  # of the best chunks of a file, the best first
 File = tuple[int, str, str]
 """A file by its index, its project's key in that, and its path."""
 
@@ -130,7 +130,9 @@ def _shares_of_best(scores: Mapping[File, float]) -> dict[File, float]:
 
 
 def _sum_of_best(found: Iterable[tuple[float, Candidate]]) -> float:
-    return sum(sorted((score for score, _ in found), reverse=True)[:BEST_CHUNKS])
+    best = sorted((score for score, _ in found), reverse=True)
+    # A file has fewer chunks than there are weights, or more.
+    return sum(weight * score for weight, score in zip(CHUNK_WEIGHTS, best))
 
 
 def explanation(ranked: Ranked) -> dict[str, object]:

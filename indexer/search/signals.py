@@ -26,8 +26,8 @@ from indexer.search.question import Question
 from indexer.search.whole_file import coverage
 from indexer.text.terms import terms
 
-NAME_WEIGHT = 0.5
-OUTLINE = 0.3  # the best outline; the others have their share of it
+NAME_WEIGHT = 0.6
+OUTLINE = 0.45  # the best outline; the others have their share of it
 COVERAGE = 0.3  # all words of the query are there
 DEFINES = 3.0  # the query is an identifier, and the file defines it
 NAMED_SO = 1.5  # and the file is named after it

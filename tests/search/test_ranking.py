@@ -90,11 +90,11 @@ def test_one_list_alone_counts_in_full() -> None:
     assert fuse([]) == []
 
 
-def test_a_file_has_the_sum_of_its_best_three() -> None:
+def test_a_file_has_the_weighted_sum_of_its_best_four() -> None:
     many = [chunk("many.go", n, dense=0.5) for n in range(9)]
     ranked = rank("?", [*many, chunk("one.go", dense=1.0)])
     assert paths(ranked) == ["many.go", "one.go"]
-    assert [one.match for one in ranked] == pytest.approx([1, 1 / 1.5])
+    assert [one.match for one in ranked] == pytest.approx([1, 1 / (0.5 * 2.8)])
     assert ranked[0].chunks == 9
 
 
