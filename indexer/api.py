@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
 from indexer.search.scope import make_scope
-from indexer.search.searcher import Searcher, search, similar
+from indexer.search.searcher import Searcher, search, similar, similar_to
 from indexer.settings.assembly import reader_settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from indexer.search.symbols import Outline
+    from indexer.search.uses import Use
 
 
 class Index:
@@ -129,6 +132,39 @@ class Index:
         """
         wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
         return similar(self._searcher, path, line, wanted).hits
+
+    def similar_to(
+        self,
+        code: str,
+        *,
+        limit: int = 10,
+        language: str = "",
+        paths: Sequence[str] = (),
+        context: int = 0,
+    ) -> list[Hit]:
+        """The files with code like this, which need not be in the index."""
+        wanted = Wanted(limit, HYBRID, make_scope(language, paths), context)
+        return similar_to([self._searcher], code, wanted).hits
+
+    def outline(self, path: str = "") -> Outline:
+        """The symbols of a file with their lines, or what is directly in a folder.
+
+        `path` is as in hits, "" for the whole project.
+        """
+        from indexer.search.symbols import outline
+
+        return outline(self._searcher, path)
+
+    def uses(
+        self, name: str, *, language: str = "", paths: Sequence[str] = ()
+    ) -> list[Use]:
+        """Every line of the indexed text in which an identifier stands as a whole word.
+
+        Those in files that define it come first. Case counts.
+        """
+        from indexer.search.uses import uses
+
+        return [*uses(self._searcher, name, make_scope(language, paths)).uses]
 
     def embed(self, query: str) -> NDArray[np.float32]:
         """The query's vector: one dimension, unit length, from the collection's own model.

@@ -296,7 +296,9 @@ def test_langchain_reads_the_collection(
 
 def test_the_page_names_what_there_is() -> None:
     methods = re.findall(r"^\| `(\w+)\(", PAGE, re.M)
-    assert methods == "search answer similar embed status close".split()
+    assert methods == (
+        "search answer similar similar_to outline uses embed status close".split()
+    )
     public = {name for name in vars(Index) if not name.startswith("_")}
     assert public == {"open", *methods}
     import indexer.errors

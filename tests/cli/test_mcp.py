@@ -24,6 +24,7 @@ from mcp_client import Client
 from searched import TEXTS as SEARCHED_TEXTS
 
 from indexer.cli.mcp import mcp as command
+from indexer.cli.mcp_token import VARIABLE
 from indexer.search.answers import NO_GOOD_MATCH
 from indexer.search.freshness import BEHIND
 
@@ -658,10 +659,14 @@ def configured() -> Iterator[list[str]]:
         else:
             assert language == "sh"
             lines = [shlex.split(line) for line in text.splitlines()]
-            yield from (line[line.index("--") + 1 :] for line in lines)
+            yield from (line[line.index("--") + 1 :] for line in lines if "--" in line)
             continue
         server = servers.pop("codx-index")
         assert servers == {}
+        if server.get("type") == "http":
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/mcp/\w+", server["url"])
+            assert VARIABLE in server["headers"]["Authorization"]
+            continue
         assert server.keys() <= {"type", "command", "args", "env"}
         assert all(name.startswith("CODX_INDEX_") for name in server.get("env", {}))
         yield [server["command"], *server["args"]]
