@@ -152,6 +152,9 @@ TESTS = {
         "test_strength.test_one_without_an_index_is_a_note"
     ),
     "`search` finds nothing": "test_search.test_an_empty_index",
+    "`search` finds a file that has changed since the last run": (
+        "test_fresh.test_a_hit_says_that_its_file_has_changed"
+    ),
     "`search` finds nothing good": "test_strength.test_what_a_person_and_a_program_see",
 }
 

@@ -212,7 +212,8 @@ def test_tools(prepare: Callable[[Project], None], indexed: Project) -> None:
 
     prepare(indexed)
     settings = replace(settings_of(indexed), cache_dir=str(indexed.cache_dir))
-    projects = Projects([settings], Refresher([settings], {}))
+    refresher = Refresher([settings], {})
+    projects = Projects([settings], refresher, refreshes=False)
     tools = Tools(projects, projects.searchers, lambda line: None)
     try:
         projects.warm_up()
