@@ -51,6 +51,8 @@ from indexer.search.uses import uses
 MOST_FILES = 50
 MOST_CONTEXT = 100
 MOST_CODE = 20_000  # characters
+MOST_CHUNKS = 4_000  # that are looked at for the uses of a name
+MOST_USED_FILES = 500
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
 Language = Annotated[
@@ -293,7 +295,7 @@ class Tools:
             found, missing = [], []
             for project, searcher in self._named.items():
                 try:
-                    one = uses(searcher, name, scope)
+                    one = uses(searcher, name, scope, MOST_CHUNKS, MOST_USED_FILES)
                     found.append(replace(one, project=project))
                 except UNREADABLE as error:
                     missing.append(error)

@@ -120,21 +120,29 @@ class Table:
         for row in self.rows("", KEY_FIELDS):
             yield RowKey(*(row[field] for field in KEY_FIELDS))
 
-    def rows(self, where: str, fields: Sequence[str]) -> Iterator[Row]:
-        """These fields of every row that meets a condition (see `schema.condition`), in no order."""
-        where = _all_of(self.ours, where)
-        yield from (self._all_at_once if self.embedded else self._by_page)(
-            where, fields
-        )
+    def rows(self, where: str, fields: Sequence[str], most: int = 0) -> Iterator[Row]:
+        """These fields of every row that meets a condition (see `schema.condition`), in no order.
 
-    def _all_at_once(self, where: str, fields: Sequence[str]) -> Iterable[Row]:
+        With `most`, there may be no more than so many.
+        """
+        where = _all_of(self.ours, where)
+        if self.embedded:
+            yield from self._all_at_once(where, fields, most)
+        else:
+            yield from self._by_page(where, fields)
+
+    def _all_at_once(
+        self, where: str, fields: Sequence[str], most: int
+    ) -> Iterable[Row]:
         """milvus-lite's iterator would scan all rows again for each page."""
+        limits: dict[str, Any] = {"limit": most} if most else {}
         rows: list[Row] = self._guard.call(
             self._client.query,
             self.physical,
             filter=where or 'id != ""',
             output_fields=list(fields),
             timeout=READ_TIMEOUT,
+            **limits,
         )
         return rows
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
+from indexer.index.collection import place_of
+from indexer.index.manifest import Manifest
 from indexer.languages import NOTEBOOK
 from indexer.milvus.rows import Row, row_id
 from indexer.milvus.schema import condition
 from indexer.milvus.store import Store
-from indexer.paths import unescape_path
+from indexer.paths import escape_path, unescape_path
 from indexer.search.file_rows import rows_of
 
 if TYPE_CHECKING:
     from indexer.search.searcher import Searcher
 
-MOST_FILES = 100_000  # that are looked at for the outline of a folder
+MOST_FILES = 16_384  # whose rows are read where only these tell what is in a folder
 MOST_LISTED = 500  # files of a folder that are listed with their symbols
 MOST_READ = 100  # files of a folder whose text is read for them
 
@@ -74,7 +76,8 @@ def outline(searcher: Searcher, path: str) -> Outline:
     Raises `UsageError` if the index has neither.
     """
     key = searcher.settings.project_key
-    found = searcher.ask(partial(_outline, path.rstrip("/"), key))
+    ask = partial(_outline, path.rstrip("/"), key, partial(_recorded, searcher))
+    found = searcher.ask(ask)
     files = [
         replace(one, stale=searcher.is_stale(one.path, one.file_hashes))
         for one in found.files
@@ -82,13 +85,49 @@ def outline(searcher: Searcher, path: str) -> Outline:
     return replace(found, files=files)
 
 
-def _outline(path: str, project: str, store: Store) -> Outline:
+def _recorded(searcher: Searcher) -> Mapping[str, int] | None:
+    """The number of chunks of each file by the manifest, None where it is not about this index.
+
+    Of 50,000 files it tells in a tenth of the time that their rows take.
+    """
+    settings = searcher.settings
+    if not settings.project or settings.searched != () or not settings.has_state:
+        return None
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if manifest.get("place") != place_of(settings):
+            return None
+        return {
+            escape_path(path): record.chunk_count
+            for path, record in manifest.records().items()
+            if record.chunk_count
+        }
+
+
+def _outline(
+    path: str,
+    project: str,
+    recorded: Callable[[], Mapping[str, int] | None],
+    store: Store,
+) -> Outline:
     store.open()
     if path:
         rows = _rows_of_file(store, path, project)
         if rows:
             return Outline(path, [_of_file(path, rows)])
-    return _of_folder(store, path, project)
+    known = recorded()
+    if known is not None:
+        return _of_folder(store, path, project, known)
+    counted = _counts(store, path)
+    found = _of_folder(store, path, project, counted)
+    return replace(found, is_cut=found.is_cut or len(counted) >= MOST_FILES)
+
+
+def _counts(store: Store, folder: str) -> Mapping[str, int]:
+    """The number of chunks of the files below a folder, by their rows; of many files, of some."""
+    start = condition(start=f"{folder}/" if folder else "")
+    where = " and ".join(filter(None, ["chunk_no == 0", start]))
+    rows = store.rows(where, ["path", "chunk_count"], MOST_FILES)
+    return {str(row["path"]): int(row["chunk_count"]) for row in rows}
 
 
 def _rows_of_file(store: Store, path: str, project: str) -> list[Row]:
@@ -152,43 +191,38 @@ def _of_rows(rows: Iterable[Row]) -> list[Symbol]:
     return sorted(found.values(), key=lambda one: one.start_line)
 
 
-def _of_folder(store: Store, path: str, project: str) -> Outline:
+def _of_folder(
+    store: Store, path: str, project: str, known: Mapping[str, int]
+) -> Outline:
+    """What is directly in a folder, of the files that are `known` with their number of chunks."""
     start = f"{path}/" if path else ""
-    firsts: dict[str, Row] = {}
+    counts: dict[str, int] = {}
     folders: dict[str, int] = {}
-    looked = 0
-    for row in store.rows(
-        " and ".join(filter(None, ["chunk_no == 0", condition(start=start)])),
-        ["path", "chunk_count"],
-    ):
-        looked += 1
-        if looked > MOST_FILES:
-            break
-        name = str(row["path"])
+    for name, count in known.items():
         if not name.startswith(start):
             continue
         inner, _, rest = name.removeprefix(start).partition("/")
         if rest:
             folders[inner] = folders.get(inner, 0) + 1
         else:
-            firsts[name] = row
-    if not firsts and not folders:
+            counts[name] = count
+    if not counts and not folders:
         raise UsageError(
             f"{path} is not in the index" if path else "the index has no files"
         )
-    names = sorted(firsts)
+    names = sorted(counts)
     listed = names[:MOST_LISTED]
     ids = [
         row_id(unescape_path(name), number, project)
         for name in listed
-        for number in range(int(firsts[name]["chunk_count"]))
+        for number in range(counts[name])
     ]
     of_files: dict[str, list[Row]] = {name: [] for name in listed}
     has_text = len(listed) <= MOST_READ
     for row in store.fetch(ids, [*_FIELDS, *(["text"] if has_text else [])]):
         of_files[str(row["path"])].append(row)
     files = [_top_of(name, rows, has_text) for name, rows in of_files.items() if rows]
-    is_cut = looked > MOST_FILES or len(names) > len(listed)
+    is_cut = len(names) > len(listed)
     return Outline(path, files, dict(sorted(folders.items())), True, is_cut)
 
 

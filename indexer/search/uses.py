@@ -58,27 +58,44 @@ class Uses:
     stale: Set[str] = frozenset()
 
 
-def uses(searcher: Searcher, name: str, scope: Scope) -> Uses:
+def uses(
+    searcher: Searcher,
+    name: str,
+    scope: Scope,
+    most_chunks: int = MOST_HITS,
+    most_files: int = 0,
+) -> Uses:
     """Where an identifier stands as a whole word in the text that is indexed; case counts.
 
-    Raises `UsageError` for what is no identifier.
+    At most `most_chunks` that have it are looked at. With `most_files`, those of the first so many
+    files are returned alone, and these are compared with what is there now. Raises `UsageError`
+    for what is no identifier.
     """
     name = name.strip().removesuffix("()")
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no identifier: give one name, as it is in the code"
         )
-    found, notes = searcher.ask(partial(_uses, name, searcher.limited(scope)))
+    scope = searcher.limited(scope)
+    found, notes = searcher.ask(partial(_uses, name, scope, most_chunks))
     defining = {one.path for one in found if one.is_definition}
     found.sort(key=lambda one: (one.path not in defining, one.path, one.line))
+    if not most_files:
+        return Uses(found, searcher.project, notes)
     hashes: dict[str, set[str]] = {}
     for one in found:
         hashes.setdefault(one.path, set()).add(one.file_hash)
+    if len(hashes) > most_files:
+        notes.append(f"{len(hashes):,} files have {name}; {most_files:,} are shown")
+        hashes = dict(islice(hashes.items(), most_files))
+        found = [one for one in found if one.path in hashes]
     stale = {path for path, of in hashes.items() if searcher.is_stale(path, of)}
     return Uses(found, searcher.project, notes, stale)
 
 
-def _uses(name: str, scope: Scope, store: Store) -> tuple[list[Use], list[str]]:
+def _uses(
+    name: str, scope: Scope, most: int, store: Store
+) -> tuple[list[Use], list[str]]:
     current = store.open()
     rarest = max(terms(name), key=idf, default="")
     version = current.get("codx.sparse")
@@ -87,12 +104,12 @@ def _uses(name: str, scope: Scope, store: Store) -> tuple[list[Use], list[str]]:
         raise UsageError(OTHER_SPARSE if is_old else NO_SPARSE)
     rows = (
         # A term is in the sparse vector of every row that has it.
-        store.search("sparse", {term_id(rarest): 1.0}, MOST_HITS, scope.condition)
+        store.search("sparse", {term_id(rarest): 1.0}, most, scope.condition)
         if rarest
-        else _with_text(store, name, scope)
+        else _with_text(store, name, scope, most)
     )
     notes = []
-    if len(rows) >= MOST_HITS:
+    if len(rows) >= most:
         notes.append(
             f"{name} is so common that not all of the index was looked at: narrow it with paths"
         )
@@ -105,14 +122,14 @@ def _uses(name: str, scope: Scope, store: Store) -> tuple[list[Use], list[str]]:
     return list(seen.values()), notes
 
 
-def _with_text(store: Store, name: str, scope: Scope) -> list[Row]:
+def _with_text(store: Store, name: str, scope: Scope, most: int) -> list[Row]:
     """Rows whose text has a name that is no term: a letter, or a word such as `get`."""
     if not re.fullmatch(r"\w+", name, re.ASCII):
         raise UsageError(f"{name!r} has no word that tells files apart")
     # In Milvus, _ stands for any character; what is too much is left out later.
     where = " and ".join(filter(None, [scope.condition, f'text like "%{name}%"']))
     fields = ["path", "file_hash", "start_line", "end_line", "language", "text"]
-    return list(islice(store.rows(where, fields), MOST_HITS))
+    return list(islice(store.rows(where, fields, most), most))
 
 
 def _uses_in(name: str, row: Row) -> Iterator[Use]:

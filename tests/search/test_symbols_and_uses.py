@@ -12,7 +12,9 @@ from conftest import Project, project_in
 from indexer import Index
 from indexer.errors import UsageError
 from indexer.milvus.store import Store
+from indexer.search import symbols as symbols_module
 from indexer.search import uses as uses_module
+from indexer.search.scope import Scope
 from indexer.search.symbols import Symbol, _lines_of
 from indexer.text.outline import definitions
 
@@ -124,17 +126,12 @@ def test_files_that_define_it_come_first(index: Index) -> None:
     assert index.uses("Lonely", language="go") == []
 
 
-def test_a_common_name_is_cut_and_says_so(
-    index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uses_module, "MOST_HITS", 3)
-    from indexer.search.scope import Scope
-
+def test_a_common_name_is_cut_and_says_so(index: Index) -> None:
     for name in ("self", "get"):
-        found = uses_module.uses(index._searcher, name, Scope())
+        found = uses_module.uses(index._searcher, name, Scope(), most_chunks=2)
         assert found.uses and "not all of the index was looked at" in found.notes[0]
-    found = uses_module.uses(index._searcher, "Lonely", Scope())
-    assert found.uses and not found.notes
+    found = uses_module.uses(index._searcher, "Lonely", Scope(), most_chunks=3)
+    assert len(found.uses) == 2 and not found.notes
 
 
 @pytest.mark.parametrize(
@@ -143,3 +140,23 @@ def test_a_common_name_is_cut_and_says_so(
 def test_what_is_no_name(name: str, index: Index) -> None:
     with pytest.raises(UsageError, match="no identifier|no word"):
         index.uses(name)
+
+
+def test_a_folder_without_what_a_run_left_beside_it(
+    index: Index, indexed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader elsewhere has the rows alone, and of many files some."""
+    for path in ("", "store"):
+        known = index.outline(path)
+        monkeypatch.setattr(symbols_module, "_recorded", lambda searcher: None)
+        assert index.outline(path) == known
+        monkeypatch.undo()
+    monkeypatch.setattr(symbols_module, "_recorded", lambda searcher: None)
+    monkeypatch.setattr(symbols_module, "MOST_FILES", 2)
+    assert index.outline().is_cut
+
+
+def test_many_files_that_use_a_name(index: Index) -> None:
+    found = uses_module.uses(index._searcher, "WORDS", Scope(), most_files=1)
+    assert {one.path for one in found.uses} == {"long.py"}
+    assert found.notes == ["2 files have WORDS; 1 are shown"]
