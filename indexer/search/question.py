@@ -6,58 +6,121 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from indexer.search.candidates import Candidate
-from indexer.text.terms import terms
+from indexer.search.definitions import (
+    SEPARATOR,
+    begins,
+    defines,
+    definition_column,
+    is_inside,
+    plain,
+)
+from indexer.text.terms import STOP_WORDS, terms
 
 # `Name`, `Class.method`, `module::name`, `Class#method`.
-_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*(?:\(\))?[?!]?")
+_NAME = r"[^\W\d]\w*(?:(?:\.|::|[#]|->)[^\W\d]\w*)*(?:\(\))?[?!]?"
+_IDENTIFIER = re.compile(_NAME)
 # In a sentence, only names that no other word looks like: camelCase and snake_case.
 _COMPOUND = re.compile(
     r"\b(?:[A-Za-z]+[a-z0-9]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|\w*[A-Za-z0-9]_+[A-Za-z0-9]\w*)\b"
 )
-_SEPARATOR = re.compile(r"\.|::|#|->")
-_PROSE = re.compile(r".*\.(md|mdx|markdown|rst|txt|adoc)", re.IGNORECASE)
-_KEYWORDS = (
-    "class def func fun fn function interface struct enum trait type object module const let "
-    "var val record protocol namespace macro define typedef union impl"
-).replace(" ", "|")
+# A kind of definition, which beside a name says that its definition is meant …
+_KIND = "(?:function|method|class|struct|trait|interface|enum|macro|protocol)"
+# … or which may as well be a part of what is described: "error type", "object pool".
+_VAGUE_KIND = (
+    "(?:type|constant|variable|object|module|record|union|namespace|property|attribute|decorator|"
+    "component|hook)"
+)
+_DEFINED = "(?:defined|declared|implemented|located)"
+_ASKS_FOR_DEFINITION = re.compile(
+    rf"""
+    (?:please\s+)?
+    (?:(?:find|show|give|locate|open|see|go\ to|jump\ to|look\ up|search\ for)\s+(?:me\s+)?|
+       (?P<where>where(?:'s|\ is|\ are)\s+|(?:in\s+)?(?:which|what)\s+file\s+
+          (?:is|defines|declares|implements|has)\s+))?
+    (?:the\s+)?
+    (?P<of>(?:definition|declaration|implementation|source|code)\s+(?:of|for)\s+(?:the\s+)?)?
+    (?:(?P<before>{_KIND})\s+|{_VAGUE_KIND}\s+)?
+    [`'"]?(?!(?:{_DEFINED}|{_KIND}|the|an?|this|that|it)\b)(?P<name>{_NAME})[`'"]?
+    (?:\s+(?P<after>{_KIND})|\s+{_VAGUE_KIND})?
+    (?P<defined>(?:\s+(?:is|are))?\s+{_DEFINED}|\s+(?:definition|declaration|implementation))?
+    \s*\??
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_CUES = ("where", "of", "before", "after", "defined")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A query: its terms, and the names in it that may be defined somewhere.
 
-    A query that `is_identifier` has exactly one name, the last part of the identifier.
+    A query that `is_identifier`, or asks for the definition of one, has exactly one name, the last
+    part of the identifier. `phrases` are words of a sentence, alone where they are
+    capitalized and joined to their neighbours, that may be meant as names; they are written as
+    `plain` does.
     """
 
     terms: frozenset[str]
     names: tuple[str, ...]
     is_identifier: bool
+    phrases: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, query: str) -> Question:
         """The question that a query asks."""
-        text = query.strip()
+        text = subject(query)
         found = frozenset(terms(text))
         if _IDENTIFIER.fullmatch(text):
-            name = _SEPARATOR.split(text.removesuffix("()"))[-1]
+            name = SEPARATOR.split(text.removesuffix("()"))[-1]
             return cls(found, (name,), True)
-        return cls(found, tuple(dict.fromkeys(_COMPOUND.findall(text))), False)
+        names = tuple(dict.fromkeys(_COMPOUND.findall(text)))
+        return cls(found, names, False, _phrases(text) - set(map(plain, names)))
 
     def definition_in(self, chunks: Iterable[Candidate]) -> Candidate | None:
         """The chunk with the definition that the query names, None if there is none.
 
-        A chunk in which the definition begins is preferred to one that holds its middle.
+        A chunk in which the definition begins is preferred to one that holds its middle, and that
+        to one that merely belongs to it.
         """
         if not self.is_identifier:
             return None
-        defining = [chunk for chunk in chunks if defines(chunk, self.names[0])]
+        name = self.names[0]
+        found = [one for one in chunks if defines(one, name) or is_inside(one, name)]
         return min(
-            defining,
-            key=lambda chunk: (not _begins(chunk.text, self.names[0]), chunk.chunk_no),
+            found,
+            key=lambda one: (
+                not begins(one.text, name, one.language),
+                not defines(one, name),
+                one.chunk_no,
+            ),
             default=None,
         )
+
+
+def subject(query: str) -> str:
+    """The name alone where the query asks where it is defined, and otherwise the query.
+
+    The words around the name say what is wanted, and not what the code looks like.
+    """
+    text = query.strip()
+    asked = _ASKS_FOR_DEFINITION.fullmatch(text)
+    if asked is None or not any(asked[cue] for cue in _CUES):
+        return text
+    return asked["name"]
+
+
+@lru_cache(maxsize=1_000)
+def _phrases(text: str) -> frozenset[str]:
+    words = re.findall(r"[^\W_]\w*", text)
+    found = {word.lower() for word in words if word[0].isupper() and len(word) > 1}
+    low = [word.lower() for word in words]
+    for one, other in pairwise(low):
+        if one not in STOP_WORDS and other not in STOP_WORDS:
+            found.add(one + other)
+    return frozenset(found)
 
 
 def definition_line(query: str, text: str) -> int | None:
@@ -69,39 +132,12 @@ def definition_line(query: str, text: str) -> int | None:
     if not question.is_identifier:
         return None
     lines = enumerate(text.split("\n"))
-    return next((n for n, line in lines if _begins(line, question.names[0])), None)
+    return next((n for n, line in lines if begins(line, question.names[0])), None)
 
 
 def name_place(query: str, line: str) -> int | None:
     """Where in a line the definition begins that the query names, None if nowhere."""
     question = Question.of(query)
-    if not question.is_identifier or question.names[0] not in line:
+    if not question.is_identifier:
         return None
-    found = _definition(question.names[0]).search(line)
-    return found.start() if found else None
-
-
-def defines(chunk: Candidate, name: str) -> bool:
-    """Whether the chunk is the definition of this name, or a part of it, or contains it."""
-    if name in _SEPARATOR.split(chunk.symbol):
-        return True
-    return not is_prose(chunk.path) and _begins(chunk.text, name)
-
-
-def is_prose(path: str) -> bool:
-    """Whether a file is prose, by the ending of its name."""
-    return bool(_PROSE.fullmatch(path))
-
-
-def _begins(text: str, name: str) -> bool:
-    """Whether a definition of this name begins in the text."""
-    return name in text and bool(_definition(name).search(text))
-
-
-@lru_cache(maxsize=1_000)
-def _definition(name: str) -> re.Pattern[str]:
-    # Between keyword and name: the receiver of a method in Go, or of an extension in Kotlin.
-    between = r"\s+(?:\([^()\n]*\)\s*)?(?:[\w<>,]+\.)?"
-    named = re.escape(name)
-    constant = rf"^{named}\s*(?::[^=\n]+)?=(?!=)"  # of a module
-    return re.compile(rf"\b(?:{_KEYWORDS}){between}{named}\b|{constant}", re.MULTILINE)
+    return definition_column(line, question.names[0])

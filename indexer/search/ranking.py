@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from indexer.search.candidates import Candidate
 from indexer.search.likeness import likely_cosine
-from indexer.search.question import Question
+from indexer.search.question import Question, subject
 from indexer.search.signals import Signal, signals
+from indexer.search.whole_file import outline_score
 from indexer.text.terms import most_of, query_weights
 
 _WORD = re.compile(r"\w")
@@ -45,19 +46,26 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     where its name was found.
     """
     question = Question.of(query)
+    weights = query_weights(subject(query))
     candidates = [one for one in candidates if one.sparse or _WORD.search(one.text)]
-    chunk_scores = fuse(candidates, most_of(query_weights(query)))
+    chunk_scores = fuse(candidates, most_of(weights))
     by_path: defaultdict[File, list[tuple[float, Candidate]]] = defaultdict(list)
     for candidate, score in zip(candidates, chunk_scores, strict=True):
         by_path[_file_of(candidate)].append((score, candidate))
-    sums = {file: _sum_of_best(found) for file, found in by_path.items()}
-    most = max(sums.values(), default=0) or 1.0
+    for found in by_path.values():
+        found.sort(key=lambda pair: (-pair[0], pair[1].chunk_no))
+    matches = _shares_of_best({file: _sum_of_best(by_path[file]) for file in by_path})
+    outlines = _shares_of_best(
+        {
+            file: outline_score(weights, file[-1], [chunk for _, chunk in found])
+            for file, found in by_path.items()
+        }
+    )
     ranked = []
     for file, found in by_path.items():
-        found.sort(key=lambda pair: (-pair[0], pair[1].chunk_no))
         chunks = [candidate for _, candidate in found]
-        points = match = sums[file] / most
-        applied = tuple(signals(question, file[-1], chunks))
+        points = match = matches[file]
+        applied = tuple(signals(question, file[-1], chunks, outlines[file]))
         for signal in applied:
             points = signal.apply(points)
         best = question.definition_in(chunks) or chunks[0]
@@ -114,6 +122,11 @@ def _shares(places: Iterable[tuple[int, float] | None]) -> list[float]:
     scores = [place[1] if place else 0.0 for place in places]
     most = max(scores, default=0.0)
     return [max(0.0, score / most) if most > 0 else 0.0 for score in scores]
+
+
+def _shares_of_best(scores: Mapping[File, float]) -> dict[File, float]:
+    most = max(scores.values(), default=0) or 1.0
+    return {file: score / most for file, score in scores.items()}
 
 
 def _sum_of_best(found: Iterable[tuple[float, Candidate]]) -> float:

@@ -29,6 +29,7 @@ from indexer.search.candidates import Candidate
 from indexer.search.connection import Connection, Properties, peek_properties
 from indexer.search.file_rows import lines_around
 from indexer.search.query import QueryEmbedder, vectors
+from indexer.search.question import subject
 from indexer.search.ranking import Ranked, explanation, rank, rank_alike
 from indexer.search.retrieval import Found, find_alike, find_candidates
 from indexer.search.scope import Scope
@@ -54,6 +55,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     query = clean(query)
     if not query.strip():
         raise UsageError("the query is empty: say what to look for")
+    query = subject(query)
     pool, answers, missing = _candidates(searchers, query, wanted)
     known = strength(query, answers)
     hits = _hits(searchers, rank(query, pool), wanted, 1.0 if known is None else known)

@@ -1,8 +1,9 @@
 """What raises or lowers a file's score, in terms that a person understands.
 
 Is the file named like the query, does it define what the query names, is it a test? The weights
-were chosen on the development set of `benchmarks/retrieval.py`, where changing any of them by a
-third made no difference worth having (`docs/design.md`).
+were chosen on the development set of `benchmarks/retrieval.py` by leaving out one repository at a
+time, where changing any of them by a third makes no difference worth having
+(`docs/design/search.md`).
 """
 
 from __future__ import annotations
@@ -14,21 +15,32 @@ from functools import lru_cache
 from posixpath import splitext
 
 from indexer.search.candidates import Candidate
-from indexer.search.question import Question, defines, is_prose
+from indexer.search.definitions import (
+    defines,
+    is_inside,
+    is_prose,
+    last_names,
+    plain,
+)
+from indexer.search.question import Question
+from indexer.search.whole_file import coverage
 from indexer.text.terms import terms
 
-NAME_WEIGHT = 0.4
+NAME_WEIGHT = 0.5
+OUTLINE = 0.3  # the best outline; the others have their share of it
+COVERAGE = 0.3  # all words of the query are there
 DEFINES = 3.0  # the query is an identifier, and the file defines it
 NAMED_SO = 1.5  # and the file is named after it
-DEFINES_ONE = 0.6  # of the identifiers in a sentence
+IN_PART = 0.5  # the file has only a part of it, like a method of a class
+DEFINES_ONE = 0.5  # of the identifiers in a sentence
 ASIDE = 0.3  # tests, examples, other people's code
 DATA = 0.3  # translations, pictures, tables, certificates
-CONFIGURATION = 0.5  # JSON, which is data as often
+CONFIGURATION = 0.5  # JSON and YAML, which are data as often
 BARREL = 0.5  # files that only re-export what others define
-PROSE = 0.5
+PROSE = 0.3
 
 _ASIDE_FOLDERS = frozenset(
-    "test tests __tests__ testing testdata spec specs fixtures mock mocks __mocks__ example "
+    "test tests testing testdata spec specs fixture fixtures mock mocks example "
     "examples sample samples demo demos bench benchmark benchmarks vendor vendored third_party "
     "node_modules".split()
 )
@@ -40,12 +52,13 @@ _DATA = frozenset(
     "csr crl asc dat data dump log out ics vcf fasta fa gpx kml wkt pgm ppm xpm stl "
     "obj srt vtt lock sum".split()
 )
-_CONFIGURATION = frozenset("json json5 jsonc plist".split())
+_CONFIGURATION = frozenset("json json5 jsonc plist yml yaml".split())
 # Texts of one language are in folders like these, in files like `messages_pt-BR.json`.
 _TRANSLATIONS = frozenset("locale locales i18n l10n translations".split())
 _OF_TRANSLATIONS = frozenset("json yml yaml properties ini toml php js ts xml".split())
 _LOCALE = re.compile(r"(?:.*[._-])?[a-z]{2}(?:[_-][A-Z][a-z]{3})?(?:[_-][A-Z]{2})?")
-_BARRELS = re.compile(r"__init__\.pyi?|index\.[cm]?[jt]sx?|mod\.rs|.*\.d\.[cm]?ts")
+_OF_FOLDERS = re.compile(r"__init__\.pyi?|index\.[cm]?[jt]sx?|mod\.rs")
+_DECLARATIONS = re.compile(r".*\.d\.[cm]?ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +75,23 @@ class Signal:
 
 
 def signals(
-    question: Question, path: str, chunks: Sequence[Candidate]
+    question: Question, path: str, chunks: Sequence[Candidate], outline: float
 ) -> Iterator[Signal]:
-    """The signals for a file with these candidates, in the order in which they apply."""
+    """The signals for a file with these candidates, in the order in which they apply.
+
+    `outline` says how well the file's outline fits the query, as a share of the best.
+    """
     if alike := _name_match(question.terms, path):
         yield Signal("+", NAME_WEIGHT * alike, f"its name matches by {alike:.0%}")
-    for name in question.names:
-        if not any(defines(chunk, name) for chunk in chunks):
-            continue
-        if not question.is_identifier:
-            yield Signal("+", DEFINES_ONE, f"defines {name}")
-        elif _plain(_stem(path)) == _plain(name):
-            yield Signal("+", DEFINES * NAMED_SO, f"defines {name}, and is named so")
-        else:
-            yield Signal("+", DEFINES, f"defines {name}")
-    yield from _drawbacks(question, path)
+    if not question.is_identifier:
+        if outline:
+            yield Signal(
+                "+", OUTLINE * outline, f"its outline matches by {outline:.0%}"
+            )
+        if share := coverage(question.terms, chunks):
+            yield Signal("+", COVERAGE * share, f"has {share:.0%} of the query's words")
+    yield from _of_definitions(question, path, chunks)
+    yield from _drawbacks(question, path, chunks)
 
 
 def _name_match(query: frozenset[str], path: str) -> float:
@@ -93,17 +108,47 @@ def _name_match(query: frozenset[str], path: str) -> float:
     return (asked / len(query) + len(stem & query) / len(stem)) / 2
 
 
-def _drawbacks(question: Question, path: str) -> Iterator[Signal]:
+def _of_definitions(
+    question: Question, path: str, chunks: Sequence[Candidate]
+) -> Iterator[Signal]:
+    """What the file defines of what the query names."""
+    for name in question.names:
+        if any(defines(chunk, name) for chunk in chunks):
+            share, reason = 1.0, f"defines {name}"
+        elif any(is_inside(chunk, name) for chunk in chunks):
+            share, reason = IN_PART, f"has a part of {name}"
+        else:
+            continue
+        if not question.is_identifier:
+            yield Signal("+", DEFINES_ONE * share, reason)
+        elif plain(_stem(path)) == plain(name):
+            reason += ", and is named so"
+            yield Signal("+", DEFINES * NAMED_SO * share, reason)
+        else:
+            yield Signal("+", DEFINES * share, reason)
+    for name in sorted(question.phrases & last_names(chunks)):
+        yield Signal("+", DEFINES_ONE, f"defines {name}, as the query may call it")
+
+
+def _drawbacks(
+    question: Question, path: str, chunks: Sequence[Candidate]
+) -> Iterator[Signal]:
     *folders, name = path.split("/")
-    if not _ASIDE_FOLDERS.isdisjoint(map(str.lower, folders)) or _ASIDE_STEM.fullmatch(
-        splitext(name)[0]
-    ):
+    kinds = _aside(folders, name)
+    if kinds and _term_set(" ".join(kinds)).isdisjoint(question.terms):
         yield Signal("×", ASIDE, "a test, an example or vendored")
-    if _BARRELS.fullmatch(name):
+    if _is_barrel(name) and not any(chunk.symbol for chunk in chunks):
         yield Signal("×", BARREL, "hands on what other files define")
     if is_prose(name):
         yield Signal("×", PROSE, "prose")
     yield from _of_data(question, folders, name)
+
+
+def _aside(folders: list[str], name: str) -> list[str]:
+    """The words that say that a file is not the code itself, such as "tests" or "examples"."""
+    kinds = [folder.strip("_").lower() for folder in folders]
+    kinds = [kind for kind in kinds if kind in _ASIDE_FOLDERS]
+    return ["test", *kinds] if _ASIDE_STEM.fullmatch(splitext(name)[0]) else kinds
 
 
 def _of_data(question: Question, folders: list[str], name: str) -> Iterator[Signal]:
@@ -120,12 +165,16 @@ def _of_data(question: Question, folders: list[str], name: str) -> Iterator[Sign
         yield Signal("×", CONFIGURATION, "data or configuration")
 
 
+def _is_barrel(name: str) -> bool:
+    return bool(_OF_FOLDERS.fullmatch(name) or _DECLARATIONS.fullmatch(name))
+
+
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].partition(".")[0]
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
+    """What a file is called: of one that stands for its folder, the folder's name."""
+    folder, _, name = path.rpartition("/")
+    if folder and _OF_FOLDERS.fullmatch(name):
+        return folder.rpartition("/")[2]
+    return name.partition(".")[0]
 
 
 @lru_cache(maxsize=100_000)

@@ -10,17 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.search.candidates import Candidate
-from indexer.search.question import defines
+from indexer.search.definitions import defines
+from indexer.search.question import Question, definition_line, subject
 from indexer.search.ranking import Ranked, explanation, fuse, rank, rank_alike
 from indexer.search.signals import (
     ASIDE,
     BARREL,
     CONFIGURATION,
+    COVERAGE,
     DATA,
     DEFINES,
     DEFINES_ONE,
+    IN_PART,
     NAME_WEIGHT,
     NAMED_SO,
+    OUTLINE,
     PROSE,
 )
 
@@ -33,13 +37,14 @@ def chunk(
     sparse: float | None = None,
     symbol: str = "",
     text: str = "some text",
+    language: str = "python",
 ) -> Candidate:
     return Candidate(
         path,
         number,
         10 * number + 1,
         10 * number + 10,
-        "python",
+        language,
         symbol,
         text,
         0,
@@ -50,6 +55,11 @@ def chunk(
 
 def paths(ranked: list[Ranked]) -> list[str]:
     return [one.best.path for one in ranked]
+
+
+def amounts(one: Ranked, reason: str) -> list[float]:
+    """The amounts of the signals whose reason has these words."""
+    return [signal.amount for signal in one.signals if reason in signal.reason]
 
 
 def test_both_lists_count_by_their_own_best() -> None:
@@ -94,8 +104,9 @@ def test_the_name_of_a_file() -> None:
     )
     assert paths(ranked) == ["net/retry.go", "x.go"]
     # Half of the query in the name, all of the name in the query.
-    (signal,) = ranked[0].signals
-    assert signal.amount == pytest.approx(NAME_WEIGHT * (0.5 + 1) / 2)
+    assert amounts(ranked[0], "name matches") == [
+        pytest.approx(NAME_WEIGHT * (0.5 + 1) / 2)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +131,76 @@ def test_an_identifier_finds_its_definition(query: str) -> None:
 def test_an_identifier_in_a_sentence() -> None:
     query = "how does parse_header treat a TimeoutError"
     ranked = rank(query, [chunk("a.py", dense=1, text="def parse_header(x):")])
-    assert [signal.amount for signal in ranked[0].signals] == [DEFINES_ONE]
-    assert not rank("how to parse it", [chunk("a.py", dense=1, symbol="parse")])[
-        0
-    ].signals
+    assert amounts(ranked[0], "defines") == [DEFINES_ONE]
+    (plain,) = rank("how to parse it", [chunk("a.py", dense=1, symbol="parse")])
+    assert not amounts(plain, "defines")
+
+
+@pytest.mark.parametrize(
+    ("query", "symbol"),
+    [
+        ("where are retries counted by the retry policy", "RetryPolicy"),
+        ("fake timers and their clock", "fake_timers"),
+        ("how a Table lists its columns", "core.Table"),
+        ("Mutex and semaphore", "Mutex"),
+    ],
+)
+def test_words_of_a_sentence_that_are_a_name(query: str, symbol: str) -> None:
+    (one,) = rank(query, [chunk("a.py", dense=1, symbol=symbol)])
+    assert amounts(one, "defines") == [DEFINES_ONE]
+
+
+def test_words_that_are_no_name() -> None:
+    for query in ("where is a policy of retries", "tables and columns", "is the retry"):
+        (one,) = rank(query, [chunk("a.py", dense=1, symbol="RetryPolicy")])
+        assert not amounts(one, "defines")
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("where is echo defined", "echo"),
+        ("Where is echo defined?", "echo"),
+        ("where is the echo function", "echo"),
+        ("where is the echo function defined", "echo"),
+        ("where's `echo` implemented", "echo"),
+        ("which file defines echo", "echo"),
+        ("definition of echo", "echo"),
+        ("find the definition of click.echo", "click.echo"),
+        ("echo function", "echo"),
+        ("function echo", "echo"),
+        ("show me the Group class", "Group"),
+        ("class Group", "Group"),
+        ("Group::invoke method", "Group::invoke"),
+        ("echo definition", "echo"),
+        ("the constant LIMIT is defined", "LIMIT"),
+    ],
+)
+def test_a_question_for_a_definition(query: str, name: str) -> None:
+    """The words around the name do not count: they are not in the code."""
+    assert subject(query) == name
+    question = Question.of(query)
+    assert question.is_identifier and question == Question.of(name)
+    line = f"def {question.names[0]}(x):"
+    assert definition_line(query, f"import os\n{line}") == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "where are payments retried",
+        "where is the class defined",
+        "error type",
+        "object pool",
+        "how does echo work in a pipe",
+        "function that retries payments",
+        "definition of done for a release",
+        "classes and functions",
+    ],
+)
+def test_a_question_for_something_else(query: str) -> None:
+    assert subject(query) == query
+    assert not Question.of(query).is_identifier
 
 
 @pytest.mark.parametrize(
@@ -140,6 +217,8 @@ def test_an_identifier_in_a_sentence() -> None:
         "type target struct {",
         "target = 1",
         "target: Final = 1",
+        "export interface $target {",
+        "macro_rules! x\npub trait target<T>: Sized {",
     ],
 )
 def test_definitions(text: str) -> None:
@@ -155,8 +234,114 @@ def test_a_use_is_no_definition() -> None:
         "x.target = 1",
         " target = 1",
         "target == 1",
+        "target::target() = default",
+        "    const target = 1",
+        "# the class target is old",
+        " * see the function target",
+        "impl target for Other {",
     ):
         assert not defines(chunk("a.py", text=text), "target")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_definition"),
+    [
+        ("class Cache {", True),
+        ("class LEVELDB_EXPORT Cache final : public Base {", True),
+        ("struct [[nodiscard]] Cache\n{", True),
+        ("enum class Cache : int { A };", True),
+        ("template <typename T>\nclass Cache {", True),
+        ("typedef struct {\n  int x;\n} Cache;", True),
+        ("typedef unsigned long Cache;", True),
+        ("using Cache = Map<int>;", True),
+        ("#define Cache(x) x", True),
+        ("class Cache;", False),
+        ("friend class Cache;", False),
+        ("struct Cache *make(struct Cache *);", False),
+        ("template <>\nclass Cache<int> {", False),
+        ("struct hash<Cache> {", False),
+        ("// class Cache {", False),
+        ("Cache::Cache() = default;", False),
+    ],
+)
+def test_definitions_in_cpp(text: str, is_definition: bool) -> None:
+    """What is only announced, made a friend, or specialized is not defined."""
+    assert defines(chunk("a.h", text=text, language="cpp"), "Cache") == is_definition
+
+
+def test_a_specialization_has_the_symbol_of_its_template_and_is_not_it() -> None:
+    text = "template <>\nclass Cache<int> {"
+    special = chunk("int.h", dense=1, symbol="db.Cache", text=text, language="cpp")
+    ranked = rank("Cache", [special, chunk("b.h", dense=0.5, symbol="db.Cache")])
+    assert paths(ranked) == ["b.h", "int.h"]
+
+
+def test_a_part_of_a_definition_in_another_file() -> None:
+    """A method or a constructor is not its class."""
+    ranked = rank(
+        "Cache",
+        [
+            chunk(
+                "impl.cc", dense=1, symbol="db.Cache.Cache", text="Cache::Cache() {}"
+            ),
+            chunk("more.go", dense=0.9, symbol="Cache.Close", text="func"),
+            chunk("decl.h", dense=0.1, symbol="db.Cache", text="class Cache {"),
+        ],
+    )
+    assert paths(ranked) == ["decl.h", "impl.cc", "more.go"]
+    assert amounts(ranked[1], "part of Cache") == [DEFINES * IN_PART]
+
+
+def test_the_outline_of_a_file() -> None:
+    """What the file says of itself counts once more, but not for a name alone."""
+    about = chunk("a.py", 0, dense=1, text='"""Retries of payments."""')
+    other = chunk("b.py", 3, dense=1, text="retries of payments", symbol="wait")
+    ranked = rank("how are payments tried again: retries", [other, about])
+    assert paths(ranked) == ["a.py", "b.py"]
+    assert amounts(ranked[0], "outline") == [OUTLINE]
+    (one,) = rank("Retries", [about])
+    assert not amounts(one, "outline") and not amounts(one, "words")
+
+
+def test_the_share_of_the_words_that_a_file_has() -> None:
+    found = [
+        chunk("a.py", 1, dense=1, text="payments"),
+        chunk("a.py", 2, dense=1, text="are retried"),
+        chunk("b.py", 1, dense=1, text="payments, payments"),
+    ]
+    ranked = rank("retried payments", found)
+    assert amounts(ranked[0], "words") == [COVERAGE]
+    assert 0 < amounts(ranked[1], "words")[0] < COVERAGE
+
+
+def test_a_file_that_stands_for_its_folder() -> None:
+    """It is called like the folder, and stands back only if it defines nothing."""
+    found = [
+        chunk("ser/mod.rs", dense=1, symbol="Serializer"),
+        chunk("ser/index.ts", dense=1, text="export * from './a'"),
+    ]
+    ranked = rank("ser zebra", found)
+    assert paths(ranked) == ["ser/mod.rs", "ser/index.ts"]
+    assert BARREL not in amounts(ranked[0], "hands on")
+    assert amounts(ranked[1], "hands on") == [BARREL]
+    share = pytest.approx(NAME_WEIGHT * (0.5 + 1) / 2)
+    assert [amounts(one, "name matches") for one in ranked] == [[share], [share]]
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("tests/x.py", "tests of the zebra"),
+        ("pkg/zebra_test.go", "zebra test"),
+        ("src/__mocks__/x.ts", "where is the zebra mocked by a mock"),
+        ("_examples/x.go", "example with a zebra"),
+    ],
+)
+def test_what_is_asked_for_does_not_stand_back(path: str, query: str) -> None:
+    (asked,) = rank(query, [chunk(path, dense=1)])
+    (other,) = rank("zebra", [chunk(path, dense=1)])
+    assert not amounts(asked, "a test")
+    assert amounts(other, "a test") == [ASIDE]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +353,8 @@ def test_a_use_is_no_definition() -> None:
         ("src/x.spec.ts", ASIDE),
         ("src/XTest.java", ASIDE),
         ("Examples/x.py", ASIDE),
+        ("_examples/x.go", ASIDE),
+        ("src/__mocks__/x.ts", ASIDE),
         ("vendor/x.go", ASIDE),
         ("conftest.py", ASIDE),
         ("pkg/__init__.py", BARREL),
@@ -245,7 +432,7 @@ def test_any_candidates(query: str, found: list[Candidate]) -> None:
         ("src/de.py", None),
         ("a.py", None),
         ("po", None),
-        ("deploy.yaml", None),
+        ("deploy.yaml", CONFIGURATION),
     ],
 )
 def test_data_ranks_behind_code(path: str, amount: float | None) -> None:
@@ -265,4 +452,4 @@ def test_a_chunk_of_data_alone_counts_only_where_its_name_was_found() -> None:
 
 def test_a_query_that_names_a_format_means_it() -> None:
     (one,) = rank("prices csv", [chunk("x/list.csv", dense=1)])
-    assert DATA not in [signal.amount for signal in one.signals]
+    assert not amounts(one, "data")
