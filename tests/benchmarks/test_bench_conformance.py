@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 # Of each group some that take no process of their own; `make test-slow` has all.
 QUICK = (
-    *("edit", "same size edit", "older version", "becomes binary", "put back", "swap"),
-    *("rename folder", "file becomes folder", "becomes symlink", "ignored", "negated"),
-    *("switch", "stash", "merge with conflict", "clean and smudge filter", "utf16", "touch"),
-)  # fmt: skip
+    *("same size edit", "becomes binary", "put back", "swap", "rename folder"),
+    *("file becomes folder", "becomes symlink", "negated", "switch"),
+    *("merge with conflict", "clean and smudge filter", "utf16"),
+)
 SEQUENCES = 20  # a seed
 
 
