@@ -105,6 +105,8 @@ def test_its_commands(slim: Project) -> None:
         hit, *_ = slim.report("search", words)["hits"]
         assert hit["path"] == path
     assert slim.report("search", "--like", "bank.py:1")["hits"]
+    (hit,) = slim.report("search", "money", "--grep", r"^def withdraw\(")["hits"]
+    assert hit["path"] == "bank.py"
     assert without_remarks(slim.command("search", "retries").stderr) == ""
     slim.write("bank.py", SOURCES["bank.py"] + "\n\ndef deposit() -> None: ...\n")
     (slim.root / "notes.md").rename(slim.root / "retries.md")
