@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.config import HYBRID
 from indexer.search.answers import Answer, Hit, Wanted
+from indexer.search.finding import explain
 from indexer.search.scope import line_pattern, make_scope
 from indexer.search.searcher import Searcher, search, similar, similar_to
 from indexer.settings.assembly import reader_settings
@@ -123,7 +124,9 @@ class Index:
         """Like `search`, with notes on how the hits were found."""
         scope, pattern = make_scope(language, paths), line_pattern(grep)
         wanted = Wanted(limit, mode, scope, context, pattern, changed)
-        return search([self._searcher], query, wanted)
+        answer = search([self._searcher], query, wanted)
+        explain(answer, [self._searcher.settings], wanted)
+        return answer
 
     def similar(
         self,

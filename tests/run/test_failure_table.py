@@ -8,6 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 TESTS = {
+    "`search --changed` outside of a git repository, or with a commit that git does not know": (
+        "test_narrowed.test_no_repository"
+    ),
     "an option or address that cannot be": "test_failures.test_wrong_usage",
     "no such project folder, or closed to us": "test_failures.test_a_closed_project",
     "a file that cannot be read": "test_failures.test_one_file_that_cannot_be_read",
