@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "mcp": (
         "mcp:mcp",
-        "Serve the indexes of the projects in the PATHS to an agent: MCP on stdin and stdout.",
+        "Serve the indexes of the projects in the PATHS to agents: MCP on stdin, or over HTTP.",
     ),
     "run": (
         "run:run",

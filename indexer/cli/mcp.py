@@ -43,8 +43,7 @@ def mcp(
     refresh: bool | None,
     verbose: int,
 ) -> int:
-    """Serve the indexes of the projects in the PATHS to agents: MCP on stdin and stdout, or over
-    HTTP.
+    """Serve the indexes of the projects in the PATHS to agents: MCP on stdin, or over HTTP.
 
     PATH is the folder of a project, or a folder in it; the current one by default. Where options
     name an address and a collection, no PATH and no folder is needed. The tools are search, similar,

@@ -166,6 +166,7 @@ ALL_PROJECTS = _flag(
 
 HTTP = _request(
     "http",
+    has_variable=False,  # a server that a client starts on stdin would see it too
     metavar="[HOST:]PORT",
     help="Listen there, on this machine alone, instead of on stdin; port 0 takes a free one. The "
     "address is printed.",
@@ -173,6 +174,7 @@ HTTP = _request(
 )
 IDLE = _request(
     "idle",
+    has_variable=False,
     kind=click.IntRange(0),
     fallback=0,
     metavar="MINUTES",
