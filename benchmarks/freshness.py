@@ -96,7 +96,7 @@ def search(indexer: Indexer, root: Path, query: str, *options: str) -> str:
     arguments = (*options, "--mode", "sparse", "--json", query, str(root))
     command = (*indexer.command(), "search", *arguments)
     ended = measure(*command, variables=indexer.variables())
-    if ended.code not in (0, 1):
+    if ended.code not in (0, 1) or '"hits"' not in ended.output:
         raise Unexpected(f"search ended with {ended.code}: {ended.errors.strip()}")
     return ended.output
 

@@ -19,8 +19,9 @@ from indexer.cli.summary import print_failures
 from indexer.config import Settings
 from indexer.errors import CodxIndexError, Stopped
 from indexer.index.collection import begin_import
-from indexer.index.drift import differing
+from indexer.index.drift import MOST_FILES, differing
 from indexer.index.manifest import Manifest
+from indexer.index.stamp import is_about
 from indexer.report import Report
 from indexer.run.progress import UNINTERRUPTED, Interrupts
 from indexer.search.freshness import Freshness, is_at_work, lacks_index
@@ -198,8 +199,9 @@ class Refresher:
         except Ended:
             if report.status == "interrupted":
                 raise Stopped(report.signal) from None
-            texts = {"locked": AT_WORK, "budget": CUT}
-            return False, texts.get(report.status, report.error)
+            if report.status == "budget":
+                return False, self._left_over(project)
+            return False, AT_WORK if report.status == "locked" else report.error
         finally:
             project.lock.release()
 
@@ -217,7 +219,8 @@ class Refresher:
             changes = differing(settings)
             if changes == 0:
                 return True, found.note
-            if changes is None or changes > MOST_CHANGES:
+            is_quick = changes is not None and changes <= MOST_CHANGES
+            if not is_quick or not _gives_way(settings):
                 return False, self._progress(project) or AT_WORK
             project.background.interrupt()
             settings = replace(settings, wait=GIVING_WAY_SECONDS)
@@ -237,6 +240,13 @@ class Refresher:
         failed = FAILURES.format(len(report.failures)) if report.failures else ""
         return True, "; ".join(filter(None, [found.note, failed, problem]))
 
+    def _left_over(self, project: _Project) -> str:
+        """Let a run in the background do what there was no time for. Returns what to note."""
+        found = continue_last_run(project.settings, self._given)
+        if not isinstance(found, str) and found.goes_on:
+            project.background.begin()
+        return CUT
+
     def _go_on(self, project: _Project, report: Report, *, was_at_work: bool) -> str:
         """Let a run in the background do the rest. Returns why the last one failed, if it did.
 
@@ -246,6 +256,18 @@ class Refresher:
         if not problem or report.status != "unchanged":
             project.background.begin(GIVING_WAY_SECONDS if was_at_work else 0)
         return FAILED.format(problem) if problem else ""
+
+
+def _gives_way(settings: Settings) -> bool:
+    """Whether the run in the background can be stopped so that an update after it is quick.
+
+    That is so as long as it has changed nothing, and again once it adds vectors alone.
+    """
+    with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if manifest.get("adds_vectors") == "yes":
+            return True
+        is_small = manifest.totals().indexed <= MOST_FILES
+    return is_small or is_about(settings)
 
 
 def refresh_for_search(

@@ -49,6 +49,10 @@ def refresh(
         foretell(settings, report)
 
 
+def _seconds_to_list(settings: Settings) -> float:
+    return Budget(settings.max_seconds, settings.least_seconds).seconds_to_list
+
+
 def bring_up_to_date(
     settings: Settings,
     report: Report,
@@ -60,7 +64,7 @@ def bring_up_to_date(
     """Run the pipeline, unless the stamp shows that nothing has changed."""
     from indexer.index import stamp
 
-    last_moment = time.monotonic() + Budget(settings.max_seconds).seconds_to_list
+    last_moment = time.monotonic() + _seconds_to_list(settings)
     with report.spans.span(RUN), ends_by(last_moment):
         look = None if doubted else stamp.look(settings, report)
         if look is not None and look.is_unchanged:

@@ -189,6 +189,16 @@ def is_as_stamped(settings: Settings) -> bool | None:
         return None
 
 
+def is_about(settings: Settings) -> bool:
+    """Whether no run wrote to the manifest since the stamp was written."""
+    loaded = _load(settings)
+    try:
+        manifest = stat_fields(os.lstat(settings.manifest_path))
+    except OSError:
+        return False
+    return loaded is not None and loaded[0].basis["manifest"] == [*manifest]
+
+
 def differing(settings: Settings) -> int | None:
     """How many files and folders are not as the stamp says, at least; None if that is not known.
 

@@ -32,7 +32,7 @@ class Budget:
     @property
     def seconds_to_list(self) -> float:
         """Seconds until listing the tree is given up, after which nothing is left to do."""
-        return self._end + LISTING_SECONDS - time.monotonic()
+        return self._end + max(LISTING_SECONDS, self._least) - time.monotonic()
 
     @property
     def seconds_left(self) -> float:

@@ -74,6 +74,8 @@ def load_sparse_first(
 
     Raises `ModelError` if it turns out that the model runs in another precision here.
     """
+    if session.manifest.get("adds_vectors"):  # of a run that was killed
+        session.manifest.set(adds_vectors="")
     at_once = without_embedding(
         changes.comparison, changes.known.records, changes.again
     )
@@ -84,7 +86,9 @@ def load_sparse_first(
     session.progress.step("searchable; the vectors follow")
     _convert_model(session)
     rest = _without_vectors(session, changes)
+    session.manifest.set(adds_vectors="yes")
     later = load_changes(session, writer, rest, state, embeds=True)
+    session.manifest.set(adds_vectors="")
     # Every file is found by its words, as in the index before, which may have lacked vectors too.
     return extent.then(later, is_enough=state == COMPLETE)
 
