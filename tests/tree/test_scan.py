@@ -640,7 +640,8 @@ def read(plain: Path, file: SourceFile, max_bytes: int = LIMIT) -> Content:
             return read_file(root, file, max_bytes)
     finally:
         if before:
-            assert len(os.listdir("/proc/self/fd")) == before
+            # What an earlier test left open may be closed in the meantime.
+            assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_read(plain: Path, file: SourceFile) -> None:
