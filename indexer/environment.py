@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 
-# Another thread must not copy the environment while variables are hidden from a library.
-_lock = threading.RLock()
-_setting = threading.Lock()  # does not wait for a library's import
+_hiding = threading.RLock()  # one library is imported at a time
+_changing = threading.Lock()  # of what follows; does not wait for a library's import
+_hidden: dict[str, str] = {}  # the variables that are hidden now
 _set_by_us: dict[str, tuple[str, str | None]] = {}  # our value, and the one before it
 _is_ours = False
 
@@ -42,13 +42,18 @@ def hidden(is_hidden: Callable[[str], bool]) -> Iterator[None]:
 
     It is for libraries that read, when they are imported, what is meant for other programs.
     """
-    with _lock:
-        names = [name for name in os.environ if is_hidden(name)]
-        kept = {name: os.environ.pop(name) for name in names}
+    with _hiding:
+        with _changing:
+            names = [name for name in os.environ if is_hidden(name)]
+            kept = {name: os.environ.pop(name) for name in names}
+            _hidden.update(kept)
         try:
             yield
         finally:
-            os.environ.update(kept)
+            with _changing:
+                os.environ.update(kept)
+                for name in kept:
+                    del _hidden[name]
 
 
 @contextmanager
@@ -73,7 +78,7 @@ def is_for_bars(name: str) -> bool:
 
 def set_for_libraries(name: str, value: str) -> None:
     """Set a variable that libraries read. The programs that we start do not get it."""
-    with _setting:
+    with _changing:
         before = os.environ.get(name)
         if before != value:
             _set_by_us[name] = value, before
@@ -81,10 +86,12 @@ def set_for_libraries(name: str, value: str) -> None:
 
 
 def given() -> dict[str, str]:
-    """The environment as it was given to this process, for the programs that it starts."""
-    with _lock:
-        found = dict(os.environ)
-    with _setting:
+    """The environment as it was given to this process, for the programs that it starts.
+
+    It does not wait for a library that is being imported.
+    """
+    with _changing:
+        found = _copied() | _hidden
         set_by_us = dict(_set_by_us)
     for name, (ours, before) in set_by_us.items():
         if found.get(name) == ours:
@@ -92,6 +99,14 @@ def given() -> dict[str, str]:
             if before is not None:
                 found[name] = before
     return found
+
+
+def _copied() -> dict[str, str]:
+    while True:
+        try:
+            return dict(os.environ)
+        except RuntimeError:  # a library has just set a variable in another thread
+            continue
 
 
 def git_ceilings() -> set[str]:

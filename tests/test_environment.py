@@ -83,6 +83,20 @@ def test_who_sets_a_variable_does_not_wait_for_an_import(
     monkeypatch.delenv("NEW")
 
 
+def test_what_a_program_gets_does_not_wait_for_an_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does it lack what is hidden from the library at that moment."""
+    monkeypatch.setenv("THEIRS_A", "1")
+    got: list[dict[str, str]] = []
+    with hidden(lambda name: name == "THEIRS_A"):
+        other = Thread(target=lambda: got.append(given()), daemon=True)
+        other.start()
+        other.join(timeout=10)
+        assert got and got[0]["THEIRS_A"] == "1" and "THEIRS_A" not in os.environ
+    assert given()["THEIRS_A"] == os.environ["THEIRS_A"] == "1"
+
+
 # --- pymilvus and proxies --------------------------------------------------------------
 
 
