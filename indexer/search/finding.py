@@ -29,8 +29,9 @@ def find(
 ) -> tuple[Answer, list[str]]:
     """The answer, and a remark on each project whose index is older than its tree.
 
-    What is known to be `fresh` is not looked at again. It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
-    code like that in the first project. Raises `UsageError`, and what `search` raises.
+    It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
+    code like that in the first project. What is known to be `fresh` is not looked at again. Raises
+    `UsageError`, and what `search` raises.
     """
     distinct = distinct_of(projects)
     with ThreadPoolExecutor(len(distinct)) as pool, ExitStack() as stack:

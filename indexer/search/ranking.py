@@ -59,13 +59,14 @@ def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
         {
             file: outline_score(weights, file[-1], [chunk for _, chunk in found])
             for file, found in by_path.items()
+            if not question.is_identifier  # then it does not count
         }
     )
     ranked = []
     for file, found in by_path.items():
         chunks = [candidate for _, candidate in found]
         points = match = matches[file]
-        applied = tuple(signals(question, file[-1], chunks, outlines[file]))
+        applied = tuple(signals(question, file[-1], chunks, outlines.get(file, 0.0)))
         for signal in applied:
             points = signal.apply(points)
         best = question.definition_in(chunks) or chunks[0]
