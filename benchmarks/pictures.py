@@ -228,16 +228,13 @@ def peers(found: dict[str, Any]) -> list[Chart]:
 
 
 def conformance(found: dict[str, Any]) -> Chart:
-    """After how many of the events a program's index equals its tree, in hundredths."""
+    """After how many of the events a program's index differs from its tree."""
     return Chart(
-        "Index equals tree, after so many events",
+        "Events after which the index differs from the tree",
         [
-            (
-                f"{name} {one['version']}",
-                one["right"] / one["claimed"],
-                f"{one['right']} of {one['claimed']}",
-            )
+            (f"{name} {one['version']}", wrong, f"{wrong} of {one['claimed']}")
             for name, one in found["programs"].items()
+            for wrong in [one["claimed"] - one["right"]]
         ],
     )
 
