@@ -38,7 +38,6 @@ BUILDING = (
 FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
 FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search goes on with them"
-OTHERASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
 
 GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
 MOST_CHANGES = 200  # for which a run in the background is interrupted
