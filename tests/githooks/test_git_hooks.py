@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,27 @@ def commit(project: Project, message: str, folder: Path | None = None) -> None:
     git(project, "commit", "-qm", message, folder=folder)
 
 
-def run_of(project: Project, root: Path | None = None) -> BackgroundRun:
-    return BackgroundRun(Settings(str(root or project.root), "", ""), {})
+def run_of(project: Project) -> BackgroundRun:
+    return BackgroundRun(Settings(str(project.root), "", ""), {})
 
 
-def settle(run: BackgroundRun) -> None:
+def is_called(root: Path) -> bool:
+    """Whether a hook of this work tree is at work, or waits to start a run."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            call = (folder / "cmdline").read_bytes()
+            if b"hooks/post-" in call or b"hooks\0run" in call:
+                if (folder / "cwd").readlink() == root:
+                    return True
+    return False
+
+
+def settle(project: Project, code: int | None = 0) -> None:
     """Wait until a run in the background has been at work, and no other follows."""
+    run = run_of(project)
     wait_for(lambda: run.latest)
-    wait_for(lambda: not run.is_awaited and not run.is_at_work)
-    assert run.ending and run.ending.exit_code == 0, run.ending
+    wait_for(lambda: not is_called(project.root) and not run.is_at_work, 240)
+    assert run.ending and run.ending.exit_code == code, run.ending
 
 
 def tree_of(folder: Path) -> dict[str, tuple[int, int, bytes | str]]:
@@ -120,7 +133,7 @@ def test_a_commit_is_indexed_in_the_background(followed: Project) -> None:
             done = git(followed, "-c", "core.quotePath=no", "commit", "-m", "2", name)
             assert "codx" not in done.stdout + done.stderr
             wait_for(lambda: run.is_awaited)
-    settle(run)
+    settle(followed)
     assert len(followed.rows()) == 3
     assert followed.command("verify").returncode == 0
     told = followed.report("status")["background"]
@@ -134,8 +147,7 @@ def test_a_commit_is_indexed_in_the_background(followed: Project) -> None:
 def test_why_it_failed_is_in_the_status(followed: Project) -> None:
     followed.write("codx-index.toml", '[mentions]\ncommand = "true"\n')
     commit(followed, "a stranger's")
-    run = run_of(followed)
-    wait_for(lambda: run.latest and not run.is_awaited and not run.is_at_work)
+    settle(followed, None)  # it could not even say so in a report
     said = followed.command("status", "--no-trust").stdout
     assert "and failed: " in said and "--trust" in said
     assert (hooks_of(followed).parent / "hooks/post-commit").read_text().count(
@@ -154,7 +166,7 @@ def test_work_trees_are_told_apart(followed: Project, tmp_path: Path) -> None:
     for folder in (inner, beside):
         (folder / "pear.py").write_text("def pearwood():\n    return 1\n")
         commit(followed, "two", folder)
-    settle(run_of(other))
+    settle(other)
     assert len(other.rows()) == 2
     assert not (followed.root / ".codx").exists() and not (inner / ".codx").exists()
     for folder in (inner, beside):
@@ -290,7 +302,7 @@ def test_the_line_for_a_hook_of_somebody_else(repository: Project) -> None:
     put(hooks_of(repository) / "post-commit", f"#!/bin/sh\n{line}\n")
     repository.write("pear.py", "def pearwood():\n    return 1\n")
     commit(repository, "two")
-    settle(run_of(repository))
+    settle(repository)
     assert len(repository.rows()) == 2
 
 
