@@ -121,6 +121,17 @@ def put(path: Path, text: str, mode: int = 0o755) -> None:
 # ---- What follows git
 
 
+def test_what_the_page_says_to_type(repository: Project) -> None:
+    lines = re.findall(r"(?m)^    codx-index (.*)$", PAGE)
+    told = {line: repository.command(*line.split()) for line in lines}
+    assert [done.returncode for done in told.values()] == [0] * len(lines)
+    assert len(lines) == 5
+    (said,) = re.findall(r"(?m)^installed the git hooks .*$", PAGE)
+    said = said.replace("/home/u/app", str(repository.root))
+    assert told["hooks install"].stdout == f"{said}\n"
+    assert "removed" in told["hooks uninstall"].stdout
+
+
 def test_a_commit_is_indexed_in_the_background(followed: Project) -> None:
     """Also what is committed while a run is at work."""
     run = run_of(followed)
