@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.environment import given as given_environment
@@ -31,9 +32,13 @@ from indexer.settings.requests import TRUST
 from indexer.settings.setting import Form, Setting
 from indexer.settings.values import Value
 
+if TYPE_CHECKING:
+    from indexer.githooks.moment import Turn
+
 _SECRET = (TOKEN, URI)  # the list of processes shows a command line to everybody
 _TOLD = frozenset((TRUST, *PLACE, *TREE, *WORK))
 _PATIENCE = 0.1  # seconds: who looks whether a run is at work locks for a moment
+_LOOK = 0.2  # seconds between two looks at a run that is waited for
 _NICENESS = 10  # of what nobody waits for: nice(1)
 _LONGEST_WAIT = 3600  # seconds for a run that somebody else started
 _PID = "pid "
@@ -76,8 +81,8 @@ class BackgroundRun:
             self._start(log)
         return True
 
-    def follow(self, wait: Callable[[], None]) -> bool:
-        """Start a run after the one that is at work, once `wait` has returned.
+    def follow(self, turn: Turn) -> bool:
+        """Start a run after the one that is at work, once it is our turn.
 
         Returns whether it was started. It is not if there is no index any more, nor if another
         process waits like this one: the run that it will start is still to come, and enough for both.
@@ -85,14 +90,18 @@ class BackgroundRun:
         """
         with _open_to_write(self._queue) as queue:
             if not _lock(queue, fcntl.LOCK_EX):
+                turn.leave()
                 return False
-            wait()
+            turn.wait()
             with _open_to_write(self._path) as log:
-                fcntl.flock(log, fcntl.LOCK_EX)
-                if not self._settings.has_state:
-                    return False
+                while not _lock(log, fcntl.LOCK_EX):
+                    turn.go_on()
+                    time.sleep(_LOOK)
                 # What changes from now on is not for this run, which has not looked yet.
                 fcntl.flock(queue, fcntl.LOCK_UN)
+                turn.end()
+                if not self._settings.has_state:
+                    return False
                 self._start(log, f"--{WAIT.option}={_LONGEST_WAIT}")
         return True
 

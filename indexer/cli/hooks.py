@@ -132,16 +132,19 @@ def hooks_run(paths: tuple[str, ...], after: int, verbose: int) -> int:
     """
     with reporting(Report(), False, verbose):
         from indexer.cli.background import BackgroundRun
-        from indexer.githooks.moment import wait_for_git
+        from indexer.githooks.moment import Turn
         from indexer.index.gate import admit
 
         leave_git()
-        here = os.getcwd()
-        for path in paths or (".",):
-            settings = _settings(path)
-            if settings.has_state:
-                admit(settings)
-                BackgroundRun(settings, {}).follow(lambda: wait_for_git(here, after))
+        turn = Turn(os.getcwd(), after)
+        try:
+            for path in paths or (".",):
+                settings = _settings(path)
+                if settings.has_state:
+                    admit(settings)
+                    BackgroundRun(settings, {}).follow(turn)
+        finally:
+            turn.end()
     return 0
 
 

@@ -11,11 +11,14 @@ from collections.abc import Iterable
 
 BEFORE = ".before-codx-index"  # the ending of the name of a hook that ours runs first
 
-_MARK = "# codx-index hooks uninstall takes this file out"
-_CALL = re.compile(r"^ *nice .* hooks run --after \"\$PPID\" -- (.*) </dev/null", re.M)
+WAITS = "codx-index-waits"
+"""The mark in the folder of git of a work tree, while somebody there waits to start a run."""
 
-# It exits with the status of the hook before it. The streams of git are let go of at once: git
-# waits until nobody has them any more.
+_MARK = "# codx-index hooks uninstall takes this file out"
+_CALL = re.compile(r"^ *exec nice .* hooks run --after \"\$PPID\" -- (.*)$", re.M)
+
+# It exits with the status of the hook before it. The streams of git are let go of at once, because
+# git waits until nobody has them any more. Of many calls in a row, one starts a process.
 _SCRIPT = """\
 #!/bin/sh
 {mark}.
@@ -23,7 +26,12 @@ before="${{0%/*}}/{before}"
 if [ -x "$before" ]; then "$before" "$@"; fi
 status=$?
 if [ -x {program} ]; then
-    nice -n 19 {command} hooks run --after "$PPID" -- {projects} </dev/null >/dev/null 2>&1 &
+    {{
+        waits="${{GIT_DIR:-.git}}/{waits}"
+        [ "$(find "$waits" -mmin -2)" ] && exit
+        : >"$waits"
+        exec nice -n 19 {command} hooks run --after "$PPID" -- {projects}
+    }} </dev/null >/dev/null 2>&1 &
 else
     echo {gone} >&2
 fi
@@ -37,6 +45,7 @@ def script(name: str, projects: Iterable[str]) -> str:
     gone = f"codx-index: the index is not updated: {command[0]} is gone ({name})"
     return _SCRIPT.format(
         mark=_MARK,
+        waits=WAITS,
         before=shlex.quote(name + BEFORE),
         program=shlex.quote(command[0]),
         command=shlex.join(command),

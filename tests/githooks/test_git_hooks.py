@@ -20,7 +20,8 @@ from indexer.cli.background import BackgroundRun
 from indexer.config import Settings
 from indexer.githooks import moment
 from indexer.githooks.files import LINE, NAMES
-from indexer.githooks.moment import wait_for_git
+from indexer.githooks.moment import Turn
+from indexer.githooks.script import WAITS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "git-hooks.md").read_text()
@@ -183,24 +184,46 @@ def test_work_trees_are_told_apart(followed: Project, tmp_path: Path) -> None:
     for folder in (inner, beside):
         done = followed.command("hooks", "install", folder=folder)
         assert done.returncode == 0 and str(hooks_of(followed)) in done.stdout
-    assert "-- . <" in (hooks_of(followed) / "post-merge").read_text()
+    assert "-- .\n" in (hooks_of(followed) / "post-merge").read_text()
 
 
 def test_one_waits_and_the_others_go(followed: Project) -> None:
     """What comes while a run is at work starts one more, and only one."""
     log = followed.root / ".codx/index/background.log"
-    run, asked = run_of(followed), threading.Event()
+    run, turn = run_of(followed), Turn(str(followed.root), 0)
     with open(log, "w") as at_work:
         fcntl.flock(at_work, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=lambda: run.follow(asked.set))
+        waiting = threading.Thread(target=lambda: run.follow(turn))
         waiting.start()
-        assert asked.wait(20) and run.is_awaited
+        mark = followed.root / ".git" / WAITS
+        assert wait_for(lambda: run.is_awaited and mark.exists())
         assert "and another waits" in followed.command("status").stdout
-        assert not run_of(followed).follow(lambda: pytest.fail("it is not asked"))
-        assert run.is_awaited and waiting.is_alive()
+        other = Turn(str(followed.root), 0)
+        assert not run_of(followed).follow(other)
+        other.end()
+        assert run.is_awaited and waiting.is_alive() and mark.exists()
         shutil.rmtree(followed.root / ".codx")
     waiting.join(20)
     assert not (followed.root / ".codx").exists(), "nobody wants this index any more"
+    assert not mark.exists()
+
+
+def test_of_many_commits_one_starts_a_process(
+    repository: Project, tmp_path: Path
+) -> None:
+    """Unless the mark of it is so old that nobody can be there any more."""
+    repository.command("hooks", "install")
+    program, called = tmp_path / "program", tmp_path / "called"
+    put(program, f'#!/bin/sh\necho "$@" >>{called}\n')
+    hook = hooks_of(repository) / "post-commit"
+    hook.write_text(hook.read_text().replace(COMMAND, str(program)))
+    mark = repository.root / ".git" / WAITS
+    for number in range(1, 4):
+        for _ in range(3):
+            git(repository, "commit", "-q", "--allow-empty", "-m", "x")
+            wait_for(lambda: not is_called(repository.root))
+        assert len(called.read_text().splitlines()) == number
+        os.utime(mark, (0, 0))
 
 
 def test_a_rebase_is_waited_for(
@@ -210,9 +233,7 @@ def test_a_rebase_is_waited_for(
     rebase = repository.root / ".git/rebase-merge"
     rebase.mkdir()
     with subprocess.Popen(["sleep", "60"]) as caller:
-        waits = threading.Thread(
-            target=wait_for_git, args=(str(repository.root), caller.pid)
-        )
+        waits = threading.Thread(target=Turn(str(repository.root), caller.pid).wait)
         waits.start()
         rebase.rmdir()
         waits.join(0.2)
@@ -416,11 +437,11 @@ def test_several_projects_and_a_submodule(repository: Project, tmp_path: Path) -
         done = repository.command("hooks", "install", f"services/{name}")
         assert done.returncode == 0
     hook = hooks_of(repository) / "post-commit"
-    assert "-- services/api 'services/my site' <" in hook.read_text()
+    assert "-- services/api 'services/my site'\n" in hook.read_text()
     line = assert_one_line(repository.command("hooks", "uninstall"), 2)
     assert "not for ., but for services/api, services/my site" in line
     assert repository.command("hooks", "uninstall", "services/api").returncode == 0
-    assert "-- 'services/my site' <" in hook.read_text()
+    assert "-- 'services/my site'\n" in hook.read_text()
     repository.command("hooks", "uninstall", "services/my site")
     assert not hook.exists()
 
@@ -433,4 +454,4 @@ def test_several_projects_and_a_submodule(repository: Project, tmp_path: Path) -
     arguments[-1] = arguments[-1].replace("codx-index", COMMAND, 1)
     git(repository, *arguments)
     hook = repository.root / ".git/modules/vendor/library/hooks/post-commit"
-    assert "-- ../.. <" in hook.read_text()
+    assert "-- ../..\n" in hook.read_text()
