@@ -20,25 +20,39 @@ LONGEST_TITLE = 100  # characters; a YAML key may have 1,024, including all esca
 
 STYLE_SHEET = """\
 /* Written by codx-index */
-.wy-nav-content { max-width: 1100px; }
-div[role=navigation] > .wy-breadcrumbs, div[role=navigation] > hr { display: none; }
-pre.source {
-  border: 1px solid #e1e4e5; background: #fcfcfc; padding: 8px 0; overflow-x: auto;
-  font-size: 12px; line-height: 1.5; tab-size: 4; counter-reset: line;
-}
-pre.source span {
-  counter-increment: line; display: inline-block; min-width: 100%; min-height: 1.5em;
-}
-pre.source span::before {
-  content: counter(line); display: inline-block; width: 4em; margin-right: 1em;
-  text-align: right; color: #999; user-select: none;
-}
-pre.source span:target { background: #fff5b1; }
+.md-typeset .highlight code { font-size: 0.95em; }
+.md-typeset .highlight span[id]:target { background: var(--md-typeset-mark-color); }
+.md-typeset .highlight .linenos { min-width: 2.5em; }
+.md-typeset object.imports { display: block; max-width: 100%; margin: 0 auto; }
+/* What Mermaid would draw is drawn already. */
+.md-typeset p:has(> object.imports) + .highlight { display: none; }
 """
+
+# Symbols are found by their parts too.
+_SEPARATOR = r"[\s\-_./:,()`]+|(?<=[a-z0-9])(?=[A-Z])"
+
+# Each line has an anchor of its own: see `file_page.line_anchor`.
+_HIGHLIGHT = {
+    "linenums": True,
+    "linenums_style": "pymdownx-inline",
+    "line_spans": "L",
+}
+_LIGHT = {
+    "media": "(prefers-color-scheme: light)",
+    "scheme": "default",
+    "primary": "indigo",
+    "toggle": {"icon": "material/weather-night", "name": "Dark"},
+}
+_DARK = {
+    "media": "(prefers-color-scheme: dark)",
+    "scheme": "slate",
+    "primary": "indigo",
+    "toggle": {"icon": "material/weather-sunny", "name": "Light"},
+}
 
 
 def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
-    """The `mkdocs.yml` of a wiki."""
+    """The `mkdocs.yml` of a wiki, for Material for MkDocs."""
     settings = {
         "site_name": _title(title),
         "docs_dir": DOCS,
@@ -46,12 +60,21 @@ def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
         # Links to files, so that a built wiki can be read without a server.
         "use_directory_urls": False,
         "theme": {
-            "name": "readthedocs",
-            "highlightjs": False,  # it would be fetched from the network
-            "prev_next_buttons_location": "none",
-            "navigation_depth": 6,
+            "name": "material",
+            "font": False,  # it would be fetched from the network
+            "palette": [_LIGHT, _DARK],
+            "features": [
+                *("navigation.indexes", "navigation.prune", "navigation.top"),
+                *("content.code.copy", "search.highlight", "search.suggest"),
+                "toc.follow",
+            ],
         },
-        "plugins": [{"search": {"indexing": "titles", "separator": r"[\s\-_./]+"}}],
+        "plugins": [{"search": {"separator": _SEPARATOR}}],
+        "markdown_extensions": [
+            *("tables", "md_in_html", {"toc": {"permalink": True}}),
+            {"pymdownx.highlight": _HIGHLIGHT},
+            {"pymdownx.superfences": {"preserve_tabs": True}},
+        ],
         "extra_css": [STYLE],
         "validation": {"nav": {"omitted_files": "ignore"}},
         "nav": _navigation(folders),
@@ -74,10 +97,8 @@ Navigation = list["str | dict[str, str | Navigation]"]
 def _navigation(folders: Mapping[str, Folder]) -> Navigation:
     with_files = folders[""].count <= MAX_NAV_FILES
     depth = _navigation_depth(folders)
-    # Everything is under one heading, because the theme folds what is under a heading.
-    tree = _entries(folders[""], folders, with_files, depth)
     home: Navigation = [{"Home": folder_page_of("")}]
-    return [*home, {"Files": tree}] if tree else home
+    return home + _entries(folders[""], folders, with_files, depth)
 
 
 def _navigation_depth(folders: Mapping[str, Folder]) -> int:
@@ -100,7 +121,7 @@ def _entries(
         below = _entries(inner, folders, with_files, depth - 1)
         page = folder_page_of(inner.path)
         title = f"{_title(name)}/"
-        found.append({title: [{"Contents": page}, *below] if below else page})
+        found.append({title: [page, *below] if below else page})
     for name in folder.files if with_files else ():
         found.append({_title(name): page_of(inside(folder.path, name))})
     return found

@@ -36,7 +36,7 @@ def purpose_of(path: str, text: str, language: str) -> str:
     if language == "python" and (found := _docstring(head)):
         comments.insert(0, found)
     for comment in comments:
-        if purpose := _shortened(_prose(comment, name)):
+        if purpose := _shortened(prose_of(comment, name)):
             return purpose
     return ""
 
@@ -77,8 +77,8 @@ _END_TAG = re.compile(r"[@\\]\w+|:\w+[^:\n]*:\s|Args:|Arguments:|Parameters:|Ret
 _NO_PROSE = re.compile(r"[-*+>|$.:•]\s|\d+[.)]\s|>>>|```|::|\.\.|</?\w|\s{2}|[|+]")
 
 
-def _prose(comment: str, name: str) -> list[str]:
-    """The paragraphs of a comment, up to the first that is not prose."""
+def prose_of(comment: str, name: str) -> list[str]:
+    """The paragraphs of a comment in the file `name`, up to the first that is not prose."""
     kept: list[str] = []
     # `name.c`, `name.c - what it does`
     own_name = re.compile(rf"\A{re.escape(name)}(?:\s*[-–—:=]+(?:\s+|\Z)|\Z)", re.I)
