@@ -35,19 +35,34 @@ def _code_of(found: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
-_SPECIAL = re.compile(r"[!-&*+<-@\[-`{-~]|^[^A-Za-z]")
+_SPECIAL = re.compile(r"[!-&*+<-@\[-`{-~]")
+# What may begin a list or another block, at the beginning of a line.
+_FIRST = re.compile(r"\A[^A-Za-z&<\[`]")
 
 
 def in_markdown(text: str) -> str:
     """Markdown that shows a text literally, in one line, even at the beginning of a line."""
+    return begun(_literal(text))
+
+
+def _literal(text: str) -> str:
     line = _UNSEEN.sub(_code_of, " ".join(text.split()))
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
+    return _SPECIAL.sub(_entity, line)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def begun(line: str) -> str:
+    """A line of Markdown of ours that cannot be taken for the beginning of a block."""
+    return _FIRST.sub(_entity, line)
 
 
 def words_in_markdown(text: str) -> str:
     """The same for words between others: a blank at either end stays one."""
     around = " " if text[:1].isspace() else "", " " if text[-1:].isspace() else ""
-    words = in_markdown(text)
+    words = _literal(text)
     return f"{around[0]}{words}{around[1]}" if words else around[0]
 
 
@@ -56,7 +71,7 @@ def prose(text: str) -> str:
     pieces = split_code(" ".join(text.split()))
     pieces[::2] = map(words_in_markdown, pieces[::2])
     pieces[1::2] = (code(piece.strip("`")) for piece in pieces[1::2])
-    return "".join(pieces)
+    return begun("".join(pieces))
 
 
 # What means nothing within backticks, whatever program reads them.

@@ -23,13 +23,15 @@ STYLE_SHEET = """\
 .md-typeset .highlight code { font-size: 0.95em; }
 .md-typeset .highlight span[id]:target { background: var(--md-typeset-mark-color); }
 .md-typeset .highlight .linenos { min-width: 2.5em; }
-.md-typeset object.imports { display: block; max-width: 100%; margin: 0 auto; }
+/* A drawing of another colour scheme than the page would have a background of its own. */
+.md-typeset object.imports { display: block; max-width: 100%; margin: 0 auto; color-scheme: light; }
 /* What Mermaid would draw is drawn already. */
+.md-typeset object.imports + .highlight,
 .md-typeset p:has(> object.imports) + .highlight { display: none; }
 """
 
-# Symbols are found by their parts too.
-_SEPARATOR = r"[\s\-_./:,()`]+|(?<=[a-z0-9])(?=[A-Z])"
+# A name such as `read_text` is one word: its parts would find more files than the one that has it.
+_SEPARATOR = r"[\s\-./:,()`]+"
 
 # Each line has an anchor of its own: see `file_page.line_anchor`.
 _HIGHLIGHT = {

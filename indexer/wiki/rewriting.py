@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from indexer.wiki.document import Document, html_blocks, is_web, path_of
 from indexer.wiki.lexers import lexer_of_fence
-from indexer.wiki.markdown import code, fenced, in_markdown, words_in_markdown
+from indexer.wiki.markdown import begun, code, fenced, in_markdown, words_in_markdown
 from indexer.wiki.names import page_of
 from indexer.wiki.places import linked
 
@@ -62,12 +62,12 @@ class _Rewriter:
         }
 
     def blocks(self, nodes: Sequence[SyntaxTreeNode]) -> list[str]:
-        """The blocks of Markdown for some nodes; a list after a list is set apart from it."""
+        """The blocks of Markdown for some nodes; lists are set apart."""
         found: list[str] = []
         last = ""
         for node in nodes:
             if lines := self._writers[node.type](node):
-                if node.type.endswith("_list") and last == node.type:
+                if node.type.endswith("_list") and last.endswith("_list"):
                     found.append("<!-- -->")
                 found.append("\n".join(lines))
                 last = node.type
@@ -83,25 +83,31 @@ class _Rewriter:
         return [words] if words else []
 
     def _list(self, node: SyntaxTreeNode) -> list[str]:
-        start = (
-            int(node.attrs.get("start", 1) or 0) if node.type != "bullet_list" else 0
+        bodies = [self._item(item) for item in node.children]
+        is_loose = any("\n\n" in body for body in bodies) or any(
+            not block.hidden
+            for item in node.children
+            for block in item.children
+            if block.type == "paragraph"
         )
-        mark = f"{start}.".ljust(4) if node.type != "bullet_list" else "-   "
+        mark = "-   "
+        if node.type == "ordered_list":
+            start = int(node.attrs.get("start", 1))
+            mark = f"{start if start < 100 else 1}.".ljust(4)
         lines: list[str] = []
-        for item in node.children:
-            blocks = self._nested(item.children)
-            is_loose = any(
-                not one.hidden for one in item.children if one.type == "paragraph"
-            )
-            body = ("\n\n" if is_loose else "\n").join(blocks) or "&#160;"
-            if item.children and item.children[0].type != "paragraph":
-                body = f"&#160;\n\n{body}"
-            if is_loose and lines:
-                lines.append("")
+        for body in bodies:
             first, *rest = body.split("\n")
-            lines.append((mark if len(mark) == 4 else "1.  ") + first)
+            lines += [""] if lines and is_loose else []
+            lines.append(mark + first)
             lines += (f"    {line}" if line else "" for line in rest)
         return lines
+
+    def _item(self, item: SyntaxTreeNode) -> str:
+        blocks = self._nested(item.children)
+        if not blocks or item.children[0].type != "paragraph":
+            blocks.insert(0, "&#160;\n")
+        is_tight = all(one.hidden for one in item.children if one.type == "paragraph")
+        return ("\n" if is_tight else "\n\n").join(blocks)
 
     def _quote(self, node: SyntaxTreeNode) -> list[str]:
         body = "\n\n".join(self._nested(node.children))
@@ -142,7 +148,7 @@ class _Rewriter:
     # -- Inside a line --
 
     def _inside(self, block: SyntaxTreeNode) -> str:
-        return self._inline(self._document.inside(block)).strip()
+        return begun(self._inline(self._document.inside(block)).strip())
 
     def _inline(self, nodes: Sequence[SyntaxTreeNode]) -> str:
         return "".join(piece for node in nodes for piece in self._pieces(node))
