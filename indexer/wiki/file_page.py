@@ -73,8 +73,9 @@ def file_page(file: FilePage) -> str:
     if is_document:
         blocks += [rewritten(file.text, file.path, file.links), "* * *", *around]
     else:
-        outline = section("Outline", _outline(file.definitions))
-        blocks += [*outline, *around, *_listing(file.text, file.language)]
+        lines = _shown_lines(file.text)
+        outline = section("Outline", _outline(file.definitions, len(lines)))
+        blocks += [*outline, *around, *_listing(lines, file.lines, file.language)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -90,9 +91,9 @@ def _related(related: Sequence[tuple[str, float]], page: str) -> Iterator[str]:
         yield f"- {link_to_file(path, page)} ({cosine:.2f})"
 
 
-def _outline(definitions: Sequence[Definition]) -> Iterator[str]:
+def _outline(definitions: Sequence[Definition], last_line: int) -> Iterator[str]:
     """A list item for each definition, nested like the definitions. If there are too many, only the
-    outer ones."""
+    outer ones. Those up to `last_line` lead there."""
     nested = list(_nested(definitions))
     deepest = max((depth for depth, _, _ in nested), default=0)
     while len(nested) > MAX_OUTLINE and deepest:
@@ -105,7 +106,7 @@ def _outline(definitions: Sequence[Definition]) -> Iterator[str]:
         label = in_markdown(name) or "&#63;"
         summary = f": {prose(found.summary)}" if found.summary else ""
         anchor = line_anchor(found.line)
-        where = f"[{label}](#{anchor})" if found.line <= MAX_LINES else label
+        where = f"[{label}](#{anchor})" if found.line <= last_line else label
         yield f"{'    ' * depth}- {where} {lines}{summary}"
     if (left := len(definitions) - min(len(nested), MAX_OUTLINE)) > 0:
         yield f"- and {left:,} more"
@@ -135,13 +136,17 @@ def line_anchor(line: int) -> str:
     return f"L-0-{line}"
 
 
-def _listing(text: str, language: str) -> Iterator[str]:
-    """The source, from its beginning on. The search leaves it out: it would find each use."""
-    lines = text.removesuffix("\n").split("\n")
-    kept = "\n".join(lines[:MAX_LINES])[:MAX_SOURCE]
+def _shown_lines(text: str) -> list[str]:
+    """The lines that a page shows, from the beginning on."""
+    lines = text[:MAX_SOURCE].removesuffix("\n").split("\n")
+    return lines[:MAX_LINES]
+
+
+def _listing(lines: Sequence[str], count: int, language: str) -> Iterator[str]:
+    """The source. The search leaves it out: it would find each use of a name."""
     yield "## Source"
     yield '<section data-search-exclude markdown="1">'
-    yield fenced(kept, lexer_of(language))
+    yield fenced("\n".join(lines), lexer_of(language))
     yield "</section>"
-    if left := len(lines) - kept.count("\n") - 1:
+    if left := count - len(lines):
         yield f"The last {counted(left, 'line')} of this file are not shown."

@@ -16,6 +16,7 @@ MAX_NAV_FILES = 500
 """With more files only folders are in the navigation, because every built page repeats it."""
 
 MAX_NAV_FOLDERS = 500
+MAX_NAV_DEPTH = 12  # folders within folders
 LONGEST_TITLE = 100  # characters; a YAML key may have 1,024, including all escapes
 
 STYLE_SHEET = """\
@@ -78,7 +79,8 @@ def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
             {"pymdownx.superfences": {"preserve_tabs": True}},
         ],
         "extra_css": [STYLE],
-        "validation": {"nav": {"omitted_files": "ignore"}},
+        # MkDocs does not see the anchors of the lines of code.
+        "validation": {"nav": {"omitted_files": "ignore"}, "anchors": "ignore"},
         "nav": _navigation(folders),
     }
     lines = [WIKI_MARKER]
@@ -104,14 +106,15 @@ def _navigation(folders: Mapping[str, Folder]) -> Navigation:
 
 
 def _navigation_depth(folders: Mapping[str, Folder]) -> int:
-    """The depth to which all folders together are at most `MAX_NAV_FOLDERS`."""
+    """The depth to which all folders together are at most `MAX_NAV_FOLDERS`, at most
+    `MAX_NAV_DEPTH`."""
     depths = Counter(folder.count("/") + 1 for folder in folders if folder)
     total = 0
     for depth in sorted(depths):
         total += depths[depth]
         if total > MAX_NAV_FOLDERS:
             return max(1, depth - 1)
-    return len(depths)
+    return min(len(depths), MAX_NAV_DEPTH)
 
 
 def _entries(
