@@ -42,6 +42,8 @@ class Change:
             receipts.keep(real, known)
             raise
         receipts.keep(real, self.receipt)
+        if known and self.after is None:
+            receipts.hand_on([one for one in known.folders if os.path.isdir(one)])
 
     def _write(self, real: str, known: Receipt | None) -> None:
         if self.after == self.before:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
 from indexer.clients import files
@@ -56,6 +57,17 @@ class Receipts:
             self.found[path] = receipt
         else:
             self.found.pop(path, None)
+        self._save()
+
+    def hand_on(self, folders: Sequence[str]) -> None:
+        """Have folders that were made for a file removed with others of ours that still lie in them."""
+        for path, receipt in [*self.found.items()]:
+            around = [one for one in folders if path.startswith(f"{one}{os.sep}")]
+            if around:
+                whole = tuple(dict.fromkeys([*around, *receipt.folders]))
+                self.keep(path, replace(receipt, folders=whole))
+
+    def _save(self) -> None:
         shown = {name: asdict(one) for name, one in sorted(self.found.items())}
         text = json.dumps({"version": _VERSION, "files": shown}, indent=1)
         with files.about(self.path):
