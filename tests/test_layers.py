@@ -37,6 +37,7 @@ ROOMS = {
     "milvus": "",
     "settings": "",
     "hooks": "text",
+    "clients": "text",
     "vectors": "pool",
     "tree": "text",
     "index": "text cache milvus vectors tree",
@@ -46,7 +47,7 @@ ROOMS = {
     "run": "text pool cache milvus settings hooks tree index work wiki",
     "pipeline": "run pool cache milvus settings hooks tree index work wiki",
     "api": "settings search",
-    "cli": "text cache settings hooks index search wiki run pipeline api __init__",
+    "cli": "text cache settings hooks clients index search wiki run pipeline api __init__",
     "__main__": "cli",
     "__init__": "api",
 }
@@ -73,6 +74,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
+        *("cli.client_changes", "cli.install", "cli.uninstall"),
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),

@@ -43,7 +43,7 @@ ASKING = {
     "clear": ["clear", "--yes"],
 }
 # These read none; the tools of `mcp` have a test of their own.
-OTHERS = {"mcp", "init", "config", "cache", "worker"}
+OTHERS = {"mcp", "init", "config", "cache", "worker", "install", "uninstall"}
 
 
 @pytest.fixture(scope="module")
