@@ -39,7 +39,9 @@ from indexer.settings.requests import (
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("clients", nargs=-1, type=click.Choice([*BY_NAME]))
+@click.argument(
+    "clients", metavar="[CLIENT]...", nargs=-1, type=click.Choice([*BY_NAME])
+)
 @options(IN_PROJECT, SERVE, ONLY, LIST, DRY_RUN, YES, BY_HAND, VERBOSE)
 def install(
     clients: Sequence[str],
@@ -54,9 +56,10 @@ def install(
 ) -> int:
     """Tell CLIENTS, such as claude or cursor, to start `codx-index mcp`, and give them a skill.
 
-    Without a name, all clients that are found on this machine are meant. What would be written is
-    shown first. Comments and everything else in a client's file stay as they are, and `codx-index uninstall`
-    takes back exactly what was written. docs/agents.md has a section for each client.
+    They are antigravity, claude, claude-desktop, cline, codex, copilot, cursor, gemini, opencode,
+    vscode, windsurf and zed; without a name, all that are found on this machine. What would be
+    written is shown first. Comments and everything else in a client's file stay as they are, and
+    `codx-index uninstall` takes back exactly what was written. docs/agents.md has a section for each.
     """
     with reporting(Report(), False, verbose):
         where = find_where(in_project=in_project)

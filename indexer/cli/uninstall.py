@@ -30,7 +30,9 @@ from indexer.settings.requests import (
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("clients", nargs=-1, type=click.Choice([*BY_NAME]))
+@click.argument(
+    "clients", metavar="[CLIENT]...", nargs=-1, type=click.Choice([*BY_NAME])
+)
 @options(IN_PROJECT, ONLY, DRY_RUN, YES, BY_HAND, VERBOSE)
 def uninstall(
     clients: Sequence[str],

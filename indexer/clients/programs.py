@@ -121,7 +121,7 @@ CLIENTS = (
     ),
     Client(
         "cline",
-        "Cline",
+        "Cline CLI",
         user=("{home}/.cline/data/settings/cline_mcp_settings.json",),
         signs=("{home}/.cline",),
         programs=("cline",),

@@ -51,6 +51,7 @@ class Receipts:
 
     def keep(self, path: str, receipt: Receipt | None) -> None:
         """Keep a receipt, or forget that of this file. Raises `ClientFileError`."""
+        self.found = _found(self.path)
         if self.found.get(path) == receipt:
             return
         if receipt:
@@ -81,17 +82,22 @@ class Receipts:
 def load() -> Receipts:
     """The user's receipts. What cannot be read counts as none: then less is taken back exactly."""
     path = os.path.join(_folder(), FILE)
-    receipts = Receipts(os.path.realpath(path))
+    real = os.path.realpath(path)
+    return Receipts(real, _found(real))
+
+
+def _found(path: str) -> dict[str, Receipt]:
+    found = {}
     try:
         known = json.loads(files.read(path) or b"{}")
         for name, one in known.get("files", {}).items():
             one["pieces"] = tuple((offset, text) for offset, text in one["pieces"])
             for several in ("clients", "folders"):
                 one[several] = tuple(one[several])
-            receipts.found[name] = Receipt(**one)
+            found[name] = Receipt(**one)
     except (OSError, ClientFileError, ValueError, TypeError, KeyError, AttributeError):
-        receipts.found.clear()
-    return receipts
+        return {}
+    return found
 
 
 def digest(data: bytes) -> str:

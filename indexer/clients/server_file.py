@@ -57,7 +57,9 @@ class ServerFile:
             data = files.read(self.path)
             mark, text = _parts(data)
             value = self._read(text)
-            found, receipt = _at(value, self.keys), self._receipt(receipts)
+            found = _at(value, self.keys)
+            # One that is left of an entry which is gone knows nothing of the file as it is now.
+            receipt = self._receipt(receipts) if found is not None else None
             base, wanted = text, new_entry(self.client, command, serves)
             is_by_hand = False
             if found is not None:

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 from client_files import SECRET, as_json, samples_for
+from conftest import COMMAND as SCRIPT
 
 from indexer.clients import files, jsonc, toml
+from indexer.clients.changes import Change
+from indexer.clients.command import installed_command
 from indexer.clients.entry import NAME, is_ours
 from indexer.clients.pieces import put_in, take_out, without
 from indexer.clients.programs import BY_NAME, Client, Machine
@@ -279,6 +282,47 @@ def test_what_cannot_be_changed_is_named(
     assert Path(server.path).read_bytes() == data
 
 
+def test_a_folder_in_its_place_is_named(
+    tmp_path: Path, receipts: Callable[[], Receipts]
+) -> None:
+    server = ServerFile(BY_NAME["cursor"], str(tmp_path), False)
+    with pytest.raises(ClientFileError, match="is not a file"):
+        server.with_entry(COMMAND, ["."], receipts())
+    (tmp_path / "file").write_text("")
+    server = ServerFile(BY_NAME["cursor"], str(tmp_path / "file" / "x.json"), False)
+    with pytest.raises(ClientFileError, match="cannot be used: Not a directory"):
+        server.with_entry(COMMAND, ["."], receipts())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"files": {"/a": {}}}', '{"files": []}'])
+def test_receipts_that_cannot_be_read_count_as_none(
+    text: str, tmp_path: Path, receipts: Callable[[], Receipts]
+) -> None:
+    folder = tmp_path / "state" / "codx-index"
+    folder.mkdir(parents=True)
+    (folder / "clients.json").write_text(text)
+    assert receipts().found == {}
+    server = file_of(tmp_path, BY_NAME["cursor"], b"{}")
+    change = server.with_entry(COMMAND, ["."], receipts())
+    assert change
+    change.make(receipts())
+    assert [*receipts().found] == [os.path.realpath(server.path)]
+
+
+def test_the_link_that_leads_to_our_command_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pipx and uv make one, outside of the environment that they make anew."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert installed_command() == SCRIPT
+    (tmp_path / NAME).symlink_to(SCRIPT)
+    assert installed_command() == str(tmp_path / NAME)
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).write_text("#!/bin/sh\n")  # of another installation
+    (tmp_path / NAME).chmod(0o755)
+    assert installed_command() == SCRIPT
+
+
 def test_an_inline_entry_of_toml_is_left_to_a_person(
     tmp_path: Path, receipts: Callable[[], Receipts]
 ) -> None:
@@ -371,6 +415,37 @@ def test_a_write_that_fails_leaves_the_file(
             change.make(receipts())
     assert Path(server.path).read_bytes() == b"{}"
     assert os.listdir(Path(server.path).parent) == ["config.json"]
+
+
+@pytest.mark.parametrize("data", [None, b"{}"])
+def test_a_kill_in_the_middle_is_made_good(
+    data: bytes | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    receipts: Callable[[], Receipts],
+) -> None:
+    """Between the receipt and the file."""
+    server = file_of(tmp_path, BY_NAME["cursor"], data)
+    change = server.with_entry(COMMAND, ["."], receipts())
+    assert change
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Change, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            change.make(receipts())
+    assert receipts().found
+    assert server.without_entry(receipts()) is None
+    server = file_of(tmp_path, BY_NAME["cursor"], b"{ }")  # which is not ours
+    change = server.with_entry(COMMAND, ["."], receipts())
+    assert change
+    change.make(receipts())
+    change = server.without_entry(receipts())
+    assert change
+    change.make(receipts())
+    assert Path(server.path).read_bytes() == b"{ }"
 
 
 # --- files that nobody thought of ------------------------------------------------------
