@@ -57,7 +57,8 @@ class Where:
 
 def find_where(*, in_project: bool) -> Where:
     """Where files lie, as HOME and the current folder have it. Raises `UsageError`."""
-    home = os.path.expanduser("~")
+    is_unset = os.environ.get("HOME") == ""  # which "~" would take for the root
+    home = "" if is_unset else os.path.expanduser("~")
     if not os.path.isabs(home):
         raise UsageError("it is not known where your home folder is: set HOME")
     machine = Machine(home, sys.platform, os.environ)

@@ -225,6 +225,9 @@ def test_wrong_usage(project: Project, home: Path, tmp_path: Path) -> None:
     assert "there is no folder no/such" in assert_one_line(done, 2)
     done = project.command("install", "claude", "--project", folder=tmp_path)
     assert "nothing marks the current folder" in assert_one_line(done, 2)
+    project.environment["HOME"] = ""
+    done = project.command("install", "claude", "--yes")
+    assert "not known where your home folder is" in assert_one_line(done, 2)
 
 
 # --- the real client of the protocol ---------------------------------------------------
