@@ -438,14 +438,14 @@ def test_a_kill_in_the_middle_is_made_good(
             change.make(receipts())
     assert receipts().found
     assert server.without_entry(receipts()) is None
-    server = file_of(tmp_path, BY_NAME["cursor"], b"{ }")  # which is not ours
+    server = file_of(tmp_path, BY_NAME["cursor"], b"{}")  # which is not ours
     change = server.with_entry(COMMAND, ["."], receipts())
     assert change
     change.make(receipts())
     change = server.without_entry(receipts())
     assert change
     change.make(receipts())
-    assert Path(server.path).read_bytes() == b"{ }"
+    assert Path(server.path).read_bytes() == b"{}"
 
 
 # --- files that nobody thought of ------------------------------------------------------
