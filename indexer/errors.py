@@ -87,6 +87,10 @@ class ModelUnavailableError(ModelError):
     status = "unavailable"
 
 
+class ClientFileError(CodxIndexError):
+    """A file of a client (an editor, an agent) cannot be read, or cannot be changed as asked."""
+
+
 class LockedError(CodxIndexError):
     """Another run holds the lock of this index."""
 

@@ -87,7 +87,7 @@ def test_the_design_page_has_the_table_of_rooms() -> None:
         name.strip("`/").removesuffix(".py"): set(" ".join(names_in(allowed)).split())
         for name, _, _, allowed in rows(section)[1:]
     }
-    plain = "text pool cache milvus settings hooks vectors tree index work search wiki"
+    plain = "text pool cache milvus settings hooks clients vectors tree index work search wiki"
     for room in [*plain.split(), "api", "githooks"]:
         assert told[room] == set(ROOMS[room].split()), room
     below = {*plain.split()}

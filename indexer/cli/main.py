@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "init:init",
         "Write a codx-index.toml with every setting, commented out, to the folder PATH.",
     ),
+    "install": (
+        "install:install",
+        "Tell CLIENTS, such as claude or cursor, to start `codx-index mcp`, and give them a skill.",
+    ),
     "mcp": (
         "mcp:mcp",
         "Serve the indexes of the projects in the PATHS to agents: MCP on stdin, or over HTTP.",
@@ -60,6 +64,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": (
         "status:status",
         "Say what a run would do, how big the index is, and which model it uses.",
+    ),
+    "uninstall": (
+        "uninstall:uninstall",
+        "Take back what `codx-index install` told CLIENTS, and nothing else.",
     ),
     "verify": (
         "verify:verify",

@@ -314,3 +314,48 @@ YES = _flag("yes", "Do not ask.", also=("-y",), section=DONE)
 OVERWRITE = _flag(
     "force", "Overwrite an existing file.", has_variable=False, section=DONE
 )
+
+# Of `install` and `uninstall`
+
+# Its name has another meaning for `search`.
+IN_PROJECT = _flag(
+    "project",
+    "Use the files of the project around the current folder, for everyone who works on it, instead "
+    "of your own.",
+    also=("in_project",),
+    has_variable=False,
+    section=WHERE,
+)
+SERVE = _request(
+    "serve",
+    form=Form.LIST,
+    kind=PATH,
+    also=("served",),
+    has_variable=False,
+    metavar="PATH",
+    help="Serve the project of this folder, wherever the client starts the server (repeatable).",
+    default_text="the folder that is open, where a client says which",
+    section=WHERE,
+)
+ONLY = _request(
+    "only",
+    kind=click.Choice(("mcp", "skill")),
+    fallback=None,
+    has_variable=False,
+    help="Only the entry that starts the server, or only the skill.",
+    default_text="both",
+    section=DONE,
+)
+LIST = _flag(
+    "list",
+    "Print which clients are found here, which of them know of codx-index, and their files.",
+    also=("lists",),
+    has_variable=False,
+    section=PRINTED,
+)
+BY_HAND = _flag(
+    "force",
+    "Replace or remove what somebody changed by hand without a question.",
+    has_variable=False,
+    section=DONE,
+)
