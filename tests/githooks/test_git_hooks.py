@@ -16,7 +16,7 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, wait_for
 from terminals import at_a_terminal
 
-from indexer.cli.background import BackgroundRun
+from indexer.cli.background import BackgroundRun, _step_back
 from indexer.config import Settings
 from indexer.githooks import moment
 from indexer.githooks.files import LINE, NAMES
@@ -260,6 +260,18 @@ def test_codx_index_is_gone(followed: Project) -> None:
     assert "delete the files that have `codx-index hooks uninstall`" in PAGE
     second = (hooks_of(followed) / "post-commit").read_text().splitlines()[1]
     assert "codx-index hooks uninstall" in second
+
+
+def test_a_run_that_nobody_waits_for_steps_back() -> None:
+    """Among all processes, and not only in its own session."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        _step_back(process.pid)
+        nice = os.getpriority(os.PRIO_PROCESS, process.pid)
+        group = Path(f"/proc/{process.pid}/autogroup")
+        told = group.read_text() if group.exists() else ""
+        process.kill()
+    assert nice >= 10
+    assert not told.strip() or f"nice {nice}" in told
 
 
 # ---- Hooks that are there already
