@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, python_text
-from test_git_hooks import commit, git, settle
+from test_git_hooks import commit, git, install, settle
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,8 @@ def trees(project: Project, tmp_path: Path) -> list[Project]:
         git(project, "worktree", "add", "-q", "-b", root.name, str(root))
         made.append(Project(root, project.cache_dir, project.environment))
         made[-1].run()
-    assert project.command("hooks", "install").returncode == 0
+    project.run()
+    install(project)
     return made
 
 
