@@ -60,7 +60,8 @@ def explained(error: OSError) -> CodxIndexError | None:
             os.getcwd()
         except FileNotFoundError:
             return ProjectError(
-                "the current folder is gone: go to one that exists, or give whole paths"
+                "the current folder no longer exists: change to one that does, or give "
+                "absolute paths"
             )
     return None
 
@@ -152,7 +153,7 @@ class RefusedTextError(TaskError):
     """The endpoint of the model refuses a text of the task."""
 
 
-OUT_OF_MEMORY = "its worker had no memory left"
+OUT_OF_MEMORY = "its worker ran out of memory"
 
 
 class OutOfMemoryError(TaskError):

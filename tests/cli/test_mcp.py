@@ -241,7 +241,7 @@ def test_status(served: Client, indexed: Project) -> None:
         ("search", {"query": "x", "language": "klingon"}, "no language 'klingon'"),
         ("search", {"query": "x", "paths": ["!"]}, "not a pattern for paths"),
         ("search", {"query": "x", "grep": "("}, "not a regular expression"),
-        ("search", {"query": "x", "changed": "HEAD"}, "is in no git repository"),
+        ("search", {"query": "x", "changed": "HEAD"}, "is not in a git repository"),
         ("search", {"query": "x", "limit": 51}, "limit: "),
         ("search", {"query": "x", "limit": 0, "mode": "best"}, "mode: "),
         ("search", {}, "query: "),

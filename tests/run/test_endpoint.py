@@ -261,7 +261,7 @@ def test_what_an_endpoint_does_not_go_with(project: Project) -> None:
             "CODX_INDEX_API_KEY",
         ),
         (("--model", "openai+https://models.example/v1"), "does not name the model"),
-        (("--model", "openai+ftp://models.example/v1#x"), "is no endpoint"),
+        (("--model", "openai+ftp://models.example/v1#x"), "is not the endpoint of a model"),
     ):
         line = refused(project, *arguments, code=2)
         assert problem in line and "pass" not in line

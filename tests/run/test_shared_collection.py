@@ -295,10 +295,10 @@ def test_names_of_private_and_shared_collections_are_kept_apart(
     private.write("p.py", "def private(): pass\n")
     named = ["--uri", str(database), "--collection"]
     line = assert_one_line(private.command("run", *named, "team"), 1)
-    assert "one that projects share" in line and "--shared-collection team" in line
+    assert "is a shared collection" in line and "--shared-collection team" in line
     private.run(*named, "mine")
     line = assert_one_line(members[0].command("run", "--shared-collection", "mine"), 1)
-    assert "is not one that projects share" in line
+    assert "is not a shared collection" in line
     assert private.run(*named, "mine")["status"] == "unchanged"
     # A private collection beside it changes nothing.
     assert members[0].run()["status"] == "unchanged"
@@ -369,7 +369,7 @@ def test_a_move_embeds_nothing(project: Project, database: Path) -> None:
         report: dict[str, Any] = json.loads(done.stdout)
         assert report["chunks"]["embedded"] == 0, place
         assert report["chunks"]["total"] == len(rows)
-        assert "old place is still there: codx-index clear" in done.stderr
+        assert "old one still exists: codx-index clear" in done.stderr
         said = done.stderr.split("codx-index clear ")[1].split(" removes it")[0]
         assert project.command("verify", *place, "--executor", "serial").returncode == 0
         assert project.command("clear", "--yes", *shlex.split(said)).returncode == 0

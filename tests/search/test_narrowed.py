@@ -150,7 +150,7 @@ def test_no_repository(tmp_path: Path, cache_dir: Path) -> None:
     plain.write("a.py", "x = 1\n")
     plain.run("--mode", "sparse")
     line = assert_one_line(plain.command("search", "x", "--changed"), 2)
-    assert "in no git repository" in line
+    assert "not in a git repository" in line
 
 
 def test_a_variable_names_the_pattern(committed: Project) -> None:
