@@ -79,7 +79,7 @@ class BackgroundRun:
             self._start(handle)
         except OSError as error:
             raise CodxIndexError(
-                f"no run can be started in the background: {error.strerror}"
+                f"cannot start a run in the background: {error.strerror}"
             ) from error
         finally:
             os.close(handle)

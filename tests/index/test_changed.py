@@ -157,7 +157,7 @@ def test_no_repository_no_commit_nothing_in_common(
     with pytest.raises(UsageError, match="only in a project's folder"):
         changed_files(Settings("", "", "model"), "HEAD")
     tree.git("switch", "-q", "--orphan", "apart")
-    with pytest.raises(UsageError, match="has no commit yet"):
+    with pytest.raises(UsageError, match="has no commits yet"):
         changed(tree, "main")
     tree.git("commit", "-q", "--allow-empty", "-m", "apart")
     with pytest.raises(UsageError, match="no commit in common"):

@@ -171,7 +171,7 @@ def test_the_same_from_python(
         with pytest.raises(CodxIndexError, match=said):
             paths(wrong)
     monkeypatch.delenv("CODX_INDEX_SHARED_COLLECTION")
-    with pytest.raises(UsageError, match="of a shared collection"):
+    with pytest.raises(UsageError, match="to a shared collection"):
         paths(["b"])
     with pytest.raises(UsageError, match="which projects in team"):
         Index.open("http://127.0.0.1:9", shared_collection="team")
@@ -197,7 +197,10 @@ def test_hits_name_projects_by_their_names(
     [
         (["--collection", "x", "--shared-collection", "y", "--uri", "z.db"], "either"),
         (["--shared-collection", "y", "--uri", ""], "--uri"),
-        (["--project", "y", "--uri", "z.db", "--shared-collection", ""], "which one"),
+        (
+            ["--project", "y", "--uri", "z.db", "--shared-collection", ""],
+            "give that with",
+        ),
         (["--shared-collection", "0-y", "--uri", "z.db"], "not a collection name"),
     ],
 )
@@ -210,7 +213,7 @@ def test_what_cannot_be_shared(options: list[str], said: str, project: Project) 
 def test_a_search_says_what_it_needs(members: list[Project]) -> None:
     here = members[0]
     for options, said in (
-        (["--all-projects", "--project", "b"], "all of them"),
+        (["--all-projects", "--project", "b"], "means all"),
         (["--all-projects", str(here.root / "same.py")], "PATH"),
         (["--all-projects", "--shared-collection", ""], "--shared-collection"),
     ):

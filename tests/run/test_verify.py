@@ -130,9 +130,7 @@ def test_a_row_of_a_file_that_never_was(indexed: Project) -> None:
         vector = np.asarray(row["vector"], np.float32)
         store.upsert([{**row, **ghost, "vector": vector}])
         store.flush()
-    assert problems(indexed) == [
-        ("ghost.py", "rows that belong to no current file")
-    ]
+    assert problems(indexed) == [("ghost.py", "rows that belong to no current file")]
     done = indexed.command("verify", "--repair", *SERIAL)
     assert (done.returncode, done.stderr) == (0, "")
     assert "repaired; updated: 1 deleted" in done.stdout
