@@ -88,7 +88,7 @@ def told_to_hosts(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
     """What the hosts are told of what was given here. Raises `UsageError`."""
     if EVENTS in given and given[EVENTS].value:
         raise UsageError(
-            "--events is a file of this machine: use --webhook on a cluster"
+            "--events is a file on this machine: use --webhook with a cluster"
         )
     return {
         setting: replace(value, value=_whole(setting, value.value))
@@ -126,6 +126,6 @@ def _refuse_secrets(
             found = f"the password of {project.name}"
     if found:
         raise UsageError(
-            f"{found} would go to {executor} unencrypted: use a tls:// scheduler, or give it to "
-            "the workers alone, in their environment"
+            f"{found} would go to {executor} unencrypted: use a tls:// scheduler, or set it "
+            "only in the environment of the workers"
         )

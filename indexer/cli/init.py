@@ -30,9 +30,7 @@ def init(path: str, force: bool) -> int:
                 file.write(template())
                 os.fchmod(file.fileno(), 0o644)  # it holds no secrets
         except FileExistsError:
-            raise UsageError(
-                f"{name} is there already (--force writes over it)"
-            ) from None
+            raise UsageError(f"{name} already exists (--force overwrites it)") from None
         except OSError as error:
             raise UsageError(f"cannot write {name}: {error.strerror}") from error
         confirm(f"wrote {shown(name)}")

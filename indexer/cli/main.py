@@ -169,7 +169,7 @@ def exit_code(arguments: list[str]) -> int:
     """
     asked = os.environ.get(COMPLETION, "")
     if asked and not re.fullmatch("(bash|fish|zsh)_(source|complete)", asked):
-        _print_error(f"{COMPLETION} is not bash_source or the like: unset it")
+        _print_error(f"{COMPLETION} is not a value such as bash_source: unset it")
         return 2
     try:
         code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)

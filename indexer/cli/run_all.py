@@ -174,7 +174,7 @@ def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
     for option in (COLLECTION, PROJECT_NAME, WIKI_PATH):
         if given[option.option.replace("-", "_")]:
             raise UsageError(
-                f"--{option.option} ({option.variable}) is for one project, and these are "
+                f"--{option.option} ({option.variable}) is for one project, and there are "
                 f"several: set {option.name} in the settings of each"
             )
 

@@ -100,8 +100,8 @@ class SearchCommand(ProjectCommand):
 def _explain_absent(paths: Sequence[str], given: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a PATH that is not there, if it may be meant for an option."""
     hints = {
-        "changed": "a REF is joined to its option, as in --changed=main",
-        "files_with_matches": "-l lists files, and -t names their language",
+        "changed": "a REF needs an equals sign, as in --changed=main",
+        "files_with_matches": "-l lists files; the language is -t",
     }
     told = [
         hint for name, hint in hints.items() if given.get(name) not in (None, False)

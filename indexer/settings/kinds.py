@@ -90,10 +90,10 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
             return tuple(value)
         pattern, equals, given = (part.strip() for part in value.rpartition("="))
         if not equals:
-            self.fail(f"{value!r} is not like .inc=php", param, ctx)
+            self.fail(f"{value!r} does not have the form .inc=php", param, ctx)
         if not pattern.strip("/.") or pattern.startswith(("!", "#")):
             self.fail(
-                f"{pattern!r} is no ending like .inc, nor a pattern of paths",
+                f"{pattern!r} is neither an ending like .inc nor a pattern of paths",
                 param,
                 ctx,
             )
@@ -102,8 +102,10 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
         language = known_language(given)
         if language is None:
             near = similar_languages(given, 1)
-            hint = f": did you mean {near[0]}?" if near else f", nor {PLAIN_TEXT}"
-            self.fail(f"{pattern}: no language {given!r} is known{hint}", param, ctx)
+            hint = (
+                f": did you mean {near[0]}?" if near else f" ({PLAIN_TEXT} means none)"
+            )
+            self.fail(f"{pattern}: unknown language {given!r}{hint}", param, ctx)
         return pattern, language
 
     @staticmethod
@@ -128,7 +130,7 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
             return tuple(shlex.split(value))
         except ValueError as error:
             # What is given may have a password in it.
-            self.fail(f"it is no command: {error}", param, ctx)
+            self.fail(f"it is not a command: {error}", param, ctx)
 
 
 class WhereToWork(click.ParamType[str]):

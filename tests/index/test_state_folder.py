@@ -179,7 +179,7 @@ def test_no_file_of_the_project_sets_it(project: Project) -> None:
         project.write("codx-index.toml", 'state_dir = "/tmp"\n')
         line = assert_one_line(project.command("run", trust, *QUICK), 2)
         assert "state_dir" in line and "CODX_INDEX_STATE_DIR" in line
-    with pytest.raises(UsageError, match="does not belong in a file"):
+    with pytest.raises(UsageError, match="does not belong in a project's file"):
         project_files(str(project.root))
 
 
@@ -224,7 +224,7 @@ def test_it_is_relative_to_the_current_folder(project: Project) -> None:
     (made,) = (project.root / ".s").iterdir()
     assert made.name.startswith("project-")
     done = project.command("run", *QUICK, "--state-dir", "~nobody-here/x")
-    assert "give the whole path" in assert_one_line(done, 2)
+    assert "give an absolute path" in assert_one_line(done, 2)
 
 
 # Whose it is
