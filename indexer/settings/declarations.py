@@ -21,10 +21,12 @@ from indexer.config import (
     SPARSE,
 )
 from indexer.settings.kinds import (
+    FOLDER,
     PATH,
     CommandLine,
     Duration,
     LanguageOfFiles,
+    Pattern,
     Size,
     WhereToWork,
 )
@@ -204,7 +206,7 @@ STATE_DIR = Setting(
     name="state-dir",
     reach=Reach.FOLDERS,
     sources=Source.OPTION,
-    kind=PATH,
+    kind=FOLDER,
     field="state_root",
     help="Folder that keeps the state of an index, in a folder for each project, for trees "
     "that are read-only.",
@@ -214,7 +216,7 @@ STATE_DIR = Setting(
 CACHE_DIR = Setting(
     name="cache-dir",
     reach=Reach.FOLDERS | Reach.CACHE,
-    kind=PATH,
+    kind=FOLDER,
     field="cache_dir",
     fallback="",
     is_path=True,
@@ -287,6 +289,7 @@ IGNORE = Setting(
     form=Form.LIST,
     field="ignore",
     metavar="PATTERN",
+    kind=Pattern(),
     help="Leave out what this pattern, as in a .gitignore, matches (repeatable).",
     section=FILES,
     example=["docs/generated/", "*.csv"],
@@ -306,7 +309,7 @@ IGNORE_CONTAINING = Setting(
 EXTERNAL_FOLDERS = Setting(
     name="external-folders",
     reach=Reach.FOLDERS,
-    kind=PATH,
+    kind=FOLDER,
     form=Form.LIST,
     field="external_folders",
     is_path=True,
@@ -384,6 +387,7 @@ BY_WORDS = Setting(
     form=Form.LIST,
     field="by_words",
     metavar="PATTERN",
+    kind=Pattern(),
     help="Files that this pattern, as in a .gitignore, matches are found by words alone; with a ! "
     "before it they get vectors in any case (repeatable).",
     section=INDEX,
@@ -505,7 +509,7 @@ WIKI_PATH = Setting(
     name="wiki.path",
     reach=Reach.FOLDERS,
     harmless=IN_PROJECT,
-    kind=PATH,
+    kind=FOLDER,
     field="wiki.folder",
     is_path=True,
     help="Folder of the wiki.",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
-from indexer.settings.kinds import PATH, Size
+from indexer.settings.kinds import FOLDER, PATH, LanguageName, Pattern, Size
 from indexer.settings.reach import Reach
 from indexer.settings.sections import ANSWER, DONE, FILES, PRINTED, WHERE
 from indexer.settings.setting import Form, Setting, Source
@@ -117,7 +117,7 @@ FROM = _request(
 )
 SCRATCH = _request(
     "scratch",
-    kind=PATH,
+    kind=FOLDER,
     metavar="FOLDER",
     help="Where repositories are cloned, and the state of their indexes is kept unless there is "
     "a --state-dir.",
@@ -203,12 +203,14 @@ SEARCH_MODE = _request(
 )
 LANGUAGE = _request(
     "language",
+    kind=LanguageName(),
     also=("-t", "--type"),
     help="Only files in this language: its name, or the ending of its files.",
     section=ANSWER,
 )
 PATTERN = _request(
     "path",
+    kind=Pattern(),
     form=Form.LIST,
     also=("patterns",),
     metavar="GLOB",
@@ -238,6 +240,7 @@ IGNORE_CASE = _flag(
 )
 LIKE = _request(
     "like",
+    kind=Pattern(),
     metavar="FILE:LINE",
     help="Find code like that at this place, instead of a QUERY.",
     section=ANSWER,
