@@ -73,6 +73,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
+        *("cli.completion", "cli.shells"),
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),

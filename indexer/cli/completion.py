@@ -17,10 +17,10 @@ def completion(shell: str) -> int:
     """Print a script that lets SHELL complete commands, options and their values.
 
     \b
-    For all shells of a user:
-      bash  codx-index completion bash > ~/.local/share/bash-completion/completions/codx-index
-      zsh   codx-index completion zsh > "${fpath[1]}/_codx-index"
-      fish  codx-index completion fish > ~/.config/fish/completions/codx-index.fish
+    A shell reads it at its start from:
+      bash  ~/.local/share/bash-completion/completions/codx-index
+      zsh   _codx-index in a folder of $fpath
+      fish  ~/.config/fish/completions/codx-index.fish
 
     The script asks codx-index each time, so it stays right when codx-index is upgraded.
     """

@@ -8,8 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from indexer.address import Address, is_local, is_private_cluster
 from indexer.cli.bars import Bars
 from indexer.cli.project_run import errand_for, run_errand
@@ -34,6 +32,7 @@ from indexer.settings.declarations import (
     WEBHOOK,
 )
 from indexer.settings.files import ProjectFiles
+from indexer.settings.kinds import PATHS
 from indexer.settings.requests import SCRATCH, SCRATCH_SIZE
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
@@ -101,11 +100,9 @@ def told_to_hosts(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
 
 def _whole(setting: Setting, value: Any) -> Any:
     """The value; a path is relative to the current folder, which the hosts do not know."""
-    if isinstance(value, tuple) and isinstance(setting.kind, click.Path):
+    if isinstance(value, tuple) and setting.kind in PATHS:
         return tuple(_whole(setting, one) for one in value)
-    is_path = (
-        is_local(value) if setting is URI else isinstance(setting.kind, click.Path)
-    )
+    is_path = is_local(value) if setting is URI else setting.kind in PATHS
     if not is_path or not value or value.startswith("~"):
         return value
     return os.path.abspath(value)

@@ -30,6 +30,7 @@ class Folder(click.Path):
 
 
 FOLDER = Folder(readable=False)
+PATHS = (PATH, FOLDER)
 
 
 class Pattern(click.ParamType[str]):
