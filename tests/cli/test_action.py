@@ -140,3 +140,19 @@ def test_its_parts_agree() -> None:
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"])
         else:  # a value in the text of a script could be a script
             assert "${{" not in step["run"]
+
+
+def test_what_the_page_says_of_it() -> None:
+    page = (ROOT / "docs" / "ci.md").read_text()
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| `?([^`|]*?)`? ?\|", page, re.M))
+    assert told == {name: one["default"] for name, one in ACTION["inputs"].items()}
+    (example,) = re.findall(
+        r"^```yaml\n(.*?gbrian/codx-index@.*?)^```", page, re.M | re.S
+    )[:1]
+    (job,) = yaml.safe_load(example)["jobs"].values()
+    _, step, upload = job["steps"]
+    assert set(step["with"]) <= set(ACTION["inputs"])
+    assert (
+        step["id"] == "index" and "steps.index.outputs.report" in upload["with"]["path"]
+    )
+    assert "report" in ACTION["outputs"]
