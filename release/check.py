@@ -57,8 +57,8 @@ def disagreements() -> Iterator[str]:
     found = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", changes, re.M)
     if not found or found[1] != version:
         yield f"CHANGELOG.md does not begin with {heading}YYYY-MM-DD)"
-    elif str(cited["date-released"]) != found[2]:
-        yield f"CITATION.cff is of {cited['date-released']}, CHANGELOG.md of {found[2]}"
+    elif str(cited.get("date-released")) != found[2]:
+        yield f"CITATION.cff is of {cited.get('date-released')}, CHANGELOG.md of {found[2]}"
     if re.search(r"^## Unreleased\n+(?!## )\S", changes, re.M):
         yield "CHANGELOG.md has changes that are unreleased"
 
