@@ -86,14 +86,15 @@ def outcome(version: str) -> str:
 
 
 def interpreter(version: str) -> str:
-    """The newest interpreter of a version that there is here. Raises `Skipped`."""
-    if found := shutil.which(f"python{version}"):
-        return found
+    """An interpreter of a version that works here, the newest of pyenv's first. Raises `Skipped`."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     installed = (root / "versions").glob(f"{version}.*/bin/python")
-    if not (pyenv := sorted(installed, key=lambda path: path.parts[-3].split("."))):
-        raise Skipped("there is no such Python on this machine")
-    return str(pyenv[-1])
+    found = sorted(installed, key=lambda path: int(path.parts[-3].split(".")[2]))
+    candidates = [*map(str, reversed(found)), shutil.which(f"python{version}")]
+    for one in filter(None, candidates):  # a shim of pyenv's may lead nowhere
+        if not attempt(one, "-c", "pass").returncode:
+            return one
+    raise Skipped("there is no such Python on this machine")
 
 
 def attempt(*command: str) -> subprocess.CompletedProcess[str]:
