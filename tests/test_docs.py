@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 INDEXER = ROOT / "indexer"
 DOCS = ROOT / "docs"
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+    ),
     *sorted(DOCS.glob("**/*.md")),
 ]
 # A page about several rooms, or about none.

@@ -76,6 +76,7 @@ KEPT_TO = {
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.client_changes", "cli.install", "cli.uninstall"),
+        *("cli.completion", "cli.shells"),
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *(
             "cli.hits",

@@ -170,7 +170,7 @@ class BackgroundRun:
             )
         except OSError as error:
             raise CodxIndexError(
-                f"no run can be started in the background: {error.strerror}"
+                f"cannot start a run in the background: {error.strerror}"
             ) from error
         os.write(output, f"{_PID}{process.pid}\n".encode())
         _step_back(process.pid)

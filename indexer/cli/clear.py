@@ -14,14 +14,14 @@ from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, WAIT
-from indexer.settings.options import options, path_argument
+from indexer.settings.options import folder_argument, options
 from indexer.settings.place import Place
 from indexer.settings.requests import HERE, TAKE_OVER, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
 
 
 @click.command(cls=ProjectCommand)
-@path_argument
+@folder_argument
 @options(HERE, TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
 def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
     """Remove the index of a project: its collection and its state.

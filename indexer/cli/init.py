@@ -11,12 +11,12 @@ from indexer.cli.texts import confirm, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import options, path_argument
+from indexer.settings.options import folder_argument, options
 from indexer.settings.requests import OVERWRITE
 
 
 @click.command()
-@path_argument
+@folder_argument
 @options(OVERWRITE)
 def init(path: str, force: bool) -> int:
     """Write a codx-index.toml to PATH, with every setting commented out."""

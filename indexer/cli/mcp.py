@@ -16,7 +16,7 @@ from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
 from indexer.settings.declarations import READ_PLACE
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import FOLDER
 from indexer.settings.options import options
 from indexer.settings.place import Place
 from indexer.settings.requests import (
@@ -32,7 +32,7 @@ from indexer.settings.values import Values
 
 
 @click.command(cls=SearchCommand)
-@click.argument("paths", nargs=-1, type=PATH)
+@click.argument("paths", nargs=-1, type=FOLDER)
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, HTTP, IDLE, REFRESH, VERBOSE)
 def mcp(
     places: list[Place],

@@ -24,7 +24,7 @@ from indexer.report import Report
 from indexer.settings.command import given_values
 from indexer.settings.declarations import COLLECTION, PROJECT_NAME, URI, WIKI_PATH
 from indexer.settings.folders import cache_folder
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import FOLDER
 from indexer.settings.options import GroupedCommand, options
 from indexer.settings.requests import (
     FROM,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run-all", cls=GroupedCommand)
-@click.argument("roots", nargs=-1, type=PATH)
+@click.argument("roots", nargs=-1, type=FOLDER)
 @options(FROM, *RUN_OPTIONS, SCRATCH, SCRATCH_SIZE, PARALLEL, NO_BACKOFF)
 @click.pass_context
 def run_all(

@@ -42,6 +42,8 @@ class ProjectCommand(GroupedCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:  # a line that is being typed is no mistake yet
+            return rest
         options = {one.setting: one.name for one in setting_options(self)}
         place = self.place_of(ctx.params)
         values = resolve(
@@ -93,7 +95,7 @@ class SearchCommand(ProjectCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
-        del ctx.params["place"]
+        ctx.params.pop("place", None)
         return rest
 
 

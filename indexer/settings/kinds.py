@@ -18,6 +18,51 @@ PATH = click.Path(readable=False)
 """A path. `project_folder` and whoever opens a file say what is wrong with one."""
 
 
+class Folder(click.Path):
+    """A path that a shell completes with folders alone. It is not checked, as `PATH` is not."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
+FOLDER = Folder(readable=False)
+PATHS = (PATH, FOLDER)
+
+
+class Pattern(click.ParamType[str]):
+    """A text that looks like a path, or begins like one, so that a shell completes it as one."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+class LanguageName(click.ParamType[str]):
+    """The name of a language, or an ending. `search.scope` says which are known."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the names alone: whoever types an ending needs no help."""
+        from click.shell_completion import CompletionItem
+
+        from indexer.languages import FILES
+
+        start = incomplete.lower()
+        return [CompletionItem(one) for one in FILES if one.startswith(start)]
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, with an optional unit: 500k, 2MiB."""
 

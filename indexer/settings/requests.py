@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
-from indexer.settings.kinds import PATH, Size
+from indexer.settings.kinds import FOLDER, PATH, LanguageName, Pattern, Size
 from indexer.settings.reach import Reach
 from indexer.settings.sections import ANSWER, DONE, FILES, PRINTED, WHERE
 from indexer.settings.setting import Form, Setting, Source
@@ -117,7 +117,7 @@ FROM = _request(
 )
 SCRATCH = _request(
     "scratch",
-    kind=PATH,
+    kind=FOLDER,
     metavar="FOLDER",
     help="Folder for clones of the repositories, and for the state of their "
     "indexes unless --state-dir is given.",
@@ -217,12 +217,14 @@ SEARCH_MODE = _request(
 )
 LANGUAGE = _request(
     "language",
+    kind=LanguageName(),
     also=("-t", "--type"),
     help="Search only files in this language, given by name or by file ending.",
     section=ANSWER,
 )
 PATTERN = _request(
     "path",
+    kind=Pattern(),
     form=Form.LIST,
     also=("patterns",),
     metavar="GLOB",
@@ -253,6 +255,7 @@ IGNORE_CASE = _flag(
 )
 LIKE = _request(
     "like",
+    kind=Pattern(),
     metavar="FILE:LINE",
     help="Find code similar to the code at this place, instead of giving a QUERY.",
     section=ANSWER,
