@@ -192,6 +192,7 @@ _SECRETS: dict[str, Callable[[str], str]] = {
     "--token": lambda token: MASK,
     "--uri": without_secrets,
     "--webhook": public_part,
+    "--seed": without_secrets,
 }
 
 

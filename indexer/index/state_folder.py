@@ -12,6 +12,9 @@ from indexer.errors import StateError
 REFUSALS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 """Errors of who may not write a file or folder, however often they try."""
 
+SEED_DRAFT = "seed.new"
+"""The folder in the state folder in which a copy of another index is made."""
+
 _ELSEWHERE = "keep the state elsewhere with --state-dir (CODX_INDEX_STATE_DIR)"
 
 
