@@ -73,6 +73,7 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
+        "cli.export",
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
@@ -91,7 +92,10 @@ KEPT_TO = {
     "uvicorn": {"cli.mcp_http"},
     "pygments": {"cli.hits"},
     "Stemmer": {"text.terms"},
-    "aiohttp": {"hooks.webhook", "http_client", "vectors.requests"},
+    "aiohttp": {
+        *("hooks.webhook", "http_client", "index.seed_address"),
+        "vectors.requests",
+    },
     "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},
     "dask": {"work.dask_library"},
     "tenacity": {"hooks.webhook", "milvus.client", "tree.clone", "vectors.delivery"},

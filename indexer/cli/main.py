@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "config:config_group",
         "Look at the settings of a project.",
     ),
+    "export": (
+        "export:export",
+        "Write the index of the project around PATH to FILE, for run --seed elsewhere.",
+    ),
     "init": (
         "init:init",
         "Write a codx-index.toml with every setting, commented out, to the folder PATH.",

@@ -191,7 +191,7 @@ def hold_index(
             look = None
         if _may_start_from_another(settings):
             # Only where there is no index.
-            from indexer.index.seed import start_from_another
+            from indexer.index.seeding import start_from_another
 
             with report.spans.span("seed"):
                 report.seeded, report.seeds_ignored = start_from_another(
