@@ -12,7 +12,6 @@ which the next one reads.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -24,7 +23,7 @@ from indexer.index.collection import physical_of, place_of
 from indexer.index.identity import Identity
 from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest
 from indexer.index.seed import About, FolderSeed, Seed
-from indexer.index.state_folder import SEED_DRAFT
+from indexer.index.state_folder import remove_seed_draft, seed_draft
 from indexer.milvus.internals import check_segments
 from indexer.milvus.on_disk import missing_part, signature
 from indexer.milvus.snapshot import sync_folder
@@ -43,8 +42,7 @@ def start_from_another(
     Returns what it was, None if there is none, and which were of no use. `warn` is told of the one
     that was asked for, and of the nearest if none is left.
     """
-    draft = os.path.join(settings.state_dir, SEED_DRAFT)
-    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+    draft = seed_draft(settings)
     ignored: list[IgnoredSeed] = []
     vouched = Vouched(settings.project if settings.uses_git else "")
     seeded = None
@@ -57,7 +55,7 @@ def start_from_another(
             seeded = Seeded(seed.origin)
             break
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_seed_draft(settings)
     if ignored and (seeded is None or settings.seed != AUTO):
         first = ignored[0]
         warn(f"the index of {first.origin} is not started from: {first.reason}")
@@ -79,7 +77,7 @@ def _seeds(
         try:
             yield named, _usable(named, settings, identity, draft)
         except (CodxIndexError, OSError) as error:
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_seed_draft(settings)
             ignored.append(IgnoredSeed(named.origin, _reason(error)))
     found: list[tuple[int, FolderSeed, About]] = []
     for seed in _neighbours(settings):
@@ -161,7 +159,7 @@ def _plant(
     )
     try:
         check_segments(database, physical)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise StateError("its database is damaged") from error
     if not is_sound:
         _check_rows(database, settings.collection_name)

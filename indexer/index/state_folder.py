@@ -12,9 +12,6 @@ from indexer.errors import StateError
 REFUSALS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 """Errors of who may not write a file or folder, however often they try."""
 
-SEED_DRAFT = "seed.new"
-"""The folder in the state folder in which a copy of another index is made."""
-
 _ELSEWHERE = "keep the state elsewhere with --state-dir (CODX_INDEX_STATE_DIR)"
 
 
@@ -39,6 +36,19 @@ def make_state_dir(settings: Settings) -> None:
                 file.write("*\n")
     except OSError as error:
         raise cannot_write(f"the state folder {path}", error) from error
+
+
+def seed_draft(settings: Settings) -> str:
+    """The folder in which a copy of another index is made, before it is put in place."""
+    return os.path.join(settings.state_dir, "seed.new")
+
+
+def remove_seed_draft(settings: Settings) -> None:
+    """Remove what a run left of such a copy that was killed."""
+    if os.path.lexists(draft := seed_draft(settings)):
+        import shutil
+
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def cannot_write(what: str, error: OSError) -> StateError:

@@ -21,7 +21,7 @@ from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
 from indexer.index.stamp import Look
-from indexer.index.state_folder import SEED_DRAFT, make_state_dir
+from indexer.index.state_folder import make_state_dir, remove_seed_draft
 from indexer.loop import LoopThread
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
@@ -189,6 +189,7 @@ def hold_index(
         reach("locked")
         if look is not None and not look.still_holds(settings):
             look = None
+        remove_seed_draft(settings)
         if _may_start_from_another(settings):
             # Only where there is no index.
             from indexer.index.seeding import start_from_another
@@ -268,8 +269,6 @@ def _may_start_from_another(settings: Settings) -> bool:
     """Whether there is no index yet, and perhaps another one to start from."""
     if settings.uri or settings.has_state or os.path.lexists(settings.database):
         return False
-    if os.path.lexists(os.path.join(settings.state_dir, SEED_DRAFT)):
-        return True  # a run was killed
     if settings.seed != AUTO:
         return settings.seed != NO_SEED
     return settings.uses_git and not settings.origin and has_linked(settings.project)
