@@ -97,7 +97,7 @@ async def _fetch(url: str, file: IO[bytes]) -> str:
                 session.get(url, allow_redirects=False, timeout=timeout) as response,
             ):
                 if response.status in _REDIRECTS:
-                    url = _next(url, response.headers.get("location", ""))
+                    url = next_address(url, response.headers.get("location", ""))
                     continue
                 if response.status != 200:
                     raise StateError(f"the server answers {response.status}")
@@ -115,7 +115,7 @@ async def _fetch(url: str, file: IO[bytes]) -> str:
     raise StateError("it cannot be fetched: it is redirected again and again")
 
 
-def _next(url: str, location: str) -> str:
+def next_address(url: str, location: str) -> str:
     """Where a server says that it is. Raises `StateError` unless that may be followed.
 
     Nobody is led from an encrypted address to one that is not, nor from another machine to this one.

@@ -38,7 +38,10 @@ MOST_FILES = 100_000
 _MOST_HEADER_BYTES = 64 << 10  # of a member that is about the next one
 _AT_ONCE = 1 << 20
 _NAME = re.compile(rf"{re.escape(DATABASE)}(/[A-Za-z0-9_.-]+)+", re.ASCII)
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, LZMAError, ValueError, KeyError)
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, zlib.error, LZMAError),
+    *(ValueError, KeyError, TypeError),
+)
 _DAMAGED = "it is damaged"
 _GZIPPED = (".gz", ".tgz")
 
@@ -121,7 +124,7 @@ def export_index(settings: Settings, target: str) -> Exported:
 def _write(
     target: IO[bytes], files: Snapshot, found: About, *, is_gzipped: bool
 ) -> None:
-    with _TarWriter(target, is_gzipped=is_gzipped) as tar:
+    with TarWriter(target, is_gzipped=is_gzipped) as tar:
         tar.add(FIRST, FORMAT)
         for name, data in files.small.items():
             tar.add(f"{DATABASE}/{name}", data)
@@ -138,7 +141,7 @@ def _write(
         tar.add(LAST, json.dumps(about).encode("ascii"))
 
 
-class _TarWriter:
+class TarWriter:
     """A tar that is being written, and the sha256 of each of its members so far."""
 
     def __init__(self, target: IO[bytes], *, is_gzipped: bool) -> None:
