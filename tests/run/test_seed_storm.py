@@ -83,12 +83,12 @@ def written_meanwhile(project: Project, seed: int) -> Iterator[list[int]]:
     "count", [2, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_pairs_of_branches(count: int, project: Project, tmp_path: Path) -> None:
-    rng = random.Random(count)
     for number in range(FILES):
         project.write(f"src/m{number}.py", text_of(number))
     commit(project)
     project.run(*SPARSE)
     count = int(os.environ.get("CODX_INDEX_SEED_ROUNDS", count))
+    rng = random.Random(count)
     seeded = killed = 0
     with written_meanwhile(project, count) as ended:
         for number in range(count):
