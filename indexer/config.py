@@ -30,6 +30,7 @@ HYBRID, DENSE, SPARSE = "hybrid", "dense", "sparse"
 EMBEDS = MEANING, ALL = ("meaning", "all")
 EXECUTORS = ("process", "thread", "serial")
 AUTO = "auto"
+NO_SEED = "none"
 PRECISIONS = (AUTO, "f32", "bf16", "int8")
 SECRETS = MASK_SECRETS, SKIP_SECRETS, KEEP_SECRETS = ("mask", "skip-file", "off")
 DEFAULT_TASK_TIMEOUT = 300.0
@@ -137,6 +138,9 @@ class Settings:
     `origin` is the address of the repository that the project is a clone of, for clones that may lie
     anywhere: their index has its name. "" means that the project is its folder.
 
+    `seed` is the index that a first one starts from: the folder of a project, or the path or address of an
+    exported one; `AUTO` is the nearest work tree, and `NO_SEED` none.
+
     `state_root` is the folder below which the state of the index lies, "" for the project itself.
 
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
@@ -172,6 +176,7 @@ class Settings:
     searched: tuple[str, ...] | None = field(default=(), metadata=_NONE)
     state_root: str = field(default="", metadata=_NONE)
     origin: str = field(default="", metadata=_NONE)
+    seed: str = field(default=AUTO, repr=False, metadata=_NONE)
     takes_over: bool = field(default=False, metadata=_NONE)
     jobs: int = field(default=0, metadata=_NONE)
     executor: str = field(default="process", metadata=_NONE)

@@ -41,6 +41,12 @@ STEPS = (
     "settled",  # the manifest says that the index is complete
     "stamped",  # the stamp is written
 )
+# A first index that starts from another one reaches these after "locked".
+SEED_STEPS = (
+    "copied",  # the other index is copied, beside the state
+    "planted",  # its database is where ours belongs
+    "seeded",  # the manifest says what it has
+)
 # The embedded database reaches these in a thread of its own, if there is anything to merge.
 MERGE_STEPS = (
     "merging",  # what segments are merged into is written

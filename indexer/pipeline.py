@@ -140,4 +140,7 @@ def conclude(session: Session, extent: Extent) -> None:
     report, manifest = session.report, session.manifest
     report.fingerprint = session.identity.fingerprint
     manifest.totals().count(report)
+    if report.seeded:
+        files = report.files
+        report.seeded.files = files.unchanged + files.embedded + files.stripped
     report.conclude(is_cut=extent.is_cut, signal=session.interrupts.received)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RUN = "run"  # the span of the whole run
 STAGES = (
-    "start lock model scan diff read open load chunk embed upsert commit finish wiki close"
+    "start lock seed model scan diff read open load chunk embed upsert commit finish wiki close"
     " stamp"
 ).split()
 """The stages in the order in which they begin. Load, chunk and embed are stages of the workers,
@@ -146,6 +146,22 @@ class Growth:
 
 
 @dataclass(slots=True)
+class Seeded:
+    """The index that a first one started from: its `origin`, and how many `files` were as they are there."""
+
+    origin: str
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredSeed:
+    """An index that a first one could not start from, and why."""
+
+    origin: str
+    reason: str
+
+
+@dataclass(slots=True)
 class Report:
     """Counts and timings (seconds) of a run; `as_dict` is the object that `--json` prints.
 
@@ -170,6 +186,8 @@ class Report:
     spans: Spans = field(default_factory=Spans)
     failures: dict[str, str] = field(default_factory=dict)
     growth: Growth | None = None
+    seeded: Seeded | None = None
+    seeds_ignored: list[IgnoredSeed] = field(default_factory=list)
     _times: list[FileTime] = field(default_factory=list)
 
     def tell(self, event: str, **about: object) -> None:
@@ -209,7 +227,7 @@ class Report:
             self.status = "budget"
         elif self.failures:
             self.status = "partial"
-        elif self.chunks.upserted or self.chunks.deleted:
+        elif self.chunks.upserted or self.chunks.deleted or self.seeded:
             self.status = "updated"
         else:
             self.status = "unchanged"
@@ -291,7 +309,16 @@ class Report:
                 for path, error in sorted(self.failures.items())
             ],
             "growth": asdict(self.growth) if self.growth else None,
+            "seeded": _seeded(self.seeded) if self.seeded else None,
+            "seeds_ignored": [
+                {"from": escape_path(one.origin), "reason": escape_path(one.reason)}
+                for one in self.seeds_ignored
+            ],
         }
+
+
+def _seeded(seeded: Seeded) -> dict[str, object]:
+    return {"from": escape_path(seeded.origin), "files": seeded.files}
 
 
 def _mention(mention: Mention) -> dict[str, object]:

@@ -77,6 +77,7 @@ KEPT_TO = {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.client_changes", "cli.install", "cli.uninstall"),
         *("cli.completion", "cli.shells"),
+        "cli.export",
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *(
             "cli.hits",
@@ -104,7 +105,10 @@ KEPT_TO = {
     "pygments": {"cli.hits"},
     "markdown_it": {"wiki.document"},
     "Stemmer": {"text.terms"},
-    "aiohttp": {"hooks.webhook", "http_client", "vectors.requests"},
+    "aiohttp": {
+        *("hooks.webhook", "http_client", "index.seed_address"),
+        "vectors.requests",
+    },
     "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},
     "dask": {"work.dask_library"},
     "tenacity": {"hooks.webhook", "milvus.client", "tree.clone", "vectors.delivery"},

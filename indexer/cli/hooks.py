@@ -32,7 +32,7 @@ _ALL = f"{', '.join(NAMES[:-1])} and {NAMES[-1]}"
 
 @click.group("hooks")
 def hooks_group() -> None:
-    """Let git's hooks keep the index of a project up to date."""
+    """Let git hooks keep the index of a project up to date."""
 
 
 @hooks_group.command("install")

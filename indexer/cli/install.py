@@ -54,7 +54,7 @@ def install(
     force: bool,
     verbose: int,
 ) -> int:
-    """Tell CLIENTS, such as claude or cursor, to start `codx-index mcp`, and give them a skill.
+    """Connect CLIENTS, such as claude or cursor, to `codx-index mcp`, and give them a skill.
 
     They are antigravity, claude, claude-desktop, cline, codex, copilot, cursor, gemini, opencode,
     vscode, windsurf and zed; without a name, all that are found on this machine. What would be

@@ -23,11 +23,11 @@ from indexer.errors import CodxIndexError, explained
 COMMANDS: dict[str, tuple[str, str]] = {
     "cache": (
         "cache:cache_group",
-        "Look after the embedding cache, which all projects share.",
+        "Manage the embedding cache, which all projects share.",
     ),
     "clear": (
         "clear:clear",
-        "Remove the index of the project around PATH: its collection and its state.",
+        "Remove the index of a project: its collection and its state.",
     ),
     "completion": (
         "completion:completion",
@@ -35,51 +35,55 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "config": (
         "config:config_group",
-        "Look at the settings of a project.",
+        "Show the settings of a project.",
+    ),
+    "export": (
+        "export:export",
+        "Write the index of a project to FILE, for `run --seed` elsewhere.",
     ),
     "hooks": (
         "hooks:hooks_group",
-        "Let git's hooks keep the index of a project up to date.",
+        "Let git hooks keep the index of a project up to date.",
     ),
     "init": (
         "init:init",
-        "Write a codx-index.toml with every setting, commented out, to the folder PATH.",
+        "Write a codx-index.toml to PATH, with every setting commented out.",
     ),
     "install": (
         "install:install",
-        "Tell CLIENTS, such as claude or cursor, to start `codx-index mcp`, and give them a skill.",
+        "Connect CLIENTS, such as claude or cursor, to `codx-index mcp`, and give them a skill.",
     ),
     "mcp": (
         "mcp:mcp",
-        "Serve the indexes of the projects in the PATHS to agents: MCP on stdin, or over HTTP.",
+        "Serve indexes to agents over MCP, on stdin or over HTTP.",
     ),
     "run": (
         "run:run",
-        "Make the index of the project around PATH equal to its files.",
+        "Make the index of a project equal to its files.",
     ),
     "run-all": (
         "run_all:run_all",
-        "Run for each watched project at or below the ROOTS.",
+        "Run for every watched project at or below the ROOTS.",
     ),
     "search": (
         "search:search",
-        "Find the files of the projects in the PATHS that answer QUERY.",
+        "Find the files that answer QUERY, by meaning and by words.",
     ),
     "status": (
         "status:status",
-        "Say what a run would do, how big the index is, and which model it uses.",
+        "Show what a run would do, how big the index is, and which model it uses.",
     ),
     "uninstall": (
         "uninstall:uninstall",
-        "Take back what `codx-index install` told CLIENTS, and nothing else.",
+        "Take back what `codx-index install` wrote, and nothing else.",
     ),
     "verify": (
         "verify:verify",
-        "Compare every row of the collection with its file as it is now.",
+        "Compare every row of the index with its file as it is now.",
     ),
     "worker": (
         "worker:worker",
-        "Chunk and embed for the runs that use the Dask cluster at ADDR, until a signal ends it.",
+        "Chunk and embed for runs on the Dask cluster at ADDR, until a signal stops it.",
     ),
 }
 """For each command, the module in this package with the click command's name in it, and the first
@@ -213,6 +217,7 @@ _SECRETS: dict[str, Callable[[str], str]] = {
     "--token": lambda token: MASK,
     "--uri": without_secrets,
     "--webhook": public_part,
+    "--seed": without_secrets,
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from indexer.cli.log import log
 from indexer.cli.texts import count_text, counts_text, shown
-from indexer.report import Growth, Report
+from indexer.report import Growth, Report, Seeded
 
 SHOWN_FAILURES = 20
 _CHANGES = "added modified renamed deleted failed embedded stripped".split()
@@ -54,8 +55,23 @@ def _notes(report: Report) -> Iterator[str]:
         yield count_text(len(report.mentions.pending), "pending mention")
     if wiki.written or wiki.deleted:
         yield f"{wiki.written:,} of {count_text(wiki.pages, 'wiki page')} written"
+    if report.seeded:
+        yield _seed_text(report.seeded, report)
     if report.events.undelivered:
         yield count_text(report.events.undelivered, "undelivered event")
+
+
+def _seed_text(seeded: Seeded, report: Report) -> str:
+    """Which index a first one started from, a folder as seen from the project."""
+    origin = seeded.origin
+    if os.path.isabs(origin):
+        origin = min(os.path.relpath(origin, report.project), origin, key=len)
+    files = report.files
+    total = seeded.files + files.added + files.modified + files.renamed
+    return (
+        f"started from the index of {shown(origin)}: {seeded.files:,} of "
+        f"{count_text(total, 'file')} as they are there"
+    )
 
 
 def growth_text(growth: Growth) -> str:

@@ -43,7 +43,7 @@ def uninstall(
     force: bool,
     verbose: int,
 ) -> int:
-    """Take back what `codx-index install` told CLIENTS, and nothing else.
+    """Take back what `codx-index install` wrote, and nothing else.
 
     Without a name, all clients are meant. A file in which nothing else was changed is byte for byte what it
     was, and one that was made is removed, with the folders that were made for it.

@@ -38,6 +38,19 @@ def make_state_dir(settings: Settings) -> None:
         raise cannot_write(f"the state folder {path}", error) from error
 
 
+def seed_draft(settings: Settings) -> str:
+    """The folder in which a copy of another index is made, before it is put in place."""
+    return os.path.join(settings.state_dir, "seed.new")
+
+
+def remove_seed_draft(settings: Settings) -> None:
+    """Remove what a run left of such a copy that was killed."""
+    if os.path.lexists(draft := seed_draft(settings)):
+        import shutil
+
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def cannot_write(what: str, error: OSError) -> StateError:
     """What to say where a part of the state cannot be written."""
     message = f"cannot write {what}: {error.strerror}"

@@ -112,17 +112,24 @@ def missing_part(database: str, name: str) -> str:
         return ""  # opening the collection says what is wrong
     manifest = os.path.join(folder, MANIFEST)
     try:
-        with open(manifest, encoding="utf-8") as file:
-            found = json.load(file)["partitions"]
-        listed = [
-            os.path.join(folder, "partitions", partition, file)
-            for partition, kinds in found.items()
-            for kind in ("data_files", "delta_files")
-            for file in kinds[kind]
-        ]
+        with open(manifest, "rb") as file:
+            listed = [os.path.join(folder, one) for one in listed_files(file.read())]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return manifest
     return next((path for path in listed if not os.path.isfile(path)), "")
+
+
+def listed_files(manifest: bytes) -> list[str]:
+    """The segments in the list of a collection, by their path in its folder.
+
+    Raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` where it is none.
+    """
+    return [
+        os.path.join("partitions", partition, file)
+        for partition, kinds in json.loads(manifest)["partitions"].items()
+        for kind in ("data_files", "delta_files")
+        for file in kinds[kind]
+    ]
 
 
 def signature(database: str, physical: str, *, has_alias: bool = True) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from indexer.address import is_cluster
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Source, key_of_text
-from indexer.config import Settings
+from indexer.config import AUTO, NO_SEED, Settings
 from indexer.errors import CodxIndexError, StateError
 from indexer.faults import reach
 from indexer.index.collection import Collection, agreed
@@ -21,13 +21,14 @@ from indexer.index.identity import Identity, identify
 from indexer.index.lock import run_lock
 from indexer.index.manifest import Manifest
 from indexer.index.stamp import Look
-from indexer.index.state_folder import make_state_dir
+from indexer.index.state_folder import make_state_dir, remove_seed_draft
 from indexer.loop import LoopThread
 from indexer.pool.cpus import available_cpus
 from indexer.report import Report
 from indexer.run.budget import Budget
 from indexer.run.progress import Interrupts, Progress
 from indexer.tree.files import Roots, open_roots
+from indexer.tree.work_trees import has_linked
 from indexer.types import Failure
 from indexer.work import worker
 from indexer.work.workers import Workers
@@ -188,6 +189,15 @@ def hold_index(
         reach("locked")
         if look is not None and not look.still_holds(settings):
             look = None
+        remove_seed_draft(settings)
+        if _may_start_from_another(settings):
+            # Only where there is no index.
+            from indexer.index.seeding import start_from_another
+
+            with report.spans.span("seed"):
+                report.seeded, report.seeds_ignored = start_from_another(
+                    settings, identify(settings), progress.warn
+                )
         # What nobody touched since a run closed it is not looked through again.
         manifest = Manifest(settings.manifest_path, is_sound=look is not None)
         stack.enter_context(manifest)
@@ -253,6 +263,15 @@ def open_session(hold: Hold, workshop: Workshop | None = None) -> Iterator[Sessi
             stack.enter_context(closing(LoopThread())),
             old_index,
         )
+
+
+def _may_start_from_another(settings: Settings) -> bool:
+    """Whether there is no index yet, and perhaps another one to start from."""
+    if settings.uri or settings.has_state or os.path.lexists(settings.database):
+        return False
+    if settings.seed != AUTO:
+        return settings.seed != NO_SEED
+    return settings.uses_git and not settings.origin and has_linked(settings.project)
 
 
 def _old_index(hold: Hold, identity: Identity) -> OldIndex | None:

@@ -32,6 +32,7 @@ from indexer.settings.declarations import (
     PRECISION,
     PROJECT_PATH,
     SECRETS_IN_TEXT,
+    SEED,
     SHARED_COLLECTION,
     STATE_DIR,
     TOKEN,
@@ -78,6 +79,11 @@ def make_settings(
         fields["uri"] = check_uri(fields["uri"])
     with values.naming(COLLECTION):
         check_collection(fields["collection"])
+    if fields.get("seed", AUTO) != AUTO:
+        from indexer.settings.seeds import check_seed
+
+        with values.naming(SEED):
+            fields["seed"] = check_seed(fields["seed"], str(fields["uri"]))
     with values.naming(SHARED_COLLECTION):
         check_shared_collection(fields)
     return Settings(

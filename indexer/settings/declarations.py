@@ -9,12 +9,14 @@ from __future__ import annotations
 import click
 
 from indexer.config import (
+    AUTO,
     DEFAULT_CACHE_SIZE,
     DEFAULT_MODEL,
     DENSE,
     EMBEDS,
     HYBRID,
     MASK_SECRETS,
+    NO_SEED,
     PRECISIONS,
     SECRETS,
     SKIP_SECRETS,
@@ -469,6 +471,19 @@ WORK = (JOBS, EXECUTOR, MODEL_CONCURRENCY, TASK_TIMEOUT, CACHE_SIZE)
 
 # What goes on around a run
 
+# A clone could have its own rows believed, or reach for any address.
+SEED = Setting(
+    name="seed",
+    reach=Reach.NETWORK | Reach.FOLDERS,
+    harmless=among((AUTO, NO_SEED), "`auto` or `none`"),
+    field="seed",
+    is_path=True,
+    metavar="auto|none|PATH|FILE|URL",
+    help="What a first index starts from: another worktree by itself, nothing, the index of the project in "
+    "PATH, or what codx-index export wrote.",
+    section=DONE,
+    remark="auto: another worktree; none: nothing",
+)
 METRICS = Setting(
     name="metrics",
     reach=Reach.FOLDERS,
@@ -561,6 +576,7 @@ def _program(
 
 
 AROUND = (
+    SEED,
     METRICS,
     EVENTS,
     WEBHOOK,

@@ -17,6 +17,7 @@ from typing import Any
 from indexer.errors import UsageError
 from indexer.settings.declarations import (
     PROJECT_PATH,
+    SEED,
     SETTINGS,
     STATE_DIR,
     TOKEN,
@@ -233,7 +234,7 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
             raise UsageError(f"{entry.place}: {value!r} is neither true nor false")
     elif not isinstance(value, str | int | float):
         # An address may have a password in it.
-        what = "that" if setting in (URI, WEBHOOK) else repr(value)
+        what = "that" if setting in (SEED, URI, WEBHOOK) else repr(value)
         raise UsageError(f"{entry.place}: {what} is neither a string nor a number")
     return entry
 

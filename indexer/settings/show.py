@@ -16,7 +16,7 @@ from indexer.address import (
     without_passwords,
     without_secrets,
 )
-from indexer.settings.declarations import MODEL, SETTINGS, TOKEN, URI, WEBHOOK
+from indexer.settings.declarations import MODEL, SEED, SETTINGS, TOKEN, URI, WEBHOOK
 from indexer.settings.files import ProjectFiles, project_files
 from indexer.settings.kinds import CommandLine, Duration, LanguageOfFiles, Size
 from indexer.settings.requests import TRUST
@@ -89,6 +89,8 @@ def shown_value(setting: Setting, value: Any) -> Any:
         return MASK if value else value
     if setting is URI:
         return str(Address(value))
+    if setting is SEED and "://" in value:
+        return without_secrets(value)
     if setting is MODEL and value.startswith(f"{OPENAI}+"):
         address, hash_, name = value.partition("#")
         return f"{without_secrets(address)}{hash_}{name}"

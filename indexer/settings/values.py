@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from indexer.config import AUTO, NO_SEED
 from indexer.errors import UsageError
-from indexer.settings.declarations import SETTINGS, URI
+from indexer.settings.declarations import SEED, SETTINGS, URI
 from indexer.settings.files import ProjectFiles
 from indexer.settings.options import SettingOption
 from indexer.settings.reach import Reach, Situation
@@ -151,5 +152,7 @@ def in_folder(folder: str, setting: Setting, value: Any) -> Any:
         return [in_folder(folder, setting, one) for one in value]
     is_path = value not in ("", "-") and not value.startswith("fd:")
     if not is_path or (setting is URI and ":" in value):
+        return value
+    if setting is SEED and (value in (AUTO, NO_SEED) or "://" in value):
         return value
     return os.path.join(folder, os.path.expanduser(value))

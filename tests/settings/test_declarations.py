@@ -92,7 +92,7 @@ def test_every_setting_of_a_file_has_a_class_of_trust() -> None:
     assert classes == {
         "programs": {"mentions.command", "wiki.command"},
         "network": {"webhook"},
-        "network, folders": {"model", "uri"},
+        "network, folders": {"model", "seed", "uri"},
         "network, resources": {"executor"},
         "folders": {
             *("events", "external-folders", "metrics"),

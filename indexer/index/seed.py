@@ -1,0 +1,79 @@
+"""Another index that a first one may start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from indexer.config import Settings
+from indexer.errors import NoIndexError
+from indexer.index.gate import admit
+from indexer.index.manifest import Manifest
+from indexer.milvus.snapshot import snapshot
+from indexer.types import FileRecord
+
+NO_INDEX = "there is no index"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of an index: the `records` of its files, by path, and the values of its manifest that say
+    which index it is and how it was left."""
+
+    place: str
+    fingerprint: str
+    state: str
+    mark: str
+    records: Mapping[str, FileRecord]
+
+
+class Seed(Protocol):
+    """An index to start from; `origin` is how a person would name it."""
+
+    @property
+    def origin(self) -> str: ...
+
+    def about(self, draft: str) -> About:
+        """What is known of it. It may be unpacked into the folder `draft` for that.
+
+        Raises a `CodxIndexError` or `OSError` that says why it cannot be used.
+        """
+
+    def copy_to(self, draft: str) -> str:
+        """The path of its database in the folder `draft`, where it is now. Raises as `about`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSeed:
+    """The index of a project on this machine, whose settings but for the folder are ours."""
+
+    settings: Settings
+
+    @property
+    def origin(self) -> str:
+        """The folder of the project."""
+        return self.settings.project
+
+    def about(self, draft: str = "") -> About:
+        """See `Seed`. Nothing is read that the gate refuses."""
+        admit(self.settings)
+        if not self.settings.has_state:
+            raise NoIndexError(NO_INDEX)
+        with Manifest(self.settings.manifest_path, readonly=True) as manifest:
+            return about(manifest)
+
+    def copy_to(self, draft: str) -> str:
+        """See `Seed`. A run may be at work there."""
+        target = os.path.join(draft, os.path.basename(self.settings.database))
+        with snapshot(self.settings.database) as found:
+            found.copy_to(target)
+        return target
+
+
+def about(manifest: Manifest) -> About:
+    """What a manifest says."""
+    names = ("place", "fingerprint", "state", "mark")
+    place, fingerprint, state, mark = map(manifest.get, names)
+    return About(place, fingerprint, state, mark, manifest.records())
