@@ -1,5 +1,7 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
 # make check  set up, check types, style and imports
+# make pages  set up, make the pages and drawings of docs/ that follow from the source
+# make docs   set up, build the site of docs/ in build/site
 # make test   set up, run every test but the slow ones
 # make test-slim  install what the default model needs, without torch, and run the tests of that
 # make test-server  set up, install a real Milvus beside it, run the tests against that
@@ -7,11 +9,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 5
+# The variable silences a notice of the theme about MkDocs 2, which is not what is pinned.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Tests start many commands: without bytecode each compiles the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow test-slim test-server check format bench bench-peers clean
+.PHONY: run test test-slow test-slim test-server check docs pages format bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
@@ -36,6 +40,13 @@ check: .venv/installed-dev
 	$(BIN)/flake8
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/imports.py
+	$(MKDOCS)
+
+docs: .venv/installed-dev
+	$(MKDOCS)
+
+pages: .venv/installed-dev
+	$(BIN)/python pages/made.py
 
 format: .venv/installed-dev
 	$(BIN)/isort --quiet .
@@ -70,7 +81,7 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 requirements-slim.txt: setup.cfg constraints.txt slim/requirements.py | .venv/installed-dev
