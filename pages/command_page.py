@@ -17,7 +17,7 @@ HEAD = """# Commands
     codx-index COMMAND [OPTIONS] [ARGUMENTS]
 
 `codx-index COMMAND --help` prints what stands here. Every option can also be set in the environment, and most in a file of the project:
-[Settings](../settings.md) has their variables, keys and defaults, and [Exit codes](exit-codes.md) what a command ends with. `python -m indexer`
+[Settings](settings.md) has their variables, keys and defaults, and [Exit codes](exit-codes.md) what a command ends with. `python -m indexer`
 and, in a checkout, `python cli.py` are the same command.
 """
 

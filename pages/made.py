@@ -12,8 +12,8 @@ import report_page
 import settings_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
-SETTINGS = DOCS / "settings.md"
-DESIGN = DOCS / "design.md"
+SETTINGS = DOCS / "reference" / "settings.md"
+DESIGN = DOCS / "design" / "overview.md"
 
 MADE: dict[Path, Callable[[], str]] = {
     DOCS / "reference" / "commands.md": command_page.page,

@@ -16,7 +16,7 @@ HEAD = """# The report and the events
 
 A program reads what a run did in one JSON object (`--json`), and what it does in a stream of events. Fields are only ever added. The JSON
 Schema of all of it is in the package: `importlib.resources.files("indexer") / "schema.json"`; this page is made from it.
-[Around a run](../hooks.md#events) says how events are delivered.
+[Around a run](../how-to/hooks.md#events) says how events are delivered.
 
     {"status": "updated", "exit_code": 0, "error": "",
      "project": "…", "collection": "…", "uri": "…", "fingerprint": "…",

@@ -1,4 +1,4 @@
-"""The tables of docs/settings.md, made from the declarations of the settings."""
+"""The tables of docs/reference/settings.md, made from the declarations of the settings."""
 
 from __future__ import annotations
 
