@@ -15,7 +15,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 # Tests start many commands: without bytecode each compiles the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow test-slim test-server check docs pages format bench bench-peers clean
+.PHONY: run test test-slow test-slim test-server check docs pages format bench bench-peers pictures clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
@@ -65,6 +65,10 @@ bench: .venv/installed-bench
 bench-peers: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/conformance.py
+
+# What the README shows: sessions at a terminal, and charts of benchmarks/results/*.json.
+pictures: .venv/installed-bench
+	$(BIN)/python benchmarks/pictures.py
 
 clean:
 	rm -rf .venv .venv-milvus .venv-slim .codx build dist *.egg-info

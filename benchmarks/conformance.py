@@ -57,7 +57,9 @@ def main() -> None:
         return
     events = [EVENTS[name] for name in options.events or EVENTS]
     if options.results:
-        print(*told(joined(options.results)), sep="\n")
+        results = joined(options.results)
+        write_json(options.json, as_dict(results, {}))
+        print(*told(results), sep="\n")
         return
     environments = (options.environments or default_environments()).absolute()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

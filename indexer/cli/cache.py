@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @click.group("cache")
 def cache_group() -> None:
-    """Look after the embedding cache, which all projects share."""
+    """Manage the embedding cache, which all projects share."""
 
 
 @cache_group.command("info")
 @options(CACHE_DIR, CACHE_SIZE, JSON, VERBOSE)
 def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> int:
-    """Say where the cache is, how big it is, and what is in it."""
+    """Show where the cache is, how big it is, and what it holds."""
     with reporting(Report(), as_json, verbose):
         from indexer.cache.contents import describe
         from indexer.cache.folder import cache_bytes
@@ -62,7 +62,7 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
 def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
     """Shrink the cache to its size limit, as each run does at its end.
 
-    The entries that were not used for the longest time go first; with size 0, all of them go.
+    The entries unused for longest go first; with size 0, all of them go.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.pruning import prune
@@ -83,7 +83,7 @@ def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
 def cache_export(file: str, cache_dir: str, verbose: int) -> int:
     """Write the whole cache to FILE, for a CI job or a colleague.
 
-    A FILE that exists is overwritten only if it is an earlier export.
+    An existing FILE is overwritten only if it is an earlier export.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.transfer import export_entries
@@ -97,7 +97,7 @@ def cache_export(file: str, cache_dir: str, verbose: int) -> int:
 @click.argument("file", type=PATH)
 @options(CACHE_DIR, VERBOSE)
 def cache_import(file: str, cache_dir: str, verbose: int) -> int:
-    """Add the entries of FILE, written by export, that the cache lacks.
+    """Add those entries of FILE, an export, that the cache lacks.
 
     Checksums reveal damage, not forgery: import only files from people you trust.
     """

@@ -24,7 +24,9 @@ from indexer.settings.values import Values
 @path_argument
 @options(HERE, TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
 def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
-    """Remove the index of the project around PATH: its collection and its state."""
+    """Remove the index of a project: its collection and its state.
+
+    The project is the one around PATH, or around the current folder."""
     with reporting(Report(), False, verbose):
         from indexer.index.clear import clear as clear_index
 

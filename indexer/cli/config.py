@@ -19,14 +19,16 @@ from indexer.settings.show import Found, settings_of
 
 @click.group("config")
 def config_group() -> None:
-    """Look at the settings of a project."""
+    """Show the settings of a project."""
 
 
 @config_group.command("show")
 @path_argument
 @options(HERE, JSON, VERBOSE)
 def config_show(path: str, is_here: bool, as_json: bool, verbose: int) -> int:
-    """Print each setting that a run of the project around PATH would have, and where it comes from."""
+    """Print each setting of a project, and where it comes from.
+
+    The settings are those that a run of the project around PATH would use."""
     with reporting(Report(), as_json, verbose):
         place = find_place(path, state_root({}), is_here=is_here)
         found = list(settings_of(project_folder(place.folder)))

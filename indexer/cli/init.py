@@ -19,7 +19,7 @@ from indexer.settings.requests import OVERWRITE
 @path_argument
 @options(OVERWRITE)
 def init(path: str, force: bool) -> int:
-    """Write a codx-index.toml with every setting, commented out, to the folder PATH."""
+    """Write a codx-index.toml to PATH, with every setting commented out."""
     with reporting(Report(), False, 0):
         from indexer.settings.files import OWN_FILE
         from indexer.settings.template import template

@@ -43,12 +43,12 @@ def mcp(
     refresh: bool | None,
     verbose: int,
 ) -> int:
-    """Serve the indexes of the projects in the PATHS to agents: MCP on stdin, or over HTTP.
+    """Serve indexes to agents over MCP, on stdin or over HTTP.
 
-    PATH is the folder of a project, or a folder in it; the current one by default. Where options
-    name an address and a collection, no PATH and no folder is needed. The tools are search, similar,
+    PATH is the folder of a project, or a folder in it; the current one by default. If options
+    name an address and a collection, no folder is needed. The tools are search, similar,
     outline, uses, index and status. Needs the extra codx-index[mcp]; docs/how-to/mcp.md says how
-    clients start it, or reach it.
+    clients start the server, or reach it.
     """
     with reporting(Report(), False, verbose):
         try:

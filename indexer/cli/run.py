@@ -95,11 +95,11 @@ def run(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Make the index of the project around PATH equal to its files.
+    """Make the index of a project equal to its files.
 
-    PATH is the folder of the project. One that lies in a project, or a file, is that part of
-    it, and only this part is indexed. Without PATH it is the project around the current folder.
-    Only what changed since the last run is read, embedded and written.
+    PATH is the folder of the project, or a folder or file in it: then only that part is
+    indexed. Without PATH, the project is the one around the current folder. Only what has
+    changed since the last run is read, embedded and written.
 
     \b
     Exit codes:

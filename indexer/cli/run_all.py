@@ -59,11 +59,11 @@ def run_all(
     log_format: str,
     **others: Any,
 ) -> int:
-    """Run for each watched project at or below the ROOTS.
+    """Run for every watched project at or below the ROOTS.
 
-    A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json in
-    which watching is true. The options apply to all of them. A project that fails does not
-    stop the others, and is left alone for 1, 10, 30, then 120 minutes, until it succeeds or
+    A project is a folder with a codx-index.toml, or with codx-junior's .codx/project.json
+    where watching is true. The options apply to all of them. A project that fails does not
+    stop the others; it is left alone for 1, 10, 30, then 120 minutes, until it succeeds or
     its settings change.
 
     \b

@@ -71,13 +71,13 @@ def search(
     as_json: bool,
     verbose: int,
 ) -> int:
-    """Find the files of the projects in the PATHS that answer QUERY.
+    """Find the files that answer QUERY, by meaning and by words.
 
-    PATH is the folder of a project, or a part of it, which is searched alone. Without PATH it is
-    the project around the current folder, unless options name an address and a collection: then
-    that collection is searched, and no folder is needed. With
-    --like FILE:LINE there is no QUERY. At a terminal each file is shown by its best lines;
-    elsewhere by a line path:line:text, as grep writes it.
+    PATH is the folder of a project, or a part of it to search. Without PATH, the project is
+    the one around the current folder; if options name an address and a collection, that
+    collection is searched, and no folder is needed. With --like FILE:LINE there is no QUERY.
+    At a terminal, each file is shown with its best lines; elsewhere as one line
+    path:line:text, like grep's.
     """
     with reporting(Report(), as_json, verbose):
         from indexer.cli.hits import (

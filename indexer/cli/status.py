@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 def status(
     place: Place, values: Values, check: bool, yes: bool, as_json: bool, verbose: int
 ) -> int:
-    """Say what a run would do, how big the index is, and which model it uses.
+    """Show what a run would do, how big the index is, and which model it uses.
 
-    A PATH in a project is a part of it: then only changes there are told. Outside of any project,
-    options can name an address and a collection, of which size and model are told.
+    If PATH is a part of a project, only the changes there are shown. Outside any project,
+    options can name an address and a collection, whose size and model are shown.
     """
     report = Report()
     with reporting(report, as_json, verbose):

@@ -32,10 +32,11 @@ SHOWN_DIFFERENCES = 50
 def verify(
     place: Place, values: Values, repair: bool, as_json: bool, verbose: int
 ) -> int:
-    """Compare every row of the collection with its file as it is now.
+    """Compare every row of the index with its file as it is now.
 
-    Reads every file and every row. Exits with 1 and lists what differs, or with 0 if nothing
-    does. With --repair it exits like a run: with 0 if nothing differs afterwards.
+    Reads every file and every row. Exits with 0 if they agree; otherwise lists the
+    differences and exits with 1. A repair (--repair) exits as a run does: with 0
+    if nothing differs afterwards.
     """
     report = Report()
     with reporting(report, as_json, verbose):

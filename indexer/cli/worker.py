@@ -21,11 +21,11 @@ from indexer.settings.requests import VERBOSE
 def worker(
     addr: str, jobs: int, model: str, cache_dir: str, verbose: int, log_format: str
 ) -> int:
-    """Chunk and embed for the runs that use the Dask cluster at ADDR, until a signal ends it.
+    """Chunk and embed for runs on the Dask cluster at ADDR, until a signal stops it.
 
     ADDR is that of the scheduler, as for run --executor: dask://HOST:PORT, tls://HOST:PORT or
-    dask:FILE. A worker runs whatever a client of the scheduler sends it, so the scheduler must be
-    for those alone who may run code here. Needs the extra codx-index[dask].
+    dask:FILE. A worker runs whatever a client of the scheduler sends it, so let only people
+    reach the scheduler who may run code here. Needs the extra codx-index[dask].
     """
     with reporting(Report(), False, verbose, log_format):
         if not is_cluster(addr):

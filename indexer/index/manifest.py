@@ -155,8 +155,9 @@ class Manifest:
         return str(row[0]) if row else ""
 
     def set(self, **values: str) -> None:
-        """Set the named values, all of them or none."""
-        self._write([], [], values)
+        """Set the named values, all of them or none. What they are already costs no write."""
+        if any(self.get(key) != value for key, value in values.items()):
+            self._write([], [], values)
 
     def records(self) -> dict[str, FileRecord]:
         """Every record, by path."""

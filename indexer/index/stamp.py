@@ -21,8 +21,8 @@ import time
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from indexer import __version__
 from indexer.config import Settings, recheck_basis
@@ -277,7 +277,7 @@ def write(
         before = os.stat(settings.state_dir)
         draft = settings.stamp_path + ".new"  # ours alone: we hold the lock
         with open(draft, "w", encoding="ascii") as file:
-            text = json.dumps(asdict(stamp))
+            text = json.dumps(stamp, default=_fields)
             file.write(f"{_checksum(text)}\n{text}")
         os.replace(draft, settings.stamp_path)
         # On some file systems the times of a folder do not change.
@@ -367,6 +367,11 @@ def _agreed(settings: Settings, stamp: Stamp) -> Settings:
     from indexer.index.sharing import with_precision
 
     return with_precision(settings, str(stamp.basis.get("precision", "")))
+
+
+def _fields(value: Any) -> dict[str, object]:
+    """The fields of a dataclass by name. Nothing is copied, as `asdict` would: it takes .1 s."""
+    return {one.name: getattr(value, one.name) for one in fields(value)}
 
 
 def _checksum(text: str) -> str:

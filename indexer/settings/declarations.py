@@ -59,7 +59,7 @@ USE_KNOWLEDGE = Setting(
     reach=Reach.INSIDE,
     sources=Source.NOWHERE,
     form=Form.FLAG,
-    help="With false, the project has no index, whatever `watching` says.",
+    help="If false, the project is not indexed, whatever `watching` says.",
     default_text="true",
     codx_junior="use_knowledge",
 )
@@ -78,7 +78,7 @@ PROJECT_PATH = Setting(
     reach=Reach.FOLDERS,
     harmless=IN_PROJECT,
     sources=Source.NOWHERE,
-    help="The folder that is indexed in place of the one with the file.",
+    help="The folder to index, if it is not the one that holds this file.",
     codx_junior="project_path",
 )
 WATCHING = Setting(
@@ -112,7 +112,8 @@ TOKEN = Setting(
     reach=Reach.NETWORK,
     sources=Source.OPTION,
     field="token",
-    help="Token of the Milvus server; safer in the variable than here.",
+    help="Token of the Milvus server; safer in the environment variable than on "
+    "the command line.",
     section=WHERE,
 )
 COLLECTION = Setting(
@@ -130,8 +131,8 @@ SHARED_COLLECTION = Setting(
     reach=Reach.COLLECTIONS,
     harmless=IN_OWN_DATABASE,
     field="shared_collection",
-    help="Name of a collection that has the rows of many projects, in place of one for this "
-    "project alone; needs --uri.",
+    help="Name of a collection that holds the rows of many projects, instead of "
+    "one for this project alone; needs --uri.",
     section=WHERE,
     example="team",
     remark="one collection for many projects",
@@ -153,8 +154,9 @@ PRECISION = Setting(
     reach=Reach.INSIDE,
     kind=click.Choice(PRECISIONS),
     field="precision",
-    help="How the model computes: auto is bf16 where the CPU has it, else f32; int8 "
-    "is faster and less exact, and needs the extra codx-index[int8].",
+    help="Precision in which the model computes: auto is bf16 where the CPU "
+    "supports it, else f32; int8 is faster but less exact, and needs the "
+    "extra codx-index[int8].",
     section=INDEX,
     remark="auto, f32, bf16 or int8",
 )
@@ -164,8 +166,8 @@ MODEL = Setting(
     harmless=NAME_OR_IN_PROJECT,
     field="model",
     fallback=DEFAULT_MODEL,
-    help="Any sentence-transformers model, the path of a local one (./folder), or the endpoint of "
-    "a server: openai+https://HOST/v1#NAME.",
+    help="A sentence-transformers model, the path of a local one (./folder), or a "
+    "server's endpoint: openai+https://HOST/v1#NAME.",
     codx_junior="embeddings_model",
     section=INDEX,
 )
@@ -173,7 +175,8 @@ MODEL_REVISION = Setting(
     name="model-revision",
     reach=Reach.INSIDE,
     field="model_revision",
-    help="What tells the endpoint's model from an earlier one of the same name; any text.",
+    help="Any text that distinguishes the endpoint's model from an earlier one of "
+    "the same name.",
     section=INDEX,
     example="2026-11",
     remark="of an endpoint's model: another one is another index",
@@ -183,8 +186,8 @@ MODEL_MAX_TOKENS = Setting(
     reach=Reach.INSIDE,
     kind=click.IntRange(0, 16384),
     field="model_max_tokens",
-    help="The most tokens of a text for the endpoint's model; where its tokenizer is not known, each "
-    "byte counts as one.",
+    help="Longest text that the endpoint's model takes, in tokens; if its "
+    "tokenizer is unknown, each byte counts as one.",
     default_text="512, or that of the default model",
     section=INDEX,
     remark="of a text for an endpoint's model; 0: the default",
@@ -195,7 +198,7 @@ MODEL_CONCURRENCY = Setting(
     harmless=up_to(32, "at most 32"),
     kind=click.IntRange(1, 256),
     field="model_concurrency",
-    help="How many requests an endpoint gets at the same time.",
+    help="Number of requests sent to the endpoint at the same time.",
     section=WORKERS,
     remark="requests to an endpoint at the same time",
 )
@@ -206,8 +209,8 @@ STATE_DIR = Setting(
     sources=Source.OPTION,
     kind=PATH,
     field="state_root",
-    help="Folder that keeps the state of an index, in a folder for each project, for trees "
-    "that are read-only.",
+    help="Folder for the state of indexes, with a subfolder for each project; for "
+    "trees that are read-only.",
     default_text="PATH/.codx/index",
     section=WHERE,
 )
@@ -248,7 +251,7 @@ MAX_FILE_SIZE = Setting(
     harmless=up_to(16 << 20, "at most 16MiB"),
     kind=Size(),
     field="max_file_size",
-    help="Skip larger files; 500k, 2MiB.",
+    help="Skip files larger than this, such as 500k or 2MiB.",
     section=FILES,
 )
 GIT = Setting(
@@ -258,8 +261,8 @@ GIT = Setting(
     harmless=among((True,), "`true`"),
     form=Form.SWITCH,
     field="uses_git",
-    help="Let git list the files of a work tree; --no-git walks it as a plain folder, by its "
-    ".gitignore files alone.",
+    help="Let git list the files of a work tree; --no-git walks it as a plain "
+    "folder and reads only its .gitignore files.",
     section=FILES,
     remark="false: by .gitignore files alone",
 )
@@ -276,8 +279,8 @@ DEFAULT_EXCLUDES = Setting(
     reach=Reach.INSIDE,
     form=Form.SWITCH,
     field="default_excludes",
-    help="Leave out folders that tools fill, such as node_modules, .venv or __pycache__, where "
-    "git does not track them; `status -v` lists them.",
+    help="Leave out folders that tools fill, such as node_modules, .venv and "
+    "__pycache__, unless git tracks them; `status -v` lists them.",
     section=FILES,
     remark="false: index .venv, node_modules, … too",
 )
@@ -287,7 +290,7 @@ IGNORE = Setting(
     form=Form.LIST,
     field="ignore",
     metavar="PATTERN",
-    help="Leave out what this pattern, as in a .gitignore, matches (repeatable).",
+    help="Leave out whatever matches this .gitignore pattern (repeatable).",
     section=FILES,
     example=["docs/generated/", "*.csv"],
     remark="as in a .gitignore",
@@ -299,7 +302,7 @@ IGNORE_CONTAINING = Setting(
     form=Form.LIST,
     field="ignore_containing",
     metavar="TEXT",
-    help="Leave out files with this text in their path (repeatable).",
+    help="Leave out files whose path contains this text (repeatable).",
     codx_junior="knowledge_file_ignore",
     section=FILES,
 )
@@ -310,7 +313,7 @@ EXTERNAL_FOLDERS = Setting(
     form=Form.LIST,
     field="external_folders",
     is_path=True,
-    help="Index the files of this folder too, which lies elsewhere (repeatable).",
+    help="Also index the files of this folder outside the project (repeatable).",
     codx_junior="knowledge_external_folders",
     section=FILES,
     example=["../shared-library"],
@@ -322,7 +325,8 @@ INCLUDE_SECRETS = Setting(
     harmless=among((False,), "`false`"),
     form=Form.FLAG,
     field="include_secrets",
-    help="Index files that are left out for their name, such as .env or id_rsa.",
+    help="Index files that are left out because of their name, such as .env or "
+    "id_rsa.",
     section=FILES,
 )
 SECRETS_IN_TEXT = Setting(
@@ -331,8 +335,8 @@ SECRETS_IN_TEXT = Setting(
     harmless=among((MASK_SECRETS, SKIP_SECRETS), "`mask` or `skip-file`"),
     kind=click.Choice(SECRETS),
     field="secrets",
-    help="What to do about credentials in the text of a file: mask each, leave out "
-    "the file, or nothing.",
+    help="What to do with credentials in the text of a file: mask each one, leave "
+    "out the file, or nothing.",
     section=FILES,
     remark="mask, skip-file or off",
 )
@@ -343,8 +347,8 @@ LANGUAGES = Setting(
     form=Form.TABLE,
     field="languages",
     metavar="ENDING=LANGUAGE",
-    help="Files with this ending, or that this pattern as in a .gitignore matches, are in this "
-    "language; text is none (repeatable).",
+    help="Language of the files that have this ending or match this .gitignore "
+    "pattern; text means none (repeatable).",
     example={".inc": "php", "Jenkinsfile.*": "groovy", "legacy/*.h": "cpp"},
     section=FILES,
 )
@@ -353,8 +357,8 @@ MENTIONS = Setting(
     reach=Reach.INSIDE,
     form=Form.SWITCH,
     field="mentions.enabled",
-    help="Look for mentions, texts for an assistant, in changed files, and leave alone those "
-    "that are being worked on.",
+    help="Look for mentions (text addressed to an assistant) in changed files, and"
+    " leave files alone whose mentions are being worked on.",
     section=MENTIONED,
 )
 MODE = Setting(
@@ -363,8 +367,8 @@ MODE = Setting(
     kind=click.Choice((HYBRID, SPARSE)),
     not_ours=(DENSE,),  # of the searches alone
     field="mode",
-    help="What every chunk is to have: hybrid is terms and a vector; with sparse, "
-    "nothing is embedded and no model is loaded.",
+    help="What each chunk gets: hybrid is terms and a vector; sparse is terms "
+    "alone, so no model is loaded.",
     section=INDEX,
     remark="sparse: by words alone, nothing is embedded",
 )
@@ -373,8 +377,8 @@ EMBED = Setting(
     reach=Reach.INSIDE,
     kind=click.Choice(EMBEDS),
     field="embed",
-    help="Which files get vectors: meaning leaves out translations, data, outputs and generated "
-    "code, which are found by their words.",
+    help="Which files get vectors: meaning leaves out translations, data, output "
+    "and generated code, which are found by their words.",
     section=INDEX,
     remark="meaning, or all: also translations, data, generated code",
 )
@@ -384,8 +388,8 @@ BY_WORDS = Setting(
     form=Form.LIST,
     field="by_words",
     metavar="PATTERN",
-    help="Files that this pattern, as in a .gitignore, matches are found by words alone; with a ! "
-    "before it they get vectors in any case (repeatable).",
+    help="Files that match this .gitignore pattern are found by their words alone;"
+    " after a leading ! they always get vectors (repeatable).",
     section=INDEX,
     example=["old/", "!api.pb.ts"],
     remark="found by words alone; with a ! embedded in any case",
@@ -430,9 +434,9 @@ EXECUTOR = Setting(
     kind=WhereToWork(),
     field="executor",
     metavar="[process|thread|serial|dask://HOST:PORT]",
-    help="What runs chunking and embedding. On a Dask cluster (also tls://HOST:PORT, or dask:FILE "
-    "with the scheduler's file) that is each codx-index worker; needs the extra "
-    "codx-index[dask].",
+    help="What runs chunking and embedding. A Dask cluster (also tls://HOST:PORT, "
+    "or dask:FILE with the scheduler's file) runs it in each codx-index "
+    "worker, and needs the extra codx-index[dask].",
     section=WORKERS,
     remark="process, thread, serial, or dask://HOST:PORT",
 )
@@ -442,8 +446,8 @@ TASK_TIMEOUT = Setting(
     harmless=_UP_TO_AN_HOUR,
     kind=click.FloatRange(min=0),
     field="task_timeout",
-    help="Seconds that a worker has for one task before it is stopped and the file "
-    "to blame fails; 0: no limit.",
+    help="Seconds a worker may take for one task; then it is stopped, and the file"
+    " to blame fails. 0: no limit.",
     section=WORKERS,
 )
 CACHE_SIZE = Setting(
@@ -452,7 +456,7 @@ CACHE_SIZE = Setting(
     harmless=among((0, DEFAULT_CACHE_SIZE), "`0` or the default"),
     kind=Size(),
     field="cache_size",
-    help="Bound of the embedding cache; what was not used for the longest time goes "
+    help="Size limit of the embedding cache; the entries unused for longest go "
     "first. 0: no cache.",
     section=WHERE,
 )
@@ -477,8 +481,8 @@ EVENTS = Setting(
     reach=Reach.FOLDERS,
     is_path=True,
     metavar="FILE",
-    help="Write what happens to FILE, one JSON object a line; - is stdout, fd:N an "
-    "open descriptor.",
+    help="Write events to FILE, one JSON object per line; - is stdout, fd:N an "
+    "open file descriptor.",
     section=TOLD,
     example="events.jsonl",
     remark="one JSON object a line",
@@ -487,7 +491,7 @@ WEBHOOK = Setting(
     name="webhook",
     reach=Reach.NETWORK,
     metavar="URL",
-    help="Send what happens to this address. With CODX_INDEX_WEBHOOK_SECRET set, "
+    help="Send events to this address. If CODX_INDEX_WEBHOOK_SECRET is set, "
     "requests are signed.",
     section=TOLD,
     example="https://example.org/hook",
@@ -497,7 +501,7 @@ WIKI = Setting(
     reach=Reach.INSIDE,
     form=Form.SWITCH,
     field="wiki.enabled",
-    help="Keep a wiki of the project in Markdown, which MkDocs can build.",
+    help="Keep a wiki of the project, in Markdown that MkDocs can build.",
     codx_junior="project_wiki",
     section=PAGES,
 )
@@ -526,7 +530,7 @@ def _program(
             reach=Reach.PROGRAMS,
             kind=CommandLine(),
             field=f"{group}.command",
-            help=f"Program that is {purpose}: JSON on its stdin, no shell.",
+            help=f"Program that is {purpose}; it gets JSON on stdin and runs without a shell.",
             example=["my-assistant", "--fix" if group == "mentions" else "--summarize"],
             section=section,
             remark=remark,
@@ -537,7 +541,7 @@ def _program(
             harmless=up_to(32, "at most 32"),
             kind=click.IntRange(1, 256),
             field=f"{group}.concurrency",
-            help=f"How many of the {group} commands run at the same time.",
+            help=f"Number of {group} commands to run at the same time.",
             section=section,
         ),
         Setting(
@@ -546,7 +550,7 @@ def _program(
             harmless=_UP_TO_AN_HOUR,
             kind=Duration(),
             field=f"{group}.timeout",
-            help=f"Time that the {group} command has for a file; 0: no limit.",
+            help=f"How long the {group} command may take for a file; 0: no limit.",
             section=section,
         ),
     )
@@ -580,7 +584,7 @@ SPARSE_FIRST = Setting(
     reach=Reach.INSIDE,
     form=Form.FLAG,
     field="sparse_first",
-    help="Make every file searchable by its words before the first is embedded.",
+    help="Make every file searchable by its words before the first one is embedded.",
     section=DONE,
     remark="searchable by words before anything is embedded",
 )
@@ -590,7 +594,7 @@ WAIT = Setting(
     harmless=up_to(3600, "at most 1h"),
     kind=Duration(),
     field="wait",
-    help="Time to wait for another run on this index.",
+    help="How long to wait for another run on this index.",
     default_text="exit 75 at once",
     section=DONE,
     remark="for another run on this index",
@@ -600,7 +604,7 @@ CHANGED_WITHIN = Setting(
     reach=Reach.INSIDE,
     kind=Duration(),
     field="changed_within",
-    help="Leave for later the files that changed longer than this time ago.",
+    help="Leave for later files that changed longer ago than this.",
     section=DONE,
     remark="only what changed within this time; 0s: all",
 )
@@ -609,7 +613,7 @@ SETTLE = Setting(
     reach=Reach.INSIDE,
     kind=Duration(),
     field="settle",
-    help="Leave for later the files that changed less than this time ago.",
+    help="Leave for later files that changed more recently than this.",
     section=DONE,
     remark="leave files alone that changed less than this ago",
 )
@@ -618,7 +622,7 @@ MAX_SECONDS = Setting(
     reach=Reach.INSIDE,
     kind=Duration(),
     field="max_seconds",
-    help="Stop in time to end within about this time, and exit with 4 if work is "
+    help="Stop in time to end within about this long, and exit with 4 if work is "
     "left; 0: no limit.",
     section=DONE,
     example=0,
@@ -629,7 +633,7 @@ LOG_FORMAT = Setting(
     reach=Reach.INSIDE,
     kind=click.Choice(("text", "json")),
     fallback="text",
-    help="How the lines on stderr are written.",
+    help="Format of the lines on stderr.",
     section=PRINTED,
     remark="text or json",
 )

@@ -28,21 +28,21 @@ TRUST = _request(
     "trust",
     form=Form.SWITCH,
     fallback=None,
-    help="Follow settings in the files of the project that run programs or reach outside of "
-    "it, or leave these out.",
-    default_text="exit 2 where there are some",
+    help="Follow the settings in the project's files that run programs or reach "
+    "outside the project, or ignore them.",
+    default_text="exit with 2 if there are any",
     section=DONE,
 )
 TAKE_OVER = _flag(
     "take-over",
-    "Write to a collection, or clear it, even if it belongs to the project at another path: "
-    "it is this project's from then on.",
+    "Write to a collection, or clear it, even if it belongs to a project at "
+    "another path; from then on it belongs to this one.",
     field="takes_over",
     section=WHERE,
 )
 HERE = _flag(
     "here",
-    "Take PATH itself as the project, even if it lies in one.",
+    "Treat PATH itself as the project, even if it lies in another one.",
     also=("is_here",),
     section=FILES,
 )
@@ -51,7 +51,7 @@ VERBOSE = _request(
     "verbose",
     form=Form.COUNT,
     also=("-v",),
-    help="Say more, on stderr; twice: each file and step.",
+    help="Say more on stderr; given twice, name each file and step.",
     section=PRINTED,
 )
 QUIET = _flag("quiet", "Print nothing but errors.", also=("-q",), section=PRINTED)
@@ -75,24 +75,24 @@ FILE = _request(
     form=Form.LIST,
     kind=PATH,
     also=("files",),
-    help="Index this file or folder alone, and leave the rest as it is (repeatable).",
+    help="Index only this file or folder, and leave the rest as it is (repeatable).",
     section=FILES,
 )
 FILES_FROM = _request(
     "files-from",
     kind=PATH,
-    help="The same for each path in this file, one per line; - is stdin.",
+    help="Like --file, for each path listed in this file, one per line; - is stdin.",
     section=FILES,
 )
 NULL = _flag(
     "null",
-    "The paths of --files-from end with a NUL instead of a line break.",
+    "The paths of --files-from end with NUL instead of a line break.",
     also=("-z",),
     section=FILES,
 )
 DRY_RUN = _flag("dry-run", "Print what would be done; touch nothing.", section=DONE)
 PROFILE = _flag(
-    "profile", "Print where the time went, file by file too.", section=PRINTED
+    "profile", "Print where the time went, by stage and by file.", section=PRINTED
 )
 TRACE = _request(
     "trace",
@@ -110,17 +110,17 @@ FROM = _request(
     kind=PATH,
     also=("list_file",),
     metavar="FILE",
-    help="Run for the repositories in this file too, watched or not; - is stdin. One a line: a "
-    "folder, or URL[@REVISION] (https, ssh, user@host:path, file), which is cloned; # begins a "
-    "comment.",
+    help="Also run for the repositories listed in this file, watched or not; - is "
+    "stdin. One per line: a folder, or URL[@REVISION] (https, ssh, "
+    "user@host:path, file), which is cloned; # begins a comment.",
     section=FILES,
 )
 SCRATCH = _request(
     "scratch",
     kind=PATH,
     metavar="FOLDER",
-    help="Where repositories are cloned, and the state of their indexes is kept unless there is "
-    "a --state-dir.",
+    help="Folder for clones of the repositories, and for the state of their "
+    "indexes unless --state-dir is given.",
     default_text="clones in the cache folder",
     section=WHERE,
 )
@@ -128,7 +128,7 @@ SCRATCH_SIZE = _request(
     "scratch-size",
     kind=Size(),
     fallback=10 << 30,
-    help="Bound of these clones; what was not used for the longest time goes first.",
+    help="Size limit of these clones; those unused for longest go first.",
     section=WHERE,
 )
 PARALLEL = _request(
@@ -139,7 +139,7 @@ PARALLEL = _request(
     section=DONE,
 )
 NO_BACKOFF = _flag(
-    "no-backoff", "Also try projects that failed a moment ago.", section=DONE
+    "no-backoff", "Also run projects that failed a moment ago.", section=DONE
 )
 
 # Of `search` and `mcp`
@@ -150,15 +150,15 @@ PROJECTS = _request(
     also=("projects",),
     has_variable=False,  # that says what this project is called
     metavar="NAME",
-    help="In a shared collection, search this project, by its name or the end of its path "
-    "(repeatable).",
+    help="In a shared collection, search this project, named or given by the end "
+    "of its path (repeatable).",
     default_text="the current one",
     field="searched",
     section=WHERE,
 )
 ALL_PROJECTS = _flag(
     "all-projects",
-    "Search all projects of a shared collection, ranked together.",
+    "Search all projects of a shared collection and rank them together.",
     section=WHERE,
 )
 
@@ -168,8 +168,8 @@ HTTP = _request(
     "http",
     has_variable=False,  # a server that a client starts on stdin would see it too
     metavar="[HOST:]PORT",
-    help="Listen there, on this machine alone, instead of on stdin; port 0 takes a free one. The "
-    "address is printed.",
+    help="Serve over HTTP on this port of this machine alone, instead of on stdin;"
+    " port 0 picks a free one. The address is printed.",
     section=DONE,
 )
 IDLE = _request(
@@ -178,7 +178,8 @@ IDLE = _request(
     kind=click.IntRange(0),
     fallback=0,
     metavar="MINUTES",
-    help="With --http, end once nobody has been connected for so many minutes; 0: never.",
+    help="With --http, end once nobody has been connected for this many minutes; "
+    "0: never.",
     section=DONE,
 )
 
@@ -189,7 +190,7 @@ LIMIT = _request(
     kind=click.IntRange(1, 1000),
     fallback=10,
     also=("-k", "-n"),
-    help="Number of files.",
+    help="Number of files to show.",
     section=ANSWER,
 )
 SEARCH_MODE = _request(
@@ -198,13 +199,14 @@ SEARCH_MODE = _request(
     sources=Source.ANYWHERE,
     kind=click.Choice((HYBRID, DENSE, SPARSE)),
     fallback=HYBRID,
-    help="Find by meaning and by words, by meaning alone, or by words alone (no model).",
+    help="Find by meaning and words, by meaning alone, or by words alone (which "
+    "loads no model).",
     section=ANSWER,
 )
 LANGUAGE = _request(
     "language",
     also=("-t", "--type"),
-    help="Only files in this language: its name, or the ending of its files.",
+    help="Search only files in this language, given by name or by file ending.",
     section=ANSWER,
 )
 PATTERN = _request(
@@ -212,7 +214,7 @@ PATTERN = _request(
     form=Form.LIST,
     also=("patterns",),
     metavar="GLOB",
-    help="Only files that this pattern, as in a .gitignore, matches (repeatable).",
+    help="Search only files that match this .gitignore pattern (repeatable).",
     section=ANSWER,
 )
 CHANGED = _request(
@@ -220,35 +222,37 @@ CHANGED = _request(
     metavar="[=REF]",
     bare="HEAD",
     fallback=None,  # "" is a mistake, as of a script without the name of its branch
-    help="Only files that differ from HEAD, untracked ones too; with a REF, those changed since "
-    "HEAD left it.",
+    help="Search only files that differ from HEAD, untracked ones included; with a"
+    " REF, those changed since HEAD left it.",
     section=ANSWER,
 )
 GREP = _request(
     "grep",
     metavar="REGEX",
-    help="Only where a line matches this regular expression (RE2); that line is shown.",
+    help="Show only places where a line matches this regular expression (RE2 "
+    "syntax), and show that line.",
     section=ANSWER,
 )
 IGNORE_CASE = _flag(
     "ignore-case",
-    "Let --grep match small and capital letters alike.",
+    "Ignore case in --grep.",
     also=("-i",),
     section=ANSWER,
 )
 LIKE = _request(
     "like",
     metavar="FILE:LINE",
-    help="Find code like that at this place, instead of a QUERY.",
+    help="Find code similar to the code at this place, instead of giving a QUERY.",
     section=ANSWER,
 )
 REFRESH = _request(
     "refresh",
     form=Form.SWITCH,
     fallback=None,
-    help="Index by its words what changed, within about a second, before anything is found; vectors "
-    "follow in the background. A project without an index gets one.",
-    default_text="mcp does, search does not",
+    help="Before searching, index what changed by its words, within about a "
+    "second; vectors follow in the background. A project without an index "
+    "gets one.",
+    default_text="on for mcp, off for search",
     section=DONE,
 )
 CONTEXT = _request(
@@ -256,7 +260,7 @@ CONTEXT = _request(
     kind=click.IntRange(0, 100),
     fallback=None,
     also=("-C",),
-    help="Lines shown around the best line.",
+    help="Number of lines to show around the best line.",
     default_text="3 at a terminal, else 0",
     section=PRINTED,
 )
@@ -265,19 +269,19 @@ MAX_COLUMNS = _request(
     kind=click.IntRange(min=0),
     fallback=400,
     also=("-M",),
-    help="Cut longer lines to so many characters around what matches; 0: never.",
+    help="Cut longer lines to this many characters around the match; 0: never.",
     section=PRINTED,
 )
 FILES_WITH_MATCHES = _flag(
     "files-with-matches",
-    "Print the paths alone, one a line.",
+    "Print only the paths, one per line.",
     also=("-l",),
     section=PRINTED,
 )
 # Its name has another meaning for `run`.
 NULL_AFTER_PATHS = _flag(
     "null",
-    "End each path of -l with a NUL, and print it as it is.",
+    "End each path of -l with NUL, and print it unquoted.",
     also=("-0",),
     has_variable=False,
     section=PRINTED,
@@ -286,15 +290,15 @@ EXPLAIN = _flag("explain", "Show where each score comes from.", section=PRINTED)
 
 # Of other commands
 
-CHECK = _flag("check", "Exit 1 when the index is not up to date.", section=DONE)
+CHECK = _flag("check", "Exit with 1 if the index is not up to date.", section=DONE)
 REPAIR = _flag(
     "repair",
-    "Rewrite the files that differ, and remove rows that belong to no file.",
+    "Index the files that differ again, and remove rows that belong to no file.",
     section=DONE,
 )
 YES = _flag("yes", "Do not ask.", also=("-y",), section=DONE)
 # Its name has another meaning for `run`, and whoever sets that in the environment does not want
 # their files overwritten.
 OVERWRITE = _flag(
-    "force", "Write over a file that is there.", has_variable=False, section=DONE
+    "force", "Overwrite an existing file.", has_variable=False, section=DONE
 )
