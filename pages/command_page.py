@@ -44,7 +44,10 @@ def page() -> str:
 
 
 def _part(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"codx-index {name}")
+    # click keeps the first answer to what the option of the help is called.
+    context = click.Context(
+        command, info_name=f"codx-index {name}", help_option_names=["-h", "--help"]
+    )
     usage = command.get_usage(context).removeprefix("Usage: ")
     told = _told(inspect.cleandoc(command.help or ""))
     parts = [f"## {name}\n", f"    {' '.join(usage.split())}\n", told]

@@ -50,7 +50,9 @@ def test_each_is_a_command_with_such_options(
         name = " ".join(arguments[:size])
         assert name in COMMANDS, page
         try:
-            COMMANDS[name].make_context(name, list(arguments[size:]))
+            COMMANDS[name].make_context(
+                name, list(arguments[size:]), help_option_names=["-h", "--help"]
+            )
         except click.UsageError as error:
             pytest.fail(f"{page}: {arguments}: {error.format_message()}")
 
