@@ -109,6 +109,25 @@ def _copied() -> dict[str, str]:
             continue
 
 
+# What `git rev-parse --local-env-vars` lists, and what one call of git was given with -c.
+_OF_ONE_REPOSITORY = frozenset("""
+    GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_DIR
+    GIT_GRAFT_FILE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE GIT_INTERNAL_SUPER_PREFIX GIT_NAMESPACE
+    GIT_NO_REPLACE_OBJECTS GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH
+    GIT_REPLACE_REF_BASE GIT_SHALLOW_FILE GIT_WORK_TREE
+    """.split())
+
+
+def leave_git() -> None:
+    """Take out the variables that the git which called us set for this one call.
+
+    What we start may work on other repositories, and with another index of git.
+    """
+    with _changing:
+        for name in _OF_ONE_REPOSITORY & os.environ.keys():
+            del os.environ[name]
+
+
 def git_ceilings() -> set[str]:
     """The folders, above the one that it starts in, where the user has git stop its search.
 

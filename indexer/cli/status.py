@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from indexer.cli.background import BackgroundRun
+from indexer.cli.background_status import as_dict, told
 from indexer.cli.boundary import locate, reporting
 from indexer.cli.counter import Counter
 from indexer.cli.first_look import confirm_size
@@ -57,6 +59,7 @@ def status(
             from indexer.run.growth import foretell
 
             foretell(settings, report)
+        background = BackgroundRun(settings, {})
         is_current = planned.is_empty and not report.failures
         report.status = "unchanged" if is_current else "planned"
         if as_json:
@@ -67,19 +70,22 @@ def status(
                     "up_to_date": is_current,
                     "model": planned.identity.backend.model.name,
                     "indexed_files": planned.indexed_files,
+                    "background": as_dict(background),
                     **plan_dict(planned),
                 }
             )
         elif not (check and is_closed(1)):  # the exit code is the answer
-            _print_status(report, planned, verbose)
+            _print_status(report, planned, background, verbose)
         print_failures(report)
     return int(check and not is_current)
 
 
-def _print_status(report: Report, planned: Plan, verbose: int) -> None:
-    """Print a table: project, collection, model, size and state of the index.
+def _print_status(
+    report: Report, planned: Plan, background: BackgroundRun, verbose: int
+) -> None:
+    """Print a table: project, collection, model, size and state of the index, the last run.
 
-    If `verbose`, what is left out as a whole comes after it, and what is so by default.
+    That is the last one in the background. If `verbose`, what is left out as a whole comes after it, and what is so by default.
     """
     backend = planned.identity.backend
     model = (
@@ -103,6 +109,8 @@ def _print_status(report: Report, planned: Plan, verbose: int) -> None:
         ("state", f"behind: {late}" if late else "up to date"),
     ):
         click.echo(f"{name:<11}{printable(text)}")
+    if text := told(background):
+        click.echo(f"{'background':<11}{printable(text)}")
     if report.growth:
         click.echo(f"{'growth':<11}{growth_text(report.growth)}")
     if verbose:

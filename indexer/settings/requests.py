@@ -183,6 +183,18 @@ IDLE = _request(
     section=DONE,
 )
 
+# Of `hooks run`
+
+AFTER = _request(
+    "after",
+    has_variable=False,
+    kind=click.IntRange(0),
+    fallback=0,
+    metavar="PID",
+    help="Wait until this process has ended: the git that called the hook.",
+    section=DONE,
+)
+
 # Of `search`
 
 LIMIT = _request(

@@ -23,6 +23,22 @@ def leading_comments(text: str, language: str) -> Iterator[str]:
         at = comment.end()
 
 
+def closing_comment(text: str, language: str) -> str:
+    """The comment that ends a text, without its marks; "" if the text ends otherwise."""
+    lines = text.split("\n")
+    if not lines[-1].strip():
+        return ""
+    for first in range(len(lines)):
+        tail = "\n".join(lines[first:])
+        at = _line_start(tail, 0)
+        for pattern in _comment_patterns(language):
+            comment = pattern.match(tail, at)
+            if comment and not tail[comment.end() :].strip(" \t;"):
+                is_block = bool(comment.groups())
+                return _unmarked(comment[1] if is_block else comment[0], is_block)
+    return ""
+
+
 # Code that may precede the comment about the file.
 _IMPORTS = r"(?:package|import|using|namespace|library)\b[^\n{]*+(?:\n|\Z)"
 _SCRIPT_MODE = r"""(?:"use \w++"|'use \w++');?+"""

@@ -5,20 +5,25 @@ This runs in worker processes, because grammars may crash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.config import Reading
+
+if TYPE_CHECKING:
+    from indexer.text.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A function, class or the like: its dotted symbol, its first and its last line (1-based,
-    inclusive)."""
+    inclusive), and the first sentence of what it says about itself."""
 
     symbol: str
     line: int
     end_line: int
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,16 @@ def describe_files(
     return [_describe(*file, reading) for file in files]
 
 
-def _describe(path: str, file_hash: str, data: bytes, reading: Reading) -> Description:
+def _definitions(source: Source, lines: Sequence[str]) -> Iterator[Definition]:
     from indexer.text.parts import definitions_in
+    from indexer.wiki.docstrings import summary_of
+
+    for symbol, line, end_line in definitions_in(source.parts):
+        summary = summary_of(lines, line, end_line, source.language)
+        yield Definition(symbol, line, end_line, summary)
+
+
+def _describe(path: str, file_hash: str, data: bytes, reading: Reading) -> Description:
     from indexer.text.source import read_source
     from indexer.wiki.imports import imports_of
     from indexer.wiki.modules import module_of
@@ -62,7 +75,7 @@ def _describe(path: str, file_hash: str, data: bytes, reading: Reading) -> Descr
             file_hash,
             language,
             purpose_of(path, text, language),
-            tuple(Definition(*found) for found in definitions_in(source.parts)),
+            tuple(_definitions(source, text.split("\n"))),
             imports_of(text, language),
             text,
             module_of(path, text, language),

@@ -6,21 +6,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from indexer.wiki.describe import Definition
+from indexer.wiki.lexers import lexer_of
 from indexer.wiki.markdown import (
     PAGE_MARKER,
     counted,
-    in_listing,
+    fenced,
     in_markdown,
     link_to_file,
     paragraphs,
+    prose,
     section,
     shown,
     trail,
 )
 from indexer.wiki.names import page_of
+from indexer.wiki.rewriting import rewritten
 
 MAX_OUTLINE = 300
 MAX_IMPORTERS = 50
+MAX_LINES = 5_000
+"""Lines of a file that its page shows."""
+
+MAX_SOURCE = 300_000
+"""Characters of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class FilePage:
     definitions: Sequence[Definition]
     imports: Sequence[str]
     importers: Sequence[str]
+    links: Sequence[str]
+    linkers: Sequence[str]
     related: Sequence[tuple[str, float]]
     text: str
 
@@ -44,20 +54,28 @@ def file_page(file: FilePage) -> str:
     page = page_of(file.path)
     folder, _, name = file.path.rpartition("/")
     about = ", ".join(filter(None, (file.language, counted(file.lines, "line"))))
+    is_document = file.language == "markdown"
     blocks = [
         PAGE_MARKER,
         f"{trail(folder, page)} / {in_markdown(shown(name))}",
         f"# {in_markdown(shown(name))}",
-        *paragraphs(file.purpose),
+        *([] if is_document else paragraphs(file.purpose)),
         *paragraphs(file.summary),
         in_markdown(about),
-        *section("Outline", _outline(file.definitions)),
+    ]
+    around = [
         *section("Imports", _links(file.imports, page)),
         *section("Imported by", _links(file.importers, page, MAX_IMPORTERS)),
+        *section("Links to", _links(file.links, page, MAX_IMPORTERS)),
+        *section("Linked from", _links(file.linkers, page, MAX_IMPORTERS)),
         *section("Related files", _related(file.related, page)),
-        "## Source",
-        _listing(file.text),
     ]
+    if is_document:
+        blocks += [rewritten(file.text, file.path, file.links), "* * *", *around]
+    else:
+        lines = _shown_lines(file.text)
+        outline = section("Outline", _outline(file.definitions, len(lines)))
+        blocks += [*outline, *around, *_listing(lines, file.lines, file.language)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -73,9 +91,9 @@ def _related(related: Sequence[tuple[str, float]], page: str) -> Iterator[str]:
         yield f"- {link_to_file(path, page)} ({cosine:.2f})"
 
 
-def _outline(definitions: Sequence[Definition]) -> Iterator[str]:
+def _outline(definitions: Sequence[Definition], last_line: int) -> Iterator[str]:
     """A list item for each definition, nested like the definitions. If there are too many, only the
-    outer ones."""
+    outer ones. Those up to `last_line` lead there."""
     nested = list(_nested(definitions))
     deepest = max((depth for depth, _, _ in nested), default=0)
     while len(nested) > MAX_OUTLINE and deepest:
@@ -86,7 +104,10 @@ def _outline(definitions: Sequence[Definition]) -> Iterator[str]:
         if found.end_line > found.line:
             lines += f"–{found.end_line}"
         label = in_markdown(name) or "&#63;"
-        yield f"{'    ' * depth}- [{label}](#L{found.line}) {lines}"
+        summary = f": {prose(found.summary)}" if found.summary else ""
+        anchor = line_anchor(found.line)
+        where = f"[{label}](#{anchor})" if found.line <= last_line else label
+        yield f"{'    ' * depth}- {where} {lines}{summary}"
     if (left := len(definitions) - min(len(nested), MAX_OUTLINE)) > 0:
         yield f"- and {left:,} more"
 
@@ -110,12 +131,22 @@ def _is_within(inner: Definition, outer: Definition) -> bool:
     )
 
 
-def _listing(text: str) -> str:
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    numbered = (
-        f'<span id="L{number}">{in_listing(line)}</span>'
-        for number, line in enumerate(lines, 1)
-    )
-    return f'<pre class="source">{chr(10).join(numbered)}</pre>'
+def line_anchor(line: int) -> str:
+    """The anchor of a line of the source, as MkDocs makes it: see `navigation.mkdocs_settings`."""
+    return f"L-0-{line}"
+
+
+def _shown_lines(text: str) -> list[str]:
+    """The lines that a page shows, from the beginning on."""
+    lines = text[:MAX_SOURCE].removesuffix("\n").split("\n")
+    return lines[:MAX_LINES]
+
+
+def _listing(lines: Sequence[str], count: int, language: str) -> Iterator[str]:
+    """The source. The search leaves it out: it would find each use of a name."""
+    yield "## Source"
+    yield '<section data-search-exclude markdown="1">'
+    yield fenced("\n".join(lines), lexer_of(language))
+    yield "</section>"
+    if left := count - len(lines):
+        yield f"The last {counted(left, 'line')} of this file are not shown."

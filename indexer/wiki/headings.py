@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from indexer.wiki.prose import plain
+
+if TYPE_CHECKING:
+    from indexer.wiki.document import Document
 
 
 def markdown_summary(text: str) -> list[str]:
     """The first heading and the first paragraph after it, as one paragraph; none if there is
     neither."""
-    text = re.sub(r"\A---\n(?s:.*?)\n---[^\S\n]*\n", "", text)
-    text = re.sub(r"<!--(?s:.*?)(?:-->|\Z)", "", text)
+    from indexer.wiki.document import Document
+
     heading = ""
-    for block in re.split(r"\n[^\S\n]*\n", text):
-        lines = block.strip("\n").split("\n")
-        if not heading and (found := re.match(r"#{1,6}\s+(?=\S)", lines[0])):
-            heading = _inline(lines[0][found.end() :].rstrip("# "))
-            lines = lines[1:]
-        elif not heading and len(lines) > 1 and re.match(r"(=+|-+)\s*$", lines[1]):
-            heading, lines = _inline(lines[0]), lines[2:]
-        if not lines or re.match(r"\s{4}|#|[-*+>|]\s|\d+[.)]\s|```|~~~", lines[0]):
-            continue
-        if paragraph := _inline(" ".join(lines)):
-            return [_headed(heading, paragraph)]
+    for is_heading, words in _blocks(Document(text)):
+        if not is_heading:
+            return [_headed(heading, words)]
+        heading = heading or words
     return [heading] if heading else []
 
 
-_LONGEST_PARAGRAPH = 4_000  # characters with marks: some patterns take quadratic time
+def _blocks(document: Document) -> Iterator[tuple[bool, str]]:
+    """The headings and paragraphs outside of lists and the like, each with whether it is a heading."""
+    from indexer.wiki.document import html_blocks, plain_text
 
-
-def _inline(text: str) -> str:
-    text = text[:_LONGEST_PARAGRAPH]
-    text = re.sub(
-        r"\[?!\[[^\]\n]*\](?:\([^)\n]*\)|\[[^\]\n]*\])(?:\]\([^)\n]*\))?", "", text
-    )
-    text = re.sub(r"\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])", r"\1", text)
-    text = re.sub(r"</?[A-Za-z][^<>]*>", "", text)
-    return " ".join(html.unescape(re.sub(r"[*`]+", "", text)).split())
+    for block in document.blocks:
+        if block.type in ("heading", "paragraph"):
+            words = plain(plain_text(document.inside(block)))
+            if words and not words.startswith("<"):  # a component of MDX
+                yield block.type == "heading", words
+        elif block.type == "html_block":
+            for is_heading, words in html_blocks(block.content):
+                if words := plain(words):
+                    yield is_heading, words
 
 
 def rst_summary(text: str) -> list[str]:
@@ -45,13 +47,15 @@ def rst_summary(text: str) -> list[str]:
     for block in re.split(r"\n[^\S\n]*\n", text):
         lines = [
             line
-            for line in block.split("\n")
+            for line in block.strip("\n").split("\n")
             if not re.match(r"([^\w\s])\1*\s*$", line)
         ]
         is_title = len(lines) == 1 and lines != block.strip("\n").split("\n")
         if not lines or re.match(r"\s|\.\.|:\w+:|[-*+|]\s", lines[0]):
             continue
-        shown = " ".join(re.sub(r"[*`]+", "", " ".join(lines)).split())
+        shown = plain(" ".join(lines))
+        if not shown:
+            continue
         if is_title and not heading:
             heading = shown
         elif not is_title:
@@ -61,6 +65,8 @@ def rst_summary(text: str) -> list[str]:
 
 def _headed(heading: str, paragraph: str) -> str:
     if not heading:
+        return paragraph
+    if paragraph.casefold().startswith(heading.casefold()):
         return paragraph
     return f"{heading}{'' if heading[-1] in '.:!?' else ':'} {paragraph}"
 

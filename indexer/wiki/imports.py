@@ -202,6 +202,13 @@ def _shell(text: str) -> Iterator[str]:
             yield target
 
 
+def _markdown(text: str) -> Iterator[str]:
+    from indexer.wiki.document import Document
+    from indexer.wiki.rewriting import MAX_DOCUMENT
+
+    return Document(text[:MAX_DOCUMENT]).links()
+
+
 _READERS: dict[str, Callable[[str], Iterator[str]]] = {
     "python": _python,
     **dict.fromkeys("javascript typescript tsx vue svelte".split(), _script),
@@ -212,6 +219,7 @@ _READERS: dict[str, Callable[[str], Iterator[str]]] = {
     "ruby": _ruby,
     "php": _php,
     "bash": _shell,
+    "markdown": _markdown,
 }
 
 
@@ -221,8 +229,8 @@ def imports_of(text: str, language: str) -> tuple[str, ...]:
     A target is written as follows. Python: `a.b`, or `..a:name` for `from ..a import name`.
     JavaScript and its relatives, Go: the string. C: the name, with `<>` if it has them. Java,
     Kotlin: the dotted name. Rust: `mod name`, or the path of a `use`. PHP: `./file`, or the name
-    of a `use`. Ruby, shell: the file, with `./` if it is relative to the importing file. Other
-    languages have no targets.
+    of a `use`. Ruby, shell: the file, with `./` if it is relative to the importing file. Markdown:
+    the path in a link. Other languages have no targets.
     """
     reader = _READERS.get(language)
     if reader is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from indexer.tree.git import blob_id
 from indexer.wiki.batches import batches
@@ -37,15 +37,22 @@ class Learner:
         self._fetch_vectors()
         self._relate()
         files = self._state.files()
-        imports = _imports(files)
-        importers = defaultdict(list)
-        for path in sorted(imports):
-            for target in imports[path]:
-                importers[target].append(path)
+        targets = _targets(files)
+        documents = {p for p, file in files.items() if file.language == "markdown"}
+        links = {path: targets.pop(path) for path in documents}
         places = self._state.places()
         related = {path: place.related or () for path, place in places.items()}
         folders, summaries = folders_of(files), self._summaries(files)
-        return Material(files, folders, imports, importers, related, summaries)
+        return Material(
+            files,
+            folders,
+            targets,
+            _reversed(targets),
+            links,
+            _reversed(links),
+            related,
+            summaries,
+        )
 
     def keep_texts(self, paths: Iterable[str], material: Material) -> None:
         """See that the state has the texts of these files, if they can still be read."""
@@ -134,8 +141,17 @@ class Learner:
         return known
 
 
-def _imports(files: Mapping[str, KnownFile]) -> dict[str, tuple[str, ...]]:
-    """The files that each file imports, by path."""
+def _reversed(targets: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The paths that have each target, sorted."""
+    found = defaultdict(list)
+    for path in sorted(targets):
+        for target in targets[path]:
+            found[target].append(path)
+    return found
+
+
+def _targets(files: Mapping[str, KnownFile]) -> dict[str, tuple[str, ...]]:
+    """The files that each file imports, or as a document links to, by path."""
     modules = {path: file.module for path, file in files.items() if file.module}
     resolver = Resolver(files.keys(), modules)
     return {

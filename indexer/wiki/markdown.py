@@ -1,19 +1,19 @@
 """Markdown and HTML that show any text without running or hiding any of it.
 
 Nothing in a file is trusted. In Markdown every character that could mean something becomes an
-entity; in HTML, and in titles, which MkDocs copies into HTML, `<`, `>`, `&` and quotes do.
-Invisible characters are spelled out.
+entity, whoever reads it: GitHub, MkDocs, an editor. Source code stands between fences that are
+longer than any in it. Invisible characters are spelled out.
 """
 
 from __future__ import annotations
 
-import html
 import posixpath
 import re
 from collections.abc import Iterable
 
 from indexer.paths import escape_path
 from indexer.wiki.names import folder_page_of, page_of
+from indexer.wiki.prose import split_code
 
 PAGE_MARKER = "<!-- Written by codx-index -->"
 """The first line of every page of ours."""
@@ -31,42 +31,93 @@ def shown(path: str) -> str:
 
 
 def _code_of(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
-_SPECIAL = re.compile(r"[!-&*+<-@\[-`{-~]|^[^A-Za-z]")
+_SPECIAL = re.compile(r"[!-&*+<-@\[-`{-~]")
+# What may begin a list or another block, at the beginning of a line.
+_FIRST = re.compile(r"\A[^A-Za-z&<\[`]")
 
 
 def in_markdown(text: str) -> str:
     """Markdown that shows a text literally, in one line, even at the beginning of a line."""
+    return begun(_literal(text))
+
+
+def _literal(text: str) -> str:
     line = _UNSEEN.sub(_code_of, " ".join(text.split()))
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
+    return _SPECIAL.sub(_entity, line)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def begun(line: str) -> str:
+    """A line of Markdown of ours that cannot be taken for the beginning of a block."""
+    return _FIRST.sub(_entity, line)
+
+
+def words_in_markdown(text: str) -> str:
+    """The same for words between others: a blank at either end stays one."""
+    around = " " if text[:1].isspace() else "", " " if text[-1:].isspace() else ""
+    words = _literal(text)
+    return f"{around[0]}{words}{around[1]}" if words else around[0]
+
+
+def prose(text: str) -> str:
+    """Markdown for a text whose only markup is code in backticks, as `prose.plain` makes it."""
+    pieces = split_code(" ".join(text.split()))
+    pieces[::2] = map(words_in_markdown, pieces[::2])
+    pieces[1::2] = (code(piece.strip("`")) for piece in pieces[1::2])
+    return begun("".join(pieces))
+
+
+# What means nothing within backticks, whatever program reads them.
+_HARMLESS = re.compile(r"[\w ./:;,()=+*@#%!?'\"-]*[\w./:;,()=+*@#%!?'\"-]", re.ASCII)
+
+
+def code(text: str) -> str:
+    """Markdown that shows a text as code, in one line."""
+    line = " ".join(text.split())
+    if _HARMLESS.fullmatch(line):
+        return f"`{line}`"
+    return f"<code>{in_markdown(line)}</code>" if line else ""
 
 
 def paragraphs(text: str) -> list[str]:
     """The paragraphs of a text, each safe for Markdown."""
-    return [in_markdown(part) for part in text.split("\n\n") if part.strip()]
+    return [prose(part) for part in text.split("\n\n") if part.strip()]
 
 
-def in_listing(line: str) -> str:
-    """HTML that shows a line of source code inside `<pre>`."""
-    escaped = html.escape(line.removesuffix("\r")).replace("\t", "&#9;")
-    return _UNSEEN.sub(_picture, escaped)
+def fenced(text: str, lexer: str) -> str:
+    """A block of code, which nothing in the text can close."""
+    lines = (line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+    body = "\n".join(_UNSEEN.sub(_picture, line) for line in lines)
+    longest = max(map(len, re.findall(r"`{3,}", body)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{lexer}\n{body}\n{fence}"
 
 
 _PICTURES = 0x2400  # the symbols of the control characters, in the same order
 
 
 def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return chr(_PICTURES + code) if code < 0x20 else _code_of(found)
+    number = ord(found[0])
+    if number == 9:  # a tab can be seen
+        return found[0]
+    return chr(_PICTURES + number) if number < 0x20 else _code_of(found)
 
 
 def link_to_page(text: str, page: str, target: str) -> str:
     """A link from one page to another."""
-    where = posixpath.relpath(target, posixpath.dirname(page) or ".")
-    return f"[{in_markdown(text)}]({where})"
+    return f"[{in_markdown(text)}]({relative(target, page)})"
+
+
+def relative(target: str, page: str) -> str:
+    """The path of a page as seen from another."""
+    return posixpath.relpath(target, posixpath.dirname(page) or ".")
 
 
 def link_to_file(path: str, page: str) -> str:

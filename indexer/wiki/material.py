@@ -10,7 +10,7 @@ from indexer.wiki.folders import Folder
 from indexer.wiki.related import Related, cosine
 from indexer.wiki.state import KnownFile
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """To be raised whenever the same material may result in another page."""
 
 
@@ -18,13 +18,16 @@ RENDERER_VERSION = 1
 class Material:
     """Everything that pages show, except definitions and texts.
 
-    `imports` and `importers` are paths by path, `summaries` are by file_hash.
+    `imports` and `importers`, `links` and `linkers` are paths by path: of code what it imports, of
+    documents what they link to. `summaries` are by file_hash.
     """
 
     files: dict[str, KnownFile]
     folders: dict[str, Folder]
     imports: dict[str, tuple[str, ...]]
     importers: dict[str, list[str]]
+    links: dict[str, tuple[str, ...]]
+    linkers: dict[str, list[str]]
     related: dict[str, Related]
     summaries: dict[str, str]
 
@@ -34,7 +37,8 @@ class Material:
         file = self.files[path]
         about = [
             *(RENDERER_VERSION, path, file.file_hash),
-            *(self.imports[path], self.importers.get(path, ())),
+            *(self.imports.get(path, ()), self.importers.get(path, ())),
+            *(self.links.get(path, ()), self.linkers.get(path, ())),
             self.cosines(path),
             self.summaries.get(file.file_hash, ""),
         ]

@@ -41,6 +41,11 @@ def folder_page_of(folder: str) -> str:
     return f"~~{_digest(os.fsencode(folder))}/index.md"
 
 
+def drawing_of(folder: str) -> str:
+    """The drawing on the page of a folder, relative to `DOCS`. No page can have this name."""
+    return f"{folder_page_of(folder).removesuffix('index.md')}~imports.svg"
+
+
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _LONGEST_NAME = 180  # characters of one part; a file name may have 255 bytes
 

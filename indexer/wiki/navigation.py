@@ -16,29 +16,46 @@ MAX_NAV_FILES = 500
 """With more files only folders are in the navigation, because every built page repeats it."""
 
 MAX_NAV_FOLDERS = 500
+MAX_NAV_DEPTH = 12  # folders within folders
 LONGEST_TITLE = 100  # characters; a YAML key may have 1,024, including all escapes
 
 STYLE_SHEET = """\
 /* Written by codx-index */
-.wy-nav-content { max-width: 1100px; }
-div[role=navigation] > .wy-breadcrumbs, div[role=navigation] > hr { display: none; }
-pre.source {
-  border: 1px solid #e1e4e5; background: #fcfcfc; padding: 8px 0; overflow-x: auto;
-  font-size: 12px; line-height: 1.5; tab-size: 4; counter-reset: line;
-}
-pre.source span {
-  counter-increment: line; display: inline-block; min-width: 100%; min-height: 1.5em;
-}
-pre.source span::before {
-  content: counter(line); display: inline-block; width: 4em; margin-right: 1em;
-  text-align: right; color: #999; user-select: none;
-}
-pre.source span:target { background: #fff5b1; }
+.md-typeset .highlight code { font-size: 0.95em; }
+.md-typeset .highlight span[id]:target { background: var(--md-typeset-mark-color); }
+.md-typeset .highlight .linenos { min-width: 2.5em; }
+/* A drawing of another colour scheme than the page would have a background of its own. */
+.md-typeset object.imports { display: block; max-width: 100%; margin: 0 auto; color-scheme: light; }
+/* What Mermaid would draw is drawn already. */
+.md-typeset object.imports + .highlight,
+.md-typeset p:has(> object.imports) + .highlight { display: none; }
 """
+
+# A name such as `read_text` is one word: its parts would find more files than the one that has it.
+_SEPARATOR = r"[\s\-./:,()`]+"
+
+# Each line has an anchor of its own: see `file_page.line_anchor`.
+_HIGHLIGHT = {
+    "linenums": True,
+    "linenums_style": "pymdownx-inline",
+    "line_spans": "L",
+}
+_LIGHT = {
+    "media": "(prefers-color-scheme: light)",
+    "scheme": "default",
+    "primary": "indigo",
+    "toggle": {"icon": "material/weather-night", "name": "Dark"},
+}
+_DARK = {
+    "media": "(prefers-color-scheme: dark)",
+    "scheme": "slate",
+    "primary": "indigo",
+    "toggle": {"icon": "material/weather-sunny", "name": "Light"},
+}
 
 
 def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
-    """The `mkdocs.yml` of a wiki."""
+    """The `mkdocs.yml` of a wiki, for Material for MkDocs."""
     settings = {
         "site_name": _title(title),
         "docs_dir": DOCS,
@@ -46,14 +63,24 @@ def mkdocs_settings(title: str, folders: Mapping[str, Folder]) -> str:
         # Links to files, so that a built wiki can be read without a server.
         "use_directory_urls": False,
         "theme": {
-            "name": "readthedocs",
-            "highlightjs": False,  # it would be fetched from the network
-            "prev_next_buttons_location": "none",
-            "navigation_depth": 6,
+            "name": "material",
+            "font": False,  # it would be fetched from the network
+            "palette": [_LIGHT, _DARK],
+            "features": [
+                *("navigation.indexes", "navigation.prune", "navigation.top"),
+                *("content.code.copy", "search.highlight", "search.suggest"),
+                "toc.follow",
+            ],
         },
-        "plugins": [{"search": {"indexing": "titles", "separator": r"[\s\-_./]+"}}],
+        "plugins": [{"search": {"separator": _SEPARATOR}}],
+        "markdown_extensions": [
+            *("tables", "md_in_html", {"toc": {"permalink": True}}),
+            {"pymdownx.highlight": _HIGHLIGHT},
+            {"pymdownx.superfences": {"preserve_tabs": True}},
+        ],
         "extra_css": [STYLE],
-        "validation": {"nav": {"omitted_files": "ignore"}},
+        # MkDocs does not see the anchors of the lines of code.
+        "validation": {"nav": {"omitted_files": "ignore"}, "anchors": "ignore"},
         "nav": _navigation(folders),
     }
     lines = [WIKI_MARKER]
@@ -74,21 +101,20 @@ Navigation = list["str | dict[str, str | Navigation]"]
 def _navigation(folders: Mapping[str, Folder]) -> Navigation:
     with_files = folders[""].count <= MAX_NAV_FILES
     depth = _navigation_depth(folders)
-    # Everything is under one heading, because the theme folds what is under a heading.
-    tree = _entries(folders[""], folders, with_files, depth)
     home: Navigation = [{"Home": folder_page_of("")}]
-    return [*home, {"Files": tree}] if tree else home
+    return home + _entries(folders[""], folders, with_files, depth)
 
 
 def _navigation_depth(folders: Mapping[str, Folder]) -> int:
-    """The depth to which all folders together are at most `MAX_NAV_FOLDERS`."""
+    """The depth to which all folders together are at most `MAX_NAV_FOLDERS`, at most
+    `MAX_NAV_DEPTH`."""
     depths = Counter(folder.count("/") + 1 for folder in folders if folder)
     total = 0
     for depth in sorted(depths):
         total += depths[depth]
         if total > MAX_NAV_FOLDERS:
             return max(1, depth - 1)
-    return len(depths)
+    return min(len(depths), MAX_NAV_DEPTH)
 
 
 def _entries(
@@ -100,7 +126,7 @@ def _entries(
         below = _entries(inner, folders, with_files, depth - 1)
         page = folder_page_of(inner.path)
         title = f"{_title(name)}/"
-        found.append({title: [{"Contents": page}, *below] if below else page})
+        found.append({title: [page, *below] if below else page})
     for name in folder.files if with_files else ():
         found.append({_title(name): page_of(inside(folder.path, name))})
     return found

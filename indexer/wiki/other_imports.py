@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from posixpath import basename, dirname, join, normpath
 
-from indexer.wiki.places import Files, ancestors, joined, nearest
+from indexer.wiki.places import Files, ancestors, joined, linked, nearest
 
 _JVM_ENDINGS = (".java", ".kt", ".kts")
 
@@ -140,3 +140,15 @@ class ShellFinder:
     def find(self, path: str, target: str) -> list[str]:
         """The files that `target` means in the file at `path`."""
         return self._files.near(path, target)
+
+
+class LinkFinder:
+    """Finds the files that a document in Markdown links to."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def find(self, path: str, target: str) -> Sequence[str]:
+        """The file that a target leads to, in a list; none if it leads elsewhere."""
+        found = linked(path, target)
+        return self._files.first([found] if found else ())

@@ -41,6 +41,13 @@ def joined(folder: str, name: str) -> str | None:
     return "" if path == "." else path
 
 
+def linked(path: str, target: str) -> str | None:
+    """The path that a link in the file `path` leads to; None if it leads out of the project."""
+    if target.startswith("/"):
+        return joined("", target.lstrip("/"))
+    return joined(dirname(path), target)
+
+
 def ancestors(path: str) -> Iterator[str]:
     """The folders around a file, from its own to the project's, which is ""."""
     folder = dirname(path)

@@ -6,12 +6,13 @@ License headers, `#!`, encoding lines and instructions to tools do not count.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from posixpath import basename
 from textwrap import dedent
 
 from indexer.wiki.comments import leading_comments
 from indexer.wiki.headings import html_title, markdown_summary, rst_summary
+from indexer.wiki.prose import balanced, plain
 
 MAX_PURPOSE = 1_000
 """Characters."""
@@ -20,8 +21,9 @@ _HEAD = 50_000  # characters that are searched for a purpose
 
 
 def purpose_of(path: str, text: str, language: str) -> str:
-    """What a file says about itself: plain text in paragraphs with blank lines between them,
-    whole sentences, at most `MAX_PURPOSE` characters. "" if it says nothing."""
+    """What a file says about itself: paragraphs with blank lines between them, whole sentences, at
+    most `MAX_PURPOSE` characters, with no markup but code in backticks. "" if it says nothing.
+    """
     head = text[:_HEAD].replace("\r", "")
     name = basename(path)
     if language == "markdown":
@@ -34,7 +36,7 @@ def purpose_of(path: str, text: str, language: str) -> str:
     if language == "python" and (found := _docstring(head)):
         comments.insert(0, found)
     for comment in comments:
-        if purpose := _shortened(_prose(comment, name)):
+        if purpose := _shortened(prose_of(comment, name)):
             return purpose
     return ""
 
@@ -69,20 +71,21 @@ _TAG = re.compile(
     r"[@\\](?:fileoverview|file|overview|brief|summary|description|module|"
     r"packageDocumentation)\b[:\s]*(?:[\w.-]+\.\w{1,4}\b(?=\s))?\s*"
 )
+_HEADING = re.compile(r"#{1,6}\s")
 _END_TAG = re.compile(r"[@\\]\w+|:\w+[^:\n]*:\s|Args:|Arguments:|Parameters:|Returns:")
 # Begins a list, a table or an example.
 _NO_PROSE = re.compile(r"[-*+>|$.:•]\s|\d+[.)]\s|>>>|```|::|\.\.|</?\w|\s{2}|[|+]")
 
 
-def _prose(comment: str, name: str) -> list[str]:
-    """The paragraphs of a comment, up to the first that is not prose."""
+def prose_of(comment: str, name: str) -> list[str]:
+    """The paragraphs of a comment in the file `name`, up to the first that is not prose."""
     kept: list[str] = []
     # `name.c`, `name.c - what it does`
     own_name = re.compile(rf"\A{re.escape(name)}(?:\s*[-–—:=]+(?:\s+|\Z)|\Z)", re.I)
     for lines in _paragraphs(comment.split("\n")):
         if _LICENSE.search(" ".join(lines)):
             continue
-        if kept and _NO_PROSE.match(lines[0]):
+        if _is_table(lines) or (kept and _NO_PROSE.match(lines[0].removeprefix(" "))):
             break
         words = []
         for line in lines:
@@ -90,12 +93,23 @@ def _prose(comment: str, name: str) -> list[str]:
             if _END_TAG.match(line):
                 break
             words.append(line)
+        if len(words) == 1 and _HEADING.match(words[0]):
+            continue
         text = " ".join(" ".join(words).split())
-        if text := own_name.sub("", text):
+        if text := plain(own_name.sub("", text)):
             kept.append(text)
         if len(words) < len(lines):
             break
     return kept
+
+
+_COLUMN = re.compile(r"\S[^\S\n]{2,}(?=\S)(?<![.!?:;,]\s\s)")
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    """Whether most of several lines have columns, as in a list of commands and what they do."""
+    rows = sum(_COLUMN.search(line.strip()) is not None for line in lines)
+    return rows > 1 and 2 * rows > len(lines)
 
 
 _INSTRUCTION = re.compile(
@@ -128,12 +142,14 @@ _SENTENCE_END = re.compile(
 )
 
 
-def first_sentence(purpose: str) -> str:
-    """The first sentence of a purpose, at most 200 characters, for a line in a list."""
+def first_sentence(purpose: str, longest: int = 200) -> str:
+    """The first sentence of a purpose, at most `longest` characters, for a line in a list."""
     paragraph = purpose.partition("\n\n")[0]
     found = _SENTENCE_END.search(paragraph, 4)
     sentence = paragraph[: found.end()] if found else paragraph
-    return sentence if len(sentence) <= 200 else sentence[:199].rstrip() + "…"
+    if len(sentence) > longest:
+        sentence = sentence[: longest - 1].rsplit(" ", 1)[0] + "…"
+    return balanced(sentence)
 
 
 def _shortened(paragraphs: Iterable[str]) -> str:
@@ -160,5 +176,5 @@ def _whole_sentences(text: str, room: int, *, is_first: bool) -> str:
         return text
     ends = [found.end() for found in _SENTENCE_END.finditer(text[: max(room, 0)])]
     if ends:
-        return text[: ends[-1]]
-    return text[: room - 1].rsplit(" ", 1)[0] + "…" if is_first else ""
+        return balanced(text[: ends[-1]])
+    return balanced(text[: room - 1].rsplit(" ", 1)[0]) + "…" if is_first else ""

@@ -9,6 +9,7 @@ from indexer.wiki.other_imports import (
     CFinder,
     GoFinder,
     JavaFinder,
+    LinkFinder,
     PhpFinder,
     RubyFinder,
     ShellFinder,
@@ -50,6 +51,7 @@ class Resolver:
             "ruby": RubyFinder(known),
             "php": PhpFinder(known, named),
             "bash": ShellFinder(known),
+            "markdown": LinkFinder(known),
         }
 
     def resolve(

@@ -8,13 +8,13 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from indexer.wiki.describe import Definition, Description
 from indexer.wiki.output import Fields
 from indexer.wiki.related import Place, Related
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 # Texts are kept for this run only, in a temporary table, which sqlite does not keep in memory.
 _SCHEMA = """
@@ -128,9 +128,7 @@ class WikiState:
                         file.module,
                         file.purpose,
                         json.dumps(file.imports),
-                        json.dumps(
-                            [[d.symbol, d.line, d.end_line] for d in file.definitions]
-                        ),
+                        json.dumps([astuple(one) for one in file.definitions]),
                         _line_count(file.text),
                     )
                     for file in found

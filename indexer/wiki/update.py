@@ -18,11 +18,11 @@ from indexer.errors import CodxIndexError
 from indexer.paths import escape_path
 from indexer.report import WikiCounts
 from indexer.wiki.file_page import FilePage, file_page
-from indexer.wiki.folder_pages import folder_page, home_page
+from indexer.wiki.folder_pages import drawing, folder_page, graph_of, home_page
 from indexer.wiki.learner import Learner
 from indexer.wiki.markdown import PAGE_MARKER
 from indexer.wiki.material import Material, sha256
-from indexer.wiki.names import DOCS, STYLE, folder_page_of, in_docs, page_of
+from indexer.wiki.names import DOCS, STYLE, drawing_of, folder_page_of, in_docs, page_of
 from indexer.wiki.navigation import STYLE_SHEET, mkdocs_settings
 from indexer.wiki.output import Output
 from indexer.wiki.sources import Sources
@@ -124,7 +124,7 @@ def _claim_pages(output: Output, state: WikiState, folder: str) -> None:
     state.claim(
         name
         for name in output.names(DOCS)
-        if name.endswith(".md") and output.head(name, len(marker)) == marker
+        if name.endswith((".md", ".svg")) and output.head(name, len(marker)) == marker
     )
     state.set_folder(folder)
 
@@ -156,11 +156,16 @@ def _small_pages(title: str, material: Material) -> dict[str, str]:
     pages = {
         WIKI_SETTINGS: mkdocs_settings(title, folders),
         in_docs(STYLE): STYLE_SHEET,
-        in_docs(folder_page_of("")): home_page(title, material),
     }
     for path, folder in folders.items():
+        graph = graph_of(folder, material)
         if path:
-            pages[in_docs(folder_page_of(path))] = folder_page(folder, material)
+            page = folder_page(folder, material, graph)
+            pages[in_docs(folder_page_of(path))] = page
+        else:
+            pages[in_docs(folder_page_of(""))] = home_page(title, material, graph)
+        if graph:
+            pages[in_docs(drawing_of(path))] = drawing(graph, path)
     return pages
 
 
@@ -178,8 +183,10 @@ def _file_page(path: str, material: Material, state: WikiState) -> str | None:
             purpose=file.purpose,
             summary=material.summaries.get(file.file_hash, ""),
             definitions=state.definitions(path),
-            imports=material.imports[path],
+            imports=material.imports.get(path, ()),
             importers=material.importers.get(path, ()),
+            links=material.links.get(path, ()),
+            linkers=material.linkers.get(path, ()),
             related=material.cosines(path),
             text=text,
         )

@@ -76,7 +76,8 @@ class PageWriter:
         gone = []
         for name in sorted(self._known.keys() - wanted):
             try:
-                self._counts.deleted += self._output.delete(name)
+                existed = self._output.delete(name)
+                self._counts.deleted += existed and name.endswith(".md")
             except OSError as error:
                 self._on_failure(name, error)
                 continue

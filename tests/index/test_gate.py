@@ -41,6 +41,8 @@ ASKING = {
     "verify": ["verify"],
     "verify, repair": ["verify", "--repair"],
     "clear": ["clear", "--yes"],
+    "hooks, run": ["hooks", "run"],
+    "hooks, status": ["hooks", "status"],
 }
 # These read none; the tools of `mcp` have a test of their own.
 OTHERS = {"mcp", "init", "config", "cache", "worker"}

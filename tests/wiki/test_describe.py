@@ -103,7 +103,7 @@ def test_no_purpose(name: str, text: str) -> None:
     [
         (
             "# Title\n\nA *first* `one`\nof [many](x.md).\n\nMore.\n",
-            "Title: A first one of many.",
+            "Title: A first `one` of many.",
         ),
         ("---\nx: 1\n---\n<!-- no -->\n# Title #\n\n- list\n\nText.\n", "Title: Text."),
         ("Title\n=====\n\nText.\n", "Title: Text."),
@@ -120,7 +120,7 @@ def test_markdown(text: str, expected: str) -> None:
 
 def test_restructured_text() -> None:
     text = "=====\nTitle\n=====\n\n.. note:: no\n\n:author: no\n\nSome ``text``.\n\nMore.\n"
-    assert purpose("a.rst", text) == "Title: Some text."
+    assert purpose("a.rst", text) == "Title: Some `text`."
 
 
 def test_paragraphs_up_to_what_is_no_prose() -> None:

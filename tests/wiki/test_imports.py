@@ -285,8 +285,28 @@ def test_ruby_php_and_shell() -> None:
 
 
 def test_other_languages_import_nothing() -> None:
-    assert imports_of("import x", "markdown") == ()
-    assert Resolver(["x"], {}).resolve("a.md", "markdown", ["x"]) == ()
+    assert imports_of("import x", "rst") == ()
+    assert Resolver(["x"], {}).resolve("a.rst", "rst", ["x"]) == ()
+
+
+def test_documents_link_to_files() -> None:
+    paths = ("docs/a b.md", "docs/c.md", "README.md", "src/x.py", "out.md")
+    files = dict.fromkeys(paths, "")
+    for link, target in {
+        "[x](c.md#part)": "docs/c.md",
+        "[x](<a b.md>)": "docs/a b.md",
+        "[x](a%20b.md)": "docs/a b.md",
+        "[x](../README.md?plain=1)": "README.md",
+        "[x](/src/x.py)": "src/x.py",
+        "[x]\n\n[x]: ../src/x.py": "src/x.py",
+        "- > **[`x`](./c.md)**": "docs/c.md",
+        "`[x](c.md)`": "",
+        "[x](../../out.md)": "",
+        "[x](https://example.org/c.md) [x](//c.md) [x](#c.md)": "",
+        "[x](docs/)": "",
+    }.items():
+        found = resolve({**files, "docs/index.md": link}, "docs/index.md")
+        assert found == ([target] if target else []), link
 
 
 def test_modules() -> None:
