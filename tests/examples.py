@@ -19,6 +19,7 @@ NOT_RUN = {
     r"dask:|tls:": "needs a cluster: tests/work/ has one",
     r"^worker ": "needs a cluster: tests/work/ has one",
     r"^mcp": "ends with its client: tests/cli/test_mcp.py has one",
+    r"^hooks ": "starts runs in the background: tests/githooks/ has them",
     r"^run-all --from": "clones: tests/run/test_listed.py does so from this machine",
     r"int8": "calibrates for half a minute: tests/vectors/ does so once",
 }
@@ -57,8 +58,8 @@ def examples() -> Iterator[Example]:
                 if found := re.fullmatch(
                     r"(?:(.*) \| )?codx-index ((?:[a-z].*)?)", line
                 ):
-                    if "[PATH]" in line:
-                        continue  # a list of commands, as a help has it
+                    if "[PATH]" in line or line.endswith("&"):
+                        continue  # a list of commands, or the script of a hook
                     words = shlex.split(found[2], comments=True)
                     ends = [n for n, one in enumerate(words) if one in ("|", "||", ">")]
                     yield Example(

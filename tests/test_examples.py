@@ -46,7 +46,7 @@ def test_each_is_a_command_with_such_options(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for page, _, arguments in EXAMPLES:
-        size = 2 if arguments[0] in ("cache", "config") else 1
+        size = 2 if " ".join(arguments[:2]) in COMMANDS else 1
         name = " ".join(arguments[:size])
         assert name in COMMANDS, page
         try:
