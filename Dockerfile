@@ -1,4 +1,4 @@
-# The slim environment in an image: no torch, no downloads at run time. docs/install.md says how to run it.
+# The slim environment in an image: no torch, no downloads at run time. docs/how-to/install.md says how to run it.
 #
 #     docker build -t codx-index .
 #     docker run --rm --read-only --tmpfs /tmp -v "$PWD:$PWD:ro" -w "$PWD" -v codx-index:/data codx-index run

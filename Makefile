@@ -1,5 +1,7 @@
 # make run    set up, index this repository into the embedded Milvus, show a search
 # make check  set up, check types, style and imports
+# make pages  set up, make the pages and drawings of docs/ that follow from the source
+# make docs   set up, build the site of docs/ in build/site
 # make test   set up, run every test but the slow ones
 # make test-slim  install what the default model needs, without torch, and run the tests of that
 # make test-pythons  set up, try each Python of this machine, in an environment without torch
@@ -10,11 +12,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # More than two processors: some tests wait, for a lock, a time limit or a tick of the clock.
 JOBS ?= 5
+# The variable silences a notice of the theme about MkDocs 2, which is not what is pinned.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Tests start many commands: without bytecode each compiles the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow test-slim test-pythons test-server check format man pictures release-check bench bench-peers clean
+.PHONY: run test test-slow test-slim test-pythons test-server check docs pages format man pictures release-check bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
@@ -42,6 +46,13 @@ check: .venv/installed-dev
 	$(BIN)/flake8
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/imports.py
+	$(MKDOCS)
+
+docs: .venv/installed-dev
+	$(MKDOCS)
+
+pages: .venv/installed-dev
+	$(BIN)/python pages/made.py
 
 format: .venv/installed-dev
 	$(BIN)/isort --quiet .

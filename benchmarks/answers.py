@@ -6,7 +6,7 @@ PROJECT is an indexed folder. Each query of the set (`retrieval.json`, whose fir
 repository) is asked with the defaults of the tool `search`. The text of its answer is compared with
 the JSON of the same hits, as an answer with a schema has them: `hits`, each with `project`, `path`,
 `start_line`, `end_line`, `score`, `symbol`, `language`, `text`, `before` and `after`, and `notes`.
-Characters are counted, and tokens by the tokenizer that docs/mcp.md names.
+Characters are counted, and tokens by the tokenizer that docs/how-to/mcp.md names.
 
 Then N sessions are opened over stdio, each a process of its own, and N over HTTP in one process.
 Each asks a few questions. Memory is the proportional set size (PSS) of all server processes, in MiB,

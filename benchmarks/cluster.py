@@ -52,7 +52,7 @@ from indexer.work.workshop import open_anywhere
 MODULES_A_FILE = 12  # about 15 kB
 CHUNK_LINES = 40
 WAIT_SECONDS = 120.0
-# What a worker does in a second: the figures of docs/executors.md, for one process.
+# What a worker does in a second: the figures of docs/explanation/executors.md, for one process.
 BYTES_A_SECOND = 1.2e6
 TEXTS_A_SECOND = 75.0
 

@@ -1,6 +1,6 @@
 """The process and its environment: what libraries do not see, and what is set for them alone.
 
-docs/environment.md lists the variables that count, and those that belong to somebody else.
+docs/reference/environment.md lists the variables that count, and those that belong to somebody else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One class per failure that a user can act on.
 
-Each carries its exit code (README, "Exit codes") and the `status` word of the report. The
+Each carries its exit code (docs/reference/exit-codes.md) and the `status` word of the report. The
 message is one line that says what is wrong and what to do about it.
 """
 

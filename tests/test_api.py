@@ -1,4 +1,4 @@
-"""`indexer.Index`, and the examples of docs/python.md."""
+"""`indexer.Index`, and the examples of docs/how-to/python.md."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_errors(index: Index, project: Project, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server that docs/python.md names for a try."""
+    """The server that docs/how-to/python.md names for a try."""
     (command,) = re.findall("`(milvus-lite server .*?)`", PAGE)
     program, *arguments = command.replace("19530", str(port := free_port())).split()
     with listening(program, arguments, tmp_path_factory.mktemp("server"), port):
@@ -250,7 +250,9 @@ def test_a_collection_of_a_server(on_server: Project, server: str) -> None:
 
 # --- the page --------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "python.md").read_text(
+    encoding="utf-8"
+)
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
 PLACE = re.compile(r"^(\S+):(\d+)-(\d+)  ", re.M)
 

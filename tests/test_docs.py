@@ -21,7 +21,12 @@ PAGES = [
     *sorted(DOCS.glob("**/*.md")),
 ]
 # A page about several rooms, or about none.
-ROOMS_OF_PAGE = {"work": ["work", "pool"], "errors": [], "libraries": []}
+ROOMS_OF_PAGE = {
+    "work": ["work", "pool"],
+    "errors": [],
+    "libraries": [],
+    "overview": [],
+}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -79,11 +84,11 @@ def test_each_answer_of_contributing_is_one_file_that_has_what_is_named() -> Non
 
 
 def test_the_design_page_is_short() -> None:
-    assert len((DOCS / "design.md").read_text().splitlines()) <= 120
+    assert len((DOCS / "design" / "overview.md").read_text().splitlines()) <= 120
 
 
 def test_the_design_page_has_the_table_of_rooms() -> None:
-    section = (DOCS / "design.md").read_text().partition("\n## Rooms")[2]
+    section = (DOCS / "design" / "overview.md").read_text().partition("\n## Rooms")[2]
     section = section.partition("\n## ")[0]
     assert set(names_in(section.partition("(")[2].partition(")")[0])) == WORDS
     told = {
@@ -118,7 +123,9 @@ def test_the_page_of_the_origin_names_files_and_tests() -> None:
         for name in defined(file)
         if name.startswith("test_")
     }
-    for _, _, where, shown in rows((DOCS / "origin.md").read_text())[1:]:
+    for _, _, where, shown in rows((DOCS / "explanation" / "origin.md").read_text())[
+        1:
+    ]:
         assert all((INDEXER / path).exists() for path in names_in(where)), where
         for name in names_in(shown):
             assert name in found or (ROOT / name).is_file(), name

@@ -1,4 +1,4 @@
-"""Which variables count, and which are somebody else's: docs/environment.md."""
+"""Which variables count, and which are somebody else's: docs/reference/environment.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from indexer.settings.folders import cache_folder
 from indexer.settings.setting import Form, Setting
 from indexer.tree.git import work_tree
 
-PAGE = Path(__file__).parents[1] / "docs" / "environment.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "environment.md"
 
 
 @pytest.fixture
@@ -500,7 +500,7 @@ def warnings_of(project: Project, *arguments: str, **variables: str) -> list[str
         ("NO_GIT", "is it CODX_INDEX_GIT=0?"),
         ("WIKI_ENABLED", "is it CODX_INDEX_WIKI?"),
         ("DEVICES", "is it CODX_INDEX_DEVICE?"),
-        ("QQQQQQ", "docs/settings.md lists the variables"),
+        ("QQQQQQ", "docs/reference/settings.md lists the variables"),
     ],
 )
 def test_an_unknown_variable_is_warned_about(

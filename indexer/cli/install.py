@@ -59,7 +59,7 @@ def install(
     They are antigravity, claude, claude-desktop, cline, codex, copilot, cursor, gemini, opencode,
     vscode, windsurf and zed; without a name, all that are found on this machine. What would be
     written is shown first. Comments and everything else in a client's file stay as they are, and
-    `codx-index uninstall` takes back exactly what was written. docs/agents.md has a section for each.
+    `codx-index uninstall` takes back exactly what was written. docs/how-to/agents.md has a section for each.
     """
     with reporting(Report(), False, verbose):
         where = find_where(in_project=in_project)

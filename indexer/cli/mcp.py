@@ -47,7 +47,7 @@ def mcp(
 
     PATH is the folder of a project, or a folder in it; the current one by default. If options
     name an address and a collection, no folder is needed. The tools are search, similar,
-    outline, uses, index and status. Needs the extra codx-index[mcp]; docs/mcp.md says how
+    outline, uses, index and status. Needs the extra codx-index[mcp]; docs/how-to/mcp.md says how
     clients start the server, or reach it.
     """
     with reporting(Report(), False, verbose):
@@ -80,7 +80,7 @@ def _serve_stdio(settings: list[Settings], values: Values, *, refreshes: bool) -
             "a client talks to the server on stdin and stdout, but one of them is closed"
         )
     if sys.stdin.isatty():
-        log.warn("waiting for a client on stdin; ctrl-C ends it (docs/mcp.md)")
+        log.warn("waiting for a client on stdin; ctrl-C ends it (docs/how-to/mcp.md)")
     refresher = Refresher(settings, values.given)
     serve(Projects(settings, refresher, refreshes=refreshes))
 

@@ -2,7 +2,7 @@
 
 The SDK passes over in silence what it cannot read, and takes a request whose id it does not like
 for a notification: a client waits for ever. Here every request with an id gets an answer, and
-what clients write differently is written as the SDK reads it. docs/mcp.md says what is accepted.
+what clients write differently is written as the SDK reads it. docs/how-to/mcp.md says what is accepted.
 """
 
 from __future__ import annotations

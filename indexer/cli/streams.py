@@ -1,6 +1,6 @@
 """The standard streams of a command, in whatever state it got them.
 
-docs/environment.md has the table: closed streams, full disks, readers that are gone, legacy
+docs/reference/environment.md has the table: closed streams, full disks, readers that are gone, legacy
 encodings.
 """
 

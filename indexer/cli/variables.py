@@ -18,7 +18,7 @@ OTHERS = {
         *("API_KEY", "API_KEY_OVER_HTTP", "MCP_TOKEN"),
     )
 }
-# Those of our own tests, which docs/settings.md does not list.
+# Those of our own tests, which docs/reference/settings.md does not list.
 _OF_TESTS = tuple(PREFIX + name for name in ("FAULT", "CRASH_", "FUZZ_", "READS"))
 
 
@@ -55,4 +55,4 @@ def _advice(name: str, known: set[str]) -> str:
     nearest = get_close_matches(name.removeprefix(PREFIX), names, n=1)
     if nearest:
         return f"is it {PREFIX}{nearest[0]}?"
-    return "docs/settings.md lists the variables"
+    return "docs/reference/settings.md lists the variables"

@@ -1,6 +1,6 @@
 """Each client that can be told of us: a row of data, from what its own documentation says.
 
-docs/agents.md is the page for users, and docs/design/clients.md says where each row comes from.
+docs/how-to/agents.md is the page for users, and docs/design/clients.md says where each row comes from.
 """
 
 from __future__ import annotations

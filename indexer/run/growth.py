@@ -15,7 +15,7 @@ from indexer.milvus.internals import VECTORS, collection_folder
 from indexer.milvus.schema import physical_name
 from indexer.report import KNEE, Growth, Report
 
-# docs/growth.md has the measurements. Megabytes of a search over few rows, whose query a model here
+# docs/benchmarks/growth.md has the measurements. Megabytes of a search over few rows, whose query a model here
 # embeds, or not; and what a search has in memory of each row besides its vector: id and words.
 MEGABYTES_WITH_MODEL, MEGABYTES_WITHOUT = 330.0, 140.0
 MEMORY_OF_A_ROW = 1_500

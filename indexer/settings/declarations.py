@@ -1,7 +1,7 @@
 """Every setting of a project, declared once.
 
 The order is that of the help. Options, variables, file keys, `init`'s template, `config show`,
-the question of trust and the table in docs/settings.md follow from these declarations.
+the question of trust and the table in docs/reference/settings.md follow from these declarations.
 """
 
 from __future__ import annotations

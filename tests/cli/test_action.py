@@ -143,7 +143,7 @@ def test_its_parts_agree() -> None:
 
 
 def test_what_the_page_says_of_it() -> None:
-    page = (ROOT / "docs" / "ci.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "ci.md").read_text()
     told = dict(re.findall(r"^\| `([a-z-]+)` \| `?([^`|]*?)`? ?\|", page, re.M))
     assert told == {name: one["default"] for name, one in ACTION["inputs"].items()}
     (example,) = re.findall(

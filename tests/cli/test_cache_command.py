@@ -361,12 +361,6 @@ def test_help(name: str, project: Project) -> None:
             assert all(option in done.stdout for option in parameter.opts)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_readme_names_every_command(name: str) -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    assert f"codx-index cache {name}" in readme
-
-
 def test_info(copied: Project) -> None:
     found = info(copied)
     path = file_in(copied.cache_dir)

@@ -1,4 +1,4 @@
-"""The examples of docs/ci.md, as far as they run here; metrics, summaries and logs."""
+"""The examples of docs/how-to/ci.md, as far as they run here; metrics, summaries and logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(
-    r"^```(\w+)\n(.*?)^```", (ROOT / "docs" / "ci.md").read_text(), re.M | re.S
+    r"^```(\w+)\n(.*?)^```",
+    (ROOT / "docs" / "how-to" / "ci.md").read_text(),
+    re.M | re.S,
 )
 BIN = str(Path(COMMAND).parent)
 

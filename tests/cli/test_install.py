@@ -1,4 +1,4 @@
-"""`codx-index install` and `uninstall`, the skill, and their page docs/agents.md."""
+"""`codx-index install` and `uninstall`, the skill, and their page docs/how-to/agents.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from indexer.clients.programs import BY_NAME, CLIENTS, Machine
 from indexer.clients.skill_file import skill_text
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "agents.md").read_text(encoding="utf-8")
 SKILL = skill_text().decode()
 OTHER = b'{\n  "mcpServers": {\n    "other": {"env": {"TOKEN": "ghp_secret"}}\n  }\n}\n'
 

@@ -1,4 +1,4 @@
-"""The ways to start it, their help, and that the README tells of every option."""
+"""The ways to start it, and their help."""
 
 from __future__ import annotations
 
@@ -99,12 +99,6 @@ def test_help_imports_little(arguments: list[str]) -> None:
     )
     assert done.returncode == 0
     assert not set(HEAVY) & set(done.stderr.split())
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_readme_names_every_command(command: str) -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    assert f"codx-index {command}" in readme
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,4 +1,4 @@
-"""`codx-index mcp`, driven by the client of the MCP SDK, and its page docs/mcp.md."""
+"""`codx-index mcp`, driven by the client of the MCP SDK, and its page docs/how-to/mcp.md."""
 
 from __future__ import annotations
 
@@ -648,7 +648,9 @@ def test_settings_of_each_project(
 
 # --- the page --------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "mcp.md").read_text(
+    encoding="utf-8"
+)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
 
 

@@ -1,4 +1,4 @@
-"""Answers of the MCP server within a number of tokens, by the tokenizer that docs/mcp.md names."""
+"""Answers of the MCP server within a number of tokens, by the tokenizer that docs/how-to/mcp.md names."""
 
 from __future__ import annotations
 

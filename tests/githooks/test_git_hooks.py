@@ -24,7 +24,7 @@ from indexer.githooks.moment import Turn
 from indexer.githooks.script import WAITS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "git-hooks.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "git-hooks.md").read_text()
 
 RECORDS = """\
 #!/bin/sh

@@ -19,7 +19,7 @@ WORDS = ("--mode", "sparse")
 @pytest.mark.parametrize(
     ("rows", "row_bytes", "base", "megabytes"),
     [
-        # docs/growth.md: searches of generated modules, and of real libraries with an endpoint
+        # docs/benchmarks/growth.md: searches of generated modules, and of real libraries with an endpoint
         (219_928, 2_186, growth.MEGABYTES_WITH_MODEL, 1_015),
         (221_315, 3_680, growth.MEGABYTES_WITHOUT, 800),
     ],

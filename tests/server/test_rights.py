@@ -14,7 +14,9 @@ from conftest import Project, assert_one_line, python_text
 from milvus_real import RealMilvus, real_milvus
 from pymilvus import MilvusClient
 
-PAGE = (Path(__file__).parents[2] / "docs" / "teams.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "teams.md").read_text(
+    encoding="utf-8"
+)
 
 pytestmark = pytest.mark.server
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from every_command import COMMANDS
 
 from indexer.config import (
-    Effect,
     MentionSettings,
     Settings,
     WikiSettings,
@@ -26,7 +24,6 @@ from indexer.settings.declarations import (
     IGNORE,
     JOBS,
     SETTINGS,
-    STATE_DIR,
     TOKEN,
 )
 from indexer.settings.files import ProjectFiles
@@ -35,10 +32,9 @@ from indexer.settings.options import SettingOption
 from indexer.settings.reach import Reach, Situation
 from indexer.settings.requests import TRUST
 from indexer.settings.sections import SECTIONS
-from indexer.settings.setting import Form, Setting, Source
+from indexer.settings.setting import Setting, Source
 from indexer.settings.values import Origin, option_values, resolve
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
 # What a command computes, or what stands in the project's files alone.
 COMPUTED = {
@@ -216,70 +212,3 @@ def test_a_size_is_written_as_it_is_read(size: str) -> None:
 def test_a_time_is_written_as_it_is_read(time: str) -> None:
     read = Duration().convert(time, None, None)
     assert Duration().text(read) == time
-
-
-# The page
-
-
-def table(heads: str, rows: Iterator[str]) -> str:
-    return "\n".join([heads, re.sub("[^|]+", "---", heads), *rows])
-
-
-def option_names(setting: Setting) -> str:
-    names = [f"--{setting.option}", *(one for one in setting.also if one[0] == "-")]
-    if setting.form is Form.SWITCH:
-        names.append(f"--no-{setting.option}")
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def default_of(setting: Setting) -> str:
-    value = setting.default
-    if setting.is_request and setting.form in (Form.FLAG, Form.COUNT):
-        return ""
-    if setting.default_text:
-        return setting.default_text
-    if isinstance(setting.kind, Size | Duration):
-        return f"`{setting.kind.text(value)}`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if value or value == 0 else ""
-
-
-def settings_rows() -> Iterator[str]:
-    for one in SETTINGS:
-        key = f"`{one.name}`" if Source.FILE in one.sources else ""
-        if one.codx_junior:
-            key += f" (`{one.codx_junior}`)" if key else f"(`{one.codx_junior}`)"
-        option = option_names(one) if one.has_option else ""
-        effect = "" if one.effect is Effect.NONE else one.effect.value
-        needs = "" if one in (TOKEN, STATE_DIR) else one.reach.words
-        if one.harmless.text:
-            needs += f", unless {one.harmless.text}"
-        cells = key, option, default_of(one), needs, effect, one.help
-        yield "| " + " | ".join(cells) + " |"
-
-
-def request_rows() -> Iterator[str]:
-    for one in REQUESTS:
-        having = [f"`{k}`" for k, v in COMMANDS.items() if one in declared_by(v)]
-        of = "all but " + ", ".join(
-            f"`{k}`" for k, v in COMMANDS.items() if one not in declared_by(v)
-        )
-        where = of if len(having) > len(COMMANDS) / 2 else ", ".join(having)
-        yield f"| {option_names(one)} | {where} | {default_of(one)} | {one.help} |"
-
-
-TABLES = [
-    table(
-        "| key (codx-junior's) | option | default | reaches (needs trust) | when it changes | meaning |",
-        settings_rows(),
-    ),
-    table("| option | commands | default | meaning |", request_rows()),
-]
-
-
-@pytest.mark.parametrize("expected", TABLES, ids=["settings", "requests"])
-def test_the_page_has_the_table_of_the_declarations(expected: str) -> None:
-    assert expected in PAGE.read_text(
-        encoding="utf-8"
-    ), f"docs/settings.md should have this table:\n\n{expected}\n"

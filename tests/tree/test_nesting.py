@@ -1,4 +1,4 @@
-"""Repositories, work trees and plain folders that lie in each other: the table in docs/files.md.
+"""Repositories, work trees and plain folders that lie in each other: the table in docs/reference/files.md.
 
 git is the oracle where it has a rule. The first column of the table names the tests.
 """
@@ -18,7 +18,7 @@ from indexer.errors import GitError
 from indexer.tree import scan as scanning
 from indexer.tree.scan import Scan
 
-PAGE = Path(__file__).parents[2] / "docs" / "files.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "files.md"
 ALLOWED = ("-c", "protocol.file.allow=always")
 EVERYWHERE = pytest.mark.parametrize("around", ["git", "plain"])
 
