@@ -4,6 +4,9 @@
 # make docs   set up, build the site of docs/ in build/site
 # make test   set up, run every test but the slow ones
 # make test-slim  install what the default model needs, without torch, and run the tests of that
+# make test-pythons  set up, try each Python of this machine, in an environment without torch
+# make man    set up, write the manual pages to build/man
+# make release-check  set up, build what would be published, and try it
 # make test-server  set up, install a real Milvus beside it, run the tests against that
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -15,7 +18,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 # Tests start many commands: without bytecode each compiles the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow test-slim test-server check docs pages format bench bench-peers pictures clean
+.PHONY: run test test-slow test-slim test-pythons test-server check docs pages format man pictures release-check bench bench-peers clean
 
 run: .venv/installed
 	$(BIN)/codx-index run .
@@ -29,6 +32,9 @@ test-slow: .venv/installed-dev
 
 test-slim: .venv/installed-dev .venv-slim/installed
 	CODX_TEST_SLIM=$(CURDIR)/.venv-slim $(BIN)/pytest -n 0 -m slim
+
+test-pythons: .venv/installed
+	$(BIN)/python release/pythons.py
 
 # One Milvus at a time: it takes ports of its own, and most of a processor.
 test-server: .venv/installed-dev .venv-milvus/installed
@@ -52,6 +58,12 @@ format: .venv/installed-dev
 	$(BIN)/isort --quiet .
 	$(BIN)/black --quiet .
 
+man: .venv/installed
+	$(BIN)/python release/man.py
+
+release-check: .venv/installed-release .venv-slim/installed
+	$(BIN)/python release/check.py .venv-slim
+
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/first_index.py
 	$(BIN)/python benchmarks/updates.py --files 1000,10000
@@ -71,7 +83,7 @@ pictures: .venv/installed-bench
 	$(BIN)/python benchmarks/pictures.py
 
 clean:
-	rm -rf .venv .venv-milvus .venv-slim .codx build dist *.egg-info
+	rm -rf .venv .venv-milvus .venv-pythons .venv-slim .codx build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -82,6 +94,10 @@ clean:
 
 .venv/installed-bench: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+.venv/installed-release: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -161,12 +161,12 @@ def endpoint_of(model: str) -> Endpoint | None:
     shown = f"{OPENAI}+{without_secrets(base)}"
     if base != without_secrets(base) or query:
         raise UsageError(
-            f"{shown} has more than an address in it: a key belongs into CODX_INDEX_API_KEY"
+            f"{shown} contains more than an address: put a key in CODX_INDEX_API_KEY"
         )
     if not re.fullmatch(
         r"https?://(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[!-~]*)?", base
     ):
-        raise UsageError(f"{shown} is no endpoint of a model: {_ENDPOINT_FORM}")
+        raise UsageError(f"{shown} is not the endpoint of a model: {_ENDPOINT_FORM}")
     if not name.strip():
         raise UsageError(f"{shown} does not name the model: {_ENDPOINT_FORM}")
     return Endpoint(base.rstrip("/"), name)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Index:
     """An index, open for queries from any thread until it is closed.
 
-    The first query loads model and collection, which are then kept. A query sees everything
-    that runs wrote before it, and a run that wants the embedded database gets it at once. Every
-    method raises subclasses of `indexer.errors.CodxIndexError` with a message of one line:
+    The first query loads the model and the collection, which then stay open. A query sees
+    everything that earlier runs wrote, and never keeps a run from opening the embedded database.
+    Every method raises subclasses of `indexer.errors.CodxIndexError` with a one-line message:
     `NoIndexError` if there is no index, `StoreUnavailableError` if no Milvus answers.
     """
 
@@ -57,14 +57,14 @@ class Index:
         `where` is the folder of the project or a folder in it, or the address of a server
         (`http://…`); then `collection` names the index, and no folder is needed. Settings come
         from the same places as those of the command: the arguments, the environment
-        (`CODX_INDEX_…`), the files of the project. In a `shared_collection`, queries are about
-        the `projects` with these names, ranked together, about all of them for None, and by default
-        about the project at `where`. `trust` is like `--trust` and `--no-trust`.
-        If an endpoint embedded the index, `model` is its address, as of `--model`. Nothing is
+        (`CODX_INDEX_…`), the files of the project. In a `shared_collection`, queries search
+        the `projects` with these names and rank them together; None means all of them, and the default
+        is the project at `where`. `trust` is like `--trust` and `--no-trust`.
+        If an endpoint embedded the index, `model` is its address, as for `--model`. Nothing is
         opened yet.
 
-        Raises `UsageError` for a setting that cannot be or that needs trust, and `ProjectError`
-        if there is no such folder.
+        Raises `UsageError` for a setting that is invalid or needs trust, and `ProjectError` if
+        there is no such folder.
         """
         settings = reader_settings(
             os.fspath(where),
@@ -94,9 +94,9 @@ class Index:
         """The files that answer the query, best first, each with its best chunk.
 
         `mode` is "hybrid", "dense" (by meaning) or "sparse" (by words, without a model). `paths`
-        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk. Only chunks
-        with a line that matches the regular expression `grep` (RE2's, `(?i)` for any case) count, and only
-        files that differ from the commit that git calls `changed` ("HEAD", "origin/main").
+        are patterns as in a `.gitignore`. `context` is a number of lines around the chunk. `grep`
+        keeps only chunks with a line that matches this RE2 regular expression (`(?i)` ignores case),
+        and `changed` only files that differ from this commit of git ("HEAD", "origin/main").
         """
         return self.answer(
             query,
@@ -173,7 +173,7 @@ class Index:
     def uses(
         self, name: str, *, language: str = "", paths: Sequence[str] = ()
     ) -> list[Use]:
-        """Every line of the indexed text in which an identifier stands as a whole word.
+        """Every line of the indexed text that contains an identifier as a whole word.
 
         Those in files that define it come first. Case counts.
         """
@@ -189,11 +189,11 @@ class Index:
         return self._searcher.embed(query)
 
     def status(self) -> dict[str, Any]:
-        """What the index is.
+        """What the index is and holds.
 
-        `project`, `collection`, `uri`, `model` and `fingerprint` say which one, `chunks` and
-        `embedded` how many chunks it has and how many of them have a vector. `remark` says
-        whether it is out of date or that this cannot be told, "" if there is nothing to say.
+        `project`, `collection`, `uri`, `model` and `fingerprint` identify it. `chunks` is its
+        number of chunks, and `embedded` how many of them have a vector. `remark` says that it is
+        out of date, or that this is unknown; "" if it is up to date.
         """
         from indexer.search.freshness import remark
 
@@ -210,7 +210,7 @@ class Index:
         }
 
     def close(self) -> None:
-        """Let go of the collection."""
+        """Close the collection."""
         self._searcher.close()
 
     def __enter__(self) -> Index:

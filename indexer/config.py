@@ -427,7 +427,7 @@ def project_folder(path: str) -> str:
     if not os.path.exists(path):
         if is_remote(path):
             raise ProjectError(
-                f"{Address(path)} is an address, not a folder: name it with --uri, and the "
+                f"{Address(path)} is an address, not a folder: give it with --uri, and the "
                 "collection to read with --collection"
             )
         raise ProjectError(f"no such folder: {path}")

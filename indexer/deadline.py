@@ -35,5 +35,5 @@ def check_time() -> None:
     """Raise `OutOfTimeError` if the deadline has passed."""
     if seconds_left() <= 0:
         raise OutOfTimeError(
-            "the time was over before the tree was looked at: allow more of it"
+            "time ran out before the tree was scanned: allow more with --max-seconds"
         )

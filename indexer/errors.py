@@ -25,7 +25,7 @@ class Stopped(BaseException):  # noqa: N818  (not an error: somebody asked for i
 
 
 class UsageError(CodxIndexError):
-    """The command line or a setting makes no sense."""
+    """The command line or a setting is invalid."""
 
     exit_code = 2
 
@@ -45,14 +45,14 @@ class RepositoryError(CodxIndexError):
 
 
 class OutOfTimeError(GitError):
-    """`--max-seconds` were over before it was known what the tree holds. Nothing was changed."""
+    """`--max-seconds` ran out before the tree was listed. Nothing was changed."""
 
     exit_code = 4
     status = "budget"
 
 
 def explained(error: OSError) -> CodxIndexError | None:
-    """What an error of the system means, if it says nothing about what was asked for."""
+    """What a system error means, if its own text would not explain it."""
     import os
 
     if isinstance(error, FileNotFoundError):
@@ -60,7 +60,8 @@ def explained(error: OSError) -> CodxIndexError | None:
             os.getcwd()
         except FileNotFoundError:
             return ProjectError(
-                "the current folder is gone: go to one that exists, or give whole paths"
+                "the current folder no longer exists: change to one that does, or give "
+                "absolute paths"
             )
     return None
 
@@ -81,10 +82,14 @@ class ModelError(CodxIndexError):
 
 
 class ModelUnavailableError(ModelError):
-    """The endpoint of the model does not answer, or only with failures."""
+    """The endpoint of the model does not answer, or keeps failing."""
 
     exit_code = 69
     status = "unavailable"
+
+
+class ClientFileError(CodxIndexError):
+    """A file of a client (an editor, an agent) cannot be read, or cannot be changed as asked."""
 
 
 class LockedError(CodxIndexError):
@@ -114,7 +119,7 @@ class AccessError(StoreError):
 
 
 class ForeignCollectionError(StoreError):
-    """The collection with our name was made by something else."""
+    """Something else created the collection with our name."""
 
 
 class NoIndexError(CodxIndexError):
@@ -126,7 +131,7 @@ class WorkerError(CodxIndexError):
 
 
 class ClusterUnavailableError(CodxIndexError):
-    """The scheduler of the Dask cluster does not answer, or no worker can do what is asked."""
+    """The scheduler of the Dask cluster does not answer, or no worker can do the work."""
 
     exit_code = 69
     status = "unavailable"
@@ -141,18 +146,18 @@ class WorkerDiedError(TaskError):
 
 
 class WorkerCrashedError(WorkerDiedError):
-    """Native code that the task called ended the worker, as by a segmentation fault."""
+    """Native code that the task called crashed the worker, for example by a segmentation fault."""
 
 
 class TaskTimeoutError(TaskError):
-    """The task took longer than it may."""
+    """The task exceeded its time limit."""
 
 
 class RefusedTextError(TaskError):
     """The endpoint of the model refuses a text of the task."""
 
 
-OUT_OF_MEMORY = "its worker had no memory left"
+OUT_OF_MEMORY = "its worker ran out of memory"
 
 
 class OutOfMemoryError(TaskError):

@@ -56,7 +56,7 @@ def _proxy(url: str) -> str | None:
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
-        raise ValueError("only proxies that speak HTTP can be used")
+        raise ValueError("only HTTP proxies are supported")
     return proxy
 
 
@@ -74,7 +74,7 @@ def reason_of(error: ClientError) -> str:
         case aiohttp.ServerDisconnectedError():
             return "the connection was closed without an answer"
         case aiohttp.ClientPayloadError():
-            return "the connection was closed within the answer"
+            return "the connection was closed in the middle of the answer"
         case aiohttp.ClientOSError():
             return _reason_of_system(error)
         case aiohttp.ClientResponseError():

@@ -232,7 +232,7 @@ def without_times(text: str) -> str:
 
 def without_remarks(text: str) -> str:
     """What a search said on stderr, but for how old the index and how good the hits are."""
-    remarks = r"(?m)^.*(a run is at work on this|files (may )?have changed since|no good match).*\n"
+    remarks = r"(?m)^.*(a run is updating this|files (may )?have changed since|no good match).*\n"
     return re.sub(remarks, "", text)
 
 

@@ -189,9 +189,9 @@ def test_errors(index: Index, project: Project, tmp_path: Path) -> None:
     for query in ("", " \n\t"):
         with pytest.raises(UsageError, match="the query is empty"):
             index.search(query)
-    with pytest.raises(UsageError, match="no language 'klingon'"):
+    with pytest.raises(UsageError, match="unknown language 'klingon'"):
         index.search("x", language="klingon")
-    with pytest.raises(UsageError, match="not a pattern for paths"):
+    with pytest.raises(UsageError, match="not a pattern of paths"):
         index.search("x", paths=["!"])
     with pytest.raises(UsageError, match="no.py is not in the index"):
         index.similar("no.py", 1)

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 INDEXER = ROOT / "indexer"
 DOCS = ROOT / "docs"
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+    ),
     *sorted(DOCS.glob("**/*.md")),
 ]
 # A page about several rooms, or about none.
@@ -92,7 +95,7 @@ def test_the_design_page_has_the_table_of_rooms() -> None:
         name.strip("`/").removesuffix(".py"): set(" ".join(names_in(allowed)).split())
         for name, _, _, allowed in rows(section)[1:]
     }
-    plain = "text pool cache milvus settings hooks vectors tree index work search wiki"
+    plain = "text pool cache milvus settings hooks clients vectors tree index work search wiki"
     for room in [*plain.split(), "api", "githooks"]:
         assert told[room] == set(ROOMS[room].split()), room
     below = {*plain.split()}

@@ -339,7 +339,7 @@ def without_home(project: Project) -> Project:
 @pytest.mark.usefixtures("homeless")
 def test_no_home_and_no_user(sparse: Project) -> None:
     assert cache_folder("") == NO_FOLDER
-    with pytest.raises(UsageError, match="it is not known where ~/cache is"):
+    with pytest.raises(UsageError, match="~/cache is in an unknown home folder"):
         cache_folder("~/cache")
     project = without_home(sparse)
     assert project.run()["status"] == "updated"
@@ -447,7 +447,7 @@ def test_force_overwrites_no_file(sparse: Project) -> None:
     sparse.write("codx-index.toml", "# mine\n")
     sparse.environment["CODX_INDEX_FORCE"] = "1"
     done = sparse.command("init")
-    assert done.returncode == 2 and "is there already" in done.stderr
+    assert done.returncode == 2 and "already exists" in done.stderr
     assert (sparse.root / "codx-index.toml").read_text() == "# mine\n"
     assert "CODX_INDEX_FORCE" not in sparse.command("init", "--help").stdout
     assert sparse.run()["files"]["added"] == 2

@@ -38,6 +38,7 @@ ROOMS = {
     "settings": "",
     "hooks": "text",
     "githooks": "tree",
+    "clients": "text",
     "vectors": "pool",
     "tree": "text",
     "index": "text cache milvus vectors tree",
@@ -47,7 +48,7 @@ ROOMS = {
     "run": "text pool cache milvus settings hooks tree index work wiki",
     "pipeline": "run pool cache milvus settings hooks tree index work wiki",
     "api": "settings search",
-    "cli": "text cache settings hooks githooks index search wiki run pipeline api __init__",
+    "cli": "text cache settings hooks githooks clients index search wiki run pipeline api __init__",
     "__main__": "cli",
     "__init__": "api",
 }
@@ -74,6 +75,8 @@ KEPT_TO = {
     "grpc": {"milvus.client", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
+        *("cli.client_changes", "cli.install", "cli.uninstall"),
+        *("cli.completion", "cli.shells"),
         *("cli.collection_status", "cli.first_look", "cli.line"),
         *(
             "cli.hits",

@@ -57,6 +57,7 @@ def test_it_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
     }
     installed = {name for name in names if name.startswith("indexer/")}
     names_of_data = (
+        "clients/SKILL.md",
         "vectors/calibration.txt",
         "vectors/original.npy",
         "text/idf.tsv",

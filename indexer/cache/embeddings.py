@@ -158,7 +158,7 @@ class EmbeddingCache:
         if self._folder == NO_FOLDER:
             about = "an embedding cache, because no home folder is known"
         self._warn_once(
-            f"going on without {about} (CODX_INDEX_CACHE_DIR names a folder for it)"
+            f"continuing without {about} (CODX_INDEX_CACHE_DIR names a folder for it)"
         )
         self._let_go()
         self._opens_left = 0

@@ -115,7 +115,7 @@ def source_of(db: sqlite3.Connection) -> Source:
     except (KeyError, TypeError, ValueError):
         source = None
     if source is None:
-        raise Unreadable("it does not say what its vectors are of")
+        raise Unreadable("it does not say which model its vectors come from")
     return source
 
 
@@ -168,4 +168,4 @@ def _code(error: sqlite3.Error) -> int:
 
 def rebuilt_warning(error: Exception) -> str:
     """The warning about a damaged file, in one line."""
-    return f"the embedding cache was unreadable and is rebuilt ({error})"
+    return f"the embedding cache was unreadable and is being rebuilt ({error})"

@@ -48,7 +48,9 @@ def export_entries(
     """
     target = os.path.abspath(target)
     if not _may_be_replaced(target):
-        raise UsageError(f"{target} exists and is no exported cache: not overwritten")
+        raise UsageError(
+            f"{target} exists and is not an exported cache: not overwritten"
+        )
     try:
         with _draft(target) as draft, closing(connect(draft)) as db:
             return _export(folder, db, warn)
@@ -89,7 +91,7 @@ def _readable(file: VectorFile, warn: Callable[[str], None]) -> Iterator[Entry]:
     try:
         yield from file.entries()
     except sqlite3.Error as error:
-        warn(f"what follows in {file.path} is left out: {error}")
+        warn(f"the rest of {file.path} is left out: {error}")
 
 
 def import_entries(
@@ -125,7 +127,7 @@ def _open_export(path: str) -> sqlite3.Connection:
     """Open a database that is an undamaged export. Raises `CacheError` for any other."""
     try:
         if not _is_export(path):
-            raise CacheError(f"{path} is no exported cache")
+            raise CacheError(f"{path} is not an exported cache")
         # Nobody writes to an export, so it may be where it cannot even be locked.
         db = connect(path, "mode=ro&immutable=1")
     except (sqlite3.Error, OSError) as error:
@@ -139,7 +141,7 @@ def _open_export(path: str) -> sqlite3.Connection:
                     f"{path} was exported by another version of codx-index"
                 )
             if whole_size(db) != os.stat(path).st_size:
-                raise CacheError(f"{path} is damaged: it is cut short")
+                raise CacheError(f"{path} is damaged: it is truncated")
             (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if problem != "ok":
                 raise CacheError(f"{path} is damaged: {problem}")

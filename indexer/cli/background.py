@@ -170,14 +170,22 @@ class BackgroundRun:
             )
         except OSError as error:
             raise CodxIndexError(
-                f"no run can be started in the background: {error.strerror}"
+                f"cannot start a run in the background: {error.strerror}"
             ) from error
         os.write(output, f"{_PID}{process.pid}\n".encode())
-        with suppress(OSError):
-            nice = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
-            os.setpriority(os.PRIO_PROCESS, process.pid, nice)
+        _step_back(process.pid)
         # Somebody must ask how it ended, as long as this process is there.
         threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _step_back(pid: int) -> None:
+    """Give the processor to others first, for a process with a session of its own."""
+    nice = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    # Where Linux shares the processor among sessions, that counts within one alone: sched(7).
+    with suppress(OSError), open(f"/proc/{pid}/autogroup", "w") as file:
+        file.write(str(nice))
 
 
 @contextmanager

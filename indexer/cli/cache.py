@@ -126,7 +126,8 @@ def _folder(cache_dir: str) -> str:
     folder = cache_folder(cache_dir)
     if folder == NO_FOLDER:
         raise CacheError(
-            "no home folder is known: --cache-dir (CODX_INDEX_CACHE_DIR) names the cache's"
+            "no home folder is known: give the cache folder with --cache-dir "
+            "(CODX_INDEX_CACHE_DIR)"
         )
     return folder
 

@@ -14,14 +14,14 @@ from indexer.report import Report
 from indexer.settings.assembly import make_settings
 from indexer.settings.command import ProjectCommand
 from indexer.settings.declarations import PLACE, WAIT
-from indexer.settings.options import options, path_argument
+from indexer.settings.options import folder_argument, options
 from indexer.settings.place import Place
 from indexer.settings.requests import HERE, TAKE_OVER, TRUST, VERBOSE, YES
 from indexer.settings.values import Values
 
 
 @click.command(cls=ProjectCommand)
-@path_argument
+@folder_argument
 @options(HERE, TRUST, *PLACE, TAKE_OVER, WAIT, YES, VERBOSE)
 def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
     """Remove the index of a project: its collection and its state.
@@ -32,16 +32,15 @@ def clear(place: Place, values: Values, yes: bool, verbose: int) -> int:
 
         if place.scope:
             raise UsageError(
-                f"{shown(place.scope)} is a part of the project {shown(place.folder)}, whose "
-                "index is one: remove it as a whole with codx-index clear "
-                f"{quote(place.folder)}"
+                f"{shown(place.scope)} is part of the project {shown(place.folder)}, which "
+                f"has one index: remove all of it with codx-index clear {quote(place.folder)}"
             )
         settings = make_settings(place.folder, values)
         what = f"{settings.collection_name} at {shown(settings.address)}"
         if settings.shared_collection:
             what = f"the rows of {shown(settings.project_label)} in {what}"
         if not yes and not (sys.stdin and sys.stdin.isatty()):
-            raise UsageError(f"nobody can be asked here: --yes removes {what}")
+            raise UsageError(f"cannot ask without a terminal: --yes removes {what}")
         if not yes and not click.confirm(f"Remove {what}?", err=True):
             return 1
         removed = clear_index(settings)

@@ -11,7 +11,7 @@ from indexer.cli.texts import print_json, printable, shown
 from indexer.config import project_folder
 from indexer.report import Report
 from indexer.settings.folders import state_root
-from indexer.settings.options import options, path_argument
+from indexer.settings.options import folder_argument, options
 from indexer.settings.place import find_place
 from indexer.settings.requests import HERE, JSON, VERBOSE
 from indexer.settings.show import Found, settings_of
@@ -23,7 +23,7 @@ def config_group() -> None:
 
 
 @config_group.command("show")
-@path_argument
+@folder_argument
 @options(HERE, JSON, VERBOSE)
 def config_show(path: str, is_here: bool, as_json: bool, verbose: int) -> int:
     """Print each setting of a project, and where it comes from.

@@ -19,9 +19,14 @@ from indexer.settings.setting import Setting
 from indexer.settings.values import Value, resolve
 
 LEAST_SECONDS = 2.0  # for a small change, however long a busy machine took to find it
-OTHER_SETTINGS = "the settings are not those of the last run, which a search keeps: codx-index run follows them"
-OTHER_INDEX = "the index was built with other settings: codx-index run builds it again"
-ASKS_A_PROGRAM = "a program is asked about files before they are indexed, which only codx-index run does"
+OTHER_SETTINGS = (
+    "the settings have changed since the last run, and only codx-index run applies them"
+)
+OTHER_INDEX = "the index was built with other settings: codx-index run rebuilds it"
+ASKS_A_PROGRAM = (
+    "a program has to be asked about files before they are indexed, and only codx-index run "
+    "asks it"
+)
 
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 

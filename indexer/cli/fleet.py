@@ -32,7 +32,7 @@ from indexer.settings.declarations import (
     WEBHOOK,
 )
 from indexer.settings.files import ProjectFiles
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import PATHS
 from indexer.settings.requests import SCRATCH, SCRATCH_SIZE
 from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, resolve
@@ -88,7 +88,7 @@ def told_to_hosts(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
     """What the hosts are told of what was given here. Raises `UsageError`."""
     if EVENTS in given and given[EVENTS].value:
         raise UsageError(
-            "--events is a file of this machine: use --webhook on a cluster"
+            "--events is a file on this machine: use --webhook with a cluster"
         )
     return {
         setting: replace(value, value=_whole(setting, value.value))
@@ -100,9 +100,9 @@ def told_to_hosts(given: Mapping[Setting, Value]) -> dict[Setting, Value]:
 
 def _whole(setting: Setting, value: Any) -> Any:
     """The value; a path is relative to the current folder, which the hosts do not know."""
-    if isinstance(value, tuple) and setting.kind is PATH:
+    if isinstance(value, tuple) and setting.kind in PATHS:
         return tuple(_whole(setting, one) for one in value)
-    is_path = is_local(value) if setting is URI else setting.kind is PATH
+    is_path = is_local(value) if setting is URI else setting.kind in PATHS
     if not is_path or not value or value.startswith("~"):
         return value
     return os.path.abspath(value)
@@ -126,6 +126,6 @@ def _refuse_secrets(
             found = f"the password of {project.name}"
     if found:
         raise UsageError(
-            f"{found} would go to {executor} unencrypted: use a tls:// scheduler, or give it to "
-            "the workers alone, in their environment"
+            f"{found} would go to {executor} unencrypted: use a tls:// scheduler, or set it "
+            "only in the environment of the workers"
         )

@@ -30,14 +30,14 @@ from indexer.settings.setting import Setting
 from indexer.settings.values import Value
 from indexer.timeline import process_age
 
-AT_WORK = "a run is at work on this index, so the answer is not brought up to date"
+AT_WORK = "a run is updating this index, so the search did not update it"
 BUILDING = (
-    "the index is being built in the background, {:,} files so far: what it has not reached yet "
-    "is not found, or found as it was"
+    "the index is being built in the background, {:,} files so far: other files are not "
+    "found, or are found as they were"
 )
 FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
 FAILED = "the last run in the background failed: {}"
-CUT = "not all changes could be indexed in time: the next search goes on with them"
+CUT = "not all changes could be indexed in time: the next search continues with them"
 
 GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
 MOST_CHANGES = 200  # for which a run in the background is interrupted

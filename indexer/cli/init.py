@@ -11,12 +11,12 @@ from indexer.cli.texts import confirm, shown
 from indexer.config import project_folder
 from indexer.errors import UsageError
 from indexer.report import Report
-from indexer.settings.options import options, path_argument
+from indexer.settings.options import folder_argument, options
 from indexer.settings.requests import OVERWRITE
 
 
 @click.command()
-@path_argument
+@folder_argument
 @options(OVERWRITE)
 def init(path: str, force: bool) -> int:
     """Write a codx-index.toml to PATH, with every setting commented out."""
@@ -30,9 +30,7 @@ def init(path: str, force: bool) -> int:
                 file.write(template())
                 os.fchmod(file.fileno(), 0o644)  # it holds no secrets
         except FileExistsError:
-            raise UsageError(
-                f"{name} is there already (--force writes over it)"
-            ) from None
+            raise UsageError(f"{name} already exists (--force overwrites it)") from None
         except OSError as error:
             raise UsageError(f"cannot write {name}: {error.strerror}") from error
         confirm(f"wrote {shown(name)}")

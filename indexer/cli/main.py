@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "clear:clear",
         "Remove the index of the project around PATH: its collection and its state.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print a script that lets SHELL complete commands, options and their values.",
+    ),
     "config": (
         "config:config_group",
         "Look at the settings of a project.",
@@ -40,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": (
         "init:init",
         "Write a codx-index.toml with every setting, commented out, to the folder PATH.",
+    ),
+    "install": (
+        "install:install",
+        "Tell CLIENTS, such as claude or cursor, to start `codx-index mcp`, and give them a skill.",
     ),
     "mcp": (
         "mcp:mcp",
@@ -61,6 +69,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "status:status",
         "Say what a run would do, how big the index is, and which model it uses.",
     ),
+    "uninstall": (
+        "uninstall:uninstall",
+        "Take back what `codx-index install` told CLIENTS, and nothing else.",
+    ),
     "verify": (
         "verify:verify",
         "Compare every row of the collection with its file as it is now.",
@@ -74,6 +86,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 sentence of its help."""
 
 
+PROGRAM = "codx-index"
 COMPLETION = "_CODX_INDEX_COMPLETE"  # by which a shell asks click for completions
 
 
@@ -128,7 +141,7 @@ class LazyGroup(click.Group):
     epilog="Every option can also be set in the environment, as shown in its help, and most "
     "in a file of the project: see codx-index init.",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="codx-index")
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Make a Milvus collection equal to a source tree, and search it."""
@@ -161,10 +174,14 @@ def exit_code(arguments: list[str]) -> int:
     """
     asked = os.environ.get(COMPLETION, "")
     if asked and not re.fullmatch("(bash|fish|zsh)_(source|complete)", asked):
-        _print_error(f"{COMPLETION} is not bash_source or the like: unset it")
+        _print_error(f"{COMPLETION} is not a value such as bash_source: unset it")
         return 2
+    if asked:
+        from indexer.cli.shells import register
+
+        register()
     try:
-        code = cli.main(arguments, prog_name="codx-index", standalone_mode=False)
+        code = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "codx-index"
         message = error.format_message().rstrip(".")
@@ -188,7 +205,7 @@ def exit_code(arguments: list[str]) -> int:
 
 
 def _print_error(message: str) -> None:
-    message = printable(without_passwords(" ".join(message.split("\n"))))
+    message = printable(without_passwords(re.sub(r"\n\t?", " ", message)))
     click.echo(f"codx-index: {message}", err=True)
 
 

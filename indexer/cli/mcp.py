@@ -16,7 +16,7 @@ from indexer.errors import UsageError
 from indexer.report import Report
 from indexer.settings.command import SearchCommand
 from indexer.settings.declarations import READ_PLACE
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import FOLDER
 from indexer.settings.options import options
 from indexer.settings.place import Place
 from indexer.settings.requests import (
@@ -32,7 +32,7 @@ from indexer.settings.values import Values
 
 
 @click.command(cls=SearchCommand)
-@click.argument("paths", nargs=-1, type=PATH)
+@click.argument("paths", nargs=-1, type=FOLDER)
 @options(TRUST, *READ_PLACE, PROJECTS, ALL_PROJECTS, HTTP, IDLE, REFRESH, VERBOSE)
 def mcp(
     places: list[Place],
@@ -64,7 +64,7 @@ def mcp(
         if http:
             _serve_http(settings, values, http, idle, refreshes=refreshes)
         elif idle:
-            raise UsageError("--idle is about --http: say where to listen")
+            raise UsageError("--idle needs --http")
         else:
             _serve_stdio(settings, values, refreshes=refreshes)
     return 0
@@ -77,7 +77,7 @@ def _serve_stdio(settings: list[Settings], values: Values, *, refreshes: bool) -
 
     if is_closed(0) or is_closed(1):
         raise UsageError(
-            "a client talks to it on stdin and stdout, but one of them is closed"
+            "a client talks to the server on stdin and stdout, but one of them is closed"
         )
     if sys.stdin.isatty():
         log.warn("waiting for a client on stdin; ctrl-C ends it (docs/how-to/mcp.md)")

@@ -47,5 +47,6 @@ def _parsed(address: str) -> tuple[str, int]:
         if ipaddress.ip_address(host).is_loopback:
             return host, int(port)
     raise UsageError(
-        f"--http {address}: only this machine may be served; give 127.0.0.1, [::1] or localhost"
+        f"--http {address}: only this machine can be served; give 127.0.0.1, [::1] or "
+        "localhost"
     )

@@ -70,7 +70,7 @@ def outlines_page(
     for project, outline in outlines.items():
         if outline.is_cut:
             path = names.path(project, outline.path)
-            notes.append(f"{path} has more files than are shown: ask for folders in it")
+            notes.append(f"{path} has more files than are shown: ask for its folders")
         if outline.is_folder:
             blocks.append(_folder(project, outline, names))
         else:

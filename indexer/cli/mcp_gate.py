@@ -73,12 +73,10 @@ class Gate:
         with anyio.move_on_after(BODY_SECONDS):
             body = await _body(receive)
         if body is None:
-            await _refusal(408, "the request did not come to its end")(
-                scope, receive, send
-            )
+            await _refusal(408, "the request is incomplete")(scope, receive, send)
             return
         if len(body) > MOST_BYTES:
-            said = f"a request may have {MOST_BYTES:,} bytes"
+            said = f"a request may have at most {MOST_BYTES:,} bytes"
             await _refusal(413, said)(scope, receive, send)
             return
         whole: Message | None = {"type": "http.request", "body": _understood(body)}

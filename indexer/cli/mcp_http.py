@@ -115,5 +115,5 @@ async def _end_when_idle(server: _Server, gate: Gate, idle: float) -> None:
     while not server.should_exit:
         await anyio.sleep(min(_LOOK, idle / 4))
         if not gate.connected and time.monotonic() - gate.last >= idle:
-            log.info("nobody is connected any more: the server ends")
+            log.info("nobody is connected any more: stopping the server")
             server.should_exit = True

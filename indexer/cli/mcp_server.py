@@ -25,10 +25,10 @@ from indexer.cli.texts import shown
 INSTRUCTIONS = (
     "Finds code and documents of {projects} by meaning and by words. Ask `search` before "
     "reading or grepping many files: a question in plain words, or names from the code. "
-    "`similar` finds code like that at a place, `outline` the symbols of a file or folder, "
-    "`uses` every line with an identifier. Hits are spans of lines, best first, one for "
-    "each file. What changed is indexed before an answer; where that was not possible, a note "
-    "says so, and each file that has changed since is marked."
+    "`similar` finds code like the code at a place, `outline` the symbols of a file or "
+    "folder, `uses` every line with an identifier. Hits are spans of lines, best first, one "
+    "for each file. Changed files are indexed before each answer; if that was not possible, a "
+    "note says so, and each hit whose file has changed since is marked."
 )
 
 _READS = ToolAnnotations(

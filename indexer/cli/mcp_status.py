@@ -47,4 +47,4 @@ def progress(searcher: Searcher, refresher: Refresher) -> str:
     """How far the run in the background has come."""
     known = refresher.coverage(searcher.settings)
     vectors = f"{known.chunks - known.unembedded:,} of {known.chunks:,} chunks embedded"
-    return f"a run is at work: {known.files:,} files indexed so far, {vectors}"
+    return f"a run is in progress: {known.files:,} files indexed so far, {vectors}"

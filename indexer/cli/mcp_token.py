@@ -42,14 +42,14 @@ def find_token(cache_dir: str) -> Token:
         return Token(_checked(_read(path), path), path)
     except OSError as error:
         raise CodxIndexError(
-            f"no token can be kept in {path}: {error.strerror}; set {VARIABLE}"
+            f"cannot keep a token in {path}: {error.strerror}; set {VARIABLE} instead"
         ) from error
 
 
 def _checked(value: str, where: str) -> str:
     if len(value) < _SHORTEST or not value.isascii() or not value.isprintable():
         raise UsageError(
-            f"the token in {where} must have {_SHORTEST} printable characters of ASCII or more"
+            f"the token in {where} must have at least {_SHORTEST} printable ASCII characters"
         )
     return value
 
@@ -74,6 +74,7 @@ def _read(path: str) -> str:
         is_private = stat.S_ISREG(about.st_mode) and not about.st_mode & 0o077
         if not is_private or about.st_uid != os.geteuid():
             raise CodxIndexError(
-                f"others may know the token in {path}: delete it, and a new one is made"
+                f"others may have read the token in {path}: delete the file, and a new token "
+                "will be created"
             )
         return file.read(4096).strip()

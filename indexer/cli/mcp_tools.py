@@ -56,13 +56,13 @@ MOST_USED_FILES = 500
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
 Language = Annotated[
-    str, Field(description="Only this language, as python or .py; empty: all")
+    str, Field(description="Only this language, such as python or .py; empty: all")
 ]
 Paths = Annotated[
     list[str],
     Field(
-        description="Only files that one of these patterns matches, as in a .gitignore: "
-        "src/, *.md; after them, with ! in front, which not: !*_test.py, !vendor/**"
+        description="Only files that match one of these .gitignore patterns, such as src/ or *.md; "
+        "patterns after them that begin with ! exclude: !*_test.py, !vendor/**"
     ),
 ]
 ContextLines = Annotated[
@@ -71,21 +71,21 @@ ContextLines = Annotated[
 Grep = Annotated[
     str,
     Field(
-        description="Only where a line matches this regular expression of RE2; (?i) in front: "
-        "in any case"
+        description="Only where a line matches this RE2 regular expression; begin with (?i) to ignore "
+        "case"
     ),
 ]
 Changed = Annotated[
     str,
     Field(
-        description="Only files changed since this commit: HEAD (not committed yet), or a "
-        "branch, from where this one left it"
+        description="Only files changed since a commit: HEAD for uncommitted changes, or a branch, "
+        "since this one left it"
     ),
 ]
 MaxTokens = Annotated[
     int,
     Field(
-        description="Most tokens of the answer; what is left out is said",
+        description="Most tokens in the answer, which says what it leaves out",
         ge=LEAST_TOKENS,
         le=MOST_TOKENS,
     ),
@@ -195,10 +195,10 @@ class Tools:
         context: ContextLines = 0,
         max_tokens: MaxTokens = USUAL_TOKENS,
     ) -> CallToolResult:
-        """Find the files that answer a question, best first, each by its best lines.
+        """Find the files that answer a question, best first, each with its best lines.
 
         Matches meaning ("where are payments retried") as well as words and identifiers
-        (RetryPolicy). A hit brings its lines in full, so often no file need be read.
+        (RetryPolicy). A hit has its lines in full, so often no file needs to be read.
         """
         self._tell(f"search {query!r}")
 
@@ -214,9 +214,10 @@ class Tools:
     def similar(
         self,
         path: Annotated[
-            str, Field(description="A file, as in answers, or absolute; or give code")
+            str,
+            Field(description="A file, named as in answers or absolute; or give code"),
         ] = "",
-        line: Annotated[int, Field(description="Line of it", ge=0)] = 0,
+        line: Annotated[int, Field(description="Its line", ge=0)] = 0,
         code: Annotated[
             str,
             Field(
@@ -230,11 +231,10 @@ class Tools:
         context: ContextLines = 0,
         max_tokens: MaxTokens = USUAL_TOKENS,
     ) -> CallToolResult:
-        """Find other places with code like that at a line of a file, or like a piece of code.
+        """Find other places whose code is like that at a line of a file, or like a piece of code.
 
-        For other implementations, callers written alike, copies to change as well, tests that
-        could serve as a model. With `path` and `line` they are in the same project; with `code`
-        in all of them.
+        Use it for other implementations, similar callers, copies that need the same change, or
+        tests to follow. `path` and `line` search the project of the file, `code` all projects.
         """
         self._tell(f"similar {path!r}:{line}" if path else "similar to some code")
 
@@ -245,7 +245,7 @@ class Tools:
             if code:
                 return similar_to(self._searchers, code, wanted)
             if not path or not line:
-                raise UsageError("give a path and a line of it (from 1), or code")
+                raise UsageError("give a path and a line (from 1), or code")
             ask = partial(_similar_in, line=line, wanted=wanted)
             ((_, answer),) = self._where(path, ask, is_only=True)
             return answer
@@ -257,15 +257,15 @@ class Tools:
         path: Annotated[
             str,
             Field(
-                description="A file or folder, as in answers, or absolute; empty: the root"
+                description="A file or folder, named as in answers or absolute; empty: the root"
             ),
         ] = "",
         max_tokens: MaxTokens = USUAL_TOKENS,
     ) -> CallToolResult:
         """List the symbols of a file with their lines, or what is in a folder.
 
-        Of a folder: the folders in it with their number of files, and its files with the
-        symbols at their top level. Read it before a long file.
+        For a folder: its subfolders with their number of files, and its files with their
+        top-level symbols. Read it before a long file.
         """
         self._tell(f"outline {path!r}")
 
@@ -278,15 +278,16 @@ class Tools:
     def uses(
         self,
         name: Annotated[
-            str, Field(description="An identifier, as in the code; case counts")
+            str,
+            Field(description="An identifier as it appears in the code; case counts"),
         ],
         language: Language = "",
         paths: Paths = [],  # noqa: B006
         max_tokens: MaxTokens = USUAL_TOKENS,
     ) -> CallToolResult:
-        """List every line in which an identifier stands as a whole word, under its file.
+        """List every line that contains an identifier as a whole word, grouped by file.
 
-        Files that define it come first. All of the indexed text counts, comments and documents too.
+        Files that define it come first. All indexed text counts, including comments and documents.
         """
         self._tell(f"uses {name!r}")
 
@@ -313,10 +314,10 @@ class Tools:
             str, Field(description="Its short name or folder; empty if there is one")
         ] = "",
     ) -> CallToolResult:
-        """Begin to bring the index of a project up to date, in the background.
+        """Start to bring the index of a project up to date, in the background.
 
-        Returns at once. Meanwhile the other tools answer with what is there; `status` says how
-        far it has come.
+        Returns at once. Meanwhile the other tools answer from what is already indexed; `status`
+        shows the progress.
         """
         self._tell(f"index {project!r}")
 

@@ -116,7 +116,9 @@ def check_stdout(events: str, *, as_json: bool) -> None:
     if descriptor and is_closed(descriptor):
         raise UsageError(f"events cannot go to {events}: it is not open")
     if as_json and events == "-":
-        raise UsageError("--json and --events - both want stdout: give one a file")
+        raise UsageError(
+            "--json and --events - both write to stdout: send one of them to a file"
+        )
 
 
 @contextmanager

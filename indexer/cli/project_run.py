@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from indexer.work.workshop import Workshop
 
 NO_SERVER = (
-    "the index of a repository that is cloned needs a place that its readers know: give one "
-    "with --uri (CODX_INDEX_URI)"
+    "the index of a cloned repository needs a Milvus that its readers can reach: give its "
+    "address with --uri (CODX_INDEX_URI)"
 )
 
 
@@ -176,8 +176,8 @@ def run_errand(errand: Errand, premises: Premises) -> Outcome:
     with suppress(Ended), recorded(report):
         if project.remote is None and not os.path.isdir(project.name):
             raise ProjectError(
-                f"no such folder on {os.uname().nodename}: the folders of a cluster are those "
-                "of its hosts, so let them share it, or give a URL"
+                f"no such folder on {os.uname().nodename}: a cluster indexes folders on its "
+                "own hosts, so share this one with them, or give a URL"
             )
         return run_project(
             project,

@@ -45,12 +45,12 @@ def _of_others(of_all: list[Settings], *, all_projects: bool) -> Settings:
     option = "--all-projects" if all_projects else "--project"
     if all_projects and settings.searched:
         raise UsageError(
-            "--project names some projects, and --all-projects all of them"
+            "--project names some projects, --all-projects means all: give only one"
         )
     if not settings.shared_collection:
         raise UsageError(
-            f"{option} is about a shared collection: say with --shared-collection which"
+            f"{option} needs a shared collection: name it with --shared-collection"
         )
     if len(of_all) > 1 or settings.only is not None:
-        raise UsageError(f"{option} and a PATH both say what to search: leave out one")
+        raise UsageError(f"{option} and a PATH both say what to search: give only one")
     return replace(settings, searched=None) if all_projects else settings

@@ -150,8 +150,8 @@ def _say_where(settings: Settings) -> None:
     with suppress(FileNotFoundError):  # the current folder was removed
         if os.getcwd().startswith(os.path.join(settings.project, "")):
             log.warn(
-                f"the project is {shown(settings.project)}, around this folder: that is its "
-                "first index (--here makes a project of a folder in it)"
+                f"this was the first index of the project {shown(settings.project)}, which "
+                "contains this folder (--here makes this folder a project of its own)"
             )
 
 
@@ -168,9 +168,7 @@ def _select(
     """
     if not files and not files_from:
         if null:
-            raise UsageError(
-                "-z is about the paths of --files-from, which is not given"
-            )
+            raise UsageError("-z needs --files-from")
         return place.limited(settings)
     from indexer.settings.select import listed_paths, selected
 

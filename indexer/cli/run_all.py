@@ -24,7 +24,7 @@ from indexer.report import Report
 from indexer.settings.command import given_values
 from indexer.settings.declarations import COLLECTION, PROJECT_NAME, URI, WIKI_PATH
 from indexer.settings.folders import cache_folder
-from indexer.settings.kinds import PATH
+from indexer.settings.kinds import FOLDER
 from indexer.settings.options import GroupedCommand, options
 from indexer.settings.requests import (
     FROM,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run-all", cls=GroupedCommand)
-@click.argument("roots", nargs=-1, type=PATH)
+@click.argument("roots", nargs=-1, type=FOLDER)
 @options(FROM, *RUN_OPTIONS, SCRATCH, SCRATCH_SIZE, PARALLEL, NO_BACKOFF)
 @click.pass_context
 def run_all(
@@ -174,7 +174,7 @@ def _refuse_what_is_one_projects(given: Mapping[str, Any]) -> None:
     for option in (COLLECTION, PROJECT_NAME, WIKI_PATH):
         if given[option.option.replace("-", "_")]:
             raise UsageError(
-                f"--{option.option} ({option.variable}) is for one project, and these are "
+                f"--{option.option} ({option.variable}) is for one project, and there are "
                 f"several: set {option.name} in the settings of each"
             )
 

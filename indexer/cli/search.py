@@ -99,10 +99,10 @@ def search(
 
         query = clean(query or "")
         if not like and not query.strip():
-            narrows = "; --grep narrows what answers it" if grep else ""
+            narrows = "; --grep only narrows its hits" if grep else ""
             raise UsageError(f"the query is empty: say what to look for{narrows}")
         if null and not files_with_matches:
-            raise UsageError("-0 ends the paths that -l prints: give both, or neither")
+            raise UsageError("-0 ends the paths that -l prints, so it needs -l")
         projects = settings_of_all(places, values, all_projects=all_projects)
         several = len(projects) > 1 or projects[0].searched != ()
         is_seen = is_for_person() and not as_json

@@ -52,7 +52,8 @@ class Signals:
         # The terminal may be gone, or the signal may have come in the middle of a print.
         with suppress(OSError, RuntimeError):
             sys.stderr.write(
-                "codx-index: stopping; what is done is kept (once more: stop at once)\n"
+                "codx-index: stopping; finished work is kept (interrupt again to stop at "
+                "once)\n"
             )
 
 

@@ -47,7 +47,7 @@ def _notes(report: Report) -> Iterator[str]:
     if files.deferred:
         yield f"{count_text(files.deferred, 'file')} left for later"
     if report.status in ("interrupted", "budget"):
-        yield "run again to go on"
+        yield "run again to continue"
     if busy := files.skipped.get("processing", 0):
         yield f"{count_text(busy, 'file')} with mentions in progress"
     if report.mentions.pending:
@@ -62,12 +62,12 @@ def growth_text(growth: Growth) -> str:
     """What the next chunks of an embedded database will cost, and what to do about it."""
     edit, more = "", ""
     if growth.edit_seconds is not None and growth.next_edit_seconds is not None:
-        edit = f", the store {growth.edit_seconds:.1f} s of an edit"
+        edit = f", and the store {growth.edit_seconds:.1f} s of an edit"
         more = f" and {growth.next_edit_seconds:.1f} s"
     return (
         f"{growth.rows:,} chunks in the embedded database: a search takes about "
         f"{growth.search_megabytes:,} MB{edit}; {growth.next_rows:,} more add "
-        f"{growth.next_search_megabytes:,} MB{more}. A Milvus server (--uri) takes that away"
+        f"{growth.next_search_megabytes:,} MB{more}. A Milvus server (--uri) avoids that"
     )
 
 

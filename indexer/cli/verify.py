@@ -55,7 +55,7 @@ def verify(
             _print_differences(differences)
             click.echo(
                 f"the index differs from the tree in {count_text(len(differences), 'place')}: "
-                "codx-index verify --repair rewrites what does",
+                "codx-index verify --repair fixes them",
                 err=True,
             )
         else:
@@ -80,7 +80,7 @@ def _repair(
         left = [] if report.exit_code else find_differences(settings, Report())
         if left:
             report.status = "failed"
-            report.error = f"{left[0].path}: {left[0].problem}, still"
+            report.error = f"{left[0].path}: {left[0].problem}, even after the repair"
         if as_json:
             found = _differences_list(differences)
             print_json({**report.as_dict(), "differences": found})

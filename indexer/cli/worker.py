@@ -29,7 +29,9 @@ def worker(
     """
     with reporting(Report(), False, verbose, log_format):
         if not is_cluster(addr):
-            raise UsageError(f"{addr!r} is no address of a Dask scheduler: {CLUSTERS}")
+            raise UsageError(
+                f"{addr!r} is not the address of a Dask scheduler: {CLUSTERS}"
+            )
         from indexer.run.host import serve
 
         number = serve(addr, cache_folder(cache_dir), [model], jobs, log.info)

@@ -39,7 +39,7 @@ class Sink(ABC):
         if not self.lost:
             return ""
         events = "1 event" if self.lost == 1 else f"{self.lost:,} events"
-        reason = self.reason or "it did not take them in time"
+        reason = self.reason or "it did not accept them in time"
         return f"{self.name}: {events} undelivered: {reason}"
 
     def put(self, event: bytes) -> None:

@@ -31,7 +31,9 @@ def check_stream(stream: str) -> str:
     elif not stream or "\0" in stream:
         raise UsageError("events go to a file, to - or to fd:N")
     elif stream.startswith("fd:"):
-        raise UsageError(f"{stream!r} is no fd:N; a file of that name is ./{stream}")
+        raise UsageError(
+            f"{stream!r} is not fd:N; write ./{stream} for a file of that name"
+        )
     return stream
 
 

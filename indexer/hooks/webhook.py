@@ -111,7 +111,7 @@ class WebhookSink(Sink):
                 await self._send_batches(session)
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.
-            self.reason = f"no HTTP client can be made: {type(error).__name__}"
+            self.reason = f"cannot create an HTTP client: {type(error).__name__}"
         finally:
             self._ended = True
             self._queue.clear()

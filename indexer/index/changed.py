@@ -44,10 +44,12 @@ def changed_files(settings: Settings, name: str) -> frozenset[str]:
     project = settings.project
     if not project or settings.searched != ():
         raise UsageError(
-            "which files have changed can be told in a project's folder alone: give it as PATH"
+            "which files have changed is known only in a project's folder: give it as PATH"
         )
     if work_tree(project) is None:
-        raise UsageError(f"{project} is in no git repository, which tells what changed")
+        raise UsageError(
+            f"{project} is not in a git repository, so nothing tells which files have changed"
+        )
     base = ids_of(project, find_base(project, name))
     with open_root(project) as root_fd:
         comparison = _Comparison(project, root_fd, settings.max_file_size)

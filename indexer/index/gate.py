@@ -40,8 +40,8 @@ def admit(settings: Settings) -> None:
             entries.append((path, info))
     except OSError as error:  # as a rule the folder of another user, closed to us
         raise StateError(
-            f"{error.filename} cannot be looked at ({error.strerror}): it may be another "
-            f"user's. Remove {state}, or if you trust it, make it yours (chown -R)"
+            f"cannot access {error.filename} ({error.strerror}): it may belong to another "
+            f"user. Remove {state} or, if you trust it, make it yours (chown -R)"
         ) from error
     for place in _places(settings):
         is_inside = place.startswith(os.path.join(settings.project, ""))
@@ -188,14 +188,15 @@ def _refuse_foreign(state: str, made: tuple[str, ...], entries: list[Entry]) -> 
         if made_here is None or info.st_uid != made_here.st_uid:
             raise StateError(
                 f"{path} belongs to {_user_name(info.st_uid)}, who could forge an index: "
-                f"remove {state}, or if you trust it, make it yours (chown -R) or run as its user"
+                f"remove {state} or, if you trust it, make it yours (chown -R) or run as that "
+                "user"
             )
     if is_open and (made_here is None or not made_here.st_mode & _OTHERS):
         from shlex import quote
 
         raise StateError(
-            f"{state} is open to other users, as no folder of ours is: it may have come "
-            "with the project, and hold a forged index. Remove it, or if it is yours, run: "
+            f"{state} is open to other users, which codx-index never allows: it may have come "
+            "with the project and hold a forged index. Remove it or, if it is yours, run: "
             f"chmod 700 {quote(state)}"
         )
 

@@ -80,15 +80,19 @@ def _recorded_files(settings: Settings, collection: Collection) -> Known:
         return Known(doubt="there is no index yet")
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if not manifest.get("format"):
-            return Known(doubt="what is known of the index cannot be read")
+            return Known(doubt="the manifest of the index cannot be read")
         trusted = is_trusted(collection, manifest)
         if manifest.get("place") != collection.place:
             return Known(
-                doubt="there is no index there yet, or another project wrote it"
+                doubt="there is no index in that place yet, or another project wrote it"
             )
         if manifest.get("fingerprint") != collection.identity.fingerprint:
             return Known(doubt="the index was built with other settings")
-        doubt = "" if trusted else "the index was left unfinished, or written since"
+        doubt = (
+            ""
+            if trusted
+            else "the index was left unfinished, or has been written since"
+        )
         return from_manifest(manifest, doubt)
 
 

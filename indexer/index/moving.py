@@ -146,8 +146,8 @@ def _left_behind(settings: Settings, place: str) -> str:
     if _was_in_another_folder(settings, name, label):
         command += " --take-over"
     return (
-        f"the project was moved, and its index at the old place is still there: "
-        f"codx-index clear {command} {quote(settings.project)} removes it"
+        "the project's index has moved, and the old one still exists: codx-index clear "
+        f"{command} {quote(settings.project)} removes it"
     )
 
 

@@ -89,8 +89,8 @@ def copy_database(database: str) -> Copy:
         except OSError as error:
             opened.close()
             raise StateError(
-                f"cannot copy {database}, which cannot be opened where it lies, to a temporary "
-                f"folder: {error.strerror} (TMPDIR says where){DAMAGED}"
+                f"cannot copy {database}, which cannot be opened in place, to a temporary "
+                f"folder (set by TMPDIR): {error.strerror}{DAMAGED}"
             ) from error
         return Copy(folder, target, look, opened)
 

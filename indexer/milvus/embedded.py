@@ -222,7 +222,7 @@ def _open_whole(database: str, state_dir: str, name: str, make: MakeStore) -> St
         store.close()
         raise StateError(
             f"the database is damaged ({path} is missing or cannot be read): codx-index run "
-            "writes again what is lost"
+            "rewrites what was lost"
         )
     return store
 

@@ -224,7 +224,7 @@ def import_milvus_lite() -> None:
             from milvus_lite.adapter.grpc import server  # noqa: F401
             from milvus_lite.engine import compaction
     except ImportError as error:
-        raise StateError(f"the embedded Milvus is not usable here: {error}") from error
+        raise StateError(f"the embedded Milvus cannot be used here: {error}") from error
     keep_pandas_out_of_pyarrow()
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _write_what_is_read_quickly()

@@ -172,7 +172,7 @@ class Lease:
             lost += 1
             if lost == MAX_TRIES:
                 raise StoreUnavailableError(
-                    "Milvus took the lease of the collection, but does not show it, "
+                    "Milvus accepted the lease of the collection but did not return it, "
                     f"{lost} times in a row: try again later"
                 )
 

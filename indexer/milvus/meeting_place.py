@@ -79,5 +79,5 @@ def short_path(folder: str) -> tuple[str, Callable[[], None]]:
     short = f"/proc/self/fd/{handle}"
     if not os.path.isdir(short):
         os.close(handle)
-        raise StateError(f"no socket can be made in the folder {folder}")
+        raise StateError(f"cannot create a socket in the folder {folder}")
     return short, lambda: os.close(handle)

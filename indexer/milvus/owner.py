@@ -45,7 +45,7 @@ class Claim:
         if owner:
             return f"belongs to the project {owner}"
         if self.is_foreign_name:
-            return "has the name that another project's folder gives it"
+            return "has a name that comes from another project's folder"
         return ""
 
     @staticmethod
@@ -65,7 +65,7 @@ def refuse(
     """
     for one in found:
         if problem := claim.problem(one):
-            remedy = ", or say with --take-over that it is this project's"
+            remedy = ", or make it this project's with --take-over"
             raise foreign(name, where, problem, remedy)
 
 

@@ -46,5 +46,5 @@ def no_collection(name: str, where: str, there: Iterable[str] = ()) -> NoIndexEr
     if found:
         shown = ", ".join(found[:SHOWN_NAMES])
         more = f" and {len(found) - SHOWN_NAMES:,} more" * (len(found) > SHOWN_NAMES)
-        message += f", or name one that is there with --collection ({shown}{more})"
+        message += f", or choose an existing one with --collection ({shown}{more})"
     return NoIndexError(message)

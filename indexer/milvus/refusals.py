@@ -23,12 +23,12 @@ _PRIVILEGE = re.compile(r"\bPrivilege([A-Z]\w*)")
 
 # What gRPC says where it found something else than it looked for, and what that means.
 _OTHER_SERVICES = {
-    "UNIMPLEMENTED": "something else than Milvus listens there",
-    "HTTP/2": "something else than Milvus listens there, or a Milvus that wants https",
-    "Tls handshake failed": "no TLS there, or a certificate that is not trusted here",
-    "SSL_ERROR": "no TLS there, or a certificate that is not trusted here",
-    "hostname lookup": "there is no host of that name",
-    "Domain name not found": "there is no host of that name",
+    "UNIMPLEMENTED": "something other than Milvus listens there",
+    "HTTP/2": "something other than Milvus listens there, or a Milvus that expects https",
+    "Tls handshake failed": "it does not use TLS, or its certificate is not trusted here",
+    "SSL_ERROR": "it does not use TLS, or its certificate is not trusted here",
+    "hostname lookup": "no such host",
+    "Domain name not found": "no such host",
 }
 
 
@@ -85,11 +85,11 @@ def _access_refused(
         code = one.code() if isinstance(one, grpc.RpcError) else None
         if code is grpc.StatusCode.UNAUTHENTICATED:
             what = (
-                "refuses the token" if has_token else "wants a token, and has got none"
+                "refuses the token" if has_token else "requires a token, but got none"
             )
             return AccessError(
-                f"Milvus at {address} {what}: put that of a user in {TOKEN} "
-                "(user:password, or an API key)"
+                f"Milvus at {address} {what}: set {TOKEN} to a user's token (user:password, "
+                "or an API key)"
             )
         is_denied = code is grpc.StatusCode.PERMISSION_DENIED
         if is_denied or re.search(r"permission den(y|ied)", message, re.IGNORECASE):

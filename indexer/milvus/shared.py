@@ -138,7 +138,7 @@ class SharedBoard(Board):
     def _make(self) -> None:
         if not self._exists():
             raise StoreError(
-                f"the shared collection {self.place!r} was dropped while a run was at work"
+                f"the shared collection {self.place!r} was dropped during a run"
             )
         self._load()
 
@@ -189,8 +189,8 @@ class SharedStore(Store):
         found = self._description(name)
         if found is not None and SHARED not in found.get("properties", {}):
             raise ForeignCollectionError(
-                f"the collection {name!r} at {self._guard.uri} is not one that projects "
-                "share: choose another name with --shared-collection"
+                f"the collection {name!r} at {self._guard.uri} is not a shared collection: "
+                "choose another name with --shared-collection"
             )
         if found is not None:
             is_sparse = "sparse" in field_names(found)
@@ -227,7 +227,9 @@ class SharedStore(Store):
         found = [key for key, name in names.items() if name.endswith(ending)]
         if len(found) > 1:
             which = ", ".join(sorted(names[key] for key in found))
-            raise UsageError(f"--project {label} can be any of {which}")
+            raise UsageError(
+                f"--project {label} is ambiguous: it could be any of {which}"
+            )
         return found[0] if found else None
 
     def prepare(
@@ -278,7 +280,7 @@ class SharedStore(Store):
             raise ForeignCollectionError(
                 f"the project {self._label!r} in the shared collection {self.name!r} at "
                 f"{self._guard.uri} belongs to {path}: choose another name with --project, or "
-                "say with --take-over that it is this one"
+                "make it this project's with --take-over"
             )
 
     def claim(self, writer: str, *, embeds: bool = True) -> None:
@@ -341,8 +343,8 @@ def refuse_other_settings(
     ]
     what = "; ".join(differences) or "rows of another version of codx-index"
     raise ForeignCollectionError(
-        f"the shared collection {name!r} at {where} has {what}, and all of its projects must "
-        "agree: run with what it has, or name a new one with --shared-collection"
+        f"the shared collection {name!r} at {where} has {what}, but all of its projects must "
+        "agree: run with its settings, or start a new one with --shared-collection"
     )
 
 

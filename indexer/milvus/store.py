@@ -55,10 +55,7 @@ FLUSH_TIMEOUT = 120.0
 FIRST_LOOK = 0.5  # doubles, up to LAST_LOOK
 LAST_LOOK = 2.0
 
-DAMAGED = (
-    " (if the database is damaged, codx-index clear removes it, and the next run builds it "
-    "anew)"
-)
+DAMAGED = " (if the database is damaged, codx-index clear removes it, and the next run rebuilds it)"
 
 
 MakeStore = Callable[..., "Store"]
@@ -138,8 +135,8 @@ class Store(Table):
             raise foreign(
                 name,
                 self._guard.uri,
-                "is one that projects share",
-                f", or say --shared-collection {name}",
+                "is a shared collection",
+                f", or give --shared-collection {name}",
             )
         is_ours = FINGERPRINT in properties
         if not is_ours or found["collection_name"] == self.name:
@@ -238,7 +235,7 @@ class Store(Table):
             self._create(dimension, {**properties, FINGERPRINT: fingerprint})
             reach("created")
         elif found["properties"][FINGERPRINT] != fingerprint:
-            raise foreign(self.physical, self._guard.uri, "holds another index")
+            raise foreign(self.physical, self._guard.uri, "holds a different index")
         else:
             self._use(found)
         if not is_whole:

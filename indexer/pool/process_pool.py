@@ -209,11 +209,11 @@ class ProcessPool(Executor):
     def _epitaph(self, slot: int) -> WorkerDiedError:
         code = self._context.exit_code(int(self._slots[2 * slot + 1]))
         if code is None or code >= 0:
-            return WorkerDiedError("the worker process that had it ended by itself")
+            return WorkerDiedError("its worker process ended by itself")
         name = signal.Signals(-code).name
         hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
         error = WorkerCrashedError if -code in CRASHES else WorkerDiedError
-        return error(f"the worker process that had it died ({name}{hint})")
+        return error(f"its worker process died ({name}{hint})")
 
     def _end_overdue(self) -> None:
         if not self._timeout:

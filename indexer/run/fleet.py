@@ -141,7 +141,7 @@ def _outcome(project: Repository, future: Future[Outcome]) -> Outcome:
 
 def _too_late(project: Repository) -> Outcome:
     report = Report(project=project.name, status="budget")
-    report.error = "the time was over before its run was"
+    report.error = "time ran out before its run ended"
     return ended_by(report)
 
 

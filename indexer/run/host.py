@@ -69,14 +69,14 @@ async def _serve(
             if worker is None:
                 await asyncio.wait([stopped], timeout=_RETRY_SECONDS)
                 continue
-            on_step(f"at work for {cluster} with {host.jobs} processes")
+            on_step(f"working for {cluster} with {host.jobs} processes")
             ended = asyncio.create_task(worker.finished())
             await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
             await worker.close(timeout=1, executor_wait=False)
             await ended
             left_at = time.monotonic()
             if not stopped.done():
-                on_step(f"{cluster} is gone; waiting for it")
+                on_step(f"{cluster} is gone; waiting for it to return")
         return stopped.result()
     finally:
         sweeping.cancel()

@@ -101,7 +101,7 @@ def _convert_model(session: Session) -> None:
     if identity.fingerprint != session.identity.fingerprint:
         backend = identity.backend
         raise ModelError(
-            f"{backend.model.name} runs in {backend.precision} here: run again"
+            f"{backend.model.name} turned out to run in {backend.precision} here: run again"
         )
 
 

@@ -63,8 +63,8 @@ def listed_repositories(data: bytes, source: str) -> list[Repository]:
             before = found.setdefault(repository.name, (number, repository))
             if before[1] != repository:
                 raise UsageError(
-                    f"{repository.name} is that of line {before[0]} in another way: they would "
-                    "share a collection"
+                    f"{repository.name} is the repository of line {before[0]} written "
+                    "differently: they would share a collection"
                 )
         except UsageError as error:
             raise UsageError(f"{source}, line {number}: {error}") from error
@@ -82,10 +82,11 @@ def parse(line: str) -> Repository:
     """The repository that a line names. Raises `UsageError`."""
     if line.startswith("-"):
         raise UsageError(
-            f"{_shown(line)!r} looks like an option: a folder of that name is ./{_shown(line)}"
+            f"{_shown(line)!r} looks like an option: write ./{_shown(line)} for a folder of "
+            "that name"
         )
     if not line.isprintable() and not _is_name(line):
-        raise UsageError("there are control characters in it")
+        raise UsageError("it contains control characters")
     if os.path.lexists(line):
         return _local(line)
     if url := _URL.fullmatch(line):
@@ -124,23 +125,25 @@ def _from_url(line: str, scheme: str, authority: str, path: str) -> Repository:
     if scheme not in ("file", *_PORTS):
         raise _not_allowed(line)
     if re.search(r"\s|[?#\\]", line):
-        raise UsageError(f"{_shown(line)} has a space, a query or the like in it")
+        raise UsageError(
+            f"{_shown(line)} contains whitespace, a query, a fragment or a backslash"
+        )
     path, revision = _without_revision(path, is_local=scheme == "file")
     if not path.strip("/"):
-        raise UsageError(f"{_shown(line)} names a host and no repository there")
+        raise UsageError(f"{_shown(line)} names a host, but no repository on it")
     if scheme == "file":
         if authority not in ("", "localhost"):
-            raise UsageError(f"{_shown(line)} has a host in it: file:///path has none")
+            raise UsageError(f"{_shown(line)} contains a host: write file:///path")
         return _cloned(os.path.normpath(unquote(path)), revision)
     found = _AUTHORITY.fullmatch(authority)
     if not found:
-        raise UsageError(f"{_shown(line)}: that host cannot be")
+        raise UsageError(f"{_shown(line)}: not a valid host")
     user, host, port = found[1] or "", found[2].lower(), found[3] or ""
     place = host if port in ("", _PORTS[scheme]) else f"{host}:{port}"
     if scheme == "ssh":
         user = user.partition(":")[0]  # ssh takes no password
         if not re.fullmatch(r"[\w.-]*", user) or user.startswith("-"):
-            raise UsageError(f"{_shown(line)}: that user cannot be")
+            raise UsageError(f"{_shown(line)}: not a valid user")
         place, user = (f"{user}@{place}" if user else place), ""
     name = f"{scheme}://{place}{_plain(path)}"
     return Repository(name, Remote(f"{scheme}://{place}{path}", revision, user))
@@ -172,7 +175,8 @@ def _checked(revision: str) -> str:
     is_odd = ".." in revision or revision.endswith((".", "/", ".lock"))
     if is_odd or not _REVISION.fullmatch(revision):
         raise UsageError(
-            f"{without_passwords(revision)!r} is no revision: give a branch, a tag or a whole commit id"
+            f"{without_passwords(revision)!r} is not a revision: give a branch, a tag or a "
+            "full commit id"
         )
     return revision
 
@@ -182,7 +186,7 @@ def _plain(path: str) -> str:
 
 
 def _not_allowed(line: str) -> UsageError:
-    return UsageError(f"{_shown(line)} is not fetched from: give {_SCHEMES}")
+    return UsageError(f"{_shown(line)} cannot be fetched: give {_SCHEMES}")
 
 
 def _shown(line: str) -> str:

@@ -77,7 +77,7 @@ def watched_projects(roots: Iterable[str]) -> list[Repository]:
     found = find_projects(roots)
     if not found:
         raise ProjectError(
-            f"no project below {', '.join(roots)}: none has a codx-index.toml "
+            f"no project below {', '.join(roots)}: no folder has a codx-index.toml "
             "(codx-index init writes one) or a .codx/project.json"
         )
     return [Repository(folder, is_watched=_is_watched(folder)) for folder in found]

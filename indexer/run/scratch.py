@@ -83,7 +83,8 @@ class Scratch:
             raise cannot_write(f"the scratch folder {home}", error) from error
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
             raise StateError(
-                f"{home} is not a folder of this user: remove it, or name another --scratch"
+                f"{home} is not a folder that belongs to this user: remove it, or choose "
+                "another --scratch"
             )
         return home
 

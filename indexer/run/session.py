@@ -288,6 +288,6 @@ def _staying(state_dir: str) -> Iterator[None]:
         if is_there:
             raise
         raise StateError(
-            f"{state_dir} was moved away or removed while the run was at work: run again "
-            "where the project lies now"
+            f"{state_dir} was moved or removed during the run: run again where the project is "
+            "now"
         ) from error

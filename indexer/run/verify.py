@@ -173,7 +173,7 @@ def _compare(
             paths.pop(row_id, None)
     for path in sorted(set(paths.values()) - wrong - left_out):
         if settings.only is None or is_within(path, settings.only):
-            yield Difference(path, "rows that belong to no file as it is now")
+            yield Difference(path, "rows that belong to no current file")
 
 
 def _first_problem(
@@ -189,16 +189,16 @@ def _first_problem(
         if there is None:
             return f"row {number} is missing"
         if rows[row["id"]] != 1:
-            return f"row {number} is there {rows[row['id']]} times"
+            return f"row {number} occurs {rows[row['id']]} times"
         for field, value in row.items():
             if field != "sparse" and there[field] != value:
-                return f"row {number} has another {field}"
+                return f"row {number} has a different {field}"
         if "sparse" in there and not _are_alike(there["sparse"], row["sparse"]):
-            return f"row {number} has another sparse vector"
+            return f"row {number} has a different sparse vector"
         if embedded and not there["embedded"]:
             return f"row {number} has no vector yet"
         if embedded is False and there["embedded"]:
-            return f"row {number} has a vector, and is to be found by words alone"
+            return f"row {number} has a vector, but should be found by its words alone"
         length = math.sqrt(sum(float(x) ** 2 for x in there["vector"]))
         if not abs(length - 1) <= UNIT_TOLERANCE:
             return f"the vector of row {number} has length {length:.4f}"

@@ -41,7 +41,7 @@ class Wanted:
         if self.limit < 1 or self.context < 0:
             raise UsageError("limit must be at least 1, and context at least 0")
         if self.mode not in (HYBRID, DENSE, SPARSE):
-            raise UsageError(f"no mode {self.mode!r}: use hybrid, dense or sparse")
+            raise UsageError(f"unknown mode {self.mode!r}: use hybrid, dense or sparse")
 
     @property
     def candidates(self) -> int:

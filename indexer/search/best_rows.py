@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from indexer.types import Weights
 
 NO_CHANGES = "no file has changed: nothing is searched"
-NOT_ALL = f"only the {MOST_HITS:,} chunks nearest to the query were looked at: others may match too"
+NOT_ALL = f"only the {MOST_HITS:,} chunks nearest to the query were checked: others may match too"
 
 
 def best_rows(

@@ -18,18 +18,16 @@ from indexer.milvus.on_disk import is_locked
 
 PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
 
-AT_WORK = (
-    "a run is at work on this index: what it has not reached yet is found as it was"
-)
+AT_WORK = "a run is updating this index: files that it has not reached yet are found as they were"
 BEHIND = (
     "files have changed since the last run: codx-index run brings the index up to date"
 )
 DOUBTFUL = BEHIND.replace("have", "may have", 1)
 ALTERED = (
-    "the index is not as the last run left it: codx-index run brings it up to date"
+    "the index has changed since the last run: codx-index run brings it up to date"
 )
-UNTOLD = "no run here wrote this index, so it cannot be told whether it is as new as the files"
-PARTLY = "{:,} of {:,} chunks are not embedded yet: these are found by words alone"
+UNTOLD = "no run here wrote this index, so nothing tells whether it is up to date with the files"
+PARTLY = "{:,} of {:,} chunks are not embedded yet and are found by words alone"
 
 
 @dataclass(frozen=True, slots=True)

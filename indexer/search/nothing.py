@@ -49,7 +49,7 @@ def _in_scope(found: Omissions) -> list[str]:
     notes = []
     if not found.indexed:
         notes.append(
-            f"no file of the index is in this scope; {found.others:,} are outside of it"
+            f"no file of the index is in this scope; {found.others:,} are outside it"
         )
     else:
         are = "file of the index is" if found.indexed == 1 else "files of the index are"

@@ -102,22 +102,23 @@ class QueryEmbedder:
         settings, endpoint = self._settings, self._settings.endpoint
         if endpoint is None or endpoint.name != name:
             raise ModelError(
-                f"an endpoint embedded the index with its model {name}: give its address with "
-                f"--model openai+https://HOST/v1#{name}, or search by words alone with --mode sparse"
+                f"the index was embedded by an endpoint's model, {name}: give the endpoint "
+                f"with --model openai+https://HOST/v1#{name}, or search by words alone with "
+                "--mode sparse"
             )
         backend = endpoint_backend(
             endpoint, settings.model_revision, 0, settings.cache_dir
         )
         if properties.get("codx.vectors") != vectors_identity(backend):
             raise ModelError(
-                f"the index was built with another --model-revision of {name}: bring it up to date "
-                "with codx-index run, or search by words alone with --mode sparse"
+                f"the index was built with a different --model-revision of {name}: bring it "
+                "up to date with codx-index run, or search by words alone with --mode sparse"
             )
         return EndpointEmbedder(endpoint, properties.get(PROBES, ""))
 
     def _not_here(self, backend: Backend) -> str:
         """What to say where the model that was found here is not that of the index."""
-        what = f"the index was built with another {backend.model.name} or precision"
+        what = f"the index was built with a different {backend.model.name} or precision"
         by_words = "search by words alone with --mode sparse"
         if self._settings.project:
             return f"{what}: bring it up to date with codx-index run, or {by_words}"
@@ -132,7 +133,7 @@ class QueryEmbedder:
             if settings.project:
                 raise
             raise ModelError(
-                f"the index needs its model {name} for a query, or --mode sparse: {error}"
+                f"a query needs the model of the index, {name}, or --mode sparse: {error}"
             ) from error
         precision = properties.get("codx.precision", settings.precision)
         return choose_backend(model, settings.cache_dir, precision, convert=convert)

@@ -28,13 +28,13 @@ NO_SPARSE = (
     "this Milvus has no sparse vectors (they came with 2.4): nothing is found by words"
 )
 OTHER_SPARSE = (
-    "the index is of another version: nothing is found by words until the next "
+    "the index was built by another version: nothing is found by words until the next "
     "codx-index run"
 )
 NO_DENSE = (
     "nothing is embedded yet: nothing is found by meaning until a codx-index run embeds"
 )
-NO_WORDS = "the query has no words that tell files apart: nothing is found by words"
+NO_WORDS = "the query has no words that distinguish files: nothing is found by words"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
     patterns = Patterns(map(os.fsencode, given))
     if patterns.meaningless:
         which = os.fsdecode(patterns.meaningless[0])
-        raise UsageError(f"not a pattern for paths: {which!r} matches nothing")
+        raise UsageError(f"not a pattern of paths: {which!r} matches nothing")
     start = _literal_start(given[0]) if len(given) == 1 else ""
     return Scope(name, start, patterns)
 
@@ -107,7 +107,7 @@ def _known(language: str) -> str:
         return found
     near = similar_languages(language, 3)
     hint = f": did you mean {' or '.join(near)}?" if near else ""
-    raise UsageError(f"no language {language!r} is known{hint}")
+    raise UsageError(f"unknown language {language!r}{hint}")
 
 
 def _literal_start(pattern: str) -> str:

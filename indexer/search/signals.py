@@ -116,13 +116,13 @@ def _of_definitions(
         if any(defines(chunk, name) for chunk in chunks):
             share, reason = 1.0, f"defines {name}"
         elif any(is_inside(chunk, name) for chunk in chunks):
-            share, reason = IN_PART, f"has a part of {name}"
+            share, reason = IN_PART, f"contains a part of {name}"
         else:
             continue
         if not question.is_identifier:
             yield Signal("+", DEFINES_ONE * share, reason)
         elif plain(_stem(path)) == plain(name):
-            reason += ", and is named so"
+            reason += ", and is named after it"
             yield Signal("+", DEFINES * NAMED_SO * share, reason)
         else:
             yield Signal("+", DEFINES * share, reason)
@@ -138,7 +138,7 @@ def _drawbacks(
     if kinds and _term_set(" ".join(kinds)).isdisjoint(question.terms):
         yield Signal("×", ASIDE, "a test, an example or vendored")
     if _is_barrel(name) and not any(chunk.symbol for chunk in chunks):
-        yield Signal("×", BARREL, "hands on what other files define")
+        yield Signal("×", BARREL, "only re-exports what other files define")
     if is_prose(name):
         yield Signal("×", PROSE, "prose")
     yield from _of_data(question, folders, name)

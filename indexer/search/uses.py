@@ -74,7 +74,7 @@ def uses(
     name = name.strip().removesuffix("()")
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no identifier: give one name, as it is in the code"
+            f"{name!r} is not an identifier: give one name, as it appears in the code"
         )
     scope = searcher.limited(scope)
     found, notes = searcher.ask(partial(_uses, name, scope, most_chunks))
@@ -111,7 +111,8 @@ def _uses(
     notes = []
     if len(rows) >= most:
         notes.append(
-            f"{name} is so common that not all of the index was looked at: narrow it with paths"
+            f"{name} is so common that only part of the index was searched: narrow it with "
+            "paths"
         )
     seen = {
         (one.path, one.line): one
@@ -125,7 +126,7 @@ def _uses(
 def _with_text(store: Store, name: str, scope: Scope, most: int) -> list[Row]:
     """Rows whose text has a name that is no term: a letter, or a word such as `get`."""
     if not re.fullmatch(r"\w+", name, re.ASCII):
-        raise UsageError(f"{name!r} has no word that tells files apart")
+        raise UsageError(f"{name!r} has no word that distinguishes files")
     # In Milvus, _ stands for any character; what is too much is left out later.
     where = " and ".join(filter(None, [scope.condition, f'text like "%{name}%"']))
     fields = ["path", "file_hash", "start_line", "end_line", "language", "text"]

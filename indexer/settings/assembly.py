@@ -99,19 +99,21 @@ def _check_model(values: Values) -> None:
             if values[setting]:
                 with values.naming(setting):
                     raise UsageError(
-                        f"--{setting.option} is for an endpoint, and {values[MODEL]} is none"
+                        f"--{setting.option} is for an endpoint, and {values[MODEL]} is not "
+                        "one"
                     )
         return
     if values[PRECISION] != AUTO:
         with values.naming(PRECISION):
             raise UsageError(
-                f"--precision {values[PRECISION]}: an endpoint computes as it does, leave it out"
+                f"--precision {values[PRECISION]}: an endpoint decides its own precision; "
+                "leave the option out"
             )
     if EXECUTOR in values.found and is_cluster(values[EXECUTOR]):
         with values.naming(EXECUTOR):
             raise UsageError(
-                f"--executor {values[EXECUTOR]}: {endpoint.origin} embeds, and what is left is done "
-                "here, leave it out"
+                f"--executor {values[EXECUTOR]}: {endpoint.origin} embeds, and the rest is "
+                "done here; leave the option out"
             )
     for setting, unmasked in ((SECRETS_IN_TEXT, KEEP_SECRETS), (INCLUDE_SECRETS, True)):
         is_known = setting in values.found
@@ -128,17 +130,20 @@ def check_shared_collection(fields: Mapping[str, Any]) -> None:
     name = check_collection(fields["shared_collection"])
     if name and fields["collection"]:
         raise UsageError(
-            f"the rows are either in the collection {fields['collection']!r} or in {name!r}, "
-            "which projects share: give --collection or --shared-collection"
+            f"the rows cannot be both in the collection {fields['collection']!r} and in the "
+            f"shared collection {name!r}: give either --collection or --shared-collection"
         )
     if name and not fields["uri"]:
         raise UsageError(
-            "--shared-collection needs a Milvus that projects share: say with --uri which"
+            "--shared-collection needs a Milvus that projects share: give its address with "
+            "--uri"
         )
     if fields["project_name"] and not name:
-        raise UsageError("--project is a name in a shared collection: say which one")
+        raise UsageError(
+            "--project is a name in a shared collection: give that with --shared-collection"
+        )
     if any(not one.isprintable() for one in fields["project_name"]):
-        raise UsageError(f"not a name for a project: {fields['project_name']!r}")
+        raise UsageError(f"not a project name: {fields['project_name']!r}")
 
 
 def _by_group(values: Values) -> dict[str, dict[str, Any]]:
@@ -209,10 +214,12 @@ def reader_settings(
 def _about(settings: Settings, projects: Sequence[str] | None) -> Settings:
     """The settings of a reader of these projects in a shared collection; () is the one there."""
     if isinstance(projects, str):
-        raise UsageError("projects are a list of names, not one name")
+        raise UsageError("projects must be a list of names, not one name")
     searched = None if projects is None else tuple(projects)
     if searched != () and not settings.shared_collection:
-        raise UsageError("projects are those of a shared collection: say of which")
+        raise UsageError(
+            "projects belong to a shared collection: give shared_collection"
+        )
     return replace(settings, searched=searched)
 
 

@@ -42,6 +42,8 @@ class ProjectCommand(GroupedCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:  # a line that is being typed is no mistake yet
+            return rest
         options = {one.setting: one.name for one in setting_options(self)}
         place = self.place_of(ctx.params)
         values = resolve(
@@ -93,15 +95,15 @@ class SearchCommand(ProjectCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
-        del ctx.params["place"]
+        ctx.params.pop("place", None)
         return rest
 
 
 def _explain_absent(paths: Sequence[str], given: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a PATH that is not there, if it may be meant for an option."""
     hints = {
-        "changed": "a REF is joined to its option, as in --changed=main",
-        "files_with_matches": "-l lists files, and -t names their language",
+        "changed": "a REF needs an equals sign, as in --changed=main",
+        "files_with_matches": "-l lists files; the language is -t",
     }
     told = [
         hint for name, hint in hints.items() if given.get(name) not in (None, False)

@@ -21,10 +21,12 @@ from indexer.config import (
     SPARSE,
 )
 from indexer.settings.kinds import (
+    FOLDER,
     PATH,
     CommandLine,
     Duration,
     LanguageOfFiles,
+    Pattern,
     Size,
     WhereToWork,
 )
@@ -207,7 +209,7 @@ STATE_DIR = Setting(
     name="state-dir",
     reach=Reach.FOLDERS,
     sources=Source.OPTION,
-    kind=PATH,
+    kind=FOLDER,
     field="state_root",
     help="Folder for the state of indexes, with a subfolder for each project; for "
     "trees that are read-only.",
@@ -217,7 +219,7 @@ STATE_DIR = Setting(
 CACHE_DIR = Setting(
     name="cache-dir",
     reach=Reach.FOLDERS | Reach.CACHE,
-    kind=PATH,
+    kind=FOLDER,
     field="cache_dir",
     fallback="",
     is_path=True,
@@ -290,6 +292,7 @@ IGNORE = Setting(
     form=Form.LIST,
     field="ignore",
     metavar="PATTERN",
+    kind=Pattern(),
     help="Leave out whatever matches this .gitignore pattern (repeatable).",
     section=FILES,
     example=["docs/generated/", "*.csv"],
@@ -309,7 +312,7 @@ IGNORE_CONTAINING = Setting(
 EXTERNAL_FOLDERS = Setting(
     name="external-folders",
     reach=Reach.FOLDERS,
-    kind=PATH,
+    kind=FOLDER,
     form=Form.LIST,
     field="external_folders",
     is_path=True,
@@ -388,6 +391,7 @@ BY_WORDS = Setting(
     form=Form.LIST,
     field="by_words",
     metavar="PATTERN",
+    kind=Pattern(),
     help="Files that match this .gitignore pattern are found by their words alone;"
     " after a leading ! they always get vectors (repeatable).",
     section=INDEX,
@@ -509,7 +513,7 @@ WIKI_PATH = Setting(
     name="wiki.path",
     reach=Reach.FOLDERS,
     harmless=IN_PROJECT,
-    kind=PATH,
+    kind=FOLDER,
     field="wiki.folder",
     is_path=True,
     help="Folder of the wiki.",

@@ -135,7 +135,7 @@ def _text(path: str) -> str | None:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise UsageError(f"cannot read {path}: {reason}") from error
     if len(text) > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than a file of settings can be")
+        raise UsageError(f"{path} is too large for a file of settings")
     return text
 
 
@@ -187,13 +187,13 @@ def _known(
         key = written.replace("_", "-")
         if key == TOKEN.name:
             raise UsageError(
-                f"{entry.place}: a token does not belong in a file of the project: "
-                f"give it as {TOKEN.variable}"
+                f"{entry.place}: a token does not belong in a project's file: set "
+                f"{TOKEN.variable}"
             )
         if key == STATE_DIR.name:
             raise UsageError(
-                f"{entry.place}: where the state of an index is kept does not belong in a file "
-                f"of the project: give it as {STATE_DIR.variable}"
+                f"{entry.place}: the folder of the state does not belong in a project's file: "
+                f"set {STATE_DIR.variable}"
             )
         # `wiki = true` stands for `wiki.enabled = true`.
         setting = _KEYS.get(key) or _KEYS.get(f"{key}.enabled")
@@ -225,7 +225,7 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
     if is_list or isinstance(setting.kind, CommandLine):
         is_texts = isinstance(value, list) and all(isinstance(x, str) for x in value)
         if not (is_texts or isinstance(value, str)):
-            raise UsageError(f"{entry.place}: not a text, nor a list of texts")
+            raise UsageError(f"{entry.place}: neither a string nor a list of strings")
         if is_list and isinstance(value, str):
             return replace(entry, value=[value])
     elif setting.form is Form.FLAG and not setting.has_option:
@@ -234,20 +234,20 @@ def _checked(setting: Setting, entry: Entry) -> Entry:
     elif not isinstance(value, str | int | float):
         # An address may have a password in it.
         what = "that" if setting in (URI, WEBHOOK) else repr(value)
-        raise UsageError(f"{entry.place}: {what} is not one text or number")
+        raise UsageError(f"{entry.place}: {what} is neither a string nor a number")
     return entry
 
 
 def _checked_table(entry: Entry) -> Entry:
     """The entry with each key and value of its table as an option has them."""
     if not isinstance(entry.value, dict):
-        raise UsageError(f"{entry.place}: not a table, as in [{entry.key}]")
+        raise UsageError(f"{entry.place}: not a table such as [{entry.key}]")
     pairs = []
     for key, value in entry.value.items():
         if not isinstance(value, str):
             # Keys with a dot in them need quotes, or they are tables in the table.
             raise UsageError(
-                f"{entry.place}: {key!r} is not a text (a key with a dot needs quotes)"
+                f"{entry.place}: {key!r} is not a string (a key with a dot needs quotes)"
             )
         pairs.append(f"{key}={value}")
     return replace(entry, value=pairs)

@@ -45,5 +45,5 @@ def cache_folder(cache_dir: str) -> str:
 def _in_home(path: str) -> str:
     whole = os.path.expanduser(path)
     if whole.startswith("~"):
-        raise UsageError(f"it is not known where {path} is: give the whole path")
+        raise UsageError(f"{path} is in an unknown home folder: give an absolute path")
     return whole

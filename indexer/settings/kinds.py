@@ -18,6 +18,51 @@ PATH = click.Path(readable=False)
 """A path. `project_folder` and whoever opens a file say what is wrong with one."""
 
 
+class Folder(click.Path):
+    """A path that a shell completes with folders alone. It is not checked, as `PATH` is not."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
+FOLDER = Folder(readable=False)
+PATHS = (PATH, FOLDER)
+
+
+class Pattern(click.ParamType[str]):
+    """A text that looks like a path, or begins like one, so that a shell completes it as one."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+class LanguageName(click.ParamType[str]):
+    """The name of a language, or an ending. `search.scope` says which are known."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the names alone: whoever types an ending needs no help."""
+        from click.shell_completion import CompletionItem
+
+        from indexer.languages import FILES
+
+        start = incomplete.lower()
+        return [CompletionItem(one) for one in FILES if one.startswith(start)]
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, with an optional unit: 500k, 2MiB."""
 
@@ -90,10 +135,10 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
             return tuple(value)
         pattern, equals, given = (part.strip() for part in value.rpartition("="))
         if not equals:
-            self.fail(f"{value!r} is not like .inc=php", param, ctx)
+            self.fail(f"{value!r} does not have the form .inc=php", param, ctx)
         if not pattern.strip("/.") or pattern.startswith(("!", "#")):
             self.fail(
-                f"{pattern!r} is no ending like .inc, nor a pattern of paths",
+                f"{pattern!r} is neither an ending like .inc nor a pattern of paths",
                 param,
                 ctx,
             )
@@ -102,8 +147,10 @@ class LanguageOfFiles(click.ParamType[tuple[str, str]]):
         language = known_language(given)
         if language is None:
             near = similar_languages(given, 1)
-            hint = f": did you mean {near[0]}?" if near else f", nor {PLAIN_TEXT}"
-            self.fail(f"{pattern}: no language {given!r} is known{hint}", param, ctx)
+            hint = (
+                f": did you mean {near[0]}?" if near else f" ({PLAIN_TEXT} means none)"
+            )
+            self.fail(f"{pattern}: unknown language {given!r}{hint}", param, ctx)
         return pattern, language
 
     @staticmethod
@@ -128,7 +175,7 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
             return tuple(shlex.split(value))
         except ValueError as error:
             # What is given may have a password in it.
-            self.fail(f"it is no command: {error}", param, ctx)
+            self.fail(f"it is not a command: {error}", param, ctx)
 
 
 class WhereToWork(click.ParamType[str]):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from indexer.settings.kinds import PATH, Duration, Size
+from indexer.settings.kinds import FOLDER, PATH, Duration, Size
 from indexer.settings.sections import SECTIONS
 from indexer.settings.setting import Form, Setting
 
@@ -123,3 +123,8 @@ def options(*settings: Setting) -> Callable[[F], F]:
 def path_argument(function: F) -> F:
     """What is meant of a project, by default the one around the current folder."""
     return click.argument("path", default="", type=PATH)(function)
+
+
+def folder_argument(function: F) -> F:
+    """The same where only a folder can be meant."""
+    return click.argument("path", default="", type=FOLDER)(function)

@@ -40,11 +40,11 @@ class Reach(Flag):
 _REASONS = {
     Reach.PROGRAMS: "runs a program",
     Reach.NETWORK: "sends data elsewhere",
-    Reach.FOLDERS: "reads or writes outside of the project",
+    Reach.FOLDERS: "reads or writes outside the project",
     Reach.COLLECTIONS: "can replace the index of another project",
     Reach.CACHE: "changes the cache that all projects share",
     Reach.SECRETS: "stores what should stay out of an index",
-    Reach.RESOURCES: "can take more of this machine than a run should",
+    Reach.RESOURCES: "can use more of this machine than a run should",
 }
 
 

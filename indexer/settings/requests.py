@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from indexer.config import DENSE, HYBRID, SPARSE
-from indexer.settings.kinds import PATH, Size
+from indexer.settings.kinds import FOLDER, PATH, LanguageName, Pattern, Size
 from indexer.settings.reach import Reach
 from indexer.settings.sections import ANSWER, DONE, FILES, PRINTED, WHERE
 from indexer.settings.setting import Form, Setting, Source
@@ -117,7 +117,7 @@ FROM = _request(
 )
 SCRATCH = _request(
     "scratch",
-    kind=PATH,
+    kind=FOLDER,
     metavar="FOLDER",
     help="Folder for clones of the repositories, and for the state of their "
     "indexes unless --state-dir is given.",
@@ -217,12 +217,14 @@ SEARCH_MODE = _request(
 )
 LANGUAGE = _request(
     "language",
+    kind=LanguageName(),
     also=("-t", "--type"),
     help="Search only files in this language, given by name or by file ending.",
     section=ANSWER,
 )
 PATTERN = _request(
     "path",
+    kind=Pattern(),
     form=Form.LIST,
     also=("patterns",),
     metavar="GLOB",
@@ -253,6 +255,7 @@ IGNORE_CASE = _flag(
 )
 LIKE = _request(
     "like",
+    kind=Pattern(),
     metavar="FILE:LINE",
     help="Find code similar to the code at this place, instead of giving a QUERY.",
     section=ANSWER,
@@ -313,4 +316,49 @@ YES = _flag("yes", "Do not ask.", also=("-y",), section=DONE)
 # their files overwritten.
 OVERWRITE = _flag(
     "force", "Overwrite an existing file.", has_variable=False, section=DONE
+)
+
+# Of `install` and `uninstall`
+
+# Its name has another meaning for `search`.
+IN_PROJECT = _flag(
+    "project",
+    "Use the files of the project around the current folder, for everyone who works on it, instead "
+    "of your own.",
+    also=("in_project",),
+    has_variable=False,
+    section=WHERE,
+)
+SERVE = _request(
+    "serve",
+    form=Form.LIST,
+    kind=PATH,
+    also=("served",),
+    has_variable=False,
+    metavar="PATH",
+    help="Serve the project of this folder, wherever the client starts the server (repeatable).",
+    default_text="the folder that is open, where a client says which",
+    section=WHERE,
+)
+ONLY = _request(
+    "only",
+    kind=click.Choice(("mcp", "skill")),
+    fallback=None,
+    has_variable=False,
+    help="Only the entry that starts the server, or only the skill.",
+    default_text="both",
+    section=DONE,
+)
+LIST = _flag(
+    "list",
+    "Print which clients are found here, which of them know of codx-index, and their files.",
+    also=("lists",),
+    has_variable=False,
+    section=PRINTED,
+)
+BY_HAND = _flag(
+    "force",
+    "Replace or remove what somebody changed by hand without a question.",
+    has_variable=False,
+    section=DONE,
 )

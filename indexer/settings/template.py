@@ -12,13 +12,13 @@ from indexer.settings.sections import SECTIONS
 from indexer.settings.setting import Form, Setting, Source
 
 _HEADER = """\
-# Settings of codx-index for this project. An option on the command line counts more, and so
-# does its variable in the environment (CODX_INDEX_MAX_FILE_SIZE for max-file-size);
-# `codx-index config show` tells what holds and why. The same may stand in pyproject.toml,
-# below [tool.codx-index].
+# Settings of codx-index for this project. Options on the command line and environment
+# variables (CODX_INDEX_MAX_FILE_SIZE for max-file-size) override them; `codx-index config
+# show` lists the values in effect and where each comes from. They can also be given in
+# pyproject.toml, below [tool.codx-index].
 #
-# Settings marked with (trust) run programs, or reach outside of the project. They are
-# followed with --trust or CODX_INDEX_TRUST=1, because the project may be somebody else's.
+# Settings marked with (trust) run programs or reach outside the project. They take effect
+# only with --trust or CODX_INDEX_TRUST=1, because a project may come from somebody else.
 """
 _COLUMNS = (29, 35, 47)  # a remark begins at the first that the line leaves free
 

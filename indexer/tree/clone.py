@@ -76,7 +76,7 @@ def _update(folder: str, remote: Remote, check: Callable[[], object]) -> bool:
     )
     found = _first_line(os.path.join(folder, ".git", "FETCH_HEAD"))[:64].split("\t")[0]
     if not _WHOLE_ID.fullmatch(found):
-        raise RepositoryError("it cannot be fetched: git brought nothing")
+        raise RepositoryError("it cannot be fetched: git returned nothing")
     if found == before:
         return False
     with suppress(FileNotFoundError):

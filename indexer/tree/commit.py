@@ -25,7 +25,7 @@ def find_commit(folder: str | bytes, name: str) -> str:
             return found
     where = os.fsdecode(folder)
     if name == HEAD:
-        raise UsageError(f"the repository of {where} has no commit yet")
+        raise UsageError(f"the repository of {where} has no commits yet")
     raise UsageError(f"git knows no commit {name!r} in {where}")
 
 
@@ -44,7 +44,7 @@ def find_base(folder: str | bytes, name: str) -> str:
     if not found:
         raise UsageError(
             f"HEAD and {name} have no commit in common in {os.fsdecode(folder)}: in a shallow "
-            "clone, git fetch --unshallow brings it"
+            "clone, git fetch --unshallow fetches one"
         )
     return found
 

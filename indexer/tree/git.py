@@ -83,7 +83,7 @@ def work_tree(root: str) -> WorkTree | None:
         dot_git = os.path.join(root, ".git")
         # The repository of a submodule lies elsewhere, and says where the submodule is.
         remedy = (
-            f"{dot_git} is that of another folder, as in a copy of a submodule; remove it"
+            f"{dot_git} belongs to another folder, as in a copy of a submodule; remove it"
             if os.path.isfile(dot_git)
             else "core.worktree names another folder; unset it"
         )
@@ -99,8 +99,9 @@ def _explain_why_not(root: str, around: bytes) -> None:
     shared = around if is_git_folder(around) else common_folder(around)
     if is_linked(around) and shared and not is_repository(around):
         raise GitError(
-            f"{top} is a work tree of a repository that is gone or was moved: it was "
-            f"{os.fsdecode(shared)}; git worktree repair mends it from there ({INSTEAD})"
+            f"{top} is a work tree of a repository that was removed or moved: it was "
+            f"{os.fsdecode(shared)}; git worktree repair, run in the repository, fixes it "
+            f"({INSTEAD})"
         )
     if shared is None or is_linked(around) or not is_git_folder(shared):
         return

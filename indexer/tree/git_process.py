@@ -94,7 +94,7 @@ def _start(
     git = find_git()
     if git is None:
         is_clear = all(map(os.path.isabs, os.get_exec_path()))
-        where = "" if is_clear else ", whose relative entries do not count"
+        where = "" if is_clear else ", whose relative entries are ignored"
         raise GitError(
             f"{name} is a git work tree, but there is no git on PATH{where}: install it "
             f"({INSTEAD})"
@@ -103,7 +103,7 @@ def _start(
         return start_git(git, folder, arguments, clean_environment(), has_input)
     except OSError as error:
         raise GitError(
-            f"git cannot be started in {name}: {error.strerror}: see {git} ({INSTEAD})"
+            f"git cannot be started in {name}: {error.strerror}: check {git} ({INSTEAD})"
         ) from error
 
 
@@ -173,14 +173,14 @@ def _communicate(
             path = find_obstacle(folder, _named_files(folder), *time_left)
             if path:
                 raise GitError(
-                    f"git waits for {path}, which is not a file but a pipe or a device: "
+                    f"git is waiting for {path}, which is not a file but a pipe or a device: "
                     "remove it"
                 )
         check_time()
         if time.monotonic() - since > (BLIND_STALL if now is None else STALL):
             raise GitError(
-                f"git does nothing in {os.fsdecode(folder)} and does not end: does "
-                f"`git status` end there, and does the disk answer?"
+                f"git hangs in {os.fsdecode(folder)}: does `git status` finish there, and "
+                "does the disk respond?"
             )
 
 
@@ -278,6 +278,6 @@ def _end_text(status: int) -> str:
 def nonsense(folder: str | bytes) -> GitError:
     """The error of an answer that no git of today gives."""
     return GitError(
-        f"git cannot list {os.fsdecode(folder)}: {find_git()} does not answer as git 2.31 or "
-        f"later does: install one ({INSTEAD})"
+        f"git cannot list {os.fsdecode(folder)}: {find_git()} does not behave like git 2.31 "
+        f"or later: install one ({INSTEAD})"
     )

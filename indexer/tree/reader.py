@@ -35,7 +35,7 @@ STARTERS, STARTER_BYTES = (
     4,
     8 * 1024,
 )  # files that are read first, and their largest size
-TRY_AGAIN = "; not tried again until it changes, or with --retry-failed"
+TRY_AGAIN = "; it is tried again once it changes, or with --retry-failed"
 
 
 def _in_order(files: Iterable[SourceFile]) -> list[SourceFile]:

@@ -108,7 +108,7 @@ def call_git(
         )
     except OSError as error:
         raise RepositoryError(
-            f"git cannot be started in {folder}: {error.strerror}: see {git}"
+            f"git cannot be started in {folder}: {error.strerror}: check {git}"
         ) from error
     try:
         output, errors = _communicate(process, check)
@@ -131,7 +131,7 @@ def _communicate(
             check_time()
         if time.monotonic() > end:
             raise PassingError(
-                f"it cannot be fetched: git is not done after {LONGEST:.0f} s"
+                f"it cannot be fetched: git did not finish within {LONGEST:.0f} s"
             )
 
 
@@ -160,6 +160,9 @@ def _failure(remote: Remote, errors: str, status: int) -> RepositoryError:
     reason = next(iter(told if is_vague else fatal), f"git ended with status {status}")
     reason = remote.hide(reason.removeprefix("fatal: "))
     if "couldn't find remote ref" in errors:
-        reason = f"it has no revision {remote.revision or 'HEAD'!r} (a branch, a tag or a whole commit id)"
+        reason = (
+            f"it has no revision {remote.revision or 'HEAD'!r} (a branch, a tag or a full "
+            "commit id)"
+        )
     kind = RepositoryError if _FINAL.search(errors) else PassingError
     return kind(f"it cannot be fetched: {reason}")

@@ -55,7 +55,7 @@ def choose_backend(
         if backend is not None:
             return backend
     if device == "cuda":
-        problem = missing_libraries() or "torch sees no such device here"
+        problem = missing_libraries() or "torch finds no such device here"
         raise ModelError(f"CODX_INDEX_DEVICE=cuda, but {problem}")
 
     reason = ""

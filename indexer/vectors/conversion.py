@@ -58,7 +58,7 @@ def convert_once(backend: Backend, on_step: Callable[[str], None]) -> Backend:
     models = os.path.join(backend.cache_dir, "models")
     with suppress(OSError):  # where it cannot be written, the next step says so
         os.makedirs(models, exist_ok=True)
-    wait = f"waiting for another run, which converts a model in {models}"
+    wait = f"waiting for another run that is converting a model in {models}"
     with graph_folder.turn(models, lambda: on_step(wait)):
         return backend if is_ready(backend) else _convert(backend, on_step)
 

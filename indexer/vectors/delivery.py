@@ -111,7 +111,7 @@ class Delivery:
         except TryAgainError as error:
             if not await self._is_alive():
                 raise self._unavailable(error) from None
-            reason = f"{self._sender.endpoint.origin} fails with it: {error}"
+            reason = f"{self._sender.endpoint.origin} fails on it: {error}"
             tries = FIRST_TRIES
         else:
             found.vectors.update(zip(texts, vectors, strict=True))
@@ -178,7 +178,7 @@ class Delivery:
 
     def _unavailable(self, error: TryAgainError) -> ModelUnavailableError:
         return ModelUnavailableError(
-            f"the endpoint {self._sender.endpoint.base} does not embed: {error}"
+            f"the endpoint {self._sender.endpoint.base} cannot embed: {error}"
         )
 
 

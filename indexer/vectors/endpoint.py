@@ -139,13 +139,13 @@ async def _check_length(sender: Sender, max_tokens: int) -> None:
         one, other = await Delivery(sender, 1).greet(texts)
     except ModelError as error:
         raise ModelError(
-            f"{error}: texts may have {max_tokens} tokens, and --model-max-tokens sets another "
-            "limit"
+            f"{error}: a text may have {max_tokens} tokens (--model-max-tokens changes the "
+            "limit)"
         ) from error
     if float(one @ other) > _CUT:
         raise ModelError(
-            f"{sender.endpoint.origin} cuts texts of {max_tokens} tokens: set --model-max-tokens "
-            f"to what {sender.endpoint.name} takes"
+            f"{sender.endpoint.origin} truncates texts of {max_tokens} tokens: set "
+            f"--model-max-tokens to the limit of {sender.endpoint.name}"
         )
 
 
@@ -187,7 +187,7 @@ def check_alike(
 
     if kept is None:
         return
-    problem = f"{vectors.shape[1]} dimensions in place of {kept.shape[1]}"
+    problem = f"{vectors.shape[1]} dimensions instead of {kept.shape[1]}"
     if kept.shape == vectors.shape:
         lengths = np.linalg.norm(kept, axis=1) * np.linalg.norm(vectors, axis=1)
         least = float(
@@ -197,8 +197,8 @@ def check_alike(
             return
         problem = f"vectors at a cosine of {least:.3f} to those it gave"
     raise ModelError(
-        f"{endpoint.origin} has another model behind the name {endpoint.name} ({problem}): set "
-        "--model-revision to begin another index for it"
+        f"{endpoint.origin} has a different model behind the name {endpoint.name} "
+        f"({problem}): set --model-revision to start a new index for it"
     )
 
 

@@ -90,8 +90,8 @@ def _hub_folder(name: str) -> str:
     """The folder of a hub model: from the local hub cache, or else downloaded."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise ModelError(
-            f"the model {name} is not the default one, and what finds and runs others is not "
-            "installed (pip install huggingface-hub torch sentence-transformers): "
+            f"the model {name} is not the default one, and the packages that others need are "
+            "not installed (pip install huggingface-hub torch sentence-transformers): "
             f"{_remedy(name)}"
         )
     repos = [name] if "/" in name else [f"sentence-transformers/{name}", name]
@@ -116,7 +116,7 @@ def _hub_folder(name: str) -> str:
 
 def _remedy(name: str) -> str:
     if os.path.isdir(name):
-        return f"the folder of that name is given as ./{name}"
+        return f"write ./{name} for the folder of that name"
     from indexer.vectors.model_names import near_name
 
     if near := near_name(name):

@@ -28,16 +28,14 @@ def read_modules(folder: str) -> list[dict[str, Any]]:
             f"the model folder {folder} has neither modules.json nor config.json"
         )
     modules = read_json(file)
-    with third_party(f"{file} is not understood"):
+    with third_party(f"cannot understand {file}"):
         for module in modules:
             if not module["type"].startswith("sentence_transformers."):
                 raise ModelError(
                     f"the model in {folder} brings its own code ({module['type']}), which is never run"
                 )
             if os.path.isabs(module["path"]) or ".." in module["path"].split("/"):
-                raise ModelError(
-                    f"{file} points outside of its folder: {module['path']}"
-                )
+                raise ModelError(f"{file} points outside its folder: {module['path']}")
     return list(modules)
 
 

@@ -56,7 +56,7 @@ def api_key(endpoint: Endpoint) -> str:
     if not key:
         return ""
     if not key.isascii() or not key.isprintable():
-        raise UsageError(f"{KEY} has characters that no key has")
+        raise UsageError(f"{KEY} contains characters that no key can have")
     is_allowed = os.environ.get(KEY_OVER_HTTP, "") not in ("", "0")
     if not (endpoint.is_encrypted or endpoint.is_loopback or is_allowed):
         raise UsageError(
@@ -95,8 +95,8 @@ class Sender:
         except (ImportError, OSError, ValueError) as error:
             # Usually a proxy from the environment, whose URL may hold a password.
             raise ModelError(
-                f"no HTTP client for {self.endpoint.origin} can be made: {type(error).__name__} "
-                "(look at SSL_CERT_FILE and the variables of proxies)"
+                f"cannot create an HTTP client for {self.endpoint.origin}: "
+                f"{type(error).__name__} (check SSL_CERT_FILE and the proxy variables)"
             ) from None
         return self
 
@@ -115,9 +115,9 @@ class Sender:
         self.dimension = self.dimension or found
         if found != self.dimension:
             raise ModelError(
-                f"{self.endpoint.origin} answers with vectors of {found} dimensions in place of "
-                f"{self.dimension}: that is another model than {self.endpoint.name} was "
-                "(--model-revision begins another index for it)"
+                f"{self.endpoint.origin} returns vectors of {found} dimensions instead of "
+                f"{self.dimension}: {self.endpoint.name} is no longer the same model "
+                "(--model-revision starts a new index for it)"
             )
         return vectors
 
@@ -167,14 +167,16 @@ class Sender:
             place = public_part(headers.get("location", ""))
             raise ModelError(
                 f"{origin} redirects to {place or 'nowhere'} ({told}), which is not followed: "
-                "give the address that it leads to"
+                "give the final address"
             )
         if status in (401, 403):
-            what = f"refuses the key in {KEY}" if self._key else f"wants a key in {KEY}"
+            what = (
+                f"refuses the key in {KEY}" if self._key else f"requires a key in {KEY}"
+            )
             raise RefusedError(f"{origin} {what} ({told})")
         if status in (404, 405, 501):
             raise RefusedError(
-                f"{origin} has no embeddings below this address, or no model {name} ({told})"
+                f"{origin} has no embeddings API at this address, or no model {name} ({told})"
             )
         if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(said)):
             raise RefusedError(
@@ -246,23 +248,23 @@ def _vectors(answer: bytes, count: int) -> NDArray[np.float32]:
         numbers = [one.get("index", place) for place, one in enumerate(data)]
         found = [one["embedding"] for one in data]
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise TryAgainError("an answer that is none of this API") from None
+        raise TryAgainError("an answer that does not follow this API") from None
     if len(data) != count:
         raise TryAgainError(f"{len(data)} vectors for {count} texts")
     if sorted(map(str, numbers)) != sorted(map(str, range(count))):
-        raise TryAgainError("vectors whose numbers are not those of the texts")
+        raise TryAgainError("vectors whose indexes do not match the texts")
     try:
         vectors = [_vector(one) for one in found]
         if {one.ndim for one in vectors} != {1}:
             raise RefusedError(
-                "the server gives a vector for each token, and not for the text: start it with "
-                "pooling"
+                "the server returns a vector for each token instead of one for the text: "
+                "start it with pooling"
             )
         ordered = np.empty((count, len(vectors[0])), np.float32)
         for number, vector in zip(numbers, vectors, strict=True):
             ordered[int(number)] = vector
     except (ValueError, TypeError):
-        raise TryAgainError("vectors that are none") from None
+        raise TryAgainError("vectors that are not lists of numbers") from None
     return ordered
 
 

@@ -222,9 +222,7 @@ class Cluster(Executor):
                 raise self._error or self._gone()
             pickled = result.result()
         except KilledWorker as error:
-            raise WorkerDiedError(
-                "the workers of the cluster that had it died"
-            ) from error
+            raise WorkerDiedError("the cluster workers that had it died") from error
         except CancelledError as error:
             raise self._error or self._gone() from error
         finally:
@@ -303,7 +301,7 @@ class Cluster(Executor):
         if self._answers:
             first = next(iter(self._answers.values()))
             return ModelError(
-                f"no worker at {self._name} would compute the same: {first.host}: "
+                f"no worker at {self._name} would compute the same vectors: {first.host}: "
                 f"{first.refusal}"
             )
         return ClusterUnavailableError(

@@ -75,5 +75,5 @@ def _address_in(path: str) -> str:
         ) from None
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise UsageError(
-            f"{path} is no file of a Dask scheduler: {type(error).__name__}"
+            f"{path} is not the file of a Dask scheduler: {type(error).__name__}"
         ) from error

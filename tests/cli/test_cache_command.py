@@ -458,7 +458,7 @@ def test_what_goes_wrong(project: Project, tmp_path: Path) -> None:
         (["export", "mine"], 2, "not overwritten"),
         (["export", "nowhere/x"], 1, "cannot write"),
         (["import", "nowhere"], 1, "No such file"),
-        (["import", "mine"], 1, "no exported cache"),
+        (["import", "mine"], 1, "not an exported cache"),
         (["import", str(cut)], 1, "damaged"),
         (["prune", "--cache-size", "many"], 2, "many"),
         (["prune", "--cache-size", "-1"], 2, "-1"),

@@ -32,12 +32,12 @@ def examples(language: str) -> list[str]:
 
 
 def github() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(examples("yaml")[0])
+    found: dict[str, Any] = yaml.safe_load(examples("yaml")[1])
     return found
 
 
 def gitlab() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(examples("yaml")[1])
+    found: dict[str, Any] = yaml.safe_load(examples("yaml")[2])
     return found
 
 
@@ -170,7 +170,7 @@ def test_the_systemd_units(tmp_path: Path) -> None:
 def test_the_pre_commit_hook(project: Project, tmp_path: Path) -> None:
     """pre-commit itself installs the hook, and a commit indexes what it commits."""
     manifest = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    config = yaml.safe_load(examples("yaml")[2])
+    config = yaml.safe_load(examples("yaml")[3])
     assert config["repos"][0]["hooks"] == [{"id": manifest[0]["id"]}]
     hooks = tmp_path / "hooks"
     hooks.mkdir()

@@ -229,11 +229,11 @@ def test_the_token_of_the_user(projects: list[Project], tmp_path: Path) -> None:
         assert out == "" and str(path) in errors and token not in errors
     assert find_token(str(tmp_path)).value == token  # the next server has it too
     path.chmod(0o644)
-    with pytest.raises(CodxIndexError, match="others may know"):
+    with pytest.raises(CodxIndexError, match="others may have read"):
         find_token(str(tmp_path))
     path.unlink()
     path.symlink_to("elsewhere")
-    with pytest.raises(CodxIndexError, match="no token can be kept"):
+    with pytest.raises(CodxIndexError, match="cannot keep a token"):
         find_token(str(tmp_path))
 
 
@@ -262,13 +262,13 @@ def test_it_ends_when_nobody_is_connected(
 @pytest.mark.parametrize(
     "arguments, code, said",
     [
-        (["--http", "0.0.0.0:0"], 2, "only this machine may be served"),
-        (["--http", "example.org:80"], 2, "only this machine may be served"),
-        (["--http", "192.168.0.1:0"], 2, "only this machine may be served"),
-        (["--http", "[::]:0"], 2, "only this machine may be served"),
+        (["--http", "0.0.0.0:0"], 2, "only this machine can be served"),
+        (["--http", "example.org:80"], 2, "only this machine can be served"),
+        (["--http", "192.168.0.1:0"], 2, "only this machine can be served"),
+        (["--http", "[::]:0"], 2, "only this machine can be served"),
         (["--http", "localhost"], 2, "no port"),
         (["--http", "70000"], 2, "no port"),
-        (["--idle", "3"], 2, "--idle is about --http"),
+        (["--idle", "3"], 2, "--idle needs --http"),
     ],
 )
 def test_wrong_usage(

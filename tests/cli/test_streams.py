@@ -324,7 +324,7 @@ def test_a_current_folder_that_is_gone(command: str, sparse: Project) -> None:
     gone = "mkdir gone && cd gone && rmdir ../gone && exec CX"
     done = through_shell(sparse, f"{gone} {command}")
     assert done.returncode == 2
-    said = "the current folder is gone: go to one that exists, or give whole paths"
+    said = "the current folder no longer exists: change to one that does, or give absolute paths"
     assert done.stderr == f"codx-index: {said}\n"
     assert done.stdout == ""
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import COMMAND, Project, assert_one_line, wait_for
 from terminals import at_a_terminal
 
-from indexer.cli.background import BackgroundRun
+from indexer.cli.background import BackgroundRun, _step_back
 from indexer.config import Settings
 from indexer.githooks import moment
 from indexer.githooks.files import LINE, NAMES
@@ -47,9 +47,17 @@ def repository(project: Project) -> Project:
 def followed(repository: Project) -> Project:
     """The same with an index and git hooks."""
     repository.run()
-    done = repository.command("hooks", "install")
-    assert done.returncode == 0 and done.stderr == ""
+    install(repository)
     return repository
+
+
+def install(project: Project) -> None:
+    """Install the hooks, without their priority: other tests leave it no time."""
+    done = project.command("hooks", "install")
+    assert done.returncode == 0 and done.stderr == ""
+    for name in NAMES:
+        path = hooks_of(project) / name
+        path.write_text(path.read_text().replace("nice -n 19 ", "nice -n 0 "))
 
 
 def git(
@@ -260,6 +268,18 @@ def test_codx_index_is_gone(followed: Project) -> None:
     assert "delete the files that have `codx-index hooks uninstall`" in PAGE
     second = (hooks_of(followed) / "post-commit").read_text().splitlines()[1]
     assert "codx-index hooks uninstall" in second
+
+
+def test_a_run_that_nobody_waits_for_steps_back() -> None:
+    """Among all processes, and not only in its own session."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        _step_back(process.pid)
+        nice = os.getpriority(os.PRIO_PROCESS, process.pid)
+        group = Path(f"/proc/{process.pid}/autogroup")
+        told = group.read_text() if group.exists() else ""
+        process.kill()
+    assert nice >= 10
+    assert not told.strip() or f"nice {nice}" in told
 
 
 # ---- Hooks that are there already

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import Project, python_text
-from test_git_hooks import commit, git, settle
+from test_git_hooks import commit, git, install, settle
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,8 @@ def trees(project: Project, tmp_path: Path) -> list[Project]:
         git(project, "worktree", "add", "-q", "-b", root.name, str(root))
         made.append(Project(root, project.cache_dir, project.environment))
         made[-1].run()
-    assert project.command("hooks", "install").returncode == 0
+    project.run()
+    install(project)
     return made
 
 
@@ -55,33 +56,21 @@ def assert_exact(project: Project) -> None:
 
 
 def test_commits_of_five_work_trees_at_once(trees: list[Project]) -> None:
-    failures: list[BaseException] = []
-
     def work(tree: Project, seed: int) -> None:
         rng = random.Random(seed)
-        try:
-            for number in range(COMMITS):
-                name = f"f{rng.randrange(25)}.py"
-                if rng.random() < 0.2 and (tree.root / name).exists():
-                    (tree.root / name).unlink()
-                else:
-                    tree.write(name, python_text(seed * 1000 + number))
-                commit(tree, f"{seed} {number}")
-                if number % 10 == 9:
-                    git(tree, "checkout", "-q", "-B", f"b{seed}", "HEAD~3")
-        except BaseException as error:
-            failures.append(error)
-            raise
+        for number in range(COMMITS):
+            name = f"f{rng.randrange(25)}.py"
+            if rng.random() < 0.2 and (tree.root / name).exists():
+                (tree.root / name).unlink()
+            else:
+                tree.write(name, python_text(seed * 1000 + number))
+            commit(tree, f"{seed} {number}")
+            if number % 10 == 9:
+                git(tree, "checkout", "-q", "-B", f"b{seed}", "HEAD~3")
 
-    threads = [
-        threading.Thread(target=work, args=(tree, seed))
-        for seed, tree in enumerate(trees)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    with ThreadPoolExecutor(TREES) as pool:
+        # A list, so that failures come out.
+        list(pool.map(work, trees, range(1, TREES + 1)))
     for tree in trees:
         assert_exact(tree)
 

@@ -338,7 +338,7 @@ def test_the_reader_does_not_read(
         5000 - lost
     )
     (problem,) = events.problems
-    assert f"{lost:,} events undelivered: it did not take them in time" in problem
+    assert f"{lost:,} events undelivered: it did not accept them in time" in problem
 
 
 def test_a_process_ends_though_its_reader_does_not_read(tmp_path: Path) -> None:
@@ -768,7 +768,7 @@ def test_a_proxy_that_cannot_be_used(
     events.close()
     assert events.problems == [
         "webhook http://webhook.invalid:1: 2 events undelivered: "
-        "no HTTP client can be made: ValueError"
+        "cannot create an HTTP client: ValueError"
     ]
 
 

@@ -189,7 +189,7 @@ def test_events_on_stdout(project: Project) -> None:
     assert [event["event"] for event in events][:2] == ["run-started", "plan"]
     assert "updated: 1 added" in done.stderr
     done = project.command("run", "--events", "-", "--json")
-    assert done.returncode == 2 and "both want stdout" in done.stderr
+    assert done.returncode == 2 and "both write to stdout" in done.stderr
     for wrong in ("fd:77", "fd:0"):
         assert project.command("run", "--events", wrong).returncode == 2
     assert project.command("run", "--webhook", "ftp://x").returncode == 2

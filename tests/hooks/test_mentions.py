@@ -193,7 +193,7 @@ def test_a_command_that_hangs_or_is_missing(project: Project, tmp_path: Path) ->
     assert "cannot be run: No such file" in report["failures"][0]["error"]
     assert len(project.rows()) == 1
     done = project.command("run", "--mentions-command", "'unclosed")
-    assert done.returncode == 2 and "is no command" in done.stderr
+    assert done.returncode == 2 and "is not a command" in done.stderr
 
 
 @pytest.mark.slow

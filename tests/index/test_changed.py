@@ -152,12 +152,12 @@ def test_no_repository_no_commit_nothing_in_common(
     tree: Project, project: Project, tmp_path: Path
 ) -> None:
     settings = Settings(str(tmp_path), str(tree.cache_dir), "model")
-    with pytest.raises(UsageError, match="in no git repository"):
+    with pytest.raises(UsageError, match="not in a git repository"):
         changed_files(settings, "HEAD")
-    with pytest.raises(UsageError, match="a project's folder alone"):
+    with pytest.raises(UsageError, match="only in a project's folder"):
         changed_files(Settings("", "", "model"), "HEAD")
     tree.git("switch", "-q", "--orphan", "apart")
-    with pytest.raises(UsageError, match="has no commit yet"):
+    with pytest.raises(UsageError, match="has no commits yet"):
         changed(tree, "main")
     tree.git("commit", "-q", "--allow-empty", "-m", "apart")
     with pytest.raises(UsageError, match="no commit in common"):

@@ -34,7 +34,7 @@ def test_it_asks(indexed: Project) -> None:
 def test_a_script_is_not_asked(indexed: Project) -> None:
     for given in (b"", b"y\n"):
         line = assert_one_line(indexed.command("clear", given=given), 2)
-        assert "nobody can be asked here: --yes removes codx_index" in line
+        assert "cannot ask without a terminal: --yes removes codx_index" in line
     assert len(indexed.rows()) == 1
 
 

@@ -45,7 +45,7 @@ ASKING = {
     "hooks, status": ["hooks", "status"],
 }
 # These read none; the tools of `mcp` have a test of their own.
-OTHERS = {"mcp", "init", "config", "cache", "worker"}
+OTHERS = {"mcp", "init", "config", "cache", "worker", "install", "uninstall"}
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_the_option_counts_more(elsewhere: Project, tmp_path: Path) -> None:
 
 def test_every_command_with_an_index_has_the_option() -> None:
     # A git hook follows the variable.
-    without = {"init", "config", "cache", "worker", "hooks"}
+    without = {"init", "config", "cache", "worker", "hooks", "install", "uninstall"}
     for name in cli.list_commands(click.Context(cli)):
         command = cli.get_command(click.Context(cli), name)
         assert command
@@ -179,7 +179,7 @@ def test_no_file_of_the_project_sets_it(project: Project) -> None:
         project.write("codx-index.toml", 'state_dir = "/tmp"\n')
         line = assert_one_line(project.command("run", trust, *QUICK), 2)
         assert "state_dir" in line and "CODX_INDEX_STATE_DIR" in line
-    with pytest.raises(UsageError, match="does not belong in a file"):
+    with pytest.raises(UsageError, match="does not belong in a project's file"):
         project_files(str(project.root))
 
 
@@ -224,7 +224,7 @@ def test_it_is_relative_to_the_current_folder(project: Project) -> None:
     (made,) = (project.root / ".s").iterdir()
     assert made.name.startswith("project-")
     done = project.command("run", *QUICK, "--state-dir", "~nobody-here/x")
-    assert "give the whole path" in assert_one_line(done, 2)
+    assert "give an absolute path" in assert_one_line(done, 2)
 
 
 # Whose it is

@@ -72,7 +72,7 @@ def test_a_board_that_does_not_show_what_was_written() -> None:
     """As one to which rows can be written, but that cannot be read."""
     board = Board()
     board.read = lambda: ""  # type: ignore[method-assign]
-    with pytest.raises(StoreUnavailableError, match="does not show it, 10 times"):
+    with pytest.raises(StoreUnavailableError, match="did not return it, 10 times"):
         with Lease(board).hold(0):
             pass
 

@@ -268,7 +268,7 @@ def test_a_wrong_token(host: Project, gate: Gate, token: str) -> None:
     host.environment["CODX_INDEX_TOKEN"] = token
     for command in (["run"], ["status"], ["search", "x"], ["clear", "-y"]):
         line = assert_one_line(host.command(*command), 1)
-        assert ("refuses the token" if token else "wants a token") in line
+        assert ("refuses the token" if token else "requires a token") in line
         assert "CODX_INDEX_TOKEN" in line and "hush" not in line
 
 

@@ -62,7 +62,7 @@ def test_an_import_that_fails_is_told_once(watched: Project) -> None:
     watched.environment["BREAKS"] = "yes"
     done = watched.command("run")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "the embedded Milvus is not usable here: no such engine" in done.stderr
+    assert "the embedded Milvus cannot be used here: no such engine" in done.stderr
     watched.environment["BREAKS"] = "no"
     assert watched.run()["files"]["modified"] == 1
     assert watched.command("verify").returncode == 0

@@ -216,7 +216,7 @@ def test_by_words_first_counts_them_apart(project: Project) -> None:
 def test_verify_sees_a_vector_too_many_and_mends_it(mixed: Project) -> None:
     mixed.run("--embed", "all")
     done = mixed.command("verify")
-    assert "has a vector, and is to be found by words alone" in done.stdout
+    assert "has a vector, but should be found by its words alone" in done.stdout
     assert mixed.command("verify", "--repair").returncode == 0
     assert sum(embedded(mixed).values()) == 1
     assert_settled(mixed)

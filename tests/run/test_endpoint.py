@@ -134,7 +134,7 @@ def test_an_endpoint_that_dies(
     server.set(faults=["503"], after=4)
     line = refused(project, "--model", server.model, code=69)
     assert line.startswith("codx-index: the endpoint http://127.0.0.1:")
-    assert line.endswith("does not embed: HTTP 503: told to say 503")
+    assert line.endswith("cannot embed: HTTP 503: told to say 503")
     before = server.told["texts"]
     assert before
     server.set()
@@ -148,7 +148,7 @@ def test_an_endpoint_that_dies(
 def test_nobody_answers(project: Project, quick: None) -> None:
     fill(project, 1)
     line = refused(project, "--model", "openai+http://127.0.0.1:9/v1#any", code=69)
-    assert "the endpoint http://127.0.0.1:9/v1 does not embed: " in line
+    assert "the endpoint http://127.0.0.1:9/v1 cannot embed: " in line
 
 
 def test_another_model_behind_the_name(project: Project, server: Server) -> None:
@@ -158,11 +158,11 @@ def test_another_model_behind_the_name(project: Project, server: Server) -> None
     for plan, problem in (
         (
             {"other": 1},
-            "has another model behind the name all-MiniLM-L6-v2 (vectors at",
+            "has a different model behind the name all-MiniLM-L6-v2 (vectors at",
         ),
         (
             {"faults": ["dimension"]},
-            "answers with vectors of 383 dimensions in place of 384",
+            "returns vectors of 383 dimensions instead of 384",
         ),
     ):
         server.set(**plan)
@@ -192,10 +192,10 @@ def test_an_index_or_a_cache_of_another_model(
     for memo in (cache_dir / "models").glob("endpoint-*.json"):
         memo.unlink()
     project.environment["CODX_INDEX_CACHE_DIR"] = str(elsewhere)
-    assert "another model behind the name moody" in refused(project, *short)
+    assert "different model behind the name moody" in refused(project, *short)
     project.command("clear", "--yes")
     project.command("cache", "import", str(tmp_path / "exported"))
-    assert "another model behind the name moody" in refused(project, *short)
+    assert "different model behind the name moody" in refused(project, *short)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_key(project: Project, server: Server, quick: None) -> None:
     fill(project, 1)
     server.set(key="sesame-17")
     line = refused(project, "--model", server.model)
-    assert "wants a key in CODX_INDEX_API_KEY (HTTP 401" in line
+    assert "requires a key in CODX_INDEX_API_KEY (HTTP 401" in line
     project.environment["CODX_INDEX_API_KEY"] = "swordfish-9"
     line = refused(project, "--model", server.model)
     assert "refuses the key in CODX_INDEX_API_KEY" in line and "swordfish" not in line
@@ -261,7 +261,10 @@ def test_what_an_endpoint_does_not_go_with(project: Project) -> None:
             "CODX_INDEX_API_KEY",
         ),
         (("--model", "openai+https://models.example/v1"), "does not name the model"),
-        (("--model", "openai+ftp://models.example/v1#x"), "is no endpoint"),
+        (
+            ("--model", "openai+ftp://models.example/v1#x"),
+            "is not the endpoint of a model",
+        ),
     ):
         line = refused(project, *arguments, code=2)
         assert problem in line and "pass" not in line
@@ -283,7 +286,7 @@ def test_no_answer_in_time(project: Project, server: Server, quick: None) -> Non
     edit(project)
     server.set(faults=["hang"])
     line = refused(project, "--model", server.model, "--task-timeout", "0.2", code=69)
-    assert line.endswith("does not embed: no answer within 0.2 s")
+    assert line.endswith("cannot embed: no answer within 0.2 s")
 
 
 def test_an_interrupt_waits_for_no_answer(
@@ -318,7 +321,7 @@ def test_a_model_whose_tokenizer_is_not_here(project: Project, server: Server) -
     name = Server(server.port, server.process, "of-nobody")
     server.set(has_base64=False)
     line = refused(project, "--model", name.model)
-    assert "cuts texts of 512 tokens: set --model-max-tokens" in line
+    assert "truncates texts of 512 tokens: set --model-max-tokens" in line
     model = ("--model", name.model, "--model-max-tokens", "256")
     report = project.run(*model)
     assert report["chunks"]["truncated"] == 0
@@ -326,7 +329,7 @@ def test_a_model_whose_tokenizer_is_not_here(project: Project, server: Server) -
     assert 100 < longest <= 256 - ByteTokenizer.SPECIAL
     assert project.command("verify", *model).returncode == 0
     # What was found out for shorter texts does not hold for longer ones.
-    assert "cuts texts of 4000" in refused(project, *model[:3], "4000")
+    assert "truncates texts of 4000" in refused(project, *model[:3], "4000")
 
 
 def test_it_is_said_once_that_source_is_sent_away(
@@ -376,9 +379,9 @@ def test_queries_go_the_same_way(
     assert "--model openai+https://HOST/v1#all-MiniLM-L6-v2" in done.stderr
     dense = ("search", "seventh answer", "--mode", "dense", "--model", server.model)
     done = project.command(*dense, "--model-revision", "2")
-    assert "another --model-revision" in done.stderr
+    assert "different --model-revision" in done.stderr
     server.set(other=1)
-    assert "has another model behind the name" in project.command(*dense).stderr
+    assert "has a different model behind the name" in project.command(*dense).stderr
     server.set(faults=["503"])
     done = project.command(*dense)
     assert done.returncode == 69 and "(--mode sparse searches" in done.stderr

@@ -287,7 +287,7 @@ def test_a_cache_that_cannot_be_written(
     done = unprivileged(small, "run", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["status"] == "updated"
-    assert done.stderr.startswith("codx-index: going on without the embedding cache")
+    assert done.stderr.startswith("codx-index: continuing without the embedding cache")
     assert done.stderr.count("\n") == 1
     assert unprivileged(small, "verify", "--executor", "serial").returncode == 0
 

@@ -82,7 +82,10 @@ def test_each_project_is_run_for_by_a_host(
         *("failed", "failed", "run", "run", "run")
     ]
     assert "jbos: there is no such setting" in found["bad"]["report"]["error"]
-    assert "the folders of a cluster" in found["nowhere"]["report"]["error"]
+    assert (
+        "a cluster indexes folders on its own hosts"
+        in found["nowhere"]["report"]["error"]
+    )
     for root in roots:
         report = found[root.name]["report"]
         assert report["chunks"]["embedded"] == report["chunks"]["total"] > 0

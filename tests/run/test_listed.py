@@ -272,7 +272,7 @@ def test_lists(fleet: Fleet, tmp_path: Path) -> None:
     root = fleet.repository("r@2", a="x = 1\n")  # the @ is the folder's own
     lines = f"\ufeff{root}\r\n{root}\n"
     assert [one.name for one in listed_repositories(lines.encode(), "l")] == [str(root)]
-    with pytest.raises(UsageError, match="line 2: .* that of line 1"):
+    with pytest.raises(UsageError, match="line 2: .* of line 1 written"):
         listed_repositories(b"https://h/r@v1\nhttps://h/r@v2\n", "l")
     command = fleet.project.command
     line = assert_one_line(command("run-all", "--from", "/no/such"), 2)

@@ -151,7 +151,7 @@ def test_sparse_first_is_searchable_before_it_is_embedded(
         wait_for(lambda: is_found(project), 60)
         answer = project.report("search", "fetch_again")
         assert answer["hits"][0]["path"] == "net/retry.py"
-        assert "a run is at work" in answer["notes"][-1]
+        assert "a run is updating" in answer["notes"][-1]
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

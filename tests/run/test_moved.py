@@ -47,7 +47,7 @@ def test_the_folder_of_a_run_goes(step: str, how: str, project: Project) -> None
     finally:
         process.kill()
     assert (process.returncode, out) == (1, "")
-    assert "was moved away or removed while the run was at work" in error
+    assert "was moved or removed during the run" in error
     assert error.count("\n") == 1 and "Traceback" not in error
     assert not (project.root / ".codx").exists()
     del project.environment["CODX_INDEX_FAULT"]

@@ -119,12 +119,12 @@ def test_every_form_of_a_repository(
         ("#!/bin/sh\nexit 0\n", 0o644, "no git on PATH"),
         ("#!/nowhere/sh\n", 0o755, "cannot be started"),
         ("\0\0\0", 0o755, "cannot be started"),
-        ("#!/bin/sh\nexit 0\n", 0o755, "does not answer as git 2.31 or later does"),
+        ("#!/bin/sh\nexit 0\n", 0o755, "does not behave like git 2.31 or later"),
         # As git 2.20 repeats what it does not know.
         (
             '#!/bin/sh\nfor one; do case $one in --*) echo "$one"; esac; done\n',
             0o755,
-            "does not answer as git 2.31 or later does",
+            "does not behave like git 2.31 or later",
         ),
         ("#!/bin/sh\nkill -SEGV $$\n", 0o755, "it was ended by SIGSEGV"),
         ("#!/bin/sh\nexit 3\n", 0o755, "it ended with status 3"),
@@ -154,7 +154,7 @@ def test_relative_entries_of_path_do_not_count(mixed: Project) -> None:
     mixed.write("bin/git", "#!/bin/sh\ntouch run\n").chmod(0o755)
     for path in ("bin", "./bin:", ":", "."):
         mixed.environment["PATH"] = path
-        refused(mixed, "there is no git on PATH, whose relative entries do not count")
+        refused(mixed, "there is no git on PATH, whose relative entries are ignored")
     assert not (mixed.root / "run").exists()
 
 

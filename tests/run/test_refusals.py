@@ -110,7 +110,7 @@ RUNS: dict[str, tuple[Callable[[Project], None], tuple[str, ...], int, str]] = {
     "name": (nothing, ("--collection", "1"), 2, "not a collection name"),
     "events": (nothing, ("--events", "fd:99"), 2, "fd:99"),
     "model": (nothing, ("--model", "./absent"), 1, "absent"),
-    "home": (nothing, ("--state-dir", "~nobody-here/x"), 2, "whole path"),
+    "home": (nothing, ("--state-dir", "~nobody-here/x"), 2, "absolute path"),
 }
 
 

@@ -772,7 +772,7 @@ def test_rows_spoiled_behind_our_back_are_repaired(project: Project) -> None:
         store.flush()
     assert project.rows() != rows
     status = project.report("status", "--check", code=1)
-    assert status["doubt"] == "the index was left unfinished, or written since"
+    assert status["doubt"] == "the index was left unfinished, or has been written since"
     assert project.command("verify", *SERIAL).returncode == 1
     report = project.run()
     assert report["status"] == "updated"

@@ -92,7 +92,7 @@ def test_a_typo_is_named(project: Project, tmp_path: Path) -> None:
     line = assert_one_line(project.command("run", "--file", "../other.py"), 2)
     assert "is not in the project" in line
     assert_one_line(project.command("run", "--files-from", "missing"), 2)
-    assert "-z is about" in assert_one_line(project.command("run", "-z"), 2)
+    assert "-z needs --files-from" in assert_one_line(project.command("run", "-z"), 2)
 
 
 def test_paths_are_those_of_the_shell(project: Project, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_budget_stops_a_run_and_the_next_goes_on(
     assert project.command("verify").returncode == 0
     done = project.command("run", "--max-seconds", "0.01", "--force")
     assert done.returncode == 4
-    assert f"{FILES} files left for later; run again to go on" in done.stdout
+    assert f"{FILES} files left for later; run again to continue" in done.stdout
 
 
 def test_a_budget_has_time_to_drain() -> None:

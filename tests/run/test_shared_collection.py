@@ -171,7 +171,7 @@ def test_the_same_from_python(
         with pytest.raises(CodxIndexError, match=said):
             paths(wrong)
     monkeypatch.delenv("CODX_INDEX_SHARED_COLLECTION")
-    with pytest.raises(UsageError, match="of a shared collection"):
+    with pytest.raises(UsageError, match="to a shared collection"):
         paths(["b"])
     with pytest.raises(UsageError, match="which projects in team"):
         Index.open("http://127.0.0.1:9", shared_collection="team")
@@ -197,7 +197,10 @@ def test_hits_name_projects_by_their_names(
     [
         (["--collection", "x", "--shared-collection", "y", "--uri", "z.db"], "either"),
         (["--shared-collection", "y", "--uri", ""], "--uri"),
-        (["--project", "y", "--uri", "z.db", "--shared-collection", ""], "which one"),
+        (
+            ["--project", "y", "--uri", "z.db", "--shared-collection", ""],
+            "give that with",
+        ),
         (["--shared-collection", "0-y", "--uri", "z.db"], "not a collection name"),
     ],
 )
@@ -210,7 +213,7 @@ def test_what_cannot_be_shared(options: list[str], said: str, project: Project) 
 def test_a_search_says_what_it_needs(members: list[Project]) -> None:
     here = members[0]
     for options, said in (
-        (["--all-projects", "--project", "b"], "all of them"),
+        (["--all-projects", "--project", "b"], "means all"),
         (["--all-projects", str(here.root / "same.py")], "PATH"),
         (["--all-projects", "--shared-collection", ""], "--shared-collection"),
     ):
@@ -295,10 +298,10 @@ def test_names_of_private_and_shared_collections_are_kept_apart(
     private.write("p.py", "def private(): pass\n")
     named = ["--uri", str(database), "--collection"]
     line = assert_one_line(private.command("run", *named, "team"), 1)
-    assert "one that projects share" in line and "--shared-collection team" in line
+    assert "is a shared collection" in line and "--shared-collection team" in line
     private.run(*named, "mine")
     line = assert_one_line(members[0].command("run", "--shared-collection", "mine"), 1)
-    assert "is not one that projects share" in line
+    assert "is not a shared collection" in line
     assert private.run(*named, "mine")["status"] == "unchanged"
     # A private collection beside it changes nothing.
     assert members[0].run()["status"] == "unchanged"
@@ -369,7 +372,7 @@ def test_a_move_embeds_nothing(project: Project, database: Path) -> None:
         report: dict[str, Any] = json.loads(done.stdout)
         assert report["chunks"]["embedded"] == 0, place
         assert report["chunks"]["total"] == len(rows)
-        assert "old place is still there: codx-index clear" in done.stderr
+        assert "old one still exists: codx-index clear" in done.stderr
         said = done.stderr.split("codx-index clear ")[1].split(" removes it")[0]
         assert project.command("verify", *place, "--executor", "serial").returncode == 0
         assert project.command("clear", "--yes", *shlex.split(said)).returncode == 0

@@ -22,7 +22,7 @@ HEAVY += [
     "huggingface_hub",
 ]
 
-UNREADABLE = "what is known of the index cannot be read"
+UNREADABLE = "the manifest of the index cannot be read"
 
 IMPORTED = """
 import json, sys
@@ -151,7 +151,7 @@ def test_the_manifest_of_another_index_is_not_taken_for_this_one(
 ) -> None:
     report = indexed.report("status", "--check", *place, code=1)
     assert report["indexed_files"] == report["chunks"]["total"] == 0
-    assert "no index there yet" in report["doubt"]
+    assert "no index in that place yet" in report["doubt"]
     assert len(report["plan"]["added"]) == 3
 
 

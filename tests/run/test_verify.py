@@ -57,9 +57,9 @@ def test_a_tree_that_moved_on(indexed: Project) -> None:
     (indexed.root / "1.py").unlink()
     indexed.write("new.py", "added = 1\n")
     rows = indexed.rows()
-    stale = "rows that belong to no file as it is now"
+    stale = "rows that belong to no current file"
     assert problems(indexed) == [
-        ("0.py", "row 0 has another file_hash"),
+        ("0.py", "row 0 has a different file_hash"),
         ("1.py", stale),
         ("new.py", "row 0 is missing"),
     ]
@@ -86,19 +86,19 @@ def altered(**fields: Any) -> Spoil:
         pytest.param(spoil, problem, id=problem)
         for spoil, problem in (
             (lambda store, row: store.delete([row["id"]]), "row 0 is missing"),
-            (altered(text="x"), "row 0 has another text"),
-            (altered(start_line=9), "row 0 has another start_line"),
-            (altered(file_hash="0" * 40), "row 0 has another file_hash"),
-            (altered(chunk_count=99), "row 0 has another chunk_count"),
-            (altered(path="2.py"), "row 0 has another path"),
-            (altered(symbol="x"), "row 0 has another symbol"),
+            (altered(text="x"), "row 0 has a different text"),
+            (altered(start_line=9), "row 0 has a different start_line"),
+            (altered(file_hash="0" * 40), "row 0 has a different file_hash"),
+            (altered(chunk_count=99), "row 0 has a different chunk_count"),
+            (altered(path="2.py"), "row 0 has a different path"),
+            (altered(symbol="x"), "row 0 has a different symbol"),
             (
                 altered(vector=np.full(384, 0.5, np.float32)),
                 "the vector of row 0 has length 9.7980",
             ),
             (
                 altered(id=row_id("1.py", 99)),
-                "rows that belong to no file as it is now",
+                "rows that belong to no current file",
             ),
         )
     ],
@@ -130,9 +130,7 @@ def test_a_row_of_a_file_that_never_was(indexed: Project) -> None:
         vector = np.asarray(row["vector"], np.float32)
         store.upsert([{**row, **ghost, "vector": vector}])
         store.flush()
-    assert problems(indexed) == [
-        ("ghost.py", "rows that belong to no file as it is now")
-    ]
+    assert problems(indexed) == [("ghost.py", "rows that belong to no current file")]
     done = indexed.command("verify", "--repair", *SERIAL)
     assert (done.returncode, done.stderr) == (0, "")
     assert "repaired; updated: 1 deleted" in done.stdout

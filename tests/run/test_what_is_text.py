@@ -133,12 +133,12 @@ def test_languages_in_the_settings(project: Project) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ('".inc" = "pyhton"', "languages: .inc: no language 'pyhton' is known: did you mean python?"),
-        ('".inc" = "qqqqqq"', "languages: .inc: no language 'qqqqqq' is known, nor text"),
-        ('".inc" = 3', "languages: '.inc' is not a text"),
-        ('blade.php = "html"', "languages: 'blade' is not a text (a key with a dot needs quotes)"),
-        ('"!a" = "html"', "languages: '!a' is no ending like .inc, nor a pattern of paths"),
-        ('"." = "html"', "languages: '.' is no ending like .inc, nor a pattern of paths"),
+        ('".inc" = "pyhton"', "languages: .inc: unknown language 'pyhton': did you mean python?"),
+        ('".inc" = "qqqqqq"', "languages: .inc: unknown language 'qqqqqq' (text means none)"),
+        ('".inc" = 3', "languages: '.inc' is not a string"),
+        ('blade.php = "html"', "languages: 'blade' is not a string (a key with a dot needs quotes)"),
+        ('"!a" = "html"', "languages: '!a' is neither an ending like .inc nor a pattern of paths"),
+        ('"." = "html"', "languages: '.' is neither an ending like .inc nor a pattern of paths"),
     ],
 )  # fmt: skip
 def test_languages_that_cannot_be(table: str, said: str, project: Project) -> None:
@@ -148,7 +148,7 @@ def test_languages_that_cannot_be(table: str, said: str, project: Project) -> No
     (project.root / "pyproject.toml").unlink()
     project.write("codx-index.toml", "languages = 3\n")
     line = assert_one_line(project.command("run", *SPARSE), 2)
-    assert "codx-index.toml: languages: not a table, as in [languages]" in line
+    assert "codx-index.toml: languages: not a table such as [languages]" in line
 
 
 def test_an_option_of_languages_that_cannot_be(project: Project) -> None:

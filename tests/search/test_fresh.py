@@ -116,7 +116,7 @@ def test_no_hits_are_explained(indexed: Project) -> None:
     indexed.write("long.js", "x" * 3000)
     indexed.run("--max-file-size", "2000")
     said = notes(indexed, "pear", "-t", "js")
-    assert "no file of the index is in this scope; 4 are outside of it" in said
+    assert "no file of the index is in this scope; 4 are outside it" in said
     assert "1 ignored (built/x.js)" in said and "1 too large (long.js)" in said
     indexed.write("new.js", "let medlar = 1\n")
     assert "1 not indexed yet (new.js)" in notes(indexed, "medlar", "-t", "js")

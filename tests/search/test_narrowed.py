@@ -131,13 +131,13 @@ def test_several_projects(committed: Project, tmp_path: Path) -> None:
     "arguments, message",
     [
         (["x", "--grep", "("], r"not a regular expression \(of RE2\): missing \)"),
-        (["--grep", "x"], "the query is empty: .*--grep narrows"),
-        (["x", "-0"], "give both, or neither"),
+        (["--grep", "x"], "the query is empty: .*--grep only narrows"),
+        (["x", "-0"], "so it needs -l"),
         (["x", "--changed="], "git knows no commit ''"),
         (["x", "--changed=nowhere"], "git knows no commit 'nowhere'"),
         (["x", "--changed", "main"], "there is no main: .*--changed=main"),
         (["--changed", "main", "x"], "there is no x: .*--changed=main"),
-        (["x", "-l", "python"], "there is no python: .*-t names"),
+        (["x", "-l", "python"], "there is no python: .*language is -t"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, committed: Project) -> None:
@@ -150,7 +150,7 @@ def test_no_repository(tmp_path: Path, cache_dir: Path) -> None:
     plain.write("a.py", "x = 1\n")
     plain.run("--mode", "sparse")
     line = assert_one_line(plain.command("search", "x", "--changed"), 2)
-    assert "in no git repository" in line
+    assert "not in a git repository" in line
 
 
 def test_a_variable_names_the_pattern(committed: Project) -> None:

@@ -322,8 +322,8 @@ def test_a_file_that_stands_for_its_folder() -> None:
     ]
     ranked = rank("ser zebra", found)
     assert paths(ranked) == ["ser/mod.rs", "ser/index.ts"]
-    assert BARREL not in amounts(ranked[0], "hands on")
-    assert amounts(ranked[1], "hands on") == [BARREL]
+    assert BARREL not in amounts(ranked[0], "only re-exports")
+    assert amounts(ranked[1], "only re-exports") == [BARREL]
     share = pytest.approx(NAME_WEIGHT * (0.5 + 1) / 2)
     assert [amounts(one, "name matches") for one in ranked] == [[share], [share]]
 

@@ -233,7 +233,7 @@ def test_nowhere_to_copy_to(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     copy_database(settings.database).close()  # in memory
     monkeypatch.setattr(copied, "_IN_MEMORY", str(tmp_path / "absent"))
-    with pytest.raises(StateError, match="TMPDIR says where"):
+    with pytest.raises(StateError, match="set by TMPDIR"):
         copy_database(settings.database)
 
 

@@ -35,7 +35,7 @@ def test_a_path_is_in_the_scope(
 
 @pytest.mark.parametrize("pattern", ["!", "/", "#x", "[a", "x\\"])
 def test_a_pattern_that_matches_nothing_is_named(pattern: str) -> None:
-    with pytest.raises(UsageError, match="not a pattern for paths"):
+    with pytest.raises(UsageError, match="not a pattern of paths"):
         make_scope(paths=["*.py", pattern])
 
 

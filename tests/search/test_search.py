@@ -212,7 +212,7 @@ HOPELESS = (
 def test_a_query_of_stop_words_says_so(indexed: Project) -> None:
     done = indexed.command("search", ODD["only stop words"], "--mode", "sparse")
     assert done.returncode == 1 and done.stdout == ""
-    assert "no words that tell files apart" in done.stderr
+    assert "no words that distinguish files" in done.stderr
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "sparse"])

@@ -123,7 +123,7 @@ def test_what_is_not_there(desk: Project, place: list[str], shop: Project) -> No
     assert "shop" in line.partition("--collection (")[2]
     for command in (["search", "x"], ["run"], ["status"], ["mcp"]):
         line = assert_one_line(desk.command(*command, f"{place[1]}?token=hush"), 2)
-        assert "is an address, not a folder: name it with --uri" in line
+        assert "is an address, not a folder: give it with --uri" in line
         assert "hush" not in line
 
 

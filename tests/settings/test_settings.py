@@ -99,10 +99,14 @@ def test_a_pyproject_of_somebody_else_is_not_parsed(tmp_path: Path) -> None:
     [
         ("codx-index.toml", "jobs = ", "is not TOML"),
         ("codx-index.toml", "jbos = 1", "jbos: there is no such setting (did you mean"),
-        ("codx-index.toml", 'token = "x"', "token does not belong in a file"),
-        ("codx-index.toml", "ignore = 3", "ignore: not a text, nor a list of texts"),
+        ("codx-index.toml", 'token = "x"', "token does not belong in a project's file"),
+        (
+            "codx-index.toml",
+            "ignore = 3",
+            "ignore: neither a string nor a list of strings",
+        ),
         ("codx-index.toml", "watching = 1", "watching: 1 is neither true nor false"),
-        ("codx-index.toml", "jobs = [1]", "jobs: [1] is not one text or number"),
+        ("codx-index.toml", "jobs = [1]", "jobs: [1] is neither a string nor a number"),
         ("pyproject.toml", "[tool]\ncodx-index = 3", "tool.codx-index is not a table"),
         (".codx/project.json", "{", "is not JSON"),
         (".codx/project.json", "[]", "is not an object"),
@@ -306,7 +310,7 @@ def test_init_writes_a_file_once(project: Project) -> None:
     done = project.command("init")
     assert done.stdout == f"wrote {project.root}/codx-index.toml\n"
     assert (project.root / "codx-index.toml").read_text() == template()
-    assert "is there already" in assert_one_line(project.command("init"), 2)
+    assert "already exists" in assert_one_line(project.command("init"), 2)
     assert project.command("init", "--force").returncode == 0
     # With every setting as a comment it changes none.
     assert {one["source"] for one in shown(project).values()} == {

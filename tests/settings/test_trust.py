@@ -39,9 +39,9 @@ REACHING = [
     ('wiki.timeout = "2d"', 'wiki.timeout = "1m"', "more of this machine"),
     ('cache-size = "1k"', 'cache-size = "2GiB"', "cache that all projects share"),
     ('cache-size = "1024GiB"', "cache-size = 0", "cache that all projects share"),
-    ('model = "/elsewhere"', 'model = "./model"', "outside of the project"),
-    ('model = "../elsewhere"', 'model = "some/name"', "outside of the project"),
-    ('wiki.path = ".git/hooks"', 'wiki.path = "wiki"', "outside of the project"),
+    ('model = "/elsewhere"', 'model = "./model"', "outside the project"),
+    ('model = "../elsewhere"', 'model = "some/name"', "outside the project"),
+    ('wiki.path = ".git/hooks"', 'wiki.path = "wiki"', "outside the project"),
 ]
 
 

@@ -113,7 +113,7 @@ def test_copy_of_a_submodule_is_an_error(repository: Path, tmp_path: Path) -> No
     library = str(tmp_path / "library")
     run_git(repository, *allowed, "submodule", "--quiet", "add", library, "sub")
     shutil.copytree(repository / "sub", repository / "copy")
-    with pytest.raises(GitError, match="copy/.git is that of another.*; remove it"):
+    with pytest.raises(GitError, match="copy/.git belongs to another.*; remove it"):
         git.list_files(str(repository))
     (repository / "copy/.git").unlink()
     files = git.list_files(str(repository)).files

@@ -156,7 +156,7 @@ def test_work_tree_whose_repository_is_gone(top: Path, tmp_path: Path) -> None:
     main = repository(tmp_path / "main", "a.py")
     linked(main, top / "wt")
     shutil.rmtree(main)
-    with pytest.raises(GitError, match="is gone or was moved.*git worktree repair"):
+    with pytest.raises(GitError, match="was removed or moved.*git worktree repair"):
         scan(top / "wt")
     assert paths(scan(top / "wt", uses_git=False)) == ["a.py"]
 

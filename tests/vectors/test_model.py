@@ -212,7 +212,7 @@ def test_bare_name_never_means_a_folder(
             "neither",
         ),
         (lambda f: write(f, "modules.json", "{"), "cannot be read"),
-        (lambda f: write(f, "modules.json", [1]), "not understood"),
+        (lambda f: write(f, "modules.json", [1]), "cannot understand"),
         (lambda f: write(f, "modules.json", modules(("os.Evil", ""))), "its own code"),
         (
             lambda f: write(f, "modules.json", modules((f"{OLD}.Dense", "../x"))),

@@ -92,6 +92,7 @@ def test_purpose(name: str, text: str) -> None:
         ("a.txt", "# text\n"),
         ("a.py", "#" * 60 + "\n# a.py\n" + "#" * 60 + "\n"),
         ("a.md", ""),
+        ("Makefile", "# make run   runs it\n# make test  tests it\nall:\n"),
     ],
 )
 def test_no_purpose(name: str, text: str) -> None:
@@ -111,6 +112,22 @@ def test_no_purpose(name: str, text: str) -> None:
         ("# <b>Who?</b>\n\nText.\n", "Who? Text."),
         ("Only text.\n\nMore.\n", "Only text."),
         ("# Only a title\n", "Only a title"),
+        (
+            '<h1 align="center">Title</h1>\n<p><img src="x">\n  Some <b>text</b>.</p>\n',
+            "Title: Some text.",
+        ),
+        (
+            "# Title\n\n[![b](c)][d] [![b][e]](f)\n\n[d]: x\n[e]: y\n\nText [with][g].\n\n[g]: h\n",
+            "Title: Text with.",
+        ),
+        (
+            "# Title\n\n<Tabs items={['a']}>\n\n| a |\n|---|\n| b |\n\nText.\n",
+            "Title: Text.",
+        ),
+        (
+            "# Title\n\n> note\n\n```\ncode\n```\n\nText [gone][x].\n",
+            "Title: Text gone.",
+        ),
         ("# Title\nText.\n", "Title: Text."),
     ],
 )
@@ -216,6 +233,24 @@ def test_no_definitions_without_syntax_or_in_wild_text() -> None:
     assert definitions("x", None) == []
     assert definitions("(" * 1_000, "python") == []
     assert definitions("", "python") == []
+
+
+@pytest.mark.parametrize(
+    "name, text, found",
+    [
+        ("a.py", 'def f(a: "x" = "):", *, b=[(1)]) -> {}:  # c: d\n    """Does\n    it. More."""\n', "Does it."),
+        ("a.py", "class A(B[int]):\n    'Is :class:`it`.'\n", "Is `it`."),
+        ("a.py", "# About f.\ndef f():\n    x = 'no'\n", ""),
+        ("a.ts", "/** Adds {@link x}.\n * @param y no\n */\nexport function f() {}\n", "Adds `x`."),
+        ("a.go", "package a\n\n// F does\n// it. More.\nfunc F() {}\n", "F does it."),
+        ("a.go", "package a\n\n// Not of F.\n\nfunc F() {}\n", ""),
+        ("a.rs", "/// Does it.\n#[inline]\npub fn f() {}\n", "Does it."),
+        ("a.c", "int x; /* no */\nint f(void) {}\n", ""),
+    ],
+)  # fmt: skip
+def test_definitions_say_what_they_are(name: str, text: str, found: str) -> None:
+    (described,) = describe_files([(name, "hash", text.encode())], Reading())
+    assert described.definitions[-1].summary == found
 
 
 # ---- Files ----

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DIMENSION = 12
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def vectors_of(data: bytes) -> NDArray[np.float32]:
@@ -188,6 +190,42 @@ def test_only_pages_that_change_are_written(project: Project) -> None:
     assert counts == WikiCounts(pages=6, written=len(changed))
 
 
+def test_a_document_is_shown_as_one_and_leads_to_pages(project: Project) -> None:
+    project.files["README.md"] = b"# Name\n\nSee [the first](a/one.py#L3).\n"
+    small(project)
+    page = project.text("README.md")
+    assert "## Name\n\nSee [the first](a/one.py.md#L3).\n" in page
+    assert "## Links to\n\n- [a/one.py](a/one.py.md)\n" in page
+    assert "## Linked from\n\n- [README.md](../README.md.md)" in project.text(
+        "a/one.py"
+    )
+    assert (
+        "README" not in (project.docs / "index.md").read_text().partition("## Most")[2]
+    )
+    del project.files["a/one.py"]
+    project.update()
+    assert "## Name\n\nSee the first.\n" in project.text("README.md")
+    assert "## Links to" not in project.text("README.md")
+
+
+def test_imports_are_drawn(project: Project) -> None:
+    small(project)
+    for page, drawing, target in (
+        ("index.md", "~imports.svg", "a/one.py.html"),
+        ("a/index.md", "a/~imports.svg", "one.py.html"),
+    ):
+        text = (project.docs / page).read_text()
+        assert 'data="~imports.svg"></object>\n\n```mermaid\ngraph TD\n' in text
+        assert text.count(" --> ") == 1
+        root = ElementTree.parse(project.docs / drawing).getroot()
+        links = [one.get("href") for one in root.iter(f"{SVG}a")]
+        assert len(links) == 2 and target in links
+    project.files["a/one.py"] = b"x = 1\n"
+    project.update()
+    assert not list(project.docs.rglob("*.svg"))
+    assert "mermaid" not in (project.docs / "a/index.md").read_text()
+
+
 def test_pages_of_deleted_files_go(project: Project) -> None:
     small(project)
     (project.docs / "notes.md").write_text("mine")
@@ -269,6 +307,7 @@ CONTENTS = [
     b"# Comment.\n",
     b"x\n",
     b"y = 1\nimport b\n",
+    b"# A\n[a](a.py) [b](p/b.py) [c](../b.py) [d](q/c.py)\n",
     b"",
 ]
 
@@ -766,3 +805,29 @@ def test_the_navigation_has_a_bound() -> None:
     folders = folders_of(f"d{n % 9}/e{n}/f.py" for n in range(5_000))
     config = navigation.mkdocs_settings("x", folders)
     assert config.count("index.md") == 10
+
+
+@pytest.mark.slow
+def test_mkdocs_builds_the_wiki_of_this_repository(project: Project) -> None:
+    root = Path(__file__).parents[2]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True
+    )
+    for name in os.fsdecode(listed.stdout).split("\0")[:-1]:
+        project.files[name] = (root / name).read_bytes()
+    project.update()
+    assert not project.failures
+    home = (project.docs / "index.md").read_text()
+    assert '["indexer/milvus/"]' in home
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=project.wiki,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    assert done.returncode == 0, done.stderr
+    found = (project.wiki / "site/search/search_index.json").read_text()
+    assert "update_related" in found
+    assert "def update_related" not in found  # the source is left out

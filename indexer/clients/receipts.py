@@ -1,0 +1,119 @@
+"""What was written for a client, kept so that exactly that can be taken back.
+
+A receipt holds what is ours alone: the bytes that were put in and where, and digests. Nothing else
+of a file is copied, because there are secrets in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+
+from indexer.clients import files
+from indexer.clients.pieces import Piece
+from indexer.errors import ClientFileError
+
+FILE = "clients.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was done to one file.
+
+    `after` is the digest of the file as it was left, `entry` that of our entry in it. Of the objects
+    around that, the inner `made_keys` were made for it.
+    """
+
+    clients: tuple[str, ...]
+    after: str
+    entry: str = ""
+    pieces: tuple[tuple[int, str], ...] = ()
+    made_keys: int = 0
+    made_file: bool = False
+    folders: tuple[str, ...] = ()
+
+    @property
+    def put_in(self) -> list[Piece]:
+        """What was put in, as bytes."""
+        return [(offset, text.encode()) for offset, text in self.pieces]
+
+
+@dataclass(slots=True)
+class Receipts:
+    """The receipts of a user, by the real path of the file that each is about."""
+
+    path: str
+    found: dict[str, Receipt] = field(default_factory=dict)
+
+    def keep(self, path: str, receipt: Receipt | None) -> None:
+        """Keep a receipt, or forget that of this file. Raises `ClientFileError`."""
+        self.found = _found(self.path)
+        if self.found.get(path) == receipt:
+            return
+        if receipt:
+            self.found[path] = receipt
+        else:
+            self.found.pop(path, None)
+        self._save()
+
+    def hand_on(self, folders: Sequence[str]) -> None:
+        """Have folders that were made for a file removed with others of ours that still lie in them."""
+        for path, receipt in [*self.found.items()]:
+            around = [one for one in folders if path.startswith(f"{one}{os.sep}")]
+            if around:
+                whole = tuple(dict.fromkeys([*around, *receipt.folders]))
+                self.keep(path, replace(receipt, folders=whole))
+
+    def _save(self) -> None:
+        shown = {name: asdict(one) for name, one in sorted(self.found.items())}
+        text = json.dumps({"version": _VERSION, "files": shown}, indent=1)
+        with files.about(self.path):
+            before = files.read(self.path)
+            if before is not None and not self.found:
+                files.remove(self.path, before, [os.path.dirname(self.path)])
+                return
+            files.replace(self.path, before, text.encode(), is_shared=False)
+
+
+def load() -> Receipts:
+    """The user's receipts. What cannot be read counts as none: then less is taken back exactly."""
+    path = os.path.join(_folder(), FILE)
+    real = os.path.realpath(path)
+    return Receipts(real, _found(real))
+
+
+def _found(path: str) -> dict[str, Receipt]:
+    found = {}
+    try:
+        known = json.loads(files.read(path) or b"{}")
+        for name, one in known.get("files", {}).items():
+            one["pieces"] = tuple((offset, text) for offset, text in one["pieces"])
+            for several in ("clients", "folders"):
+                one[several] = tuple(one[several])
+            found[name] = Receipt(**one)
+    except (OSError, ClientFileError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return found
+
+
+def digest(data: bytes) -> str:
+    """The digest of some bytes."""
+    return sha256(data).hexdigest()
+
+
+def digest_of(entry: object) -> str:
+    """The digest of an entry, however it is written."""
+    return digest(json.dumps(entry, sort_keys=True).encode())
+
+
+def _folder() -> str:
+    import platformdirs
+
+    try:
+        return platformdirs.user_state_dir("codx-index", appauthor=False)
+    except RuntimeError:  # no HOME, and no entry for the user
+        raise ClientFileError("it is not known where your home folder is") from None
