@@ -145,7 +145,7 @@ ROWS = (
     "run",
     "search wiki",
     "settings index work",
-    "tree hooks vectors",
+    "tree hooks clients vectors",
     "milvus text cache pool",
 )
 
