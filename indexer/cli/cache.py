@@ -14,8 +14,8 @@ from indexer.cli.texts import confirm, print_json, printable, shown
 from indexer.config import NO_FOLDER
 from indexer.errors import CacheError
 from indexer.report import Report
-from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE
-from indexer.settings.folders import cache_folder
+from indexer.settings.declarations import CACHE_DIR, CACHE_SIZE, STATE_DIR
+from indexer.settings.folders import cache_folder, state_folder
 from indexer.settings.kinds import PATH
 from indexer.settings.options import options
 from indexer.settings.requests import JSON, VERBOSE
@@ -58,15 +58,24 @@ def cache_info(cache_dir: str, cache_size: int, as_json: bool, verbose: int) -> 
 
 
 @cache_group.command("prune")
-@options(CACHE_DIR, CACHE_SIZE, VERBOSE)
-def cache_prune(cache_dir: str, cache_size: int, verbose: int) -> int:
-    """Shrink the cache to its size limit, as each run does at its end.
+@options(CACHE_DIR, CACHE_SIZE, STATE_DIR, VERBOSE)
+def cache_prune(cache_dir: str, cache_size: int, state_dir: str, verbose: int) -> int:
+    """Shrink the cache to its size limit, and remove what is kept for projects that are gone.
 
-    The entries unused for longest go first; with size 0, all of them go.
+    Each run shrinks the cache at its end.
+
+    The entries unused for longest go first; with size 0, all of them go. What is kept for a
+    project, such as a worktree that was removed, is its state below --state-dir and what
+    run-all remembers of its failures.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.pruning import prune
+        from indexer.index.gone import is_gone, remove_gone
+        from indexer.run.backoff import Backoff
 
+        for project in remove_gone(state_folder(state_dir)) if state_dir else ():
+            confirm(f"removed the state of {shown(project)}, which is gone")
+        Backoff(_folder(cache_dir)).forget_gone(is_gone)
         pruned = prune(_folder(cache_dir), cache_size)
         confirm(
             f"removed {_entries_text(pruned.entries)}, {_size_text(pruned.bytes)}; "

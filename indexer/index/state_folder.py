@@ -12,6 +12,9 @@ from indexer.errors import StateError
 REFUSALS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 """Errors of who may not write a file or folder, however often they try."""
 
+PROJECT_FILE = "project"
+"""The file in a state folder below a state root that has the path of the project."""
+
 _ELSEWHERE = "keep the state elsewhere with --state-dir (CODX_INDEX_STATE_DIR)"
 
 
@@ -34,8 +37,18 @@ def make_state_dir(settings: Settings) -> None:
         if not os.path.exists(ignore):
             with open(ignore, "w", encoding="ascii") as file:
                 file.write("*\n")
+        if settings.state_root and not settings.origin:
+            _name_project(settings)
     except OSError as error:
         raise cannot_write(f"the state folder {path}", error) from error
+
+
+def _name_project(settings: Settings) -> None:
+    """Write down whose state it is, which nobody could tell once the project is gone."""
+    path = os.path.join(settings.state_dir, PROJECT_FILE)
+    if not os.path.exists(path):
+        with open(path, "wb") as file:
+            file.write(os.fsencode(settings.project))
 
 
 def seed_draft(settings: Settings) -> str:

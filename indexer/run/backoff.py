@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 DELAYS = (60, 600, 1800, 7200)  # seconds after the first, second, … failure in a row
@@ -57,6 +58,20 @@ class Backoff:
         """Forget the failures of the project."""
         with suppress(OSError):
             os.unlink(self._path(project))
+
+    def forget_gone(self, is_gone: Callable[[str], bool]) -> int:
+        """Forget the failures of projects that are gone. Returns of how many."""
+        count = 0
+        with suppress(OSError):
+            for name in os.listdir(self._folder):
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    path = os.path.join(self._folder, name)
+                    with open(path, encoding="utf-8") as file:
+                        project = json.load(file)["project"]
+                    if os.path.isabs(project) and is_gone(project):
+                        os.unlink(path)
+                        count += 1
+        return count
 
     def _read(self, project: str) -> tuple[int, float, float, str]:
         """The failures in a row, the time of the last, the end of the wait, and the reason."""
