@@ -1,4 +1,4 @@
-"""Each command of docs/worktrees.md, as a person would type it."""
+"""Each command of docs/how-to/worktrees.md, as a person would type it."""
 
 from __future__ import annotations
 
