@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -37,10 +38,6 @@ BUILDING = (
 FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
 FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search continues with them"
-OTHERASKS_A_PROGRAM = (
-    "a program has to be asked about files before they are indexed, and only codx-index run "
-    "asks it"
-)
 
 GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
 MOST_CHANGES = 200  # for which a run in the background is interrupted
@@ -57,11 +54,15 @@ class Coverage:
     unembedded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Project:
+    """`began` is when the last update began (monotonic clock), and `outcome` what it returned."""
+
     settings: Settings
     background: BackgroundRun
     lock: threading.Lock = field(default_factory=threading.Lock)
+    began: float = -math.inf
+    outcome: tuple[bool, str] = (False, "")
 
 
 class Refresher:
@@ -193,12 +194,18 @@ class Refresher:
         """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
         if not project.settings.has_state:
             return False, ""  # a search says so
-        if not project.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
+        asked = time.monotonic()
+        if not project.lock.acquire(timeout=max(deadline - asked, 0)):
             return False, AT_WORK
         report = Report()
         try:
+            if project.began > asked:  # by another thread, which saw what we would see
+                return project.outcome
+            began = time.monotonic()
             with recorded(report):
-                return self._update(project, report, deadline)
+                project.outcome = self._update(project, report, deadline)
+            project.began = began
+            return project.outcome
         except Ended:
             if report.status == "interrupted":
                 raise Stopped(report.signal) from None

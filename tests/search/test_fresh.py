@@ -5,17 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Project
 from terminals import at_a_terminal
 
+from indexer.cli import fresh
 from indexer.cli.background import BackgroundRun, Ending
 from indexer.cli.continuation import OTHER_INDEX, OTHER_SETTINGS
 from indexer.cli.fresh import AT_WORK, CUT, Refresher
+from indexer.cli.refresh import bring_up_to_date
 from indexer.config import Settings
 from indexer.index import stamp
 from indexer.index.manifest import COMPLETE, Manifest
@@ -187,6 +192,33 @@ def test_vectors_follow_and_give_way(
     assert refresher.problem(settings) == ""
     assert refresher.coverage(settings).unembedded == 0
     assert indexed.command("verify").returncode == 0
+
+
+def test_threads_that_wait_share_an_update(
+    indexed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(indexed, monkeypatch)
+    refresher = Refresher([settings], {})
+    begun, others_wait = [], threading.Event()
+
+    def update(*arguments: Any) -> None:
+        begun.append(time.monotonic())
+        assert others_wait.wait(60)
+        bring_up_to_date(*arguments)
+
+    monkeypatch.setattr(fresh, "bring_up_to_date", update)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(refresher.update, 60)
+        wait_until(lambda: bool(begun))
+        # The first one has looked at the tree, perhaps, so it cannot answer for these.
+        indexed.write("pear.py", "def medlarwood():\n    return 2\n")
+        later = [threads.submit(refresher.update, 60) for _ in range(4)]
+        time.sleep(0.2)
+        others_wait.set()
+        for one in [first, *later]:
+            assert one.result().current == {settings.project}
+    assert len(begun) == 2
+    assert found(indexed, "medlarwood") == {"pear.py": False}
 
 
 def test_a_small_change_gets_its_time() -> None:
