@@ -239,7 +239,7 @@ def test_the_token_of_the_user(projects: list[Project], tmp_path: Path) -> None:
 
 def test_a_token_that_can_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "short")
-    with pytest.raises(UsageError, match=f"{VARIABLE} must have 16"):
+    with pytest.raises(UsageError, match=f"{VARIABLE} must have at least 16"):
         find_token("/nowhere")
 
 

@@ -138,7 +138,7 @@ def test_a_common_name_is_cut_and_says_so(index: Index) -> None:
     "name", ["", " ", "two words", "a(b)", "x;y", '"', "%", "a\nb"]
 )
 def test_what_is_no_name(name: str, index: Index) -> None:
-    with pytest.raises(UsageError, match="no identifier|no word"):
+    with pytest.raises(UsageError, match="not an identifier|no word"):
         index.uses(name)
 
 

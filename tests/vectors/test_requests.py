@@ -141,7 +141,7 @@ def test_a_key_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODX_INDEX_API_KEY_OVER_HTTP", "1")
     assert api_key(far) == "key"
     monkeypatch.setenv("CODX_INDEX_API_KEY", "kéy")
-    with pytest.raises(UsageError, match="CODX_INDEX_API_KEY has characters"):
+    with pytest.raises(UsageError, match="CODX_INDEX_API_KEY contains characters"):
         api_key(near)
 
 
