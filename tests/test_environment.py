@@ -537,7 +537,9 @@ def test_a_variable_for_completion_that_cannot_be(sparse: Project) -> None:
     sparse.environment["_CODX_INDEX_COMPLETE"] = "nonsense"
     done = sparse.command("status")
     assert done.returncode == 2
-    assert done.stderr.startswith("codx-index: _CODX_INDEX_COMPLETE is not a value such as bash_source")
+    assert done.stderr.startswith(
+        "codx-index: _CODX_INDEX_COMPLETE is not a value such as bash_source"
+    )
 
 
 # --- the page --------------------------------------------------------------------------

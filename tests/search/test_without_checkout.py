@@ -218,7 +218,10 @@ def test_a_model_that_the_reader_does_not_have(
     client.alter_collection_properties("modelled", said)
     client.close()
     line = assert_one_line(desk.command("search", "pay again", *where), 1)
-    assert "needs the model of the index, /models/of-ci" in line and "--mode sparse" in line
+    assert (
+        "needs the model of the index, /models/of-ci" in line
+        and "--mode sparse" in line
+    )
     assert desk.report("search", QUERY, *where, *WORDS)["hits"]
     cache = str(desk.cache_dir)
     with Index.open(gate.uri, collection="modelled", cache_dir=cache) as index:
