@@ -392,6 +392,7 @@ ARGUMENTS = {
     "search": ["x"],
     "cache export": ["f"],
     "cache import": ["f"],
+    "export": ["f"],
     "worker": ["dask://127.0.0.1:9"],
 }
 
@@ -519,8 +520,8 @@ def test_when_unknown_variables_are_warned_about(sparse: Project) -> None:
     line, _ = warnings_of(sparse, "run", "--log-format", "json", **unknown)
     assert json.loads(line)["level"] == "warning"
     known = {variable: "1" for variable in OTHERS}
-    for one in ("CODX_INDEX_CRASH_SEED", "CODX_INDEX_FUZZ_STEPS", "CODX_INDEX_READS"):
-        known[one] = "1"
+    for one in ("CRASH_SEED", "FUZZ_STEPS", "READS", "SEED_ROUNDS"):
+        known[f"CODX_INDEX_{one}"] = "1"
     assert warnings_of(sparse, "config", "show", **known) == []
     done = sparse.report("status")
     assert done["exit_code"] == 0

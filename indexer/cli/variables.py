@@ -19,7 +19,9 @@ OTHERS = {
     )
 }
 # Those of our own tests, which docs/reference/settings.md does not list.
-_OF_TESTS = tuple(PREFIX + name for name in ("FAULT", "CRASH_", "FUZZ_", "READS"))
+_OF_TESTS = tuple(
+    PREFIX + name for name in ("FAULT", "CRASH_", "FUZZ_", "READS", "SEED_")
+)
 
 
 def known_variables() -> set[str]:

@@ -30,6 +30,7 @@ FORGED = "def forged_row_nobody_has(): return 1\n"
 
 # A command line of each command that reads state.
 ASKING = {
+    "export": ["export", "../planted.seed"],
     "run": ["run", *QUICK],
     "run, forced": ["run", "--force", *QUICK],
     "run, a file": ["run", "--file", "a.py", *QUICK],
