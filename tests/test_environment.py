@@ -392,8 +392,13 @@ ARGUMENTS = {
     "search": ["x"],
     "cache export": ["f"],
     "cache import": ["f"],
+    "completion": ["bash"],
     "worker": ["dask://127.0.0.1:9"],
 }
+
+
+# The kinds of values of which any text may be one.
+FREE = "StringParamType Path Folder Pattern LanguageName CommandLine".split()
 
 
 def settings_of(command: click.Command) -> list[Setting]:
@@ -402,8 +407,7 @@ def settings_of(command: click.Command) -> list[Setting]:
 
 def can_be_wrong(setting: Setting) -> bool:
     return setting.form is not Form.LIST and (
-        setting.form is not Form.VALUE
-        or type(setting.kind).__name__ not in ("StringParamType", "Path", "CommandLine")
+        setting.form is not Form.VALUE or type(setting.kind).__name__ not in FREE
     )
 
 
