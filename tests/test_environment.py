@@ -393,8 +393,13 @@ ARGUMENTS = {
     "cache export": ["f"],
     "cache import": ["f"],
     "export": ["f"],
+    "completion": ["bash"],
     "worker": ["dask://127.0.0.1:9"],
 }
+
+
+# The kinds of values of which any text may be one.
+FREE = "StringParamType Path Folder Pattern LanguageName CommandLine".split()
 
 
 def settings_of(command: click.Command) -> list[Setting]:
@@ -403,8 +408,7 @@ def settings_of(command: click.Command) -> list[Setting]:
 
 def can_be_wrong(setting: Setting) -> bool:
     return setting.form is not Form.LIST and (
-        setting.form is not Form.VALUE
-        or type(setting.kind).__name__ not in ("StringParamType", "Path", "CommandLine")
+        setting.form is not Form.VALUE or type(setting.kind).__name__ not in FREE
     )
 
 
