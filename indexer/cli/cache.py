@@ -65,8 +65,8 @@ def cache_prune(cache_dir: str, cache_size: int, state_dir: str, verbose: int) -
     Each run shrinks the cache at its end.
 
     The entries unused for longest go first; with size 0, all of them go. What is kept for a
-    project, such as a worktree that was removed, is its state below --state-dir and what
-    run-all remembers of its failures.
+    project, such as a worktree that was removed, is its state if that lies elsewhere
+    (--state-dir), and what run-all remembers of its failures.
     """
     with reporting(Report(), False, verbose):
         from indexer.cache.pruning import prune

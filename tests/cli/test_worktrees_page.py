@@ -14,7 +14,7 @@ from pathlib import Path
 from conftest import Project
 from seeds import commit, text_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "worktrees.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "worktrees.md"
 ADDRESS = "https://ci.example.org/artifacts"
 
 

@@ -46,7 +46,7 @@ ASKING = {
     "hooks, status": ["hooks", "status"],
 }
 # These read none; the tools of `mcp` have a test of their own.
-OTHERS = {"mcp", "init", "config", "cache", "worker", "install", "uninstall"}
+OTHERS = set("mcp init config cache completion worker install uninstall".split())
 
 
 @pytest.fixture(scope="module")
