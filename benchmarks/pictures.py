@@ -188,8 +188,7 @@ class Chart:
 def draw_charts() -> None:
     """Draw a chart of the peers, and one of what an index holds after events."""
     check_plot(PICTURES / "peers-light.svg")
-    if (RESULTS / "peers.json").exists():
-        draw("peers", peers(measured("peers")))
+    draw("peers", peers(measured("peers")))
     draw("conformance", [conformance(measured("conformance"))])
 
 
@@ -201,9 +200,9 @@ def measured(name: str) -> dict[str, Any]:
 
 SCENARIOS = {
     "first index": "First index",
-    "nothing to do": "Nothing to do",
-    "one function edited": "One function edited",
-    "a folder renamed": "A folder renamed",
+    "no-op": "Nothing to do",
+    "edit": "One function edited",
+    "rename": "A folder renamed",
 }
 
 
