@@ -14,6 +14,8 @@ BEFORE = ".before-codx-index"  # the ending of the name of a hook that ours runs
 WAITS = "codx-index-waits"
 """The mark in the folder of git of a work tree, while somebody there waits to start a run."""
 
+PAUSE = 2  # seconds until anything starts, so that commits in a row have the machine to themselves
+
 _MARK = "# codx-index hooks uninstall takes this file out"
 _CALL = re.compile(r"^ *exec nice .* hooks run --after \"\$PPID\" -- (.*)$", re.M)
 
@@ -30,6 +32,7 @@ if [ -x {program} ]; then
         waits="${{GIT_DIR:-.git}}/{waits}"
         [ "$(find "$waits" -mmin -2)" ] && exit
         : >"$waits"
+        sleep {pause}
         exec nice -n 19 {command} hooks run --after "$PPID" -- {projects}
     }} </dev/null >/dev/null 2>&1 &
 else
@@ -46,6 +49,7 @@ def script(name: str, projects: Iterable[str]) -> str:
     return _SCRIPT.format(
         mark=_MARK,
         waits=WAITS,
+        pause=PAUSE,
         before=shlex.quote(name + BEFORE),
         program=shlex.quote(command[0]),
         command=shlex.join(command),
