@@ -20,8 +20,8 @@ _LOOK_AT_REBASE = 0.5
 class Turn:
     """The turn of a hook that the process `pid` called in the work tree at `top`.
 
-    While it waits, a mark tells other hooks of the work tree that they need not: what they would start
-    is still to come. A hook takes a mark of two minutes ago for one that was left behind.
+    While it waits, a mark with its pid tells other hooks of the work tree that they need not: what
+    they would start is still to come. If no such process is alive, the mark was left behind.
     """
 
     def __init__(self, top: str, pid: int) -> None:
@@ -42,8 +42,8 @@ class Turn:
     def go_on(self) -> None:
         """Say that somebody still waits."""
         if self._has_mark:
-            with suppress(OSError), open(self._mark, "wb"):
-                os.utime(self._mark)
+            with suppress(OSError), open(self._mark, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
 
     def end(self) -> None:
         """Let hooks begin again: what changes from now on is for another turn.

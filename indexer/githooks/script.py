@@ -12,7 +12,7 @@ from collections.abc import Iterable
 BEFORE = ".before-codx-index"  # the ending of the name of a hook that ours runs first
 
 WAITS = "codx-index-waits"
-"""The mark in the folder of git of a work tree, while somebody there waits to start a run."""
+"""The mark in the folder of git of a work tree, with the pid of who waits there to start a run."""
 
 PAUSE = 2  # seconds until anything starts, so that commits in a row have the machine to themselves
 
@@ -27,16 +27,15 @@ _SCRIPT = """\
 before="${{0%/*}}/{before}"
 if [ -x "$before" ]; then "$before" "$@"; fi
 status=$?
-if [ -x {program} ]; then
+waits="${{GIT_DIR:-.git}}/{waits}"
+if [ ! -x {program} ]; then
+    echo {gone} >&2
+elif ! {{ read -r pid <"$waits" && kill -0 "$pid"; }} 2>/dev/null; then
     {{
-        waits="${{GIT_DIR:-.git}}/{waits}"
-        [ "$(find "$waits" -mmin -2)" ] && exit
-        : >"$waits"
         sleep {pause}
         exec nice -n 19 {command} hooks run --after "$PPID" -- {projects}
     }} </dev/null >/dev/null 2>&1 &
-else
-    echo {gone} >&2
+    {{ echo $! >"$waits"; }} 2>/dev/null
 fi
 exit $status
 """

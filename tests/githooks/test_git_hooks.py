@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import threading
@@ -219,19 +220,23 @@ def test_one_waits_and_the_others_go(followed: Project) -> None:
 def test_of_many_commits_one_starts_a_process(
     repository: Project, tmp_path: Path
 ) -> None:
-    """Unless the mark of it is so old that nobody can be there any more."""
+    """Unless nobody is there any more who left the mark."""
     repository.command("hooks", "install")
     program, called = tmp_path / "program", tmp_path / "called"
-    put(program, f'#!/bin/sh\necho "$@" >>{called}\n')
+    put(program, f'#!/bin/sh\necho "$@" >>{called}\nexec sleep 60\n')
     hook = hooks_of(repository) / "post-commit"
     hook.write_text(hook.read_text().replace(COMMAND, str(program)))
     mark = repository.root / ".git" / WAITS
     for number in range(1, 4):
         for _ in range(3):
             git(repository, "commit", "-q", "--allow-empty", "-m", "x")
-            wait_for(lambda: not is_called(repository.root))
-        assert len(called.read_text().splitlines()) == number
-        os.utime(mark, (0, 0))
+        assert wait_for(
+            lambda n=number: called.exists()
+            and len(called.read_text().splitlines()) == n
+        )
+        pid = int(mark.read_text())
+        os.kill(pid, signal.SIGKILL)
+        assert wait_for(lambda p=pid: not Path(f"/proc/{p}").exists())
 
 
 def test_a_rebase_is_waited_for(
