@@ -227,16 +227,18 @@ def test_of_many_commits_one_starts_a_process(
     hook = hooks_of(repository) / "post-commit"
     hook.write_text(hook.read_text().replace(COMMAND, str(program)))
     mark = repository.root / ".git" / WAITS
-    for number in range(1, 4):
+
+    def waiting() -> Path:
+        return Path("/proc", mark.read_text().strip())
+
+    for _ in range(3):
         for _ in range(3):
             git(repository, "commit", "-q", "--allow-empty", "-m", "x")
-        assert wait_for(
-            lambda n=number: called.exists()
-            and len(called.read_text().splitlines()) == n
-        )
-        pid = int(mark.read_text())
-        os.kill(pid, signal.SIGKILL)
-        assert wait_for(lambda p=pid: not Path(f"/proc/{p}").exists())
+        assert wait_for(lambda: called.exists() and called.read_text() != "")
+        assert len(called.read_text().splitlines()) == 1
+        called.unlink()
+        os.kill(int(waiting().name), signal.SIGKILL)
+        assert wait_for(lambda: not waiting().exists())
 
 
 def test_a_rebase_is_waited_for(
