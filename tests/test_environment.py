@@ -19,6 +19,7 @@ from every_command import COMMANDS
 from milvus_server import served
 
 from indexer.address import Address, is_loopback
+from indexer.cli.main import cli
 from indexer.cli.variables import OTHERS, known_variables
 from indexer.config import NO_FOLDER
 from indexer.environment import given, hidden, set_for_libraries
@@ -413,7 +414,9 @@ def can_be_wrong(setting: Setting) -> bool:
 
 
 def parse(name: str) -> None:
-    COMMANDS[name].make_context(name, [*ARGUMENTS.get(name, [])])
+    # click keeps the first answer to what the option of the help is called.
+    arguments = [*ARGUMENTS.get(name, [])]
+    COMMANDS[name].make_context(name, arguments, **cli.context_settings)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -23,6 +23,7 @@ from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp_client import Client
 from searched import TEXTS as SEARCHED_TEXTS
 
+from indexer.cli.main import cli
 from indexer.cli.mcp import mcp as command
 from indexer.cli.mcp_token import VARIABLE
 from indexer.search.answers import NO_GOOD_MATCH
@@ -684,9 +685,9 @@ def test_the_examples_of_the_page() -> None:
     for program, subcommand, *arguments in commands:
         assert os.path.basename(program) == "codx-index"
         assert subcommand == "mcp"
-        given, _, _ = command.make_parser(command.make_context("mcp", [])).parse_args(
-            arguments
-        )
+        given, _, _ = command.make_parser(
+            command.make_context("mcp", [], **cli.context_settings)
+        ).parse_args(arguments)
         assert given["paths"]
 
 

@@ -17,7 +17,9 @@ HEADING = re.compile(r"^(\S.*):$", re.M)
 
 def help_of(name: str, width: int = 80) -> str:
     command = COMMANDS[name]
-    with click.Context(command, info_name=name, terminal_width=width) as context:
+    # click keeps the first answer to what the option of the help is called.
+    settings = {"info_name": name, "terminal_width": width, **cli.context_settings}
+    with click.Context(command, **settings) as context:
         return command.get_help(context)
 
 
