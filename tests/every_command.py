@@ -1,25 +1,12 @@
-"""Every command of the command line, by its name."""
+"""Every command of the command line, by its name, as the page of the commands has them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from pathlib import Path
 
-import click
+sys.path.insert(0, str(Path(__file__).parent.parent / "pages"))
 
-from indexer.cli.main import cli
+from command_page import COMMANDS  # noqa: E402
 
-
-def commands(
-    group: click.Group = cli, prefix: str = ""
-) -> Iterator[tuple[str, click.Command]]:
-    """Every command with its name, those of the groups in the group included."""
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{name} ")
-        else:
-            yield prefix + name, command
-
-
-COMMANDS = dict(commands())
+__all__ = ["COMMANDS"]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +89,16 @@ def assert_like_fresh(project: Project, *options: str) -> None:
 def ignored(report: dict[str, Any]) -> dict[str, str]:
     """Why indexes were of no use, by the name of their folder or file."""
     return {Path(one["from"]).name: one["reason"] for one in report["seeds_ignored"]}
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on this machine. Yields its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{made.server_port}"
+        finally:
+            made.shutdown()
+            thread.join()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from conftest import Project
-from seeds import commit, text_of
+from seeds import commit, serving, text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "worktrees.md"
 ADDRESS = "https://ci.example.org/artifacts"
@@ -57,14 +56,8 @@ def served(folder: Path) -> Iterator[str]:
             pass
 
     handler = partial(Handler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{made.server_port}"
-        finally:
-            made.shutdown()
-            thread.join()
+    with serving(handler) as address:
+        yield address
 
 
 def test_the_page(project: Project, tmp_path: Path) -> None:

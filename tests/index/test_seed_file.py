@@ -7,16 +7,15 @@ import io
 import json
 import os
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Project, assert_one_line
-from seeds import SPARSE, assert_like_fresh, fill, ignored
+from seeds import SPARSE, assert_like_fresh, fill, ignored, serving
 
 from indexer.errors import StateError
 from indexer.index import seed_address, seed_file
@@ -267,14 +266,8 @@ def server(answers: dict[str, tuple[int, str, bytes]]) -> Iterator[str]:
         def log_message(self, *about: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{made.server_port}"
-        finally:
-            made.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def test_addresses(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -627,6 +627,20 @@ def source(name: str) -> bytes:
     return text.encode()
 
 
+def build_site(wiki: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """MkDocs, after it has built the wiki strictly."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=wiki,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_mkdocs_builds_it_strictly_and_hostile_text_is_inert(project: Project) -> None:
     project.files = {name: source(name) for name in NASTY}
     for name in ("a b.py", "index.md"):
@@ -639,15 +653,7 @@ def test_mkdocs_builds_it_strictly_and_hostile_text_is_inert(project: Project) -
     )
     assert not project.failures
     assert counts.pages == counts.written
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict"],
-        cwd=project.wiki,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    done = build_site(project.wiki, 300)
     assert "WARNING" not in done.stderr and "contains" not in done.stderr
     site = project.wiki / "site"
     theirs = read(site / "404.html")
@@ -819,15 +825,7 @@ def test_mkdocs_builds_the_wiki_of_this_repository(project: Project) -> None:
     assert not project.failures
     home = (project.docs / "index.md").read_text()
     assert '["indexer/milvus/"]' in home
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict"],
-        cwd=project.wiki,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=550,
-    )
-    assert done.returncode == 0, done.stderr
+    build_site(project.wiki, 550)
     found = (project.wiki / "site/search/search_index.json").read_text()
     assert "update_related" in found
     assert "def update_related" not in found  # the source is left out
