@@ -152,6 +152,8 @@ class Settings:
     changed more recently; 0 leaves out none. Whatever the `max_seconds`, a small
     plan gets `least_seconds`.
 
+    A process that `asks_once` of one project, and ends, does not serve the embedded database to others.
+
     The metadata of a field has its `Effect` on an index that exists.
     """
 
@@ -182,6 +184,7 @@ class Settings:
     executor: str = field(default="process", metadata=_NONE)
     task_timeout: float = field(default=DEFAULT_TASK_TIMEOUT, metadata=_NONE)
     wait: float = field(default=0, metadata=_NONE)
+    asks_once: bool = field(default=False, metadata=_NONE)
     force: bool = field(default=False, metadata=_NONE)
     retry_failed: bool = field(default=False, metadata=_NONE)
     include_secrets: bool = False

@@ -20,9 +20,15 @@ PRINT = "a1" * 32
 PHYSICAL = physical_name("code", PRINT)
 
 
-def serve(folder: Path, name: str = "code", patience: float = 1.0) -> Store:
+def serve(
+    folder: Path, name: str = "code", patience: float = 1.0, *, is_alone: bool = False
+) -> Store:
     return embedded.serve(
-        str(folder / "milvus.db"), str(folder), name, patience=patience
+        str(folder / "milvus.db"),
+        str(folder),
+        name,
+        patience=patience,
+        is_alone=is_alone,
     )
 
 

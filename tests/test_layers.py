@@ -63,16 +63,17 @@ HEAVY = set("""
 KEPT_TO = {
     "pymilvus": {
         "milvus.client",
+        "milvus.client_errors",
         "milvus.internals",
         "milvus.refusals",
         "milvus.schema",
     },
-    "milvus_lite": {"milvus.internals"},
+    "milvus_lite": {"milvus.engine", "milvus.internals"},
     # Kept from reporting there.
     "openvino": {"vectors.library"},
     "nncf": {"vectors.quantization"},
     "safetensors": {"vectors.bert"},
-    "grpc": {"milvus.client", "milvus.refusals"},
+    "grpc": {"milvus.client_errors", "milvus.refusals"},
     "click": {
         *("cli.bars", "cli.boundary", "cli.cache", "cli.clear", "cli.config"),
         *("cli.client_changes", "cli.install", "cli.uninstall"),
@@ -132,6 +133,7 @@ CATCH_ALL = {
     "work.worker.read_file",
     "cli.boundary.recorded",
     "wiki.describe._describe",
+    "milvus.engine._translated",
     "vectors.library.third_party",
     "pool.serial.SerialExecutor",
     "pool.process_pool.ProcessPool",

@@ -10,7 +10,7 @@ from indexer.address import is_cluster
 from indexer.config import SPARSE, Settings, rules_of, with_rules
 from indexer.index.collection import agreed, place_of
 from indexer.index.identity import identify
-from indexer.index.manifest import DIRTY, Manifest
+from indexer.index.manifest import DIRTY, read_values
 from indexer.settings.assembly import make_settings
 from indexer.settings.declarations import AROUND, PLACE, TREE, WORK
 from indexer.settings.files import project_files
@@ -58,11 +58,11 @@ def continue_last_run(
 ) -> Continuation | str:
     """How an update goes on where the last run ended, or why it may not, "" if a search says it."""
     settings = settings_of_run(project, given)
-    with Manifest(settings.manifest_path, readonly=True) as manifest:
-        if manifest.get("place") != place_of(settings):
-            return ""
-        rules, state = manifest.get("rules"), manifest.get("state")
-        fingerprint = manifest.get("fingerprint")
+    place, rules, state, fingerprint = read_values(
+        settings.manifest_path, "place", "rules", "state", "fingerprint"
+    )
+    if place != place_of(settings):
+        return ""
     if fingerprint not in ("", identify(agreed(settings)).fingerprint):
         return OTHER_INDEX
     own = json.loads(json.dumps(rules_of(settings)))
@@ -81,6 +81,7 @@ def continue_last_run(
             least_seconds=LEAST_SECONDS,
             executor="process" if is_cluster(settings.executor) else settings.executor,
             wait=0,
+            asks_once=project.asks_once,
             only=None,
         ),
         OTHER_SETTINGS if is_other else "",

@@ -54,15 +54,27 @@ class Coverage:
     unembedded: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Whether an index is up to date now, and what to note, "" if nothing.
+
+    `chunks` are how many of its chunks lack a vector, and how many there are, if that is known.
+    """
+
+    is_current: bool = False
+    note: str = ""
+    chunks: tuple[int, int] | None = None
+
+
 @dataclass(slots=True)
 class _Project:
-    """`began` is when the last update began (monotonic clock), and `outcome` what it returned."""
+    """`began` is when the last update began (monotonic clock), and `outcome` what came of it."""
 
     settings: Settings
     background: BackgroundRun
     lock: threading.Lock = field(default_factory=threading.Lock)
     began: float = -math.inf
-    outcome: tuple[bool, str] = (False, "")
+    outcome: _Outcome = _Outcome()
 
 
 class Refresher:
@@ -110,19 +122,21 @@ class Refresher:
         an index gets one in the background, for which a moment is waited.
         """
         deadline = time.monotonic() + seconds
-        current, notes = set(), {}
+        current, notes, chunks = set(), {}, {}
         for folder, project in self._projects.items():
             if among is not None and folder not in among:
                 continue
             if builds and lacks_index(project.settings):
                 notes[folder] = self._first_words(project)
                 continue
-            is_current, note = self._refresh(project, deadline)
-            if is_current:
+            outcome = self._refresh(project, deadline)
+            if outcome.is_current:
                 current.add(folder)
-            if note:
-                notes[folder] = note
-        return Freshness(current, notes)
+            if outcome.note:
+                notes[folder] = outcome.note
+            if outcome.chunks:
+                chunks[folder] = outcome.chunks
+        return Freshness(current, notes, chunks)
 
     def build(self, project: Settings, *, quiet: bool) -> None:
         """Make the first index of a project: by words, and vectors follow in the background.
@@ -190,13 +204,13 @@ class Refresher:
         known = self.coverage(project.settings)
         return BUILDING.format(known.files)
 
-    def _refresh(self, project: _Project, deadline: float) -> tuple[bool, str]:
-        """Bring one index up to date. Returns whether it is, and what to note, "" if nothing."""
+    def _refresh(self, project: _Project, deadline: float) -> _Outcome:
+        """Bring one index up to date."""
         if not project.settings.has_state:
-            return False, ""  # a search says so
+            return _Outcome()  # a search says so
         asked = time.monotonic()
         if not project.lock.acquire(timeout=max(deadline - asked, 0)):
-            return False, AT_WORK
+            return _Outcome(note=AT_WORK)
         report = Report()
         try:
             if project.began > asked:  # by another thread, which saw what we would see
@@ -210,17 +224,15 @@ class Refresher:
             if report.status == "interrupted":
                 raise Stopped(report.signal) from None
             if report.status == "budget":
-                return False, self._left_over(project)
-            return False, AT_WORK if report.status == "locked" else report.error
+                return _Outcome(note=self._left_over(project))
+            return _Outcome(note=AT_WORK if report.status == "locked" else report.error)
         finally:
             project.lock.release()
 
-    def _update(
-        self, project: _Project, report: Report, deadline: float
-    ) -> tuple[bool, str]:
+    def _update(self, project: _Project, report: Report, deadline: float) -> _Outcome:
         found = continue_last_run(project.settings, self._given)
         if isinstance(found, str):
-            return False, found
+            return _Outcome(note=found)
         settings = found.settings
         locate(report, settings)
         was_at_work = project.background.is_at_work
@@ -228,16 +240,18 @@ class Refresher:
             # Its index has every file by its words as of the stamp, and only vectors follow.
             changes = differing(settings)
             if changes == 0:
-                return True, found.note
+                return _Outcome(True, found.note)
             is_quick = changes is not None and changes <= MOST_CHANGES
             if not is_quick or not _gives_way(settings):
-                return False, self._progress(project) or AT_WORK
+                return _Outcome(note=self._progress(project) or AT_WORK)
             project.background.interrupt()
             settings = replace(settings, wait=GIVING_WAY_SECONDS)
         elif is_at_work(settings):
-            return False, AT_WORK
+            return _Outcome(note=AT_WORK)
         elif found.is_unfinished:
-            return False, self._first_words(project) if found.goes_on else found.note
+            return _Outcome(
+                note=self._first_words(project) if found.goes_on else found.note
+            )
         left = max(deadline - time.monotonic(), 0.0) + settings.wait
         settings = replace(settings, max_seconds=process_age() + left)
         bring_up_to_date(settings, report, Bars(quiet=True), self._interrupts)
@@ -246,9 +260,10 @@ class Refresher:
         if found.goes_on and (is_cut or report.chunks.unembedded and found.has_vectors):
             problem = self._go_on(project, report, was_at_work=was_at_work)
         if is_cut:
-            return False, "; ".join(filter(None, [CUT, problem]))
+            return _Outcome(note="; ".join(filter(None, [CUT, problem])))
         failed = FAILURES.format(len(report.failures)) if report.failures else ""
-        return True, "; ".join(filter(None, [found.note, failed, problem]))
+        note = "; ".join(filter(None, [found.note, failed, problem]))
+        return _Outcome(True, note, (report.chunks.unembedded, report.chunks.total))
 
     def _left_over(self, project: _Project) -> str:
         """Let a run in the background do what there was no time for. Returns what to note."""

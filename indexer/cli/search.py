@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from indexer.cli.boundary import reporting
@@ -104,6 +106,8 @@ def search(
         if null and not files_with_matches:
             raise UsageError("-0 ends the paths that -l prints, so it needs -l")
         projects = settings_of_all(places, values, all_projects=all_projects)
+        if len(projects) == 1:
+            projects = [replace(projects[0], asks_once=True)]
         several = len(projects) > 1 or projects[0].searched != ()
         is_seen = is_for_person() and not as_json
         around = LINES_AROUND if context is None and is_seen else context or 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -236,16 +236,17 @@ def begin_import(settings: Settings) -> threading.Thread | None:
     set_variables()
     if not can_import_in_thread():
         return None
-    thread = threading.Thread(target=_import_store, name="codx-imports")
+    from indexer.milvus.internals import import_engine, import_milvus_lite
+
+    wanted = import_engine if settings.asks_once else import_milvus_lite
+    thread = threading.Thread(target=_import, args=[wanted], name="codx-imports")
     thread.start()
     return thread
 
 
-def _import_store() -> None:
-    from indexer.milvus.internals import import_milvus_lite
-
+def _import(wanted: Callable[[], None]) -> None:
     with suppress(Exception):  # whatever it is, it is raised again on opening
-        import_milvus_lite()
+        wanted()
 
 
 def place_of(settings: Settings) -> str:
@@ -310,7 +311,12 @@ def connect_to(settings: Settings, *, is_reader: bool = False) -> Store:
     patience = max(READER_PATIENCE, settings.wait)
     start = open_to_read if is_reader else serve
     return start(
-        settings.database, settings.state_dir, name, patience=patience, make=make
+        settings.database,
+        settings.state_dir,
+        name,
+        patience=patience,
+        make=make,
+        is_alone=settings.asks_once,
     )
 
 

@@ -273,6 +273,21 @@ class Manifest:
             raise StateError(f"cannot write {self._path}: {error}") from error
 
 
+def read_values(path: str, *keys: str) -> list[str]:
+    """Some named values of the manifest at this path, "" for what is not there.
+
+    The records are neither copied nor looked through for damage, which takes a while where there are many.
+    """
+    with suppress(sqlite3.DatabaseError), closing(_connect(path, "ro")) as db:
+        db.execute("BEGIN")
+        _check(db, "meta")
+        found = dict(db.execute("SELECT key, value FROM meta"))
+        if found.get("format") == FORMAT:
+            return [str(found.get(key, "")) for key in keys]
+    with Manifest(path, readonly=True) as manifest:
+        return [manifest.get(key) for key in keys]
+
+
 def _record(row: tuple[Any, ...]) -> tuple[str, FileRecord]:
     path, size, mtime, ctime, inode, *rest = row
     name = os.fsdecode(path)
@@ -281,11 +296,15 @@ def _record(row: tuple[Any, ...]) -> tuple[str, FileRecord]:
     return name, FileRecord(name, stat, *rest)
 
 
-def _copy_to(db: sqlite3.Connection, path: str, mode: str) -> None:
+def _connect(path: str, mode: str) -> sqlite3.Connection:
     from urllib.parse import quote
 
     where = f"file:{quote(os.fsencode(path))}?mode={mode}"
-    with closing(sqlite3.connect(where, uri=True, timeout=10)) as source:
+    return sqlite3.connect(where, uri=True, timeout=10)
+
+
+def _copy_to(db: sqlite3.Connection, path: str, mode: str) -> None:
+    with closing(_connect(path, mode)) as source:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(db)
@@ -304,9 +323,9 @@ def _copied(path: str) -> Iterator[str]:
         yield copy
 
 
-def _check(db: sqlite3.Connection) -> None:
-    """Raise `sqlite3.DatabaseError` for damage that opening alone does not find."""
-    (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
+def _check(db: sqlite3.Connection, table: str = "1") -> None:
+    """Raise `sqlite3.DatabaseError` for damage of all tables, or one, that opening alone does not find."""
+    (problem,) = db.execute(f"PRAGMA quick_check({table})").fetchone()
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
 

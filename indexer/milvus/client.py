@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.address import Address
 from indexer.errors import CodxIndexError, StoreError, StoreUnavailableError
+from indexer.milvus.client_errors import client_errors
 from indexer.milvus.internals import silence
 from indexer.milvus.refusals import cannot_connect, our_error
 
@@ -31,9 +32,7 @@ def open_client(
     Raises `StoreUnavailableError`, or `AccessError` where the token is refused.
     """
     silence()
-    import grpc
     from pymilvus import MilvusClient
-    from pymilvus.exceptions import MilvusException
 
     address = address if isinstance(address, Address) else Address(address)
     uri = address.reveal()
@@ -44,7 +43,7 @@ def open_client(
         return MilvusClient(
             uri, token=token, timeout=timeout, dedicated=True, grpc_options=options
         )
-    except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
+    except client_errors() as error:
         raise cannot_connect(error, address, has_token=bool(token)) from (
             address.hide_in(error)
         )
@@ -140,12 +139,9 @@ class Guard:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        import grpc
-        from pymilvus.exceptions import MilvusException
-
         try:
             yield
-        except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
+        except client_errors() as error:
             raise our_error(
                 error, self._address, self._hint
             ) from self._address.hide_in(error)

@@ -7,6 +7,8 @@ import errno
 import os
 import random
 import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from indexer.errors import (
     LockedError,
@@ -16,7 +18,9 @@ from indexer.errors import (
 )
 from indexer.milvus.client import open_client
 from indexer.milvus.copied import can_be_written, copy_database, look_at
+from indexer.milvus.engine import EngineClient
 from indexer.milvus.internals import (
+    import_engine,
     import_milvus_lite,
     lock_file,
     remove_foreign_index_files,
@@ -31,6 +35,11 @@ from indexer.milvus.meeting_place import (
 )
 from indexer.milvus.on_disk import is_locked, missing_part
 from indexer.milvus.store import DAMAGED, MakeStore, Store
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+T = TypeVar("T")
 
 READER_PATIENCE = 15.0  # seconds that a run waits for a reader to close the database
 GIVE_WAY = 0.5  # seconds that a reader leaves a free database to a run that may want it
@@ -47,40 +56,29 @@ def serve(
     patience: float,
     make: MakeStore = Store,
     only_reads: bool = False,
+    is_alone: bool = False,
 ) -> Store:
     """Open the embedded database and serve it on a private Unix socket.
 
     The socket lies in the `meeting_place` (0700): nobody else can connect, nothing listens
-    on a port, and other processes of this user can read meanwhile. Waits `patience` seconds
-    for another process to close the database, then raises `LockedError`. Raises
-    `StateError` where the database cannot be opened.
+    on a port, and other processes of this user can read meanwhile. Of one that `is_alone`, nothing is
+    served: it is open sooner, and the others wait. Waits `patience` seconds for another process to
+    close the database, then raises `LockedError`. Raises `StateError` where the database cannot be
+    opened.
     """
-    import_milvus_lite()
     place = make_meeting_place(database, state_dir)
     folder, release_folder = short_path(place)
     # milvus-lite rejects a path that is not UTF-8. One through the handle is always valid.
     is_own = place == state_dir
     path = os.path.join(folder, os.path.basename(database)) if is_own else database
-    deadline = time.monotonic() + patience
-    try:
-        _make(path)
-        while (stop := start_server(path, folder)) is None:
-            if time.monotonic() > deadline:
-                raise _in_use(database)
-            time.sleep(0.05)
-    except StateError as error:
-        release_folder()
-        raise StateError(f"cannot open {database}: {error}{DAMAGED}") from error
-    except LockedError:
-        release_folder()
-        raise
-
-    def release() -> None:
-        stop()
-        release_folder()
-
-    remove_foreign_index_files(database)
-    client = open_client(f"unix:{socket_path(folder)}")
+    with contextlib.ExitStack() as stack:
+        stack.callback(release_folder)
+        start = _start_alone if is_alone else _start
+        with _named(database):
+            _make(path)
+            client = _patiently(lambda: start(path, folder, stack), database, patience)
+        remove_foreign_index_files(database)
+        release = stack.pop_all().close
     return make(
         client,
         name,
@@ -99,6 +97,7 @@ def open_to_read(
     *,
     patience: float,
     make: MakeStore = Store,
+    is_alone: bool = False,
 ) -> Store:
     """The embedded database, opened here by a reader; as a copy if it cannot be written.
 
@@ -114,6 +113,7 @@ def open_to_read(
                 patience=patience,
                 make=make,
                 only_reads=True,
+                is_alone=is_alone,
             )
         except StateError as error:
             # Asked first, the system may promise more than it keeps: in a sandbox.
@@ -123,28 +123,14 @@ def open_to_read(
 
 
 def _open_copy(database: str, name: str, patience: float, make: MakeStore) -> Store:
-    import_milvus_lite()
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            copy = copy_database(database)
-            break
-        except LockedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    """A copy of the database, which nobody else can find."""
+    copy = _patiently(lambda: copy_database(database), database, patience)
     with contextlib.ExitStack() as stack:
         stack.callback(copy.close)
         folder, release_folder = short_path(copy.folder)
         stack.callback(release_folder)
-        try:
-            stop = start_server(copy.database, folder)
-        except StateError as error:
-            raise StateError(f"cannot open {database}: {error}{DAMAGED}") from error
-        if stop is None:
-            raise _in_use(database)
-        stack.callback(stop)
-        client = open_client(f"unix:{socket_path(folder)}")
+        with _named(database):
+            client = _start_alone(copy.database, folder, stack)
         release = stack.pop_all().close
     return make(
         client,
@@ -156,6 +142,43 @@ def _open_copy(database: str, name: str, patience: float, make: MakeStore) -> St
         only_reads=True,
         is_behind=lambda: look_at(database) != copy.look,
     )
+
+
+def _start(path: str, folder: str, stack: contextlib.ExitStack) -> MilvusClient:
+    """A client of the database, which is served on a socket in `folder` until the stack is closed.
+
+    Raises as `open_engine` does.
+    """
+    import_milvus_lite()
+    stack.callback(start_server(path, folder))
+    return open_client(f"unix:{socket_path(folder)}")
+
+
+def _start_alone(path: str, folder: str, stack: contextlib.ExitStack) -> EngineClient:
+    """The database, called in this process."""
+    import_engine()
+    return EngineClient(path)
+
+
+def _patiently(start: Callable[[], T], database: str, patience: float) -> T:
+    """What `start` returns. Raises `LockedError` if others have the database open for so many seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return start()
+        except (BlockingIOError, LockedError):
+            if time.monotonic() > deadline:
+                raise _in_use(database) from None
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _named(database: str) -> Iterator[None]:
+    """A block whose errors name the database, and say what to do if it is damaged."""
+    try:
+        yield
+    except StateError as error:
+        raise StateError(f"cannot open {database}: {error}{DAMAGED}") from error
 
 
 def _is_refusal(error: BaseException | None) -> bool:
@@ -180,11 +203,18 @@ def _make(path: str) -> None:
         raise StateError(str(error.strerror)) from error
 
 
-def read(database: str, state_dir: str, name: str, *, make: MakeStore = Store) -> Store:
+def read(
+    database: str,
+    state_dir: str,
+    name: str,
+    *,
+    make: MakeStore = Store,
+    is_alone: bool = False,
+) -> Store:
     """The embedded database, for a reader.
 
-    It is read through the socket of the process that has it open, or else opened here.
-    Raises `NoIndexError` where there is no database, `LockedError` where another process
+    It is read through the socket of the process that has it open, or else opened here, as by
+    `serve`. Raises `NoIndexError` where there is no database, `LockedError` where another process
     has it open for `READER_PATIENCE` seconds without serving it, and `StateError` where it
     cannot be opened, or only without some of its rows.
     """
@@ -201,7 +231,7 @@ def read(database: str, state_dir: str, name: str, *, make: MakeStore = Store) -
         is_run_at_work = is_wanted(database, state_dir)
         if not is_run_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
-                return _open_whole(database, state_dir, name, make)
+                return _open_whole(database, state_dir, name, make, is_alone=is_alone)
         if now - started > READER_PATIENCE:
             raise _in_use(database)
         time.sleep(random.uniform(0.02, 0.08))
@@ -215,8 +245,12 @@ def is_wanted(database: str, state_dir: str) -> bool:
     return any(map(is_locked, paths))
 
 
-def _open_whole(database: str, state_dir: str, name: str, make: MakeStore) -> Store:
-    store = open_to_read(database, state_dir, name, patience=0, make=make)
+def _open_whole(
+    database: str, state_dir: str, name: str, make: MakeStore, *, is_alone: bool
+) -> Store:
+    store = open_to_read(
+        database, state_dir, name, patience=0, make=make, is_alone=is_alone
+    )
     # While nobody else can write, and before milvus-lite opens the collection.
     if path := missing_part(database, name):
         store.close()

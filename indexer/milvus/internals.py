@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from indexer.environment import hidden, is_process_ours, set_for_libraries
 from indexer.errors import StateError
+from indexer.milvus.client_errors import COLLECTION_NOT_FOUND, client_errors
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -34,8 +35,6 @@ def silence() -> None:
     pymilvus and milvus-lite log a whole traceback of an error that we report in one line.
     """
     set_variables()
-    import logging
-
     from indexer.milvus.kept_out import kept_out
 
     with hidden(_is_of_another_program), kept_out():
@@ -49,7 +48,13 @@ def silence() -> None:
         SciPyHelper._checked = True
     if is_process_ours():
         _pack_by_column()
-    for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc"):
+    _silence_loggers("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc")
+
+
+def _silence_loggers(*names: str) -> None:
+    import logging
+
+    for name in names:
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
@@ -113,15 +118,14 @@ def is_unavailable(error: Exception) -> bool:
     return "UNAVAILABLE" in str(error) or "Fail connecting" in str(error)
 
 
-COLLECTION_NOT_FOUND = 100
-
-
 def is_not_found(error: Exception) -> bool:
-    """Whether this `MilvusException` means that there is no such collection or alias.
+    """Whether this error means that there is no such collection or alias.
 
     Servers before 2.3.2 have no code for it but that of unexpected errors.
     """
     code = getattr(error, "code", 0)
+    if not isinstance(code, int):  # gRPC's is a method
+        return False
     return code == COLLECTION_NOT_FOUND or (
         code <= 1 and "can't find collection" in str(error)
     )
@@ -131,11 +135,9 @@ def description(
     client: MilvusClient, name: str, timeout: float
 ) -> dict[str, Any] | None:
     """Milvus's description of a collection or alias, None if there is none: in one call."""
-    from pymilvus.exceptions import MilvusException
-
     try:
         found: dict[str, Any] = client.describe_collection(name, timeout=timeout)
-    except MilvusException as error:
+    except client_errors() as error:
         if is_not_found(error):
             return None
         raise
@@ -212,19 +214,36 @@ SEGMENT_ROWS = 20_000
 
 
 def import_milvus_lite() -> None:
-    """Import milvus-lite, silent, with our bounds on memory, our reads and checksums.
+    """Import milvus-lite with its server, as `import_engine` does."""
+    silence()
+    import_engine()
+    from indexer.milvus.kept_out import kept_out
 
-    Raises `StateError` where it cannot be imported.
+    with _importing(), kept_out():
+        from milvus_lite.adapter.grpc import server  # noqa: F401
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    try:
+        with hidden(_is_bad_budget):
+            yield
+    except ImportError as error:
+        raise StateError(f"the embedded Milvus cannot be used here: {error}") from error
+
+
+def import_engine() -> None:
+    """Import milvus-lite's engine, silent, with our bounds on memory, our reads and checksums.
+
+    Neither pymilvus nor gRPC is imported. Raises `StateError` where that is not possible.
     """
     from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
-    silence()
-    try:
-        with hidden(_is_bad_budget), kept_out():
-            from milvus_lite.adapter.grpc import server  # noqa: F401
-            from milvus_lite.engine import compaction
-    except ImportError as error:
-        raise StateError(f"the embedded Milvus cannot be used here: {error}") from error
+    set_variables()
+    _silence_loggers("milvus_lite")
+    with _importing(), kept_out():
+        from milvus_lite import db  # noqa: F401
+        from milvus_lite.engine import compaction
     keep_pandas_out_of_pyarrow()
     compaction.MAX_SEGMENT_ROWS = SEGMENT_ROWS
     _write_what_is_read_quickly()
@@ -395,7 +414,46 @@ def _write_by_column() -> None:
     MemTable._build_data_table = data_table
 
 
-# --- milvus-lite: its server ----------------------------------------------------------
+# --- milvus-lite: its engine and its server -------------------------------------------
+
+
+def open_engine(database: str) -> Any:
+    """Open the database in this process, for its threads alone.
+
+    Raises `BlockingIOError` where another process has it open, and `StateError` where it cannot
+    be opened. Call `import_engine` before.
+    """
+    from milvus_lite.db import MilvusLite
+
+    with _opening():
+        return MilvusLite(database)
+
+
+def abandon_engine(database: Any) -> None:
+    """Let go of an open database without writing what is still in memory alone.
+
+    It is in the log as well, which the next process reads.
+    """
+    for collection in database._collections.values():
+        collection._bg_closed = True  # it merges no more segments
+        collection._bg_executor.shutdown(wait=True)
+        for sink in (collection._wal._data_sink, collection._wal._delta_sink):
+            if sink is not None:
+                sink.close()
+    database._release_lock()
+    database._closed = True
+
+
+@contextlib.contextmanager
+def _opening() -> Iterator[None]:
+    from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
+
+    try:
+        yield
+    except DataDirLockedError as error:
+        raise BlockingIOError(str(error)) from error
+    except (MilvusLiteError, OSError, RuntimeError, ValueError) as error:
+        raise StateError(one_line(error)) from error
 
 
 STOP_SECONDS = 10.0  # until a server that does not stop is left to itself
@@ -409,26 +467,20 @@ def socket_path(folder: str) -> str:
     return f"{folder}/s:0"
 
 
-def start_server(database: str, folder: str) -> Callable[[], None] | None:
+def start_server(database: str, folder: str) -> Callable[[], None]:
     """Open the database and serve it on a socket in `folder`.
 
-    Returns what stops the server and closes the database; None where another process has
-    the database open. Raises `StateError` where it cannot be opened. Call
+    Returns what stops the server and closes the database. Raises as `open_engine` does. Call
     `import_milvus_lite` before.
     """
     from milvus_lite.adapter.grpc.server import start_server_in_thread
-    from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
 
-    try:
+    with _opening():
         # One thread. With more, the first look at a collection races with a write and can
         # undo it, and reads race with flushes.
         server, opened, _ = start_server_in_thread(
             database, host=f"unix:{folder}/s", port=0, max_workers=1
         )
-    except DataDirLockedError:
-        return None
-    except (MilvusLiteError, OSError, RuntimeError, ValueError) as error:
-        raise StateError(one_line(error)) from error
     path = socket_path(folder)
     inode = os.stat(path).st_ino
 

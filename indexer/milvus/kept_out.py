@@ -48,6 +48,19 @@ class _Late(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
+class _LateFunctions(ModuleType):
+    """A module of functions, which is imported when one of them is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*given: Any, **options: Any) -> Any:
+            return getattr(import_module(self.__name__), name)(*given, **options)
+
+        return call
+
+
 @contextmanager
 def kept_out() -> Iterator[None]:
     """A block that imports pymilvus or milvus-lite without what they have no use for here.
@@ -60,6 +73,8 @@ def kept_out() -> Iterator[None]:
     pandas = ("pandas", "pandas.api", "pandas.api.types")
     instead: dict[str, ModuleType | None] = {name: _StandIn(name) for name in pandas}
     instead["requests"] = _Late("requests")  # for addresses of a global cluster
+    # It makes hundreds of functions, of which conditions on rows call some.
+    instead["pyarrow.compute"] = _LateFunctions("pyarrow.compute")
     instead["faiss"] = None  # then milvus-lite takes it for not installed
     with standing_in(instead):
         yield

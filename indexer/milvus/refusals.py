@@ -1,4 +1,4 @@
-"""What pymilvus and gRPC raise, in our errors: who refused, and what can be done about it."""
+"""What clients raise, in our errors: who refused, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from indexer.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from indexer.milvus.client_errors import is_imported
 from indexer.milvus.internals import is_unavailable, one_line, says_try_again
 
 TOKEN = "CODX_INDEX_TOKEN"
@@ -37,20 +38,13 @@ def our_error(error: Exception, address: Address, hint: str = "") -> CodxIndexEr
 
     `hint` is added to what Milvus says, unless that explains itself.
     """
-    import grpc
-    from pymilvus.exceptions import MilvusException, MilvusUnavailableException
-
     where = f"Milvus at {address}"
     message = address.hide(_reason(error))
     # Of a file that cannot be read, the system says that permission is denied.
     is_server = not is_local(str(address))
     if is_server and (refusal := _access_refused(error, address)) is not None:
         return refusal
-    if isinstance(error, MilvusUnavailableException | grpc.RpcError):
-        return StoreUnavailableError(f"{where}: {message}{hint}")
-    if isinstance(error, MilvusException) and (
-        is_unavailable(error) or says_try_again(error)
-    ):
+    if _is_passing(error):
         return StoreUnavailableError(f"{where}: {message}{hint}")
     if re.search(r"database\b.*\b(not found|does not exist)", message):
         return StoreError(
@@ -58,6 +52,28 @@ def our_error(error: Exception, address: Address, hint: str = "") -> CodxIndexEr
         )
     is_full = os.strerror(errno.ENOSPC) in message
     return StoreError(f"{where}: {message}{'' if is_full else hint}")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether nobody answered, or somebody who says that it will pass."""
+    if _is_of_grpc(error):
+        return True
+    if not is_imported("pymilvus"):
+        return False
+    from pymilvus.exceptions import MilvusException, MilvusUnavailableException
+
+    return isinstance(error, MilvusUnavailableException) or (
+        isinstance(error, MilvusException)
+        and (is_unavailable(error) or says_try_again(error))
+    )
+
+
+def _is_of_grpc(error: BaseException) -> bool:
+    if not is_imported("grpc"):
+        return False
+    import grpc
+
+    return isinstance(error, grpc.RpcError)
 
 
 def cannot_connect(
@@ -78,12 +94,10 @@ def _access_refused(
     error: Exception, address: Address, *, has_token: bool = True
 ) -> AccessError | None:
     """What to raise if it is the token, or a right of its user, that is missing."""
-    import grpc
-
     for one in _chain(error):
         message = address.hide(_reason(one))
-        code = one.code() if isinstance(one, grpc.RpcError) else None
-        if code is grpc.StatusCode.UNAUTHENTICATED:
+        code = _code(one)
+        if code == "UNAUTHENTICATED":
             what = (
                 "refuses the token" if has_token else "requires a token, but got none"
             )
@@ -91,7 +105,7 @@ def _access_refused(
                 f"Milvus at {address} {what}: set {TOKEN} to a user's token (user:password, "
                 "or an API key)"
             )
-        is_denied = code is grpc.StatusCode.PERMISSION_DENIED
+        is_denied = code == "PERMISSION_DENIED"
         if is_denied or re.search(r"permission den(y|ied)", message, re.IGNORECASE):
             named = _PRIVILEGE.search(message)
             right = f"the privilege {named[1]}" if named else "a privilege"
@@ -115,9 +129,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _reason(error: BaseException) -> str:
     """The message in one line, of a gRPC error its status and details alone."""
-    import grpc
-
-    if isinstance(error, grpc.RpcError):
-        text = f"{error.code().name}: {error.details()}"
+    if code := _code(error):
+        text = f"{code}: {error.details()}"  # type: ignore[attr-defined]
         return " ".join(text.split())[:300]
     return one_line(error)
+
+
+def _code(error: BaseException) -> str:
+    """The status of a gRPC error, "" of any other."""
+    return str(error.code().name) if _is_of_grpc(error) else ""  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Set
 from typing import TYPE_CHECKING, Any
 
+from indexer.milvus.internals import silence
+
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
     from pymilvus.milvus_client.index import IndexParams
@@ -29,6 +31,7 @@ def collection_schema(
     Where `projects` share the collection, each row has the key of one, by which Milvus keeps
     the rows apart if it is to make `partitions`.
     """
+    silence()
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -59,6 +62,7 @@ def vector_indexes(fields: Set[str], *, embedded: bool) -> IndexParams:
 
     The embedded database compares every vector (FLAT); a server has a graph (HNSW).
     """
+    silence()
     from pymilvus import MilvusClient
 
     indexes = MilvusClient.prepare_index_params()

@@ -7,6 +7,7 @@ no more than the ids and the sequence numbers of what is there.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ SEQUENCE = "_seq"
 
 # A hit costs the reading of its group. More groups than that cost a writer more.
 GROUP_ROWS = 1_024
+
+MOST_SLICES = 200
 
 LEAST_ROWS_APART = 64
 """Fewer vectors are read from Parquet as quickly."""
@@ -103,7 +106,7 @@ class MemoryColumns(Columns):
     def records(
         self, rows: Sequence[int], names: Sequence[str], *, keep: bool = False
     ) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.read(names).take(rows).to_pylist()
+        found: list[dict[str, Any]] = picked(self.read(names), rows).to_pylist()
         return found
 
 
@@ -180,7 +183,7 @@ class SegmentColumns(Columns):
         for group, here in places.items():
             start = self._starts[group]
             table = self._group(group, tuple(names), keep)
-            some = table.take([rows[place] - start for place in here]).to_pylist()
+            some = picked(table, [rows[place] - start for place in here]).to_pylist()
             for place, record in zip(here, some, strict=True):
                 found[place] = record
         return found
@@ -218,6 +221,23 @@ class SegmentColumns(Columns):
             if keep:
                 self._groups[number, names] = found
         return found
+
+
+def picked(table: Any, rows: Sequence[int]) -> Any:
+    """These rows of an Arrow table, in their order.
+
+    Arrow's `take` is in a module that takes longer to import than some slices do.
+    """
+    import pyarrow
+
+    if not rows or len(rows) > MOST_SLICES or "pyarrow.compute" in sys.modules:
+        return table.take(pyarrow.array(rows, pyarrow.int64()))
+    starts = [n for n in range(len(rows)) if n == 0 or rows[n] != rows[n - 1] + 1]
+    ends = [*starts[1:], len(rows)]
+    return pyarrow.concat_tables(
+        table.slice(rows[start], end - start)
+        for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _as_array(column: Any) -> NDArray[np.float32]:

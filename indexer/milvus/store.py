@@ -23,6 +23,7 @@ from indexer.errors import (
 from indexer.faults import reach
 from indexer.milvus.board import Board
 from indexer.milvus.client import PATIENCE, Guard
+from indexer.milvus.engine import EngineClient
 from indexer.milvus.internals import (
     begin_flush,
     description,
@@ -66,8 +67,8 @@ class Store(Table):
     """One collection of one Milvus, and its rows.
 
     Every method raises `StoreError` (or `StoreUnavailableError`) for what Milvus refuses.
-    After that nothing may be written, and `close` does nothing: the embedded database
-    flushes when it is closed, which would make a loss permanent. One that `only_reads` can
+    After that nothing may be written, and `close` flushes nothing, which would make a loss
+    permanent: an embedded database that is served stays open until the process ends. One that `only_reads` can
     lose nothing, so it lets go of everything in any case. `is_server` tells whether this
     process serves the embedded database; `release` lets go of what the client uses.
     `is_behind` tells whether the rows are those of a moment that is past; only a copy's are. A
@@ -117,6 +118,9 @@ class Store(Table):
                     let_go()
             return
         if self._guard.is_broken and self.embedded:
+            if isinstance(self._client, EngineClient):
+                with suppress(CodxIndexError), self._guard():
+                    self._client.abandon()  # for what this process asks next
             return
         with self._guard():
             self._close()

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from indexer.milvus.segments import picked
+
 _OURS = frozenset({"VARCHAR", "INT32", "BOOL", "FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR"})
 
 
@@ -55,5 +57,6 @@ def data_table(memtable: Any, rows: list[tuple[int, int]]) -> Any:
         starts.append(size)
         size += batch.num_rows
     whole = pa.Table.from_batches(batches).select(schema.names)
-    picked = whole.take(pa.array([starts[batch] + row for batch, row in rows]))
-    return picked.combine_chunks().cast(schema)
+    found = picked(whole, [starts[batch] + row for batch, row in rows])
+    found = found.combine_chunks()
+    return found if found.schema.equals(schema) else found.cast(schema)

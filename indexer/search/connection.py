@@ -158,7 +158,8 @@ def _open_store(settings: Settings) -> Store:
     )
     if settings.project and not is_there:
         raise no_index(settings)
-    return read(settings.database, settings.state_dir, name, make=make)
+    where = settings.database, settings.state_dir, name
+    return read(*where, make=make, is_alone=settings.asks_once)
 
 
 def _inode(path: str) -> int:

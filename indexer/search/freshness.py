@@ -35,11 +35,13 @@ class Freshness:
     """What an update before the answer came to, by the folder of the project.
 
     `current` are the projects whose indexes were brought up to date, and `notes` say of the others
-    why they were not.
+    why they were not. `chunks` are how many chunks of an index lack a vector, and how many there
+    are, as far as the update told.
     """
 
     current: Set[str] = frozenset()
     notes: Mapping[str, str] = field(default_factory=dict)
+    chunks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def lacks_index(settings: Settings) -> bool:
@@ -76,8 +78,10 @@ def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
     if not settings.has_state:
         return note or (UNTOLD if settings.uri else "")
     if settings.project in fresh.current:
+        if chunks := fresh.chunks.get(settings.project):
+            return "; ".join(filter(None, [note, _partly(*chunks)]))
         with Manifest(settings.manifest_path, readonly=True) as manifest:
-            return "; ".join(filter(None, [note, _partly(manifest)]))
+            return "; ".join(filter(None, [note, _partly(*_chunks(manifest))]))
     if is_at_work(settings):
         return note or AT_WORK
     with ends_by(time.monotonic() + PATIENCE):
@@ -88,19 +92,22 @@ def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
         with ends_by(time.monotonic() + PATIENCE):
             drifted = False if agrees else has_drifted(settings, manifest)
         is_altered = not agrees and _is_altered(settings, manifest)
-        partly = _partly(manifest)
+        partly = _partly(*_chunks(manifest))
     remarks = {True: [BEHIND], False: [], None: [DOUBTFUL]}[drifted]
     if is_altered:
         remarks.append(ALTERED)
     return "; ".join(filter(None, [*remarks, note, partly]))
 
 
-def _partly(manifest: Manifest) -> str:
-    """What to say of chunks that still lack a vector."""
+def _chunks(manifest: Manifest) -> tuple[int, int]:
+    """How many chunks still lack a vector, and how many there are."""
     totals = manifest.totals()
-    if 0 < totals.unembedded < totals.chunks:
-        return PARTLY.format(totals.unembedded, totals.chunks)
-    return ""
+    return totals.unembedded, totals.chunks
+
+
+def _partly(unembedded: int, chunks: int) -> str:
+    """What to say of chunks that still lack a vector."""
+    return PARTLY.format(unembedded, chunks) if 0 < unembedded < chunks else ""
 
 
 def _is_altered(settings: Settings, manifest: Manifest) -> bool:

@@ -60,7 +60,7 @@ VALUES: dict[str, list[Any]] = {
 }
 # These name another index, another tree or a part of it, or have tests of their own.
 LEFT_OUT = set(
-    """project cache_dir model model_from model_revision model_max_tokens model_concurrency origin precision mode uri token collection shared_collection project_name searched state_root takes_over
+    """project cache_dir model model_from model_revision model_max_tokens model_concurrency origin precision mode uri token collection shared_collection project_name searched state_root takes_over asks_once
     executor task_timeout wait force external_folders languages only changed_within max_seconds least_seconds seed""".split()
 )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import StateError
-from indexer.index.manifest import COMPLETE, DIRTY, FORMAT, Manifest
+from indexer.index.manifest import COMPLETE, DIRTY, FORMAT, Manifest, read_values
 from indexer.types import FileRecord
 
 RECORDS = [
@@ -149,6 +149,28 @@ def test_readonly_makes_no_file(path: str) -> None:
     assert os.listdir(os.path.dirname(path)) == []
 
 
+def test_values_are_read_without_the_records(path: str) -> None:
+    assert read_values(path, "state", "place") == ["", ""]
+    assert os.listdir(os.path.dirname(path)) == []
+    with Manifest(path) as manifest:
+        manifest.commit(RECORDS)
+        manifest.set(state=COMPLETE, place="here")
+        assert read_values(path, "state", "place", "none") == [COMPLETE, "here", ""]
+        manifest.set(format="999")
+    assert read_values(path, "state") == [""]
+
+
+@pytest.mark.parametrize("damage", [noise, truncate])
+def test_values_of_an_unreadable_file(
+    path: str, damage: Callable[[Path], None]
+) -> None:
+    with Manifest(path) as manifest:
+        manifest.set(state=COMPLETE)
+        manifest.commit(FileRecord(f"{n}.py", None, "h" * 40, 1) for n in range(2000))
+    damage(Path(path))
+    assert read_values(path, "state", "place") == ["", ""]
+
+
 @pytest.mark.parametrize("name", [b"\xff", b"a?mode=rw#%41", b"two words"])
 def test_any_folder_name(tmp_path: Path, name: bytes) -> None:
     folder = os.path.join(tmp_path, os.fsdecode(name))
@@ -158,6 +180,7 @@ def test_any_folder_name(tmp_path: Path, name: bytes) -> None:
         manifest.commit(RECORDS)
     with Manifest(path, readonly=True) as manifest:
         assert manifest.records() == by_path(*RECORDS)
+    assert read_values(path, "format") == [FORMAT]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

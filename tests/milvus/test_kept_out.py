@@ -87,3 +87,51 @@ error = global_topology.requests.exceptions.RequestException
 assert issubclass(error, OSError) and "requests" in sys.modules
 """
     python(code)
+
+
+def test_arrow_makes_its_functions_when_one_is_called(tmp_path: Path) -> None:
+    code = """
+from indexer.environment import claim_process
+claim_process()
+from indexer.milvus.embedded import serve
+from store_rows import make_rows, prepare
+store = prepare(
+    serve(sys.argv[1] + "/milvus.db", sys.argv[1], "code", patience=0, is_alone=True)
+)
+rows = make_rows(40)
+store.upsert(rows[:30])
+store.flush()
+store.upsert(rows[20:])
+store.delete([row["id"] for row in rows[:5]])
+store.flush()
+assert [hit["id"] for hit in store.search("sparse", {35: 1.0}, 3)] == [rows[34]["id"]]
+assert "pyarrow.compute" not in sys.modules
+wanted = "chunk_no >= 10 and path in ['a.py', 'b.py'] and not (symbol like 'B%')"
+assert len(store.search("sparse", {7: 1.0}, 40, wanted)) == 30
+assert "pyarrow.compute" in sys.modules
+store.close()
+"""
+    python(code, tmp_path)
+
+
+def test_rows_are_picked_alike_with_and_without_these_functions() -> None:
+    code = """
+import random
+from indexer.environment import claim_process
+from indexer.milvus.internals import import_engine
+from indexer.milvus.segments import picked
+claim_process()
+import_engine()
+import pyarrow
+batches = [pyarrow.RecordBatch.from_pylist([{"n": n, "s": str(n)} for n in part])
+           for part in (range(7), range(7, 8), range(8, 50))]
+table = pyarrow.Table.from_batches(batches)
+cases = [[], [0], [49], [3, 4, 5], [5, 4, 3], [6, 7, 8], [2, 2, 3], [*range(50)]]
+cases += [random.Random(n).choices(range(50), k=n) for n in range(1, 40)]
+sliced = [picked(table, rows).to_pylist() for rows in cases[1:]]
+assert "pyarrow.compute" not in sys.modules
+import pyarrow.compute
+taken = [picked(table, rows).to_pylist() for rows in cases]
+assert taken == [[], *sliced] == [[{"n": n, "s": str(n)} for n in rows] for rows in cases]
+"""
+    python(code)

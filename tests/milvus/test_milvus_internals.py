@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,6 @@ print(pyarrow.default_memory_pool().backend_name)
 def started(folder: Path) -> Iterator[None]:
     internals.import_milvus_lite()
     stop = internals.start_server(str(folder / "milvus.db"), str(folder))
-    assert stop is not None
     try:
         yield
     finally:
@@ -166,11 +166,18 @@ def test_the_server_listens_on_the_socket_until_it_is_stopped(tmp_path: Path) ->
 
 def test_another_process_that_has_it_open_is_told_apart(tmp_path: Path) -> None:
     database = str(tmp_path / "milvus.db")
+    start: list[Callable[[str], Any]] = [
+        partial(internals.start_server, folder=str(tmp_path)),
+        internals.open_engine,
+    ]
     with started(tmp_path):
-        assert internals.start_server(database, str(tmp_path)) is None
+        for one in start:
+            with pytest.raises(BlockingIOError):
+                one(database)
     (tmp_path / "file").touch()
-    with pytest.raises(StateError):
-        internals.start_server(str(tmp_path / "file"), str(tmp_path))
+    for one in start:
+        with pytest.raises(StateError):
+            one(str(tmp_path / "file"))
 
 
 def test_the_socket_of_another_server_is_left_alone(tmp_path: Path) -> None:
