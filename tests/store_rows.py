@@ -9,7 +9,7 @@ import numpy as np
 from indexer.milvus import embedded
 from indexer.milvus.rows import Row, row_id
 from indexer.milvus.schema import physical_name
-from indexer.milvus.store import Store
+from indexer.milvus.store import MakeStore, Store
 
 DIMENSION = 8
 
@@ -21,13 +21,19 @@ PHYSICAL = physical_name("code", PRINT)
 
 
 def serve(
-    folder: Path, name: str = "code", patience: float = 1.0, *, is_alone: bool = False
+    folder: Path,
+    name: str = "code",
+    patience: float = 1.0,
+    *,
+    is_alone: bool = False,
+    make: MakeStore = Store,
 ) -> Store:
     return embedded.serve(
         str(folder / "milvus.db"),
         str(folder),
         name,
         patience=patience,
+        make=make,
         is_alone=is_alone,
     )
 

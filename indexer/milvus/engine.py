@@ -73,6 +73,11 @@ class EngineClient:
         return list(self._database.list_collections())
 
     @_call
+    def has_collection(self, name: str) -> bool:
+        """Whether there is a collection, or an alias, of this name."""
+        return bool(self._database.has_collection(name))
+
+    @_call
     def describe_collection(self, name: str) -> dict[str, Any]:
         """A collection's name, fields and properties. An alias stands for its collection."""
         collection = self._collection(name)
@@ -169,10 +174,10 @@ class EngineClient:
             )
 
     @_call
-    def list_indexes(self, name: str, field_name: str) -> list[str]:
-        """The names of the indexes of a field."""
-        collection = self._collection(name)
-        return [field_name] if collection.has_index(field_name) else []
+    def list_indexes(self, name: str, field_name: str = "") -> list[str]:
+        """The names of all indexes, or of those of a field."""
+        found: list[str] = self._collection(name).list_indexes()
+        return [one for one in found if one == field_name or not field_name]
 
     @_call
     def get_server_version(self) -> str:
@@ -209,6 +214,7 @@ class EngineClient:
         filter: str = "",
         output_fields: Sequence[str] = (),
         limit: int | None = None,
+        consistency_level: str = "Strong",
     ) -> list[Row]:
         """These fields of the rows that meet a condition, or how many there are."""
         collection = self._collection(name)
@@ -260,10 +266,8 @@ def _translated() -> Iterator[None]:
 
 def _plain(row: Row) -> Row:
     """The row as a message would bring it."""
-    sparse = row.get("sparse")
-    if sparse is None:
-        return {**row, "vector": row["vector"].tolist()}
-    return {**row, "vector": row["vector"].tolist(), "sparse": _query(sparse)}
+    plain = {**row, "vector": [*map(float, row["vector"])]}
+    return {**plain, "sparse": _query(row["sparse"])} if "sparse" in row else plain
 
 
 def _query(given: Any) -> Any:

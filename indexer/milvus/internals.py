@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.environment import hidden, is_process_ours, set_for_libraries
 from indexer.errors import StateError
-from indexer.milvus.client_errors import COLLECTION_NOT_FOUND, client_errors
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -123,6 +122,8 @@ def is_not_found(error: Exception) -> bool:
 
     Servers before 2.3.2 have no code for it but that of unexpected errors.
     """
+    from indexer.milvus.client_errors import COLLECTION_NOT_FOUND
+
     code = getattr(error, "code", 0)
     if not isinstance(code, int):  # gRPC's is a method
         return False
@@ -135,6 +136,8 @@ def description(
     client: MilvusClient, name: str, timeout: float
 ) -> dict[str, Any] | None:
     """Milvus's description of a collection or alias, None if there is none: in one call."""
+    from indexer.milvus.client_errors import client_errors
+
     try:
         found: dict[str, Any] = client.describe_collection(name, timeout=timeout)
     except client_errors() as error:

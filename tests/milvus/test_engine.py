@@ -15,12 +15,14 @@ import pytest
 from fresh_python import python
 from store_rows import DIMENSION, PRINT, make_row, make_rows, prepare, serve
 
-from indexer.errors import LockedError, StoreError
+from indexer.errors import ForeignCollectionError, LockedError, StoreError
 from indexer.milvus import embedded
 from indexer.milvus.engine import EngineClient
+from indexer.milvus.owner import Claim
 from indexer.milvus.rows import FIELDS, Row
-from indexer.milvus.schema import condition
-from indexer.milvus.store import Store
+from indexer.milvus.schema import PROJECT_LENGTH, condition
+from indexer.milvus.shared import SharedStore
+from indexer.milvus.store import MakeStore, Store
 
 OTHER_PRINT = "b2" * 32
 
@@ -28,8 +30,9 @@ OTHER_PRINT = "b2" * 32
 class Pair:
     """The same database twice, and the same calls of both, whose answers must be equal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: MakeStore = Store) -> None:
         self._folder = folder
+        self._make = make
         self._turns = [False, True]
         self.open()
 
@@ -38,7 +41,7 @@ class Pair:
         for name, is_alone in zip("ab", self._turns, strict=True):
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            self.stores.append(serve(folder, is_alone=is_alone))
+            self.stores.append(serve(folder, is_alone=is_alone, make=self._make))
         clients = [isinstance(one._client, EngineClient) for one in self.stores]
         assert clients == self._turns
 
@@ -169,6 +172,34 @@ def test_copies_and_another_index(pair: Pair) -> None:
     assert pair.ask(Store.drop) is True
     assert pair.ask(Store.drop) is False
     assert pair.ask(Store.exists) is False
+
+
+def test_a_collection_that_projects_share(tmp_path: Path) -> None:
+    claim = Claim("/src/one")
+    ours, theirs = "a" * PROJECT_LENGTH, "b" * PROJECT_LENGTH
+    make = partial(SharedStore, read={ours: "one"}, ledger=None)
+    with closing(Pair(tmp_path, partial(make, project=ours, label="one"))) as pair:
+        properties = {"codx.model": "m"}
+        pair.ask(lambda store: store.prepare(PRINT, DIMENSION, properties, claim))
+        pair.ask(lambda store: store.claim("me"))
+        rows = [{**row, "project": ours} for row in make_rows(5)]
+        other = [{**make_row(n, path="b.py"), "project": theirs} for n in range(3)]
+        pair.ask(lambda store: store.upsert([*rows, *other]))
+        pair.ask(lambda store: store.finish())
+        pair.swap()
+        found = pair.ask(said)
+        assert (found["count"], len(found["keys"])) == (5, 5)
+        assert pair.ask(lambda store: store.names([ours])) == {ours: "one"}
+        assert (
+            len(
+                pair.ask(partial(Store.search, field="sparse", query={7: 1.0}, limit=9))
+            )
+            == 5
+        )
+        with pytest.raises(ForeignCollectionError, match="belongs to /src/one"):
+            pair.ask(lambda store: store.check(Claim("/src/other")))
+        assert pair.ask(lambda store: store.drop(claim)) is True
+        assert pair.ask(lambda store: store.names([ours])) == {}
 
 
 @pytest.mark.parametrize(

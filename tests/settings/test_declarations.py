@@ -39,7 +39,7 @@ REQUESTS = [one for one in vars(requests).values() if isinstance(one, Setting)]
 # What a command computes, or what stands in the project's files alone.
 COMPUTED = {
     *("project", "model_from", "name", "origin", "own_files", "only"),
-    *("leaves_vectors", "least_seconds"),
+    *("leaves_vectors", "least_seconds", "asks_once"),
 }
 
 
