@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,8 @@ from indexer.cli.refresh import bring_up_to_date
 from indexer.config import Settings
 from indexer.index import stamp
 from indexer.index.manifest import COMPLETE, Manifest
+from indexer.milvus.client_errors import EngineError
+from indexer.milvus.engine import EngineClient
 from indexer.run.budget import Budget
 from indexer.run.extent import Extent
 from indexer.search.answers import CHANGED_SINCE
@@ -108,6 +111,38 @@ def test_a_search_builds_the_first_index_if_it_may(project: Project) -> None:
     code, shown = at_a_terminal(project, "search", "pearwood", answer="y\n")
     assert code == 0 and "pear.py:1" in shown
     assert project.command("verify").returncode == 0
+
+
+@pytest.mark.parametrize("method", ["upsert", "delete", "flush"])
+def test_a_search_answers_although_its_update_fails(
+    indexed: Project, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    indexed.write("pear.py", "def medlarwood():\n    return 2\n")
+    (indexed.root / "apple.py").unlink()
+
+    def fail(*given: Any, **options: Any) -> None:
+        raise EngineError(os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EngineClient, method, fail)
+        said = notes(indexed, "quincewood", "--refresh")
+        assert os.strerror(errno.ENOSPC) in said
+    assert set(found(indexed, "quincewood")) == {"quince.py"}
+    assert indexed.run()["chunks"]["total"] == 2
+    assert found(indexed, "medlarwood", "--refresh") == {"pear.py": False}
+    assert indexed.command("verify").returncode == 0
+
+
+def test_many_searches_at_once_take_turns(indexed: Project) -> None:
+    def search(number: int) -> str:
+        refresh = ["--refresh"] if number % 2 else []
+        done = indexed.installed.command("search", "pearwood", *refresh)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = {*pool.map(search, range(4))}
+    assert answers == {"pear.py:1:def pearwood():\n"}
 
 
 def test_no_hits_are_explained(indexed: Project) -> None:
