@@ -6,7 +6,7 @@ back. Peers answer the same queries over the same files.
     python benchmarks/retrieval.py [--set FILE] [--repositories DIR] [--only NAME,...]
         [--symbols] [--modes hybrid,dense,sparse] [--peers words,dense-plain,semble]
         [--semble-model FOLDER [--distill]] [--rounds N] [--environments DIR]
-        [--cache-dir DIR] [--json FILE]
+        [--cache-dir DIR] [--json FILE] [--figures FILE]
 
 A set is one of those that `labelled.py` reads. DIR/<name> is a clone of each repository in it; it
 is not changed, because the sources are written elsewhere. An entry without a commit is a folder
@@ -131,19 +131,32 @@ def main() -> None:
     print(headline())
     print(*table(results, entries), sep="\n")
     problems = [problem for system in systems for problem in system.problems]
-    write_json(
-        options.json,
-        {
-            **surroundings(),
-            "set": options.set.name,
-            "best": BEST,
-            "entries": [asdict(entry) for entry in entries],
-            "systems": results,
-            "problems": problems,
-        },
-    )
+    found = {
+        **surroundings(),
+        "set": options.set.name,
+        "best": BEST,
+        "entries": [asdict(entry) for entry in entries],
+        "systems": results,
+        "problems": problems,
+    }
+    write_json(options.json, found)
+    write_json(options.figures, figures(found))
     if problems:
         raise Unexpected("\n".join(problems))
+
+
+def figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, without the queries and answers: they are the work of whoever labelled them."""
+    entries = [
+        {key: one[key] for key in ("name", "repository", "commit")}
+        | {"queries": len(one["queries"])}
+        for one in found["entries"]
+    ]
+    systems = [
+        {key: one[key] for key in ("name", "overall", "categories") if key in one}
+        for one in found["systems"]
+    ]
+    return {**found, "entries": entries, "systems": systems}
 
 
 def arguments() -> argparse.Namespace:
@@ -161,6 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--environments", type=Path, help="where the peers are")
     parser.add_argument("--cache-dir", type=Path, help="where our converted model is")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--figures", type=Path, help="the same without the queries")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds is at least 1")

@@ -360,11 +360,11 @@ def test_a_commit_of_a_clone_is_measured(
     path = write_set(
         tmp_path / "set.json", entry(name="project", commit=commit, queries=queries)
     )
-    found = tmp_path / "found.json"
+    found, figures = tmp_path / "found.json", tmp_path / "figures.json"
     done = finished(
         *("retrieval.py", "--set", path, "--repositories", tmp_path),
         *("--modes", "sparse,hybrid", "--peers", "words,dense-plain,semble"),
-        *("--cache-dir", model_cache, "--json", found),
+        *("--cache-dir", model_cache, "--json", found, "--figures", figures),
         **GIT_ENVIRONMENT,
     )
 
@@ -391,6 +391,12 @@ def test_a_commit_of_a_clone_is_measured(
     assert words["overall"]["recall"] == 1 and words["index_seconds"] is None
     assert plain["overall"]["queries"] == 3 and plain["index_seconds"] > 0
     assert "overall" not in semble
+    told = json.loads(figures.read_text())
+    assert (told["entries"][0]["commit"], told["entries"][0]["queries"]) == (commit, 3)
+    assert [one["overall"] for one in told["systems"][:2]] == [
+        one["overall"] for one in results["systems"][:2]
+    ]
+    assert "red wall" not in figures.read_text()
     # The clone is unchanged.
     assert (project.root / ".git" / "index").read_bytes() == index
     assert project.git("status", "--porcelain") == status
