@@ -1,8 +1,8 @@
 """milvus-lite's engine, called in this process like a client of pymilvus.
 
-Importing pymilvus and gRPC, and starting a server, take as long as all else that a search does. A
-process that asks once and ends needs none of them. Meanwhile other processes wait, because
-nothing serves the database to them.
+Importing pymilvus and gRPC and starting a server takes as long as the rest of a search. A process that
+asks once and then ends needs none of them. Other processes wait meanwhile, because nothing serves the
+database to them.
 
 tests/milvus/test_engine.py compares the answers with those of pymilvus.
 """
@@ -32,7 +32,7 @@ COUNT = "count(*)"
 def _call(
     method: Callable[Concatenate[EngineClient, P], T],
 ) -> Callable[Concatenate[EngineClient, P], T]:
-    """A method that one thread calls at a time, and that raises `EngineError` alone."""
+    """The method, for one thread at a time, which raises nothing but `EngineError`."""
 
     @wraps(method)
     def call(client: EngineClient, /, *given: P.args, **options: P.kwargs) -> T:
@@ -237,7 +237,7 @@ class EngineClient:
     ) -> list[list[Row]]:
         """The best rows of each query, best first, as `id`, `distance` and `entity`."""
         found = self._collection(name).search(
-            query_vectors=[_query(one) for one in data],
+            query_vectors=[_as_sent(one) for one in data],
             top_k=limit,
             expr=filter or None,
             output_fields=[*output_fields],
@@ -267,10 +267,10 @@ def _translated() -> Iterator[None]:
 def _plain(row: Row) -> Row:
     """The row as a message would bring it."""
     plain = {**row, "vector": [*map(float, row["vector"])]}
-    return {**plain, "sparse": _query(row["sparse"])} if "sparse" in row else plain
+    return {**plain, "sparse": _as_sent(row["sparse"])} if "sparse" in row else plain
 
 
-def _query(given: Any) -> Any:
+def _as_sent(given: Any) -> Any:
     """Terms as a message would bring them, with weights of single precision; a vector as it is."""
     if isinstance(given, Mapping):
         return {int(term): _single(weight) for term, weight in given.items()}
