@@ -48,7 +48,7 @@ class Effect(Enum):
     NONE = "nothing"
     RECHECK = "the next run looks at every file"
     EMBED = "the next run embeds what has no vector yet"
-    REBUILD = "the next run builds another index"
+    REBUILD = "the next run builds a new index"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ STAGES = (
 """The stages in the order in which they begin. Load, chunk and embed are stages of the workers,
 summed over all of them; start is summed over all processes."""
 
-KNEE = 100_000  # chunks; of an embedded database with so many it is said what more will cost
-FEW = 1_000  # rows; a run that writes no more tells what an edit takes
+KNEE = 100_000  # chunks; from here on the report says what more of them will cost
+FEW = 1_000  # rows; a run that writes no more tells what an edit costs
 _STORE = "open upsert commit finish close".split()  # the stages that use the store
 _SLOWEST = 50
 _EXIT_CODES: Mapping[str, int] = {
@@ -42,8 +42,8 @@ class FileCounts:
     """Files of a run or a plan, by what happened, or would happen, to them.
 
     `embedded` files were indexed before and only got their vectors, `stripped` ones only lost them.
-    Of the files of the index, as many as `by_words` are to be found by words alone. `deferred` files may have
-    changed and were left to a later run.
+    `by_words` files of the index are found by words alone. `deferred` files may have changed and were left for a
+    later run.
     """
 
     scanned: int = 0
@@ -130,10 +130,10 @@ class WikiCounts:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What so many rows of an embedded database cost, and what as many as `next_rows` would add.
+    """What this many `rows` of an embedded database cost, and what `next_rows` more would add.
 
-    `row_bytes` are those on the disk, and megabytes 10⁶ bytes of memory. `edit_seconds` is what the store
-    took of the last small run, None if there was none.
+    `row_bytes` are bytes on disk, and megabytes are 10⁶ bytes of memory. `edit_seconds` is the time that the
+    last small run spent in the store, None if there was none.
     """
 
     rows: int
@@ -147,7 +147,7 @@ class Growth:
 
 @dataclass(slots=True)
 class Seeded:
-    """The index that a first one started from: its `origin`, and how many `files` were as they are there."""
+    """The index that a first one started from: its `origin`, and how many `files` are the same there."""
 
     origin: str
     files: int = 0

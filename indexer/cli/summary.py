@@ -70,7 +70,7 @@ def _seed_text(seeded: Seeded, report: Report) -> str:
     total = seeded.files + files.added + files.modified + files.renamed
     return (
         f"started from the index of {shown(origin)}: {seeded.files:,} of "
-        f"{count_text(total, 'file')} as they are there"
+        f"{count_text(total, 'file')} are the same there"
     )
 
 

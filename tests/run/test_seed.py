@@ -87,7 +87,7 @@ def test_what_differs_is_done(main: Project, tmp_path: Path) -> None:
     assert done.returncode == 0 and not done.stderr
     kept = FILES - 5  # edited, removed, renamed, and the two that changed places
     assert (
-        f"started from the index of ../{main.root.name}: {kept} of {FILES} files as they are there"
+        f"started from the index of ../{main.root.name}: {kept} of {FILES} files are the same there"
         in done.stdout
     )
     assert_like_fresh(other, *SPARSE)
