@@ -58,7 +58,7 @@ def _diagram(graph: Graph | None, folder: str) -> list[str]:
     image = f'<object class="imports" type="image/svg+xml" data="{name}"></object>'
     blocks = ["## Imports", image, mermaid(graph, folder)]
     if graph.reduced:
-        blocks.append("An arrow that follows from others is left out.")
+        blocks.append("Arrows that follow from others are left out.")
     return blocks
 
 

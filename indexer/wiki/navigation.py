@@ -24,9 +24,9 @@ STYLE_SHEET = """\
 .md-typeset .highlight code { font-size: 0.95em; }
 .md-typeset .highlight span[id]:target { background: var(--md-typeset-mark-color); }
 .md-typeset .highlight .linenos { min-width: 2.5em; }
-/* A drawing of another colour scheme than the page would have a background of its own. */
+/* If its colour scheme differed from the page's, a drawing would get a background of its own. */
 .md-typeset object.imports { display: block; max-width: 100%; margin: 0 auto; color-scheme: light; }
-/* What Mermaid would draw is drawn already. */
+/* The drawing above already shows what Mermaid would draw. */
 .md-typeset object.imports + .highlight,
 .md-typeset p:has(> object.imports) + .highlight { display: none; }
 """
