@@ -27,7 +27,7 @@ class Wanted:
 
     `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
     `context` the number of lines to add around each hit. Only chunks with a line that matches
-    `grep` count, and only files that differ from the commit that git calls `changed`, None for all.
+    `grep` count, and only files that differ from the commit that git calls `changed` (None: all).
     """
 
     limit: int = 10
@@ -53,12 +53,12 @@ class Wanted:
 class Hit:
     """A file that answers the query, with the lines, symbol and text of its best chunk.
 
-    `path` is as in rows; lines are 1-based and inclusive. The `score`, 0 to 1, is that of the
-    whole answer for its first hit, and for the others their share of it. `before` and `after`
-    are the lines around the chunk that were asked for. `explanation` says where the rank comes
-    from, and `project` is the folder of the project, or where the folder is not known the one that
-    the index was built from. It is `stale` if the file has other bytes than those that were indexed, or is
-    gone; None where that cannot be told, because no folder is known.
+    `path` is as in rows; lines are 1-based and inclusive. The first hit has the `score` of the
+    whole answer, 0 to 1, and the others have their share of it. `before` and `after`
+    are the requested lines around the chunk. `explanation` says where the rank comes
+    from. `project` is the folder of the project, or if that is not known, the one that
+    the index was built from. A hit is `stale` if its file has changed since it was indexed, or is
+    gone; None if no folder is known, so that nobody can tell.
     """
 
     path: str
@@ -79,8 +79,8 @@ class Hit:
 class Answer:
     """Hits, best first, and notes on how they were found.
 
-    `missing` says of each index that was not searched why. Unless the answer `is_good`, the
-    hits are what is nearest, and the first of the notes says so.
+    `missing` says why each index that was not searched was left out. Unless the answer `is_good`, the
+    hits are only what is nearest, and the first note says so.
     """
 
     hits: list[Hit]

@@ -1,4 +1,4 @@
-"""The line of a hit that a person should look at, and what of it is worth showing."""
+"""The line of a hit that a person should look at, and the part of it that is worth showing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from indexer.search.answers import Hit
     from indexer.search.line_pattern import LinePattern
 
-CUT = "…"  # stands where a line was cut
+CUT = "…"  # marks where a line was cut
 
 
 def number_in_file(hit: Hit, row: int) -> int:
     """The number in the file of a line of the chunk.
 
-    All lines of a cell stand on one line of the file where a notebook is not pretty-printed.
+    If a notebook is not pretty-printed, all lines of a cell are on one line of the file.
     """
     return min(hit.start_line + row, hit.end_line)
 
@@ -25,8 +25,8 @@ def number_in_file(hit: Hit, row: int) -> int:
 def best_row(hit: Hit, query: str, grep: LinePattern | None = None) -> int:
     """The line of the chunk, counted from 0, that a person should look at.
 
-    With `grep` it is the first line that matches that. Else it is the line where the definition that the query names begins. If there is none, it is
-    the first of those with the most rare terms of the query.
+    With `grep` it is the first line that matches it. Otherwise it is the line where the definition that the query names begins. If there is none, it is
+    the first of the lines with the most rare terms of the query.
     """
     matching = grep.row(hit.text) if grep else None
     if matching is not None:
@@ -43,10 +43,10 @@ def best_row(hit: Hit, query: str, grep: LinePattern | None = None) -> int:
 def shortened(
     line: str, query: str, columns: int, grep: LinePattern | None = None
 ) -> str:
-    """The line, cut to so many characters (0: any number) around what is looked for in it.
+    """The line, cut to this many characters (0: any number) around what is looked for in it.
 
-    That is the first match of `grep`, or else what the query defines, or the rarest of its terms. Where
-    it has none, its beginning is shown.
+    That is the first match of `grep`, or else what the query defines, or the rarest of its terms. If the
+    line has none of these, its beginning is shown.
     """
     if not columns or len(line) <= columns:
         return line
@@ -56,7 +56,7 @@ def shortened(
     if place is None:
         place = place_of_rarest(terms(query), line) or 0
     room = max(columns - 2 * len(CUT), 1)
-    # A third of what is shown stands before the match.
+    # A third of what is shown is before the match.
     start = max(0, min(place - room // 3, len(line) - room))
     shown = line[start : start + room]
     before = CUT if start else ""

@@ -1,4 +1,4 @@
-"""The best rows of one search in Milvus that meet what Milvus cannot check."""
+"""The best rows of one search in Milvus that also meet conditions which Milvus cannot check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def best_rows(
     """The best rows that are wanted, as many as are asked for or exist.
 
     Milvus can check only a part of the scope. The rest is checked here, in more and more rows
-    until enough are left. It is added to the `notes` if there may be more.
+    until enough are left. If there may be more, a line is added to the `notes`.
     """
     scope, number = wanted.scope, wanted.candidates
     if scope.files is not None and not scope.files:

@@ -11,7 +11,7 @@ class Candidate:
 
     `dense` is its rank (the first is 1) and its cosine in the search by vectors, `sparse` its
     rank and its inner product in the search by terms; None if that search did not find it.
-    Without a vector (`has_vector`) only the search by terms can find it. `index` is the number of the index that it comes from, where several are searched; in an index that projects share, `project` is the key of one.
+    Without a vector (`has_vector`) only the search by terms can find it. If several indexes are searched, `index` is the number of the one that it comes from. In an index that projects share, `project` is the key of one.
     `file_hash` is the blob id of the bytes that the text is from.
     """
 

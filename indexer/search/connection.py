@@ -1,6 +1,6 @@
 """A reader's connection to the store, which is opened again when the index has changed.
 
-Whoever has the embedded database open may close it at any moment, and a run may move the alias
+The process that has the embedded database open may close it at any moment, and a run may move the alias
 and drop the collection behind it. Neither is an error for a reader: it asks again.
 """
 
@@ -29,18 +29,22 @@ from indexer.milvus.on_disk import peek
 from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
 
-PATIENCE = 60.0  # seconds until a reader gives up on a database that others hold
-REFUSALS = 4  # times that Milvus may refuse for reasons other than that its server left
+PATIENCE = (
+    60.0  # seconds until a reader gives up waiting for a database that others hold
+)
+REFUSALS = (
+    4  # times that Milvus may refuse for other reasons than a server that has gone
+)
 PAUSE = 0.05  # seconds; doubles with each refusal
 LOOK = 0.1  # seconds between two checks whether a run wants the database
 
 T = TypeVar("T")
 Properties = Mapping[str, str]
-"""What a collection says of itself, as `Store.open` returns it."""
+"""What a collection says about itself, as `Store.open` returns it."""
 
 
 class Connection:
-    """The store of these settings, opened for each question or kept open.
+    """The store that these settings name, opened for each question or kept open.
 
     Threads must not share it. A store that is kept open and serves the embedded database is
     closed as soon as a run wants the database.
@@ -152,7 +156,7 @@ def _open_store(settings: Settings) -> Store:
     name, make = settings.collection_name, store_maker(settings)
     if not settings.database:
         return connect(settings.uri, settings.token, name, make)
-    needs_state = settings.searched == ()  # of what others wrote there is none
+    needs_state = settings.searched == ()  # what others wrote has no state here
     is_there = os.path.isdir(settings.database) and (
         not needs_state or os.path.isdir(settings.state_dir)
     )

@@ -1,4 +1,4 @@
-"""Where a name is defined, as far as the text of a chunk shows it."""
+"""Where a name is defined, as far as the text of a chunk shows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _MODIFIERS = (
         " ", "|"
     )
 )
-# In these, a type that is only announced, and a variable of a type, look like its definition.
+# In these, a forward declaration of a type, and a variable of a type, look like its definition.
 _ANNOUNCES = frozenset("c cpp objc cuda arduino".split())
-_SIGILS = "$@_!?"  # that some put around a name, and that a query leaves out
+_SIGILS = "$@_!?"  # some languages put these around a name, and a query leaves them out
 
 
 def defines(chunk: Candidate, name: str) -> bool:
     """Whether the name is defined in the chunk: it begins there, or the chunk is a part of it."""
     *outer, last = SEPARATOR.split(chunk.symbol)
-    # A constructor is called like its class, and may be written in another file.
+    # A constructor has the name of its class, and may be written in another file.
     if _same(last, name) and not (outer and outer[-1] == last):
         return not _is_specialization(chunk, name)
     return not is_prose(chunk.path) and begins(chunk.text, name, chunk.language)

@@ -18,7 +18,7 @@ def rows_of(
     extra: Sequence[str] = (),
     project: str = "",
 ) -> list[Row]:
-    """Those rows of a file that exist among these chunk numbers, in order.
+    """The rows of a file with these chunk numbers, as far as they exist, in order.
 
     `extra` are fields to fetch besides the usual ones, if the collection has them. `project` is
     as in `row_id`.
@@ -46,12 +46,12 @@ def lines_around(best: Candidate, context: int, store: Store) -> tuple[str, str]
         if row["file_hash"] != best.file_hash:
             continue  # a run has written it since the chunk was found
         for number, text in enumerate(row["text"].split("\n"), row["start_line"]):
-            if number <= row["end_line"]:  # a cell can stand on one line of a notebook
+            if number <= row["end_line"]:  # a cell can be on one line of a notebook
                 lines.setdefault(number, text)
     last_known = min(last + context, max(lines, default=last))
     # Lines between chunks are blank.
     before = [lines.get(n, "") for n in range(max(1, first - context), first)]
     after = [lines.get(n, "") for n in range(last + 1, last_known + 1)]
-    if best.language == NOTEBOOK:  # around a cell is JSON, which no row has
+    if best.language == NOTEBOOK:  # a cell is surrounded by JSON, which no row has
         return "\n".join(before).lstrip("\n"), "\n".join(after).rstrip("\n")
     return "\n".join(before), "\n".join(after)

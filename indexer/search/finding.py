@@ -29,8 +29,8 @@ def find(
 ) -> tuple[Answer, list[str]]:
     """The answer, and a remark on each project whose index is older than its tree.
 
-    It is the answer to the query, unless `like` is a place FILE:LINE; then it is the files with
-    code like that in the first project. What is known to be `fresh` is not looked at again. Raises
+    It answers the query, unless `like` is a place FILE:LINE. Then it has the files with
+    code like that in the first project. What is known to be `fresh` is not checked again. Raises
     `UsageError`, and what `search` raises.
     """
     distinct = distinct_of(projects)
@@ -60,7 +60,7 @@ def find(
 
 
 def explain(answer: Answer, projects: Sequence[Settings], wanted: Wanted) -> None:
-    """Add notes to an answer without good hits: what it was not about, and what is not indexed."""
+    """Add notes to an answer without good hits: what it did not cover, and what is not indexed."""
     if answer.hits and answer.is_good:
         return
     for one in projects:

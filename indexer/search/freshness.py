@@ -16,7 +16,7 @@ from indexer.index.gate import admit
 from indexer.index.manifest import Manifest
 from indexer.milvus.on_disk import is_locked
 
-PATIENCE = 5.0  # seconds for git; then the recorded files are looked at
+PATIENCE = 5.0  # seconds for git; after that the recorded files are looked at
 
 AT_WORK = "a run is updating this index: files that it has not reached yet are found as they were"
 BEHIND = (
@@ -32,11 +32,11 @@ PARTLY = "{:,} of {:,} chunks are not embedded yet and are found by words alone"
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What an update before the answer came to, by the folder of the project.
+    """What an update before the answer achieved, by the folder of the project.
 
-    `current` are the projects whose indexes were brought up to date, and `notes` say of the others
-    why they were not. `chunks` are how many chunks of an index lack a vector, and how many there
-    are, as far as the update told.
+    `current` are the projects whose indexes were brought up to date, and `notes` say why the others
+    were not. `chunks` says how many chunks of an index lack a vector, and how many it has, as far
+    as the update told.
     """
 
     current: Set[str] = frozenset()
@@ -62,8 +62,8 @@ def is_at_work(settings: Settings) -> bool:
 def remark(settings: Settings, fresh: Freshness = UNTOUCHED) -> str:
     """What a person who searches should know about the index's age, "" if nothing.
 
-    Where the stamp still holds, this is as cheap as `git status`. It cannot be told where no folder
-    is known, or where the last run in it did not write this index.
+    If the stamp still holds, this is as cheap as `git status`. It is also "" if no folder
+    is known, or if the last run in it did not write this index.
     """
     if not settings.project:
         return UNTOLD
@@ -106,7 +106,7 @@ def _chunks(manifest: Manifest) -> tuple[int, int]:
 
 
 def _partly(unembedded: int, chunks: int) -> str:
-    """What to say of chunks that still lack a vector."""
+    """What to say about chunks that still lack a vector."""
     return PARTLY.format(unembedded, chunks) if 0 < unembedded < chunks else ""
 
 
@@ -114,5 +114,5 @@ def _is_altered(settings: Settings, manifest: Manifest) -> bool:
     """Whether the embedded database was written to, or damaged, since the manifest was."""
     mark = manifest.get("mark")
     if not settings.database or not mark:
-        return False  # a server's mark is looked at by runs, which hold the lease
+        return False  # on a server, runs check the mark, because they hold the lease
     return mark_on_disk(settings, manifest.get("fingerprint")) != mark

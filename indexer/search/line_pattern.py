@@ -1,6 +1,6 @@
 """A regular expression that lines are searched for, in time linear in their length.
 
-The engine is RE2, in pyarrow, which Milvus Lite loads in any case. Python's `re` backtracks, so that one line can keep
+The engine is RE2, in pyarrow, which Milvus Lite loads in any case. Python's `re` backtracks, so one line can keep
 it busy for years.
 """
 

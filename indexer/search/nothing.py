@@ -1,4 +1,4 @@
-"""Why a search found nothing: what it was not about, and what is not in the index."""
+"""Why a search found nothing: what it did not cover, and what is not in the index."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MOST_REASONS = 4
 
 
 def why_nothing(settings: Settings, scope: Scope) -> list[str]:
-    """What to know of an index that has no good hit in this scope.
+    """What to know about an index that has no good hit in this scope.
 
-    [] where no folder is known, or the last run in it did not write this index.
+    [] if no folder is known, or if the last run in it did not write this index.
     """
     if not settings.has_state or settings.searched != ():
         return []
@@ -35,7 +35,7 @@ def why_nothing(settings: Settings, scope: Scope) -> list[str]:
 
 
 def _of_all(counts: Mapping[str, int]) -> list[str]:
-    """What is said of an index that was searched as a whole."""
+    """What is said about an index that was searched as a whole."""
     if not counts:
         return []
     texts = [

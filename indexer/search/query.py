@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class QueryEmbedder:
     """Embeds queries with the model that a collection names. Threads may share it.
 
-    An index thus continues to answer while the next one is built with another model. Models
+    So an index keeps answering while the next one is built with another model. Models
     stay loaded. Raises `ModelError` if the model is not the one that the vectors came from.
     """
 
@@ -56,7 +56,7 @@ class QueryEmbedder:
     ) -> Future[NDArray[np.float32]]:
         """Begin to embed a query in a thread of this executor.
 
-        Returns once that needs little of Python, so that both threads get on.
+        Returns once the embedding needs little of Python, so that both threads make progress.
         """
         is_compiling = threading.Event()
         vector = executor.submit(self, query, properties, is_compiling.set)
@@ -93,9 +93,9 @@ class QueryEmbedder:
         return self._loaded[identity]
 
     def _of_endpoint(self, name: str, properties: Properties) -> EndpointEmbedder:
-        """What embeds queries for an index of an endpoint's model.
+        """What embeds queries for an index made with an endpoint's model.
 
-        The address comes from the settings alone: an index may be somebody else's.
+        The address comes from the settings alone, because an index may be somebody else's.
         """
         from indexer.vectors.endpoint import EndpointEmbedder, endpoint_backend
 
@@ -117,7 +117,7 @@ class QueryEmbedder:
         return EndpointEmbedder(endpoint, properties.get(PROBES, ""))
 
     def _not_here(self, backend: Backend) -> str:
-        """What to say where the model that was found here is not that of the index."""
+        """What to say if the model that was found here is not the index's."""
         what = f"the index was built with a different {backend.model.name} or precision"
         by_words = "search by words alone with --mode sparse"
         if self._settings.project:

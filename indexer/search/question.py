@@ -22,13 +22,13 @@ from indexer.text.terms import STOP_WORDS, terms
 # `Name`, `Class.method`, `module::name`, `Class#method`.
 _NAME = r"[^\W\d]\w*(?:(?:\.|::|[#]|->)[^\W\d]\w*)*(?:\(\))?[?!]?"
 _IDENTIFIER = re.compile(_NAME)
-# In a sentence, only names that no other word looks like: camelCase and snake_case.
+# In a sentence, only names that look like no ordinary word: camelCase and snake_case.
 _COMPOUND = re.compile(
     r"\b(?:[A-Za-z]+[a-z0-9]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|\w*[A-Za-z0-9]_+[A-Za-z0-9]\w*)\b"
 )
-# A kind of definition, which beside a name says that its definition is meant …
+# Kinds of definition, which beside a name say that its definition is meant …
 _KIND = "(?:function|method|class|struct|trait|interface|enum|macro|protocol)"
-# … or which may as well be a part of what is described: "error type", "object pool".
+# … or which may just as well be part of what is described: "error type", "object pool".
 _VAGUE_KIND = (
     "(?:type|constant|variable|object|module|record|union|namespace|property|attribute|decorator|"
     "component|hook)"
@@ -58,9 +58,8 @@ class Question:
     """A query: its terms, and the names in it that may be defined somewhere.
 
     A query that `is_identifier`, or asks for the definition of one, has exactly one name, the last
-    part of the identifier. `phrases` are words of a sentence, alone where they are
-    capitalized and joined to their neighbours, that may be meant as names; they are written as
-    `plain` does.
+    part of the identifier. `phrases` are what else in a sentence may be meant as a name: its capitalized
+    words, and pairs of neighbouring words, joined. They are written as `plain` writes them.
     """
 
     terms: frozenset[str]
@@ -82,7 +81,7 @@ class Question:
     def definition_in(self, chunks: Iterable[Candidate]) -> Candidate | None:
         """The chunk with the definition that the query names, None if there is none.
 
-        A chunk in which the definition begins is preferred to one that holds its middle, and that
+        A chunk in which the definition begins is preferred to one that holds its middle, and the latter
         to one that merely belongs to it.
         """
         if not self.is_identifier:
@@ -101,9 +100,9 @@ class Question:
 
 
 def subject(query: str) -> str:
-    """The name alone where the query asks where it is defined, and otherwise the query.
+    """The name alone if the query asks where it is defined, otherwise the query.
 
-    The words around the name say what is wanted, and not what the code looks like.
+    The words around the name say what is wanted, not what the code looks like.
     """
     text = query.strip()
     asked = _ASKS_FOR_DEFINITION.fullmatch(text)
@@ -124,7 +123,7 @@ def _phrases(text: str) -> frozenset[str]:
 
 
 def definition_line(query: str, text: str) -> int | None:
-    """The line of `text`, counted from 0, on which the definition begins that the query names.
+    """The line of `text`, counted from 0, on which the definition that the query names begins.
 
     None if the query is not an identifier, or if the text does not define it.
     """
@@ -136,7 +135,7 @@ def definition_line(query: str, text: str) -> int | None:
 
 
 def name_place(query: str, line: str) -> int | None:
-    """Where in a line the definition begins that the query names, None if nowhere."""
+    """Where in a line the definition that the query names begins, None if nowhere."""
     question = Question.of(query)
     if not question.is_identifier:
         return None

@@ -1,6 +1,6 @@
 """From candidate chunks to ranked files. Pure: nothing here asks Milvus or a disk.
 
-Two lists of chunks, nearest in meaning and best by terms, become one score per chunk. A file has
+Two lists of chunks, nearest in meaning and best by terms, become one score per chunk. A file gets
 the weighted sum of its best four, as a share of the best file's sum; then its `signals` apply.
 """
 
@@ -21,15 +21,15 @@ from indexer.text.terms import most_of, query_weights
 _WORD = re.compile(r"\w")
 CHUNK_WEIGHTS = (1.0, 0.8, 0.6, 0.4)  # of the best chunks of a file, the best first
 File = tuple[int, str, str]
-"""A file by its index, its project's key in that, and its path."""
+"""A file by its index, its project's key in that index, and its path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """A file: the chunk to show, and the reasons for its rank.
 
-    `match` is its share of the best file's sum, 0 to 1; `points` are that after the `signals`
-    were applied in their order. `chunks` is the number of its candidates.
+    `match` is its share of the best file's sum, 0 to 1. `points` are the same after the `signals`
+    were applied in order. `chunks` is the number of its candidates.
     """
 
     best: Candidate
@@ -42,8 +42,8 @@ class Ranked:
 def rank(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     """The files of the candidates, best first.
 
-    A chunk that is nothing but data resembles any query as much as any other: it counts only
-    where its name was found.
+    A chunk that is nothing but data resembles every query about equally, so it counts only
+    if its name was found.
     """
     question = Question.of(query)
     weights = query_weights(subject(query))
@@ -100,9 +100,9 @@ def fuse(candidates: Sequence[Candidate], most: float = 0.0) -> list[float]:
     """One score per candidate, 0 to 1: the mean of its scores in both lists.
 
     Each score is taken as a share of its list's best. If one list is empty, the other counts
-    in full. The words of the query give a row `most` at the most. A row that has no vector counts as
-    if it had the one that its words are worth: otherwise what is merely nearest among the others would
-    be before it.
+    in full. The words of the query give a row at most `most`. A row without a vector counts as
+    if it had the one that its words are worth. Otherwise whatever is merely nearest among the others would
+    come before it.
     """
     dense = _shares(candidate.dense for candidate in candidates)
     if any(dense):

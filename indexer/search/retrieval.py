@@ -43,7 +43,7 @@ class Found:
 
     `candidates` is None if the query must first be embedded with the model that `properties`
     name. The collection was searched `by_words`, `by_meaning`, or both.
-    `projects` has the names of the candidates' projects by their keys, where they share it.
+    `projects` has the names of the candidates' projects by their keys, if projects share the collection.
     """
 
     properties: Properties
@@ -110,8 +110,8 @@ def find_alike(
 ) -> list[Candidate]:
     """The candidates that resemble the chunk at a line of an indexed file, without that chunk.
 
-    The file is in the project with the key `project`, "" if that shares no collection. `notes` get
-    what was not searched. Raises `UsageError` if the index does not have this line.
+    The file is in the project with the key `project`, "" if that shares no collection. What was not
+    searched is added to the `notes`. Raises `UsageError` if the index does not have this line.
     """
     current = store.open()
     first = rows_of(store, path, [0], ["chunk_count"], project)
@@ -119,7 +119,7 @@ def find_alike(
         raise UsageError(f"{path} is not in the index")
     numbers = range(first[0]["chunk_count"])
     rows = rows_of(store, path, numbers, ["vector", "embedded"], project)
-    # The outputs of a notebook follow their cell, but stand before it in the file.
+    # The outputs of a notebook follow their cell, but come before it in the file.
     rows.sort(key=lambda row: (row["start_line"], row["chunk_no"]))
     here = [row for row in rows if row["end_line"] >= line]
     if not here or line < 1:

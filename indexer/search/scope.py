@@ -1,4 +1,4 @@
-"""Which files a search is about."""
+"""Which files a search covers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scope:
     """Files of one language at paths that match; all files by default.
 
     Every path begins with `start`. `only` has the parts of the project that are meant, and `files`
-    the files, None for all of it.
+    the files; None means all.
     """
 
     language: str = ""
@@ -36,7 +36,7 @@ class Scope:
 
     @property
     def condition(self) -> str:
-        """What Milvus can check of it. It may let more through than `holds` does."""
+        """The part that Milvus can check. It may let more through than `holds` does."""
         start = self.start
         if self.only and len(self.only) == 1 and not start:
             start = escape_path(*self.only)
@@ -44,7 +44,7 @@ class Scope:
         return condition(self.language, start, paths)
 
     def within(self, only: Set[str] | None) -> Scope:
-        """This scope in the parts of the project that are meant, None for all of it."""
+        """This scope within these parts of the project, None for all of it."""
         return replace(self, only=only)
 
     @property
@@ -91,7 +91,7 @@ def make_scope(language: str = "", paths: Sequence[str] = ()) -> Scope:
 
 
 def line_pattern(pattern: str, *, ignores_case: bool = False) -> LinePattern | None:
-    """What lines are searched for with this regular expression, None if it is "".
+    """The pattern of this regular expression, None if it is "".
 
     Raises `UsageError` for one that RE2 refuses.
     """
@@ -111,7 +111,7 @@ def _known(language: str) -> str:
 
 
 def _literal_start(pattern: str) -> str:
-    """How every path that the pattern matches begins, "" if it can begin in any way."""
+    """What every path that the pattern matches begins with, "" if with anything."""
     pattern = pattern.rstrip(" ")
     if pattern.startswith("!") or "/" not in pattern.rstrip("/"):
         return ""  # the pattern matches at any depth

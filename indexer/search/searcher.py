@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What is wrong with one index, and says nothing about the others.
+# Errors that concern one index, and say nothing about the others.
 UNREADABLE = (NoIndexError, StoreUnavailableError, StateError, GitError)
 
 
@@ -49,7 +49,7 @@ def search(searchers: Sequence[Searcher], query: str, wanted: Wanted) -> Answer:
     """The files of all these indexes that answer the query, best first.
 
     They are ranked together. An index that cannot be read is a line in `Answer.missing`, as
-    long as another one can. Raises `UsageError` for an empty query, and whatever the searchers
+    long as another one can be read. Raises `UsageError` for an empty query, and whatever the searchers
     raise.
     """
     query = clean(query)
@@ -83,15 +83,15 @@ def similar_to(searchers: Sequence[Searcher], code: str, wanted: Wanted) -> Answ
 def _candidates(
     searchers: Sequence[Searcher], query: str, wanted: Wanted
 ) -> tuple[list[Candidate], list[Found], list[str]]:
-    """The candidates of all indexes that can be read, how they were found, and why others cannot.
+    """The candidates of all readable indexes, how they were found, and why the others cannot be read.
 
-    Raises why the first cannot be read if none can.
+    If none can be read, raises the error of the first.
     """
     pool: list[Candidate] = []
     answers: list[Found] = []
     missing: list[CodxIndexError] = []
     readable = [*range(len(searchers))]
-    if len(searchers) > 1:  # what is refused is refused before anything is embedded
+    if len(searchers) > 1:  # refuse what must be refused before anything is embedded
         looks = [partial(one.look, wanted.mode) for one in searchers]
         readable = [n for n, look in enumerate(looks) if _tried(look, missing)]
     for number in readable:
@@ -106,7 +106,7 @@ def _candidates(
 
 
 def _tried(ask: Callable[[], T], missing: list[CodxIndexError]) -> T | None:
-    """What an index answers. If it cannot be read, None, and why is added to `missing`."""
+    """What an index answers. If it cannot be read, None, and the reason is added to `missing`."""
     try:
         return ask()
     except UNREADABLE as error:
@@ -142,7 +142,7 @@ def _hits(
     wanted: Wanted,
     strength: float,
 ) -> list[Hit]:
-    """The best of the files. The first has the strength of the answer as its score, the others
+    """The best of the files. The first one's score is the strength of the answer; the others get
     their share of it."""
     most = ranked[0].points if ranked else 0
     return [
@@ -184,10 +184,10 @@ class Searcher:
             self._connection.close()
 
     def look(self, mode: str) -> Properties:
-        """What the index says of itself, read from its files where that will do.
+        """What the index says about itself, read from its files if that is enough.
 
-        Where embedding a query begins with a conversion of the model, the index is opened:
-        one that cannot be searched says so before. Raises what a query would.
+        If embedding a query begins with a conversion of the model, the index is opened first, so
+        that one that cannot be searched says so before the conversion. Raises what a query would.
         """
         with self._lock:
             found = peek_properties(self.settings) or self._properties
@@ -212,7 +212,7 @@ class Searcher:
             if not _promises_vectors(properties, wanted.mode):
                 found = self._ask(query, wanted, properties, None)
             elif self._embed is self._embedder and self._embedder.is_quick(properties):
-                # Embedding is so quick that a run which wants the database can wait for it.
+                # Embedding is so quick that a run that wants the database can wait for it.
                 set_variables()
                 with ThreadPoolExecutor(1) as pool:
                     vector = self._embedder.begin(pool, query, properties)
@@ -230,7 +230,7 @@ class Searcher:
     ) -> list[Candidate]:
         """The chunks that resemble the one at this line of a file.
 
-        `notes` get what was not searched. Raises `UsageError` if the index does not have this line.
+        What was not searched is added to the `notes`. Raises `UsageError` if the index does not have this line.
         """
         wanted = self._limited(wanted)
         with self._lock:
@@ -241,7 +241,7 @@ class Searcher:
             return self._connection.ask(ask)
 
     def ask(self, question: Callable[[Store], T]) -> T:
-        """What `question` says of the store; see `Connection.ask`."""
+        """What `question` finds out from the store; see `Connection.ask`."""
         with self._lock:
             return self._connection.ask(question)
 
@@ -279,7 +279,7 @@ class Searcher:
     def is_stale(self, path: str, file_hashes: Iterable[str]) -> bool:
         """Whether a file of the project has other bytes than those with one of these blob ids.
 
-        `path` is as in rows. Where no folder is known, it is not known to.
+        `path` is as in rows. False if no folder is known.
         """
         settings = self.settings
         return bool(settings.project) and any(
@@ -287,7 +287,7 @@ class Searcher:
         )
 
     def _project_of(self, candidate: Candidate) -> str:
-        """The folder of the project of a candidate, or the name of another one."""
+        """The project of a candidate: the folder of ours, or the name of another one."""
         if candidate.project in ("", self.settings.project_key):
             return self.project
         key = candidate.project
@@ -305,7 +305,7 @@ class Searcher:
 
     @property
     def project(self) -> str:
-        """The folder of the project; where none is known, what the collection last said of it."""
+        """The folder of the project; if none is known, what the collection last said about it."""
         if self.settings.project:
             return self.settings.project
         with self._lock:
@@ -320,7 +320,7 @@ class Searcher:
             return found
 
     def _limited(self, wanted: Wanted) -> Wanted:
-        """What is wanted, of the part of the project that the settings name."""
+        """What is wanted, within the part of the project that the settings name."""
         scope = self.limited(wanted.scope)
         if wanted.changed is not None:
             from indexer.index.changed import changed_files
@@ -337,7 +337,7 @@ class Searcher:
     ) -> Found:
         """Embed the query before the collection is opened.
 
-        Embedding may take seconds, for which a run that wants the database would have to wait.
+        Embedding may take seconds, and a run that wants the database would have to wait for them.
         """
         vector: Future[NDArray[np.float32]] = Future()
         while not vector.done():

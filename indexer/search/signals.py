@@ -2,7 +2,7 @@
 
 Is the file named like the query, does it define what the query names, is it a test? The weights
 were chosen on the development set of `benchmarks/retrieval.py` by leaving out one repository at a
-time, where changing any of them by a third makes no difference worth having
+time. Changing any of them by a third makes no difference that matters there
 (`docs/design/search.md`).
 """
 
@@ -27,15 +27,15 @@ from indexer.search.whole_file import coverage
 from indexer.text.terms import terms
 
 NAME_WEIGHT = 0.6
-OUTLINE = 0.45  # the best outline; the others have their share of it
-COVERAGE = 0.3  # all words of the query are there
+OUTLINE = 0.45  # for the best outline; the others get their share of it
+COVERAGE = 0.3  # all words of the query occur
 DEFINES = 3.0  # the query is an identifier, and the file defines it
 NAMED_SO = 1.5  # and the file is named after it
-IN_PART = 0.5  # the file has only a part of it, like a method of a class
-DEFINES_ONE = 0.5  # of the identifiers in a sentence
+IN_PART = 0.5  # the file has only a part of it, such as a method of a class
+DEFINES_ONE = 0.5  # the file defines one of the identifiers in a sentence
 ASIDE = 0.3  # tests, examples, other people's code
 DATA = 0.3  # translations, pictures, tables, certificates
-CONFIGURATION = 0.5  # JSON and YAML, which are data as often
+CONFIGURATION = 0.5  # JSON and YAML, which are just as often data
 BARREL = 0.5  # files that only re-export what others define
 PROSE = 0.3
 
@@ -97,8 +97,8 @@ def signals(
 def _name_match(query: frozenset[str], path: str) -> float:
     """How well the path matches the query's terms, 0 to 1.
 
-    It is the mean of two shares: of the query's terms, those in the file's name (a term in the
-    folder counts half); and of the name's terms, those in the query.
+    It is the mean of two shares: that of the query's terms which are in the file's name (a term in the
+    folder counts half), and that of the name's terms which are in the query.
     """
     stem = _term_set(_stem(path))
     if not query or not stem:
@@ -111,7 +111,7 @@ def _name_match(query: frozenset[str], path: str) -> float:
 def _of_definitions(
     question: Question, path: str, chunks: Sequence[Candidate]
 ) -> Iterator[Signal]:
-    """What the file defines of what the query names."""
+    """Signals for what the file defines of what the query names."""
     for name in question.names:
         if any(defines(chunk, name) for chunk in chunks):
             share, reason = 1.0, f"defines {name}"
@@ -145,7 +145,7 @@ def _drawbacks(
 
 
 def _aside(folders: list[str], name: str) -> list[str]:
-    """The words that say that a file is not the code itself, such as "tests" or "examples"."""
+    """The words that show that a file is not the code itself, such as "tests" or "examples"."""
     kinds = [folder.strip("_").lower() for folder in folders]
     kinds = [kind for kind in kinds if kind in _ASIDE_FOLDERS]
     return ["test", *kinds] if _ASIDE_STEM.fullmatch(splitext(name)[0]) else kinds
@@ -170,7 +170,7 @@ def _is_barrel(name: str) -> bool:
 
 
 def _stem(path: str) -> str:
-    """What a file is called: of one that stands for its folder, the folder's name."""
+    """What a file is called; a file that stands for its folder has the folder's name."""
     folder, _, name = path.rpartition("/")
     if folder and _OF_FOLDERS.fullmatch(name):
         return folder.rpartition("/")[2]

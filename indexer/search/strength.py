@@ -1,8 +1,8 @@
 """How well an answer fits its query, in numbers that mean the same for every query.
 
-A rank says which file is best, and not whether it is any good: of nonsense, too, one is best.
-The strength of an answer is made of what is absolute in its candidates: the cosine in the search
-by vectors, and in the search by terms the share of what the query's words could give.
+A rank says which file is best, not whether it is any good: even among nonsense, one is best.
+The strength of an answer uses what is absolute about its candidates: the cosine in the search
+by vectors, and in the search by terms the share of the most that the query's words could give.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from indexer.search.likeness import SURE_COSINE, SURE_SHARE
 from indexer.search.retrieval import Found
 from indexer.text.terms import most_of, query_weights
 
-FLOOR = 0.5  # what is below is merely nearest
+FLOOR = 0.5  # anything below is merely nearest
 
 
 def strength(query: str, answers: Iterable[Found]) -> float | None:
@@ -27,9 +27,9 @@ def strength(query: str, answers: Iterable[Found]) -> float | None:
 
 
 def _strength(query: str, found: Found) -> float | None:
-    """The better of two evidences, that of words and that of meaning.
+    """The better of two kinds of evidence, that of words and that of meaning.
 
-    Meaning counts with the default model alone: cosines of others are not measured.
+    Meaning counts with the default model alone, because cosines of other models were not measured.
     """
     most = most_of(query_weights(query))
     candidates = found.candidates or []

@@ -20,7 +20,7 @@ from indexer.search.file_rows import rows_of
 if TYPE_CHECKING:
     from indexer.search.searcher import Searcher
 
-MOST_FILES = 16_384  # whose rows are read where only these tell what is in a folder
+MOST_FILES = 16_384  # whose rows are read if nothing else tells what is in a folder
 MOST_LISTED = 500  # files of a folder that are listed with their symbols
 MOST_READ = 100  # files of a folder whose text is read for them
 
@@ -43,8 +43,8 @@ class Symbol:
 class FileOutline:
     """A file: its path as in rows, its last line that is not blank, and its symbols by line.
 
-    `file_hashes` are the blob ids of the bytes that they are from: one, unless a run is at work. It is
-    `stale` if the file has other bytes now.
+    `file_hashes` are the blob ids of the bytes that these come from: one, unless a run is at work. An outline
+    is `stale` if the file has other bytes now.
     """
 
     path: str
@@ -59,7 +59,7 @@ class FileOutline:
 class Outline:
     """A file, or what is directly in a folder.
 
-    Of a folder, `folders` has the folders in it with the number of files below each, and files
+    For a folder, `folders` has the folders in it with the number of files below each, and files
     have the symbols at their top level. `is_cut` says that there are more than were looked at.
     """
 
@@ -86,9 +86,9 @@ def outline(searcher: Searcher, path: str) -> Outline:
 
 
 def _recorded(searcher: Searcher) -> Mapping[str, int] | None:
-    """The number of chunks of each file by the manifest, None where it is not about this index.
+    """The number of chunks of each file by the manifest, None if it is about another index.
 
-    Of 50,000 files it tells in a tenth of the time that their rows take.
+    For 50,000 files this takes a tenth of the time that their rows take.
     """
     settings = searcher.settings
     if not settings.project or settings.searched != () or not settings.has_state:
@@ -123,7 +123,7 @@ def _outline(
 
 
 def _counts(store: Store, folder: str) -> Mapping[str, int]:
-    """The number of chunks of the files below a folder, by their rows; of many files, of some."""
+    """The number of chunks of the files below a folder, by their rows; if there are many files, of some."""
     start = condition(start=f"{folder}/" if folder else "")
     where = " and ".join(filter(None, ["chunk_no == 0", start]))
     rows = store.rows(where, ["path", "chunk_count"], MOST_FILES)
@@ -152,9 +152,9 @@ def _hashes(rows: Iterable[Row]) -> frozenset[str]:
 def _of_text(rows: Sequence[Row], language: str) -> list[Symbol]:
     """The definitions in the text that the rows have, each with all of its lines.
 
-    There are none without syntax, and none in a notebook, whose cells stand in JSON.
+    There are none without syntax, and none in a notebook, whose cells are in JSON.
     """
-    # A grammar may have crashed a worker at a file none of whose chunks has a symbol.
+    # If none of a file's chunks has a symbol, a grammar may have crashed a worker on it.
     is_tame = len(rows) == 1 or any(row["symbol"] for row in rows)
     if not is_tame or language == NOTEBOOK:
         return []
@@ -165,7 +165,7 @@ def _of_text(rows: Sequence[Row], language: str) -> list[Symbol]:
 
 
 def _lines_of(rows: Iterable[Row]) -> list[str]:
-    """The lines of a file, put together from its chunks. Between these, lines are blank."""
+    """The lines of a file, put together from its chunks. Lines between chunks are blank."""
     lines: list[str] = []
     before = None
     for row in rows:
@@ -182,7 +182,7 @@ def _lines_of(rows: Iterable[Row]) -> list[str]:
 
 
 def _of_rows(rows: Iterable[Row]) -> list[Symbol]:
-    """The symbols of the chunks, with the lines that their chunks have."""
+    """The symbols of the chunks, each with the lines of its chunk."""
     found: dict[str, Symbol] = {}
     for row in rows:
         if name := str(row["symbol"]):
@@ -194,7 +194,7 @@ def _of_rows(rows: Iterable[Row]) -> list[Symbol]:
 def _of_folder(
     store: Store, path: str, project: str, known: Mapping[str, int]
 ) -> Outline:
-    """What is directly in a folder, of the files that are `known` with their number of chunks."""
+    """What is directly in a folder, among the files that are `known` with their number of chunks."""
     start = f"{path}/" if path else ""
     counts: dict[str, int] = {}
     folders: dict[str, int] = {}

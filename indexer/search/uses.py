@@ -1,4 +1,4 @@
-"""Where an identifier stands in the indexed text, as a whole word."""
+"""Where an identifier occurs in the indexed text, as a whole word."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from indexer.text.versions import SPARSE_VERSION
 if TYPE_CHECKING:
     from indexer.search.searcher import Searcher
 
-COLUMNS = 200  # characters that are shown of a line
+COLUMNS = 200  # characters of a line that are shown
 
 # Letters, digits and _, or such words with what joins names in some language between them.
 _NAME = re.compile(r"[\w$@#:.\->]*\w[?!]?")
@@ -31,10 +31,11 @@ _NAME = re.compile(r"[\w$@#:.\->]*\w[?!]?")
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A line (1-based) of a file in which an identifier stands; `is_definition` if it begins there.
+    """A line (1-based) of a file in which an identifier occurs.
 
+    `is_definition` says whether its definition begins there.
     `text` is the line without white space around it, cut around the identifier if it is long.
-    `file_hash` is the blob id of the bytes that it is from.
+    `file_hash` is the blob id of the bytes that it comes from.
     """
 
     path: str
@@ -48,7 +49,7 @@ class Use:
 class Uses:
     """The uses of an identifier: those in files that define it first, then by path and line.
 
-    `notes` say why there may be more. `project` is as in `Hit`. `stale` are the paths of the files that
+    `notes` say why there may be more. `project` is as in `Hit`. `stale` has the paths of the files that
     have other bytes now.
     """
 
@@ -65,11 +66,11 @@ def uses(
     most_chunks: int = MOST_HITS,
     most_files: int = 0,
 ) -> Uses:
-    """Where an identifier stands as a whole word in the text that is indexed; case counts.
+    """Where an identifier occurs as a whole word in the indexed text; case matters.
 
-    At most `most_chunks` that have it are looked at. With `most_files`, those of the first so many
-    files are returned alone, and these are compared with what is there now. Raises `UsageError`
-    for what is no identifier.
+    At most `most_chunks` that have it are looked at. With `most_files`, only the uses in that many
+    first files are returned, and these files are compared with what they are now. Raises `UsageError`
+    if the name is not an identifier.
     """
     name = name.strip().removesuffix("()")
     if not _NAME.fullmatch(name):
@@ -124,10 +125,10 @@ def _uses(
 
 
 def _with_text(store: Store, name: str, scope: Scope, most: int) -> list[Row]:
-    """Rows whose text has a name that is no term: a letter, or a word such as `get`."""
+    """Rows whose text has a name that is not a term: a letter, or a word such as `get`."""
     if not re.fullmatch(r"\w+", name, re.ASCII):
         raise UsageError(f"{name!r} has no word that distinguishes files")
-    # In Milvus, _ stands for any character; what is too much is left out later.
+    # In Milvus, _ stands for any character; rows that match only because of it are left out later.
     where = " and ".join(filter(None, [scope.condition, f'text like "%{name}%"']))
     fields = ["path", "file_hash", "start_line", "end_line", "language", "text"]
     return list(islice(store.rows(where, fields, most), most))

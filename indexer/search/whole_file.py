@@ -1,4 +1,4 @@
-"""How well a file as a whole fits a query, going by the chunks of it that were found."""
+"""How well a file as a whole fits a query, judging by its chunks that were found."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from indexer.search.candidates import Candidate
 from indexer.text.terms import idf, row_weights, terms
 from indexer.types import Weights
 
-FIRST_LINES = 12  # of a file, which tend to say what it is for
+FIRST_LINES = 12  # of a file; they tend to say what it is for
 
 
 def coverage(query: frozenset[str], chunks: Sequence[Candidate]) -> float:
-    """The share of the query's terms that the chunks have together, 0 to 1; rare ones count more."""
+    """The share of the query's terms that the chunks have between them, 0 to 1; rare ones count more."""
     most = sum(map(idf, query))
     found: set[str] = set()
     for chunk in chunks:
@@ -26,7 +26,7 @@ def outline_score(query: Weights, path: str, chunks: Sequence[Candidate]) -> flo
     """The inner product of the query with the file's outline.
 
     The outline is the file's path, the names of what the chunks define, and the first lines of
-    the file where they are among the chunks. It is weighted like a row.
+    the file if they are among the chunks. It is weighted like a row.
     """
     symbols = dict.fromkeys(chunk.symbol for chunk in chunks)
     first = next((chunk.text for chunk in chunks if chunk.chunk_no == 0), "")
