@@ -1,7 +1,7 @@
 """What writers tell each other on a server: rows of a small collection beside the index.
 
-Rows, because a server that crashes can roll back the properties of its collections, and a
-restored one comes without them. A row that was acknowledged stays.
+They are rows because a server that crashes can roll back the properties of its collections, and
+restored collections come without them. A row that was acknowledged stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indexer.milvus.rows import Row
 
 LEASE, MARK = "lease", "mark"  # the kinds of texts, and the ids of their rows
-BOARD_TIMEOUT = 5.0  # seconds; a lease that takes longer to write is of no use
+BOARD_TIMEOUT = 5.0  # seconds; a lease that takes longer to write is useless
 VECTOR = [1.0, 0.0]  # Milvus has no collection without vectors
 
 
@@ -41,7 +41,7 @@ class Board:
         patience: float = 0,
     ) -> None:
         self._client = client
-        # Its own: the lease is given back after an error elsewhere, too.
+        # Its own guard, because the lease is given back after an error elsewhere, too.
         self._guard = Guard(where, patience=min(patience, BOARD_TIMEOUT))
         self.place = f"{name}__lease"
         self._mark: str | None = None
@@ -56,14 +56,14 @@ class Board:
     def mark(self) -> str:
         """The mark that the last writer left, "" if there is none.
 
-        It is what we left ourselves, or else as it was when the lease was last read.
+        It is the one that we left ourselves, or else the one that stood there when the lease was last read.
         """
         if self._mark is None:
             self._read()
         return self._mark or ""
 
     def write(self, text: str) -> None:
-        """Replace the text of the lease. Nothing is created for an empty one."""
+        """Replace the text of the lease. An empty text creates no collection."""
         self._write(LEASE, text)
 
     def write_mark(self, mark: str) -> None:
@@ -88,7 +88,7 @@ class Board:
         except AccessError:
             raise
         except StoreError:
-            # It must be certain that nothing stands there, because then we write.
+            # We must be certain that nothing is there, because then we write.
             if not self._exists():
                 return {}
             if not self._is_indexed():
@@ -144,9 +144,9 @@ class Board:
         remember_schema(self._client, self.place, _schema().to_dict())
 
     def _make(self) -> None:
-        """Make the collection ready, or what is missing of it.
+        """Create the collection, or the parts of it that are missing.
 
-        That of an earlier version has neither rows nor an index.
+        An earlier version's collection has neither rows nor an index.
         """
         if not self._exists():
             self._guard.call(

@@ -1,4 +1,4 @@
-"""Calls to a Milvus through pymilvus: their time limit, and how often they are made again."""
+"""Calls to a Milvus through pymilvus: their time limit, and how often they are repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 CALL_TIMEOUT = 60.0  # seconds
-PATIENCE = 20.0  # seconds in which a call that was cut off is made again
+PATIENCE = 20.0  # seconds in which a call that was cut off is repeated
 FIRST_PAUSE = 0.1  # seconds before that; doubles, up to LAST_PAUSE, and varies
 LAST_PAUSE = 3.0
 LEAST_TIMEOUT = 1.0  # seconds
@@ -29,14 +29,14 @@ def open_client(
 ) -> MilvusClient:
     """A client with a connection of its own, made within `timeout` seconds.
 
-    Raises `StoreUnavailableError`, or `AccessError` where the token is refused.
+    Raises `StoreUnavailableError`, or `AccessError` if the token is refused.
     """
     silence()
     from pymilvus import MilvusClient
 
     address = address if isinstance(address, Address) else Address(address)
     uri = address.reveal()
-    # A proxy is for others: it would look for the loopback address on its own machine.
+    # A proxy is for other machines: it would look for the loopback address on its own.
     options = {"grpc.enable_http_proxy": 0} if address.is_loopback else {}
     try:
         # Clients of one address share a channel unless told otherwise.
@@ -50,10 +50,10 @@ def open_client(
 
 
 class Guard:
-    """Makes calls, raises our errors for what pymilvus and gRPC raise, and remembers that.
+    """Makes calls, raises our errors for what pymilvus and gRPC raise, and remembers that it did.
 
     `hint` is added to each message, unless the disk is full. A call that was cut off is
-    made again for `patience` seconds. That ends at `until` (monotonic clock), because a
+    repeated for `patience` seconds, but not after `until` (monotonic clock), because a
     run must not write without its lease.
     """
 
@@ -77,9 +77,9 @@ class Guard:
     ) -> Any:
         """What a method of the client returns, if need be on a later attempt.
 
-        So the method must mean the same when it is called twice. Where the second call
+        So the method must mean the same when it is called twice. If the second call
         would be refused, `is_done` says whether the first one, whose answer was lost, has
-        done it. Raises `StoreError` or, where nobody answers, `StoreUnavailableError`.
+        done it. Raises `StoreError` or, if nobody answers, `StoreUnavailableError`.
         """
 
         def attempt() -> Any:
@@ -99,9 +99,9 @@ class Guard:
             raise
 
     def _repeatedly(self, attempt: Callable[[], Any]) -> Any:
-        """What the attempt returns, once it is not cut off.
+        """What the attempt returns, as soon as one is not cut off.
 
-        pymilvus itself makes a call again whose answer was lost, but only if it can connect
+        pymilvus itself repeats a call whose answer was lost, but only if it can reconnect
         at once.
         """
         from tenacity import (
@@ -121,9 +121,9 @@ class Guard:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """Enter this around what is done once only, such as closing the client.
+        """Enter this around what is done only once, such as closing the client.
 
-        Raises `StoreError` or, where nobody answers, `StoreUnavailableError`.
+        Raises `StoreError` or, if nobody answers, `StoreUnavailableError`.
         """
         try:
             with self._translated():

@@ -1,4 +1,4 @@
-"""What the clients of a Milvus raise, without importing a library to ask for its classes."""
+"""What the clients of a Milvus raise, without importing a library just for its classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EngineError(Exception):
 def client_errors() -> tuple[type[Exception], ...]:
     """The classes of all errors that a client's call may raise, for an `except`.
 
-    A library that nobody has imported raises nothing.
+    A library that nobody has imported cannot raise anything.
     """
     found: list[type[Exception]] = [EngineError, OSError, ValueError]
     if is_imported("pymilvus"):

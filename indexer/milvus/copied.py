@@ -1,9 +1,9 @@
-"""A copy of the embedded database for readers that cannot write where it lies.
+"""A copy of the embedded database for readers that cannot write where it is.
 
-milvus-lite opens no database without writing: a lock, its socket, what a kill left in its log.
+milvus-lite cannot open a database without writing: a lock, its socket, what a kill left in its log.
 So on a read-only mount, or in a folder that the reader may not write, it gets a temporary folder
 in which only the small files and the log are copies. Segments, which nobody ever writes to again, are
-links to open files: they can be read even if a run has removed them meanwhile.
+links to open files, which can be read even if a run has removed them in the meantime.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from indexer.milvus.meeting_place import SHARED
 from indexer.milvus.store import DAMAGED
 
 _NOT_COPIED = frozenset({INDEXES, SHARED})
-_IN_MEMORY = "/dev/shm"  # where no folder for temporary files can be written
+_IN_MEMORY = "/dev/shm"  # if no folder for temporary files can be written
 
 Look = dict[str, tuple[int, int, int]]
 """Size, time of change (ns) and inode of each file of a database, by path."""
 
 
 def can_be_written(database: str, place: str) -> bool:
-    """Whether this process may write all that opening a database writes.
+    """Whether this process may write everything that opening a database writes.
 
     `place` is the folder in which the processes that open it meet.
     """
@@ -39,7 +39,7 @@ def can_be_written(database: str, place: str) -> bool:
 
 
 def look_at(database: str) -> Look:
-    """What the files of a database look like now: any write changes it."""
+    """What the files of a database look like now. Any write changes it."""
     found = {}
     for folder, names in _walk(database):
         for name in names:
@@ -67,7 +67,7 @@ class Copy:
 def copy_database(database: str) -> Copy:
     """Copy a database that nobody has open to a temporary folder.
 
-    Raises `LockedError` while somebody has it open, and `StateError` where it cannot be copied.
+    Raises `LockedError` while somebody has it open, and `StateError` if it cannot be copied.
     """
     with ExitStack() as stack:
         stack.enter_context(_shared_lock(database))
@@ -96,7 +96,7 @@ def copy_database(database: str) -> Copy:
 
 
 def _bring(source: str, target: str, opened: ExitStack) -> None:
-    """Copy a file, or link to a segment, which stays open as long as the copy is there."""
+    """Copy a file, or link to a segment, which stays open as long as the copy exists."""
     handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if source.endswith(SEGMENT):
         opened.callback(os.close, handle)
@@ -108,7 +108,7 @@ def _bring(source: str, target: str, opened: ExitStack) -> None:
 
 
 def _walk(database: str) -> Iterator[tuple[str, list[str]]]:
-    """The folders of a database, and the names of the files in each, but for the lock."""
+    """The folders of a database, and the names of the files in each, except the lock."""
     for folder, folders, names in os.walk(database):
         folders[:] = [name for name in folders if name not in _NOT_COPIED]
         if folder == database:
@@ -134,7 +134,7 @@ def _temporary_folder() -> str:
 
 @contextmanager
 def _shared_lock(database: str) -> Iterator[None]:
-    """Keep others from opening the database, as long as it takes to copy it."""
+    """Keep others from opening the database while it is copied."""
     import fcntl
 
     with ExitStack() as stack:

@@ -60,10 +60,10 @@ def serve(
 ) -> Store:
     """Open the embedded database and serve it on a private Unix socket.
 
-    The socket lies in the `meeting_place` (0700): nobody else can connect, nothing listens
-    on a port, and other processes of this user can read meanwhile. Of one that `is_alone`, nothing is
-    served: it is open sooner, and the others wait. Waits `patience` seconds for another process to
-    close the database, then raises `LockedError`. Raises `StateError` where the database cannot be
+    The socket is in the `meeting_place` (0700): nobody else can connect, nothing listens
+    on a port, and other processes of this user can read meanwhile. A process that `is_alone` serves
+    nothing: the database is open sooner, and the others wait. Waits `patience` seconds for another process to
+    close the database, then raises `LockedError`. Raises `StateError` if the database cannot be
     opened.
     """
     place = make_meeting_place(database, state_dir)
@@ -116,7 +116,7 @@ def open_to_read(
                 is_alone=is_alone,
             )
         except StateError as error:
-            # Asked first, the system may promise more than it keeps: in a sandbox.
+            # In a sandbox, the system may promise more than it keeps when it is asked beforehand.
             if not _is_refusal(error):
                 raise
     return _open_copy(database, name, patience, make)
@@ -161,7 +161,7 @@ def _start_alone(path: str, folder: str, stack: contextlib.ExitStack) -> EngineC
 
 
 def _patiently(start: Callable[[], T], database: str, patience: float) -> T:
-    """What `start` returns. Raises `LockedError` if others have the database open for so many seconds."""
+    """What `start` returns. Raises `LockedError` if others have the database open for `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -191,9 +191,9 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 
 def _make(path: str) -> None:
-    """Make the folder of a database if it is not there, but none of the folders around it.
+    """Make the folder of a database if it does not exist, but none of the folders around it.
 
-    milvus-lite would make these too, in the old place of a project that was moved away.
+    milvus-lite would make these too, in the old place of a project that has moved.
     """
     try:
         os.mkdir(path)
@@ -214,8 +214,8 @@ def read(
     """The embedded database, for a reader.
 
     It is read through the socket of the process that has it open, or else opened here, as by
-    `serve`. Raises `NoIndexError` where there is no database, `LockedError` where another process
-    has it open for `READER_PATIENCE` seconds without serving it, and `StateError` where it
+    `serve`. Raises `NoIndexError` if there is no database, `LockedError` if another process
+    has it open for `READER_PATIENCE` seconds without serving it, and `StateError` if it
     cannot be opened, or only without some of its rows.
     """
     if not os.path.isdir(database):
@@ -251,7 +251,7 @@ def _open_whole(
     store = open_to_read(
         database, state_dir, name, patience=0, make=make, is_alone=is_alone
     )
-    # While nobody else can write, and before milvus-lite opens the collection.
+    # Checked while nobody else can write, and before milvus-lite opens the collection.
     if path := missing_part(database, name):
         store.close()
         raise StateError(

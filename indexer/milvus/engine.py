@@ -44,25 +44,25 @@ def _call(
 
 
 class EngineClient:
-    """Those of `MilvusClient`'s methods that a store of ours calls, with the same meaning.
+    """The methods of `MilvusClient` that our store calls, with the same meaning.
 
     Threads may share it: they take turns. Every method raises `EngineError`.
     """
 
     def __init__(self, database: str) -> None:
-        """Open the database. Raises `BlockingIOError` where another process has it open, and
-        `StateError` where it cannot be opened."""
+        """Open the database. Raises `BlockingIOError` if another process has it open, and
+        `StateError` if it cannot be opened."""
         self._in_use = RLock()
         self._database = open_engine(database)
 
     @_call
     def close(self) -> None:
-        """Close the database, which writes what is still in memory alone."""
+        """Close the database, which writes what is still only in memory."""
         self._database.close()
 
     @_call
     def abandon(self) -> None:
-        """Let go of the database as a kill would: nothing more is written."""
+        """Let go of the database as a kill would, without writing anything more."""
         abandon_engine(self._database)
 
     # --- collections ------------------------------------------------------------------
@@ -104,7 +104,7 @@ class EngineClient:
         consistency_level: str,
         properties: Mapping[str, str],
     ) -> None:
-        """Create a collection. Of one process, every read is consistent."""
+        """Create a collection. Within one process, every read is consistent."""
         from milvus_lite.schema import types
 
         given = schema.to_dict()
@@ -203,7 +203,7 @@ class EngineClient:
     def get(
         self, name: str, ids: Sequence[str], output_fields: Sequence[str]
     ) -> list[Row]:
-        """These fields of the rows with these ids that there are."""
+        """These fields of the rows with these ids, as far as they exist."""
         found = self._collection(name).get(list(ids), output_fields=[*output_fields])
         return [_shown(row) for row in found]
 
@@ -255,7 +255,7 @@ class EngineClient:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """A block whose errors are `EngineError`s, as all errors are answers of a server."""
+    """A block whose errors become `EngineError`s, because from a server every error is an answer."""
     try:
         yield
     except Exception as error:
@@ -265,13 +265,13 @@ def _translated() -> Iterator[None]:
 
 
 def _plain(row: Row) -> Row:
-    """The row as a message would bring it."""
+    """The row as it would arrive in a message."""
     plain = {**row, "vector": [*map(float, row["vector"])]}
     return {**plain, "sparse": _as_sent(row["sparse"])} if "sparse" in row else plain
 
 
 def _as_sent(given: Any) -> Any:
-    """Terms as a message would bring them, with weights of single precision; a vector as it is."""
+    """Terms as they would arrive in a message, with weights of single precision; a vector unchanged."""
     if isinstance(given, Mapping):
         return {int(term): _single(weight) for term, weight in given.items()}
     return given

@@ -1,6 +1,6 @@
-"""What this program uses of the insides of pymilvus and milvus-lite.
+"""What this program uses of the internals of pymilvus and milvus-lite.
 
-It was read in the versions of `READ_IN`. A later version may change any of it without
+We read them in the versions of `READ_IN`. A later version may change any of this without
 notice; tests/milvus/test_milvus_internals.py fails when one does.
 """
 
@@ -31,7 +31,7 @@ READ_IN = {"pymilvus": "3.0.2", "milvus-lite": "3.2.2", "pyarrow": "26.0.1"}
 def silence() -> None:
     """Import pymilvus so that it writes nothing, reads no `.env` and leaves scipy alone.
 
-    pymilvus and milvus-lite log a whole traceback of an error that we report in one line.
+    pymilvus and milvus-lite log a whole traceback for an error that we report in one line.
     """
     set_variables()
     from indexer.milvus.kept_out import kept_out
@@ -63,16 +63,16 @@ def _silence_loggers(*names: str) -> None:
 def set_variables() -> None:
     """Set the variables that the imports read, and those that another import here sets.
 
-    The C library lets nobody read the environment while another thread changes it: a process
-    dies of that. So who imports in a thread, beside other native code, calls this before.
+    With the C library, nobody may read the environment while another thread changes it: a process
+    can die of that. So anyone who imports in a thread, beside other native code, calls this first.
     """
     set_for_libraries("TOKENIZERS_PARALLELISM", "false")
     if "GRPC_VERBOSITY" not in os.environ:
         set_for_libraries("GRPC_VERBOSITY", "NONE")
     # On import, pymilvus reads the first `.env` in a folder above its own. If the virtual
-    # environment lies in the project, that is the project's file.
+    # environment is in the project, that is the project's file.
     set_for_libraries("PYTHON_DOTENV_DISABLED", "1")
-    # Arrow's own allocator keeps the memory that a merge of segments needed.
+    # Arrow's own allocator would keep the memory that a merge of segments needed.
     if os.environ.get("ARROW_DEFAULT_MEMORY_POOL") not in _ARROW_POOLS:
         set_for_libraries("ARROW_DEFAULT_MEMORY_POOL", "system")
     # It is read once, on import.
@@ -81,7 +81,7 @@ def set_variables() -> None:
 
 
 def can_import_in_thread() -> bool:
-    """Whether the imports change nothing more in the environment than `set_variables` did."""
+    """Whether the imports change nothing in the environment that `set_variables` has not set."""
     return not any(
         _is_of_another_program(name)
         or (name.startswith("MILVUS_LITE_") and _is_bad_budget(name))
@@ -101,9 +101,9 @@ def _pack_by_column() -> None:
 
 
 def _is_of_another_program(name: str) -> bool:
-    """Whether a variable is the address or the like of a program that uses pymilvus.
+    """Whether a variable belongs to a program that uses pymilvus, such as its address.
 
-    pymilvus would take MILVUS_URI for an address of ours, and refuse the path of a database.
+    pymilvus would take MILVUS_URI for our address, and refuse the path of a database.
     """
     return name.startswith("MILVUS_") and not name.startswith("MILVUS_LITE_")
 
@@ -111,7 +111,7 @@ def _is_of_another_program(name: str) -> bool:
 def is_unavailable(error: Exception) -> bool:
     """Whether this `MilvusException` means that no server answered.
 
-    pymilvus has a class for that, but raises the plain one when its retries ran out and
+    pymilvus has a class for that, but raises the plain one when its retries have run out and
     when it cannot connect.
     """
     return "UNAVAILABLE" in str(error) or "Fail connecting" in str(error)
@@ -120,7 +120,7 @@ def is_unavailable(error: Exception) -> bool:
 def is_not_found(error: Exception) -> bool:
     """Whether this error means that there is no such collection or alias.
 
-    Servers before 2.3.2 have no code for it but that of unexpected errors.
+    Servers before 2.3.2 have only the code of unexpected errors for it.
     """
     from indexer.milvus.client_errors import COLLECTION_NOT_FOUND
 
@@ -156,12 +156,12 @@ def is_loaded(client: MilvusClient, name: str, timeout: float) -> bool:
 
 
 def says_try_again(error: Exception) -> bool:
-    """Whether the server itself says of this `MilvusException` that it will pass."""
+    """Whether the server itself says that the reason for this `MilvusException` will pass."""
     return bool(getattr(error, "retriable", False))
 
 
 def remember_schema(client: MilvusClient, name: str, found: dict[str, Any]) -> None:
-    """Spare pymilvus the question for a schema that is known already.
+    """Tell pymilvus a schema that is already known, so that it need not ask.
 
     It asks once for each collection before it writes rows or reads them by id. `found` is
     Milvus's description of the collection, or what `CollectionSchema.to_dict` returns.
@@ -178,7 +178,7 @@ Flushing = dict[str, tuple[Sequence[int], int]]
 
 
 def begin_flush(client: MilvusClient, names: Sequence[str], timeout: float) -> Flushing:
-    """Have these collections flushed, in one call that does not wait for it."""
+    """Have these collections flushed, in one call that does not wait for the flush."""
     flushing = client._get_connection().flush(
         [*names],
         timeout=timeout,
@@ -238,7 +238,7 @@ def _importing() -> Iterator[None]:
 def import_engine() -> None:
     """Import milvus-lite's engine, silent, with our bounds on memory, our reads and checksums.
 
-    Neither pymilvus nor gRPC is imported. Raises `StateError` where that is not possible.
+    Neither pymilvus nor gRPC is imported. Raises `StateError` if that is not possible.
     """
     from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 
@@ -260,7 +260,7 @@ _MEMTABLE_VARIABLE = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
 
 
 def _is_budget(text: str) -> bool:
-    """Whether milvus-lite takes the text for a number of bytes. It raises for any other."""
+    """Whether milvus-lite accepts the text as a number of bytes. It raises for any other."""
     return text.isascii() and text.isdigit() and int(text[:30]) > 0
 
 
@@ -269,7 +269,7 @@ def _is_bad_budget(name: str) -> bool:
 
 
 def _write_what_is_read_quickly() -> None:
-    """Have segments written as they are read quickly, and all pages with checksums.
+    """Have segments written for quick reading, and all pages with checksums.
 
     Reading compares the checksums. Segments of earlier versions have none.
     """
@@ -291,7 +291,7 @@ def _write_what_is_read_quickly() -> None:
 
 
 def _read_segments_by_column() -> None:
-    """Have no column of a segment read before it is needed."""
+    """Have each column of a segment read only when it is needed."""
     from milvus_lite.engine import collection
     from milvus_lite.storage.segment import Segment
 
@@ -314,7 +314,7 @@ def _read_segments_by_column() -> None:
 
 
 def _read_in_arrays() -> None:
-    """Have our reads answered by `Reads`."""
+    """Have `Reads` answer our reads."""
     from milvus_lite.engine import projection
     from milvus_lite.engine.collection import Collection
     from milvus_lite.search.filter import evaluate_mask
@@ -353,7 +353,7 @@ def _read_in_arrays() -> None:
 
 
 def _merge_segments(reads_of: Callable[[Any], Reads]) -> None:
-    """Have segments merged by `Merge` after each flush, in milvus-lite's own thread for that."""
+    """Have `Merge` merge segments after each flush, in milvus-lite's own thread for that."""
     from milvus_lite.constants import DEFAULT_PARTITION
     from milvus_lite.engine.collection import Collection
     from milvus_lite.schema.arrow_builder import build_delta_schema
@@ -378,7 +378,7 @@ def _merge_segments(reads_of: Callable[[Any], Reads]) -> None:
             return
         if not collection._has_flushed:
             return  # a reader has opened it
-        # Only this thread takes segments away, so readers need not wait for the writing.
+        # Only this thread removes segments, so readers need not wait while it writes.
         newest = reads_of(collection).newest()
         merge = Merge(collection, DEFAULT_PARTITION, newest, files)
         if not merge.is_due:
@@ -396,9 +396,9 @@ def _merge_segments(reads_of: Callable[[Any], Reads]) -> None:
 
 
 def _upsert_whole_rows() -> None:
-    """Have no old row read before it is overwritten.
+    """Have rows overwritten without reading the old ones first.
 
-    milvus-lite takes from it what the new one leaves out. Ours have every field.
+    milvus-lite takes from an old row what the new one leaves out. Ours have every field.
     """
     from milvus_lite.engine import collection
 
@@ -406,7 +406,7 @@ def _upsert_whole_rows() -> None:
 
 
 def _write_by_column() -> None:
-    """Have milvus-lite look at columns where it would look at each number of each row."""
+    """Have milvus-lite look at columns instead of each number of each row."""
     from milvus_lite.engine import collection
     from milvus_lite.schema.validation import validate_record
     from milvus_lite.storage.memtable import MemTable
@@ -423,8 +423,8 @@ def _write_by_column() -> None:
 def open_engine(database: str) -> Any:
     """Open the database in this process, for its threads alone.
 
-    Raises `BlockingIOError` where another process has it open, and `StateError` where it cannot
-    be opened. Call `import_engine` before.
+    Raises `BlockingIOError` if another process has it open, and `StateError` if it cannot
+    be opened. Call `import_engine` first.
     """
     from milvus_lite.db import MilvusLite
 
@@ -433,9 +433,9 @@ def open_engine(database: str) -> Any:
 
 
 def abandon_engine(database: Any) -> None:
-    """Let go of an open database without writing what is still in memory alone.
+    """Let go of an open database without writing what is still only in memory.
 
-    It is in the log as well, which the next process reads.
+    That is in the log as well, which the next process reads.
     """
     for collection in database._collections.values():
         collection._bg_closed = True  # it merges no more segments
@@ -474,7 +474,7 @@ def start_server(database: str, folder: str) -> Callable[[], None]:
     """Open the database and serve it on a socket in `folder`.
 
     Returns what stops the server and closes the database. Raises as `open_engine` does. Call
-    `import_milvus_lite` before.
+    `import_milvus_lite` first.
     """
     from milvus_lite.adapter.grpc.server import start_server_in_thread
 
@@ -490,7 +490,7 @@ def start_server(database: str, folder: str) -> Callable[[], None]:
     def stop() -> None:
         server.stop(grace=1).wait(
             STOP_SECONDS
-        )  # with a second for what readers have under way
+        )  # with a second for requests that are under way
         # Before the database is closed, because the next process binds this very path. If
         # the index was cleared, our socket is gone and another process may serve there.
         with contextlib.suppress(OSError):
@@ -504,7 +504,7 @@ def start_server(database: str, folder: str) -> Callable[[], None]:
 def one_line(error: BaseException) -> str:
     """The message of an error in one line of at most 300 characters.
 
-    Errors of pymilvus and milvus-lite have it in `message`; their text adds a code.
+    Errors of pymilvus and milvus-lite have the message in `message`; their text adds a code.
     """
     message = getattr(error, "message", "") or str(error) or type(error).__name__
     return " ".join(str(message).split())[:300]
@@ -516,7 +516,7 @@ def one_line(error: BaseException) -> str:
 SCHEMA = "schema.json"
 MANIFEST = "manifest.json"  # the list of segments; its backup has a longer name
 SEGMENT = ".parquet"  # the ending of a file with rows, or with deleted ids
-VECTORS = ".idx"  # that of a file with the vectors of one, which a search reads whole
+VECTORS = ".idx"  # the ending of a file with the vectors of a segment, which a search reads whole
 INDEXES = "indexes"  # the folder of what follows from a partition's segments
 
 
@@ -536,9 +536,9 @@ def collection_folder(database: str, physical: str) -> str:
 
 
 def check_segments(database: str, physical: str) -> None:
-    """Read every page of a collection's segments, though nobody asked for what is in them.
+    """Read every page of a collection's segments, even if nobody asked for its content.
 
-    Raises `ValueError` or `OSError` where a page is not what was written.
+    Raises `ValueError` or `OSError` if a page is not what was written.
     """
     import glob
     from importlib import import_module
@@ -554,9 +554,9 @@ def check_segments(database: str, physical: str) -> None:
 
 
 def remove_foreign_index_files(database: str) -> None:
-    """Remove the copies of vectors that milvus-lite itself had written beside the segments.
+    """Remove the copies of vectors that milvus-lite itself has written beside the segments.
 
-    A kill cut some short, with which it cannot load the collection.
+    If a kill cut one short, milvus-lite cannot load the collection.
     """
     import glob
     import shutil
@@ -577,9 +577,9 @@ def remove_foreign_index_files(database: str) -> None:
 
 
 def remove_torn_collection(database: str, physical: str) -> None:
-    """Remove the folder of a collection that was never completely created.
+    """Remove the folder of a collection whose creation was never completed.
 
-    When milvus-lite is killed or the disk is full while it creates a collection, it leaves
+    If milvus-lite is killed or the disk is full while it creates a collection, it leaves
     a folder without a schema, and later refuses to create a collection in its place.
     """
     import shutil

@@ -1,7 +1,7 @@
-"""Libraries that pymilvus, milvus-lite and pyarrow import, and of which we use nothing.
+"""Keeps out libraries that pymilvus, milvus-lite and pyarrow import, but that we never use.
 
-A run after one edit spends most of its time on importing the store, a third of which is
-pandas, requests and faiss. Nothing in them is called where rows are dictionaries and the index
+A run after one edit spends most of its time importing the store, and a third of that is
+pandas, requests and faiss. Nothing in them is called if rows are dictionaries and the index
 is FLAT.
 
 Read in the versions of `internals.READ_IN`; tests/milvus/test_kept_out.py fails when one of
@@ -23,7 +23,7 @@ from indexer.environment import is_process_ours, standing_in
 
 
 class _StandIn(ModuleType):
-    """A module that has any class one asks it for, of which no object is an instance."""
+    """A module that has every class that anyone asks for; no object is an instance of them."""
 
     __version__ = "0"  # too old for anybody
 
@@ -40,7 +40,7 @@ class _StandIn(ModuleType):
 
 
 class _Late(ModuleType):
-    """A module that is imported when something of it is used."""
+    """A module that is imported when something in it is used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -63,9 +63,9 @@ class _LateFunctions(ModuleType):
 
 @contextmanager
 def kept_out() -> Iterator[None]:
-    """A block that imports pymilvus or milvus-lite without what they have no use for here.
+    """A block that imports pymilvus or milvus-lite without the libraries that are not needed here.
 
-    Only in a process of our own: in another one, a second thread may want pandas meanwhile.
+    Only in a process of our own: elsewhere, a second thread may want pandas meanwhile.
     """
     if not is_process_ours():
         yield
@@ -73,7 +73,7 @@ def kept_out() -> Iterator[None]:
     pandas = ("pandas", "pandas.api", "pandas.api.types")
     instead: dict[str, ModuleType | None] = {name: _StandIn(name) for name in pandas}
     instead["requests"] = _Late("requests")  # for addresses of a global cluster
-    # It makes hundreds of functions, of which conditions on rows call some.
+    # It makes hundreds of functions, and conditions on rows call only some of them.
     instead["pyarrow.compute"] = _LateFunctions("pyarrow.compute")
     instead["faiss"] = None  # then milvus-lite takes it for not installed
     with standing_in(instead):
@@ -81,9 +81,9 @@ def kept_out() -> Iterator[None]:
 
 
 def keep_pandas_out_of_pyarrow() -> None:
-    """Have pyarrow look for pandas now, while there is none: it looks only once.
+    """Have pyarrow look for pandas now, while there is none, because it looks only once.
 
-    It would import pandas to see whether a value is one of pandas' own.
+    Otherwise it would import pandas to see whether a value is one of pandas' own.
     """
     if not is_process_ours() or "pandas" in sys.modules:
         return

@@ -1,12 +1,12 @@
-"""A lease that runs out: on all hosts together, one run at a time writes a collection.
+"""A lease that expires: across all hosts, one run at a time writes a collection.
 
 Milvus has no compare-and-set. This is Fischer's algorithm for mutual exclusion by timing
 (L. Lamport, "A Fast Mutual Exclusion Algorithm", 1987, section 2): see that the lease is
 free, write our name, wait longer than anyone may take between these two steps, and hold
 the lease if the name is still ours. A holder that renews it too late notices before its
-next write. A lease that a killed run of this machine left behind is free at once. One of
-another host is free when it was watched for `DURATION` and not renewed. Clocks that are
-wrong, or are set meanwhile, are no danger: each host measures time by its own monotonic
+next write. A lease that a killed run of this machine left behind is free at once. Another
+host's lease is free once it has been watched for `DURATION` without a renewal. Clocks that are
+wrong, or are set meanwhile, do no harm, because each host measures time by its own monotonic
 clock.
 """
 
@@ -32,17 +32,17 @@ from indexer.errors import (
 DURATION = 60.0  # seconds; a run that dies keeps other hosts out for this long
 RENEWAL = 15.0  # seconds
 SETTLE = 0.5  # seconds between writing our name and believing it
-MAX_TRIES = 10  # writes of our name that may take too long, or not show
-PATIENCE = 10.0  # seconds that a renewal under way is waited for at the end
+MAX_TRIES = 10  # times that writing our name may take too long, or not show
+PATIENCE = 10.0  # seconds to wait at the end for a renewal that is under way
 POLL = 0.5  # seconds between two looks at a lease of another run
-SKEW = 10.0  # seconds that clocks differ by where all is well
+SKEW = 10.0  # seconds by which clocks differ if all is well
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
     """Who has the lease, and until when by the holder's wall clock, in seconds.
 
-    `machine` tells whether the process would be found here, and `started` whether a process
+    `machine` tells whether the process would be found on this machine, and `started` whether a process
     with this `pid` is the same one.
     """
 
@@ -60,7 +60,7 @@ class _Holder:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether no lease could run out then by our clock: the holder died, or a clock is wrong."""
+        """Whether no lease could expire then by our clock: the holder died, or a clock is wrong."""
         return not 0 <= self.expires - time.time() <= DURATION + SKEW
 
 
@@ -73,7 +73,7 @@ class _Watch:
         self.is_renewed = False
 
     def has_run_out(self, text: str) -> bool:
-        """Whether this text has stood on the board for so long that its holder has given up."""
+        """Whether this text has been on the board for so long that its holder has given up."""
         now = time.monotonic()
         if text != self._text:
             self.is_renewed = self._text != ""
@@ -82,7 +82,7 @@ class _Watch:
 
 
 class Board(Protocol):
-    """Where the lease stands: a text that all hosts read and write."""
+    """Where the lease is written: a text that all hosts read and write."""
 
     def read(self) -> str:
         """The text, "" if there is none."""
@@ -92,7 +92,7 @@ class Board(Protocol):
 
 
 class Lease:
-    """The lease that stands on a board; `hold` takes it.
+    """The lease on a board; `hold` takes it.
 
     `was_taken_over` tells whether its last holder failed to give it back.
     """
@@ -110,7 +110,7 @@ class Lease:
         """Hold the lease for the length of the block.
 
         Raises `LockedError` if another run still has it at `deadline` (monotonic clock). If
-        it is in doubt whether there is such a run, it is watched all the same.
+        it is in doubt whether there is such a run, the lease is watched all the same.
         """
         self._acquire(deadline)
         renewing = threading.Thread(target=self._renew, daemon=True)
@@ -121,11 +121,11 @@ class Lease:
             self._ended.set()
             renewing.join(PATIENCE)  # it may be in a call that nobody answers
             if not self._problem and time.monotonic() < self._until:
-                with suppress(CodxIndexError):  # it runs out by itself
+                with suppress(CodxIndexError):  # it expires by itself
                     self._board.write("")
 
     def until(self) -> float:
-        """When the lease runs out if nothing renews it (monotonic clock)."""
+        """When the lease expires if nothing renews it (monotonic clock)."""
         return self._until
 
     def check(self) -> None:
@@ -156,7 +156,7 @@ class Lease:
             self._write()
             self.was_taken_over |= holder is not None
             if time.monotonic() - before > SETTLE:
-                slow += 1  # another host may have come between
+                slow += 1  # another host may have been faster
                 if slow == MAX_TRIES:
                     raise StoreUnavailableError(
                         f"Milvus took longer than {SETTLE:g} s to write the lease of the "
@@ -185,7 +185,7 @@ class Lease:
                 self.check()  # reading it may have taken long
                 self._write()
             except CodxIndexError:
-                continue  # the next write fails too, or the lease runs out
+                continue  # the next write fails too, or the lease expires
 
     def _holder(self) -> _Holder | None:
         return _holder_in(self._board.read())
@@ -217,7 +217,7 @@ def _holder_in(text: str) -> _Holder | None:
 
 
 def machine() -> str:
-    """This boot of this machine and its pid namespace; "" where they are unknown."""
+    """This boot of this machine and its pid namespace; "" if they are unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"

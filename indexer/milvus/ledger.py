@@ -1,13 +1,13 @@
-"""Which project wrote last to an embedded collection that projects share, told without opening it.
+"""Which project last wrote to an embedded collection that projects share, without opening it.
 
-A project's own collection is known by what it looks like on disk. One that is shared looks
-different after every run of any project. So a run notes, in a file of the folder in which those
-who open the database meet, its own mark and what the collection looks like when it is closed.
+A project's own collection is recognized by what it looks like on disk. A shared one looks
+different after every run of any project. So a run notes its own mark, and what the collection
+looks like when it is closed, in a file in the folder where the processes that open the database meet.
 A project's mark then counts as long as the collection looks as the last run of any project left
 it, or while that run is at work.
 
-All of it happens under the lock of the database. What looks different was written by a run that
-was killed, or by somebody else, or is damaged: then no mark counts any more, and each project
+All of this happens under the lock of the database. If the collection looks different, it was written by a
+run that was killed or by somebody else, or it is damaged. Then no mark counts any more, and each project
 reads its own rows once.
 """
 
@@ -26,8 +26,8 @@ from indexer.milvus.on_disk import signature
 
 @dataclass(slots=True)
 class _Entries:
-    """What the file says: what the collection looked like when it was closed, whose run is
-    `at_work` since (its project's key, its process, and when that began; [] for none), and the
+    """What the file says: what the collection looked like when it was closed, whose run has been
+    `at_work` since (its project's key, its process, and when that process began; [] for none), and the
     mark of each project, by its key."""
 
     signature: str = ""
@@ -38,7 +38,7 @@ class _Entries:
 class Ledger:
     """The marks of the projects that share the collection `name` of an embedded database.
 
-    Raises `StateError` where nothing can be written.
+    Raises `StateError` if nothing can be written.
     """
 
     def __init__(self, database: str, state_dir: str, name: str) -> None:
@@ -51,7 +51,7 @@ class Ledger:
         """The mark of the run that last wrote for this project, "" if that is not known."""
         entries = self._read()
         if entries.at_work:
-            # The run at work has seen that all was well before.
+            # The run at work has seen that all was well before it.
             writer, pid, since = entries.at_work
             is_sound = writer != project and since == started(int(pid)) != ""
         else:
@@ -99,7 +99,7 @@ class Ledger:
             return _Entries()  # there is none yet, or it is damaged
 
     def _write(self, entries: _Entries) -> None:
-        """Replace the file. What it says must not be older than the rows are."""
+        """Replace the file. It must not be older than the rows."""
         draft = self._path + ".new"  # ours alone: we hold the lock
         try:
             with open(draft, "w", encoding="ascii") as file:

@@ -1,8 +1,8 @@
 """The folder in which the processes that open one embedded database find each other.
 
-A project's own database is met at in the project's state folder. One that projects share has
-a folder for it in its own, so that whoever opens the database finds it, whichever project
-comes and however the path is spelled. Both are closed to other users. The folder holds the
+For a project's own database that is the project's state folder. A database that projects share has
+a folder for it inside its own, so that every process that opens the database finds it, from any project
+and by any spelling of the path. Both are closed to other users. The folder holds the
 lock of the run at work and the socket of the process that serves the database.
 """
 
@@ -17,7 +17,7 @@ from indexer.config import STATE_FOLDER
 from indexer.errors import StateError
 from indexer.milvus.internals import socket_path
 
-SHARED = ".codx-index"  # in the folder of a database that lies in no state folder
+SHARED = ".codx-index"  # in the folder of a database that is in no state folder
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is 108 with the terminator
 
 
@@ -35,7 +35,7 @@ def meeting_place(database: str, state_dir: str) -> str:
 def make_meeting_place(database: str, state_dir: str) -> str:
     """The folder for this database, which now exists and is closed to other users.
 
-    Raises `StateError` where it cannot be made, or is somebody else's.
+    Raises `StateError` if it cannot be made, or belongs to somebody else.
     """
     folder = meeting_place(database, state_dir)
     if os.path.basename(folder) != SHARED:
@@ -64,7 +64,7 @@ def run_lock_path(database: str, state_dir: str) -> str:
 def short_path(folder: str) -> tuple[str, Callable[[], None]]:
     """A path of the folder that gRPC accepts for a socket, and how to release it.
 
-    Where the path is too long, or has characters with a meaning in a URI, the folder is
+    If the path is too long, or has characters with a meaning in a URI, the folder is
     reached through a handle.
     """
     is_short = len(os.fsencode(socket_path(folder))) <= SOCKET_PATH_LIMIT

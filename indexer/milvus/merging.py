@@ -1,12 +1,12 @@
-"""Segments are merged when many of their rows are dead or many of them are small, and deletions as well.
+"""Merges segments if many of their rows are dead or many segments are small, and deletions as well.
 
 Rows are never changed in a segment: a newer row, or a deletion, makes them dead. milvus-lite merges files
-of similar size, as long as they are small, and keeps each file of deletions, so the files of an index that
-is edited for months become many times what it holds. Here every segment keeps at least two thirds of its
-rows alive.
+of similar size, as long as they are small, and keeps each file of deletions. So the files of an index that
+is edited for months grow to many times what it holds. Here at least two thirds of the rows of every
+segment are live.
 
 New files are written first, then the list of files is replaced, then old files are removed. A kill in
-between leaves files that are not in the list, which milvus-lite removes when it opens the database.
+between leaves files that are not in the list, and milvus-lite removes these when it opens the database.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Files:
 
     `write_rows` and `write_deletions` take an Arrow table, the folder of the partition, and the least and
     greatest sequence number, which become the file's name; they return its path in that folder.
-    `deletions_schema` is that of a collection's deletions.
+    `deletions_schema` is the schema of a collection's deletions.
     """
 
     write_rows: Callable[[Any, str, int, int], str]
@@ -75,13 +75,13 @@ class Merge:
         return found
 
     def write(self) -> list[str]:
-        """Write the segments that take the place of those that were chosen. Returns their paths."""
+        """Write the segments that replace the chosen ones. Returns their paths."""
         return [
             self._write_rows(table) for table in _tables(self._chosen) if table.num_rows
         ]
 
     def replace(self, written: Sequence[str], *, is_current: bool) -> list[str]:
-        """Put what was written into the list of files. Returns the paths of the files to remove.
+        """Put the written segments into the list of files. Returns the paths of the files to remove.
 
         Unless the newest rows are still the `current` ones, deletions stay as they are.
         """
@@ -119,7 +119,7 @@ class Merge:
         return self._files.write_deletions(table, self._folder, low, high)
 
     def _free_range(self, kind: str, low: int, high: int) -> tuple[int, int]:
-        """A range of sequence numbers, no smaller, whose file does not exist yet."""
+        """A range of sequence numbers that is at least as high, and whose file does not exist yet."""
         while os.path.exists(
             os.path.join(self._folder, kind, f"{kind}_{low:06d}_{high:06d}.parquet")
         ):
@@ -127,7 +127,7 @@ class Merge:
         return low, high
 
     def _needed(self) -> dict[Any, int]:
-        """The deletions without which a row of the other segments would live."""
+        """The deletions without which a row of the other segments would be live."""
         deleted = self._newest.deleted
         return {
             pk: deleted[pk]
@@ -146,7 +146,7 @@ def remove(paths: Sequence[str]) -> None:
 
 
 class Part(NamedTuple):
-    """A segment, and which of its rows live, of shape (rows,)."""
+    """A segment, and which of its rows are live, of shape (rows,)."""
 
     segment: SegmentColumns
     live: NDArray[np.bool_]
@@ -174,7 +174,7 @@ def _chosen(parts: Sequence[Part]) -> list[Part]:
 
 
 def _tables(parts: Sequence[Part]) -> Iterator[Any]:
-    """Yield the live rows of these segments, in tables of `MERGED_ROWS` and a rest."""
+    """Yield the live rows of these segments, in tables of `MERGED_ROWS` rows and one with the rest."""
     import pyarrow
 
     held: list[Any] = []

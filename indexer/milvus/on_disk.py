@@ -22,9 +22,9 @@ SAMPLE_BYTES = 4096  # of each end, and of the middle, of a file with rows
 
 
 def is_locked(path: str) -> bool:
-    """Whether a process has locked this file; False where the kernel does not tell.
+    """Whether a process has locked this file; False if the kernel does not tell.
 
-    The kernel's list is read, because trying the lock could turn away a run that starts
+    This reads the kernel's list, because trying the lock could turn away a run that starts
     at the same moment.
     """
     try:
@@ -52,8 +52,8 @@ def _flocks_of(inode: int) -> set[int]:
 def _device_of_mount(path: str) -> int | None:
     """The device of the mount that holds a file, None if it is unknown.
 
-    It is what the kernel's list of locks has. On btrfs and overlayfs a file's own `st_dev`
-    is another.
+    The kernel's list of locks has this device. On btrfs and overlayfs a file's own `st_dev`
+    differs.
     """
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -75,7 +75,7 @@ def _device_of_mount(path: str) -> int | None:
 def peek(database: str, name: str) -> dict[str, str]:
     """The properties of the collection behind the alias `name`, read from disk.
 
-    {} where they cannot be read, which does not prove that there is no collection.
+    {} if they cannot be read, which does not prove that there is no collection.
     """
     try:
         folder = _folder(database, name)
@@ -88,7 +88,7 @@ def peek(database: str, name: str) -> dict[str, str]:
 def _folder(database: str, name: str) -> str:
     """The folder of the collection behind the alias `name`, or of the one with that name.
 
-    Raises `OSError`, `ValueError`, `TypeError`, `KeyError` or `AttributeError` where there is none.
+    Raises `OSError`, `ValueError`, `TypeError`, `KeyError` or `AttributeError` if there is none.
     """
     with suppress(FileNotFoundError):  # as long as no collection has an alias
         with open(aliases_file(database), encoding="utf-8") as file:
@@ -100,11 +100,11 @@ def _folder(database: str, name: str) -> str:
 
 
 def missing_part(database: str, name: str) -> str:
-    """The file of the collection behind the alias `name` without which rows would be missing.
+    """The missing file of the collection behind the alias `name` without which rows are missing.
 
-    milvus-lite does without: it takes the last but one list of segments, or none, leaves out
-    a segment that is not there, and then removes what that list does not name. "" if there
-    is no such file, or no such collection.
+    milvus-lite goes on without it: it takes the last but one list of segments, or none, leaves out
+    a missing segment, and then removes what that list does not name. "" if no such file is missing,
+    or there is no such collection.
     """
     try:
         folder = _folder(database, name)
@@ -122,7 +122,7 @@ def missing_part(database: str, name: str) -> str:
 def listed_files(manifest: bytes) -> list[str]:
     """The segments in the list of a collection, by their path in its folder.
 
-    Raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` where it is none.
+    Raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` if the bytes are no such list.
     """
     return [
         os.path.join("partitions", partition, file)
@@ -137,12 +137,12 @@ def signature(database: str, physical: str, *, has_alias: bool = True) -> str:
 
     Reading leaves it as it is. Any write changes it, because a write changes the
     collection's manifest, its segments or its log. So does damage that samples of the files
-    with rows can show. Index files are left out: they follow from the segments.
+    with rows can show. Index files are left out, because they follow from the segments.
     """
     root = collection_folder(database, physical)
     digest = hashlib.sha256()
     if os.path.isdir(lock_file(database)):
-        return ""  # nobody can open it, so nobody may trust it
+        return ""  # nobody can open it, so nobody can trust it
     try:
         for name in (SCHEMA, MANIFEST):
             with open(os.path.join(root, name), "rb") as file:
@@ -164,10 +164,10 @@ def signature(database: str, physical: str, *, has_alias: bool = True) -> str:
 
 
 def _samples(path: str) -> bytes:
-    """The size of a file, and what stands at its beginning, in its middle and at its end.
+    """The size of a file, and what is at its beginning, in its middle and at its end.
 
-    What was lost with the power, or filled with zeros by a repaired file system, keeps its
-    name and size. The times of a file say nothing, because a restored cache has others.
+    A file that was lost in a power failure, or filled with zeros when the file system was repaired, keeps its
+    name and size. The times of a file say nothing, because those of a restored cache differ.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

@@ -1,6 +1,6 @@
-"""Which project a collection belongs to, where projects share a Milvus.
+"""Which project a collection belongs to, if projects share a Milvus.
 
-The project's path stands in a property of the collection from its creation on. A collection
+The project's path is a property of the collection from its creation on. A collection
 that is older than this property belongs to the first project that writes it.
 """
 
@@ -19,8 +19,8 @@ OWNER = "codx.project"
 class Claim:
     """The project, by its escaped path, that wants to write or drop a collection.
 
-    `project` "" is that of a database of its own, in which everything is the project's.
-    `takes_over` means that somebody said: the collection is this project's, whoever had it.
+    `project` "" means that the project has a database of its own, in which everything is its own.
+    `takes_over` means that somebody said that the collection is this project's, whoever had it.
     With `is_foreign_name`, the name is one that another folder gets by default.
     """
 
@@ -30,11 +30,11 @@ class Claim:
 
     @property
     def properties(self) -> dict[str, str]:
-        """What the collection is to say of its owner."""
+        """What the collection should say about its owner."""
         return {OWNER: self.project} if self.project else {}
 
     def is_settled(self, collection: Mapping[str, Any]) -> bool:
-        """Whether the collection, as Milvus describes it, names the project already."""
+        """Whether the collection, as Milvus describes it, already names the project."""
         return not self.project or self._owner(collection) == self.project
 
     def problem(self, collection: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def refuse(
 ) -> None:
     """Raise `ForeignCollectionError` for collections that the claim does not allow.
 
-    `name` is that of the alias, and `found` has Milvus's descriptions of the collections.
+    `name` is the name of the alias, and `found` has Milvus's descriptions of the collections.
     """
     for one in found:
         if problem := claim.problem(one):

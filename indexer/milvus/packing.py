@@ -1,7 +1,7 @@
-"""Rows on their way to Milvus, packed column by column.
+"""Packs rows for Milvus column by column.
 
-pymilvus packs value by value, looks up what each is, and goes through every character of a
-text. That takes as long as to write the rows.
+pymilvus packs value by value, looks up the type of each, and goes through every character of a
+text. That takes as long as writing the rows.
 
 Read in the versions of `internals.READ_IN`; tests/milvus/test_packing.py compares the requests.
 """
@@ -22,8 +22,8 @@ _OURS = frozenset({*_SCALARS, _FLOAT_VECTOR, _SPARSE})
 
 
 def by_column(pack: Callable[..., Any]) -> Callable[..., Any]:
-    """What packs our rows faster than `pack`, which is `Prepare._parse_upsert_row_request`, and
-    leaves all others to it."""
+    """A function that packs our rows faster than `pack`, which is `Prepare._parse_upsert_row_request`,
+    and leaves all others to it."""
 
     def packed(
         request: Any,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """Each weight with its term and its row: three arrays of equal length. There are `count` rows."""
+    """The weights with their terms and rows: three arrays of equal length. There are `count` rows."""
 
     terms: NDArray[np.uint32]
     weights: NDArray[np.float32]
@@ -23,7 +23,7 @@ class Postings:
 
     @classmethod
     def of(cls, column: Any) -> Postings:
-        """Those of an Arrow column of vectors as milvus-lite packs them: term, weight, term, and so on."""
+        """The postings of an Arrow column of vectors as milvus-lite packs them: term, weight, term, and so on."""
         import numpy as np
 
         packed, sizes = [], []
@@ -49,6 +49,6 @@ class Postings:
         scores = np.zeros(self.count)
         for term, weight in query.items():
             found = np.flatnonzero(self.terms == term)
-            # No row comes twice in `found`: a vector has each term once.
+            # No row occurs twice in `found`, because a vector has each term once.
             scores[self.rows[found]] += weight * self.weights[found]
         return scores

@@ -1,4 +1,4 @@
-"""What a reader needs of a collection: that it is loaded, or a word on where it is."""
+"""What a reader needs: that the collection is loaded, or to know where it is."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PHYSICAL = re.compile(r"(.+)__[0-9a-f]{8}")
 
 
 def load_to_read(client: MilvusClient, guard: Guard, physical: str) -> None:
-    """Load a collection of a server if it is not.
+    """Load a collection of a server if it is not loaded.
 
-    A reader may lack the right to load it, or even to ask. Then reading will show.
+    A reader may lack the right to load it, or even to ask. Then reading will show whether it is loaded.
     """
     load = partial(guard.call, client.load_collection, physical)
     try:
@@ -37,9 +37,9 @@ def load_to_read(client: MilvusClient, guard: Guard, physical: str) -> None:
 
 
 def no_collection(name: str, where: str, there: Iterable[str] = ()) -> NoIndexError:
-    """The error of a reader of a collection that is not at the address `where`.
+    """The error for a reader whose collection is not at the address `where`.
 
-    `there` are the names of all collections of this Milvus, as far as they may be known.
+    `there` has the names of all collections of this Milvus, if the reader may know them.
     """
     message = f"no collection {name!r} at {where}: build it with codx-index run"
     found = sorted({one[1] for one in map(_PHYSICAL.fullmatch, there) if one})

@@ -1,6 +1,6 @@
-"""Reads of a collection in arrays, which `internals` puts into milvus-lite.
+"""Reads a collection in arrays; `internals` puts this into milvus-lite.
 
-For each read, milvus-lite looks at every row in Python: which is the newest with its id, is it deleted,
+For each read, milvus-lite looks at every row in Python: is it the newest with its id, is it deleted,
 does it match. Here the newest rows are found once for each state of the segments.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-# What a read may be given beside what is answered here, and what leaves it as it is.
+# Further arguments that a read may get, with the values that change nothing.
 _PLAIN = {
     **{"partition_names": None, "timezone": None, "order_by_pk": False},
     **{"group_by_field": None, "group_size": 1, "strict_group_size": False},
@@ -68,7 +68,7 @@ class Newest:
 class Snapshot:
     """What a read sees: rows in `parts`, numbered through all of them, of which some are `live`.
 
-    The last part are the rows in memory, whose numbers by id are `in_memory`.
+    The last part is the rows in memory; `in_memory` has their numbers by id.
     """
 
     parts: Sequence[Columns]
@@ -95,7 +95,7 @@ class Snapshot:
     def best(
         self, query: Any, field: str, wanted: NDArray[np.bool_], most: int
     ) -> Iterator[tuple[int, float]]:
-        """Yield the best of the wanted rows with their scores, best first, and of equals the first.
+        """Yield the best of the wanted rows with their scores, best first; equals keep their order.
 
         The query is a vector of unit length, which ranks by cosine, or terms with weights, which rank by
         inner product. A row that has none of the terms is not found.
@@ -131,7 +131,7 @@ class Snapshot:
 
 
 class _Records(Sequence[Record]):
-    """Records of which nothing is read when only their number is asked for."""
+    """Records that are not read if only their number is asked for."""
 
     def __init__(
         self, snapshot: Snapshot, rows: Sequence[int], names: Sequence[str]
@@ -151,7 +151,7 @@ class _Records(Sequence[Record]):
 class Reads:
     """The reads of one of milvus-lite's collections.
 
-    Each has the arguments of milvus-lite's own, and is None where that is to answer: for partitions,
+    Each takes the arguments of milvus-lite's own, and returns None if that one must answer: for partitions,
     groups, pages by id, other metrics. Rows in memory are taken before the segments, so that a flush in
     between hides none.
     """
@@ -163,7 +163,7 @@ class Reads:
         self._newest: Newest | None = None
 
     def close(self) -> None:
-        """Close the segments that were read last, some of which a merge may have replaced since."""
+        """Close the segments that were read last. A merge may have replaced some of them since."""
         for segment in self._newest.segments if self._newest else ():
             segment.close()
         self._newest = None
@@ -216,11 +216,11 @@ class Reads:
         wanted = given.get("output_fields")
         _, names = self._projection(wanted, "query")
         found = _Records(snapshot, rows.tolist(), names)
-        # Who names no fields may only want the number of rows: milvus-lite counts like that.
+        # A caller that names no fields may only want the number of rows: milvus-lite counts like that.
         return found if wanted is None else list(found)
 
     def get(self, pks: list[Any], **given: Any) -> list[Record] | None:
-        """The rows with these ids that there are, in the order of `pks`."""
+        """The rows with these ids, as far as they exist, in the order of `pks`."""
         if not self._is_plain(given) or given.get("expr"):
             return None
         self._collection._require_loaded()
@@ -249,7 +249,7 @@ class Reads:
         return snapshot.matching(condition, self._library)
 
     def _projection(self, fields: list[str] | None, kind: str) -> tuple[Any, list[str]]:
-        """What milvus-lite makes of the wanted fields, and which are to be read for that."""
+        """What milvus-lite makes of the wanted fields, and which fields must be read for that."""
         collection = self._collection
         plan = self._library.plan(fields, collection.schema, api_kind=kind)
         return plan, list(
@@ -266,7 +266,7 @@ class Reads:
         )
 
     def newest(self) -> Newest:
-        """The newest rows of the segments, the same object as long as these do not change."""
+        """The newest rows of the segments: the same object as long as the segments do not change."""
         collection = self._collection
         with collection._maintenance_lock:
             # Each change of the list of segments, or of deletions, has a version of its own.
@@ -281,7 +281,7 @@ class Reads:
 def snapshot(
     newest: Newest, memory: MemoryColumns, deleted: Mapping[Any, int]
 ) -> Snapshot:
-    """What a read sees where rows in memory and deletions in memory go before the segments."""
+    """What a read sees: rows and deletions in memory take precedence over the segments."""
     import numpy as np
 
     start = len(newest.live)
@@ -289,7 +289,7 @@ def snapshot(
     in_memory = {pk: start + place for place, pk in enumerate(memory.pks)}
     for pk, seq in zip(memory.pks, memory.seqs.tolist(), strict=True):
         row = newest.rows.get(pk)
-        # A log that is replayed has rows that are in a segment already.
+        # A replayed log has rows that are already in a segment.
         if row is not None:
             live[row if newest.seqs[row] <= seq else in_memory[pk]] = False
         if newest.deleted.get(pk, -1) > seq:

@@ -1,4 +1,4 @@
-"""What clients raise, in our errors: who refused, and what can be done about it."""
+"""Turns what clients raise into our errors: who refused, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from indexer.milvus.internals import is_unavailable, one_line, says_try_again
 
 TOKEN = "CODX_INDEX_TOKEN"
 
-# Milvus words it like this, whether as the details of a gRPC error or as its own message.
+# Milvus words it like this, both in the details of a gRPC error and in its own message.
 _PRIVILEGE = re.compile(r"\bPrivilege([A-Z]\w*)")
 
-# What gRPC says where it found something else than it looked for, and what that means.
+# What gRPC says if it found something else than it looked for, and what that means.
 _OTHER_SERVICES = {
     "UNIMPLEMENTED": "something other than Milvus listens there",
     "HTTP/2": "something other than Milvus listens there, or a Milvus that expects https",
@@ -34,13 +34,13 @@ _OTHER_SERVICES = {
 
 
 def our_error(error: Exception, address: Address, hint: str = "") -> CodxIndexError:
-    """The error to raise in place of one of pymilvus, gRPC or the system.
+    """The error to raise instead of one of pymilvus, gRPC or the system.
 
     `hint` is added to what Milvus says, unless that explains itself.
     """
     where = f"Milvus at {address}"
     message = address.hide(_reason(error))
-    # Of a file that cannot be read, the system says that permission is denied.
+    # If a file cannot be read, the system says that permission is denied.
     is_server = not is_local(str(address))
     if is_server and (refusal := _access_refused(error, address)) is not None:
         return refusal
@@ -79,7 +79,7 @@ def _is_of_grpc(error: BaseException) -> bool:
 def cannot_connect(
     error: Exception, address: Address, *, has_token: bool
 ) -> CodxIndexError:
-    """The error to raise where no connection could be made."""
+    """The error to raise if no connection could be made."""
     if (refusal := _access_refused(error, address, has_token=has_token)) is not None:
         return refusal
     message = " ".join(_reason(one) for one in _chain(error))
@@ -93,7 +93,7 @@ def cannot_connect(
 def _access_refused(
     error: Exception, address: Address, *, has_token: bool = True
 ) -> AccessError | None:
-    """What to raise if it is the token, or a right of its user, that is missing."""
+    """What to raise if the token, or a right of its user, is missing."""
     for one in _chain(error):
         message = address.hide(_reason(one))
         code = _code(one)
@@ -128,7 +128,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    """The message in one line, of a gRPC error its status and details alone."""
+    """The message in one line; for a gRPC error, only its status and details."""
     if code := _code(error):
         text = f"{code}: {error.details()}"  # type: ignore[attr-defined]
         return " ".join(text.split())[:300]
@@ -136,5 +136,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """The status of a gRPC error, "" of any other."""
+    """The status of a gRPC error, "" for any other."""
     return str(error.code().name) if _is_of_grpc(error) else ""  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 
 
 class _Shared:
-    """The clients that stores share, by address and token, and how many blocks share them."""
+    """The clients that stores share, by address and token, and the number of blocks that share them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -57,7 +57,7 @@ def connect(
 ) -> Store:
     """The collection `name` of the Milvus at this address.
 
-    Raises `StoreUnavailableError` after a few attempts, and `AccessError` where the token
+    Raises `StoreUnavailableError` after a few attempts, and `AccessError` if the token
     is refused.
     """
     address = where if isinstance(where, Address) else Address(where)
@@ -81,7 +81,7 @@ def connect(
 
 
 def _share(client: MilvusClient, address: Address, token: str) -> bool:
-    """Whether the client is for others, too, because this is a block that shares connections."""
+    """Whether others use the client too, because this block shares connections."""
     with _shared.lock:
         if not _shared.blocks or (address, token) in _shared.clients:
             return False

@@ -14,7 +14,7 @@ from typing import Any
 from indexer.paths import escape_path
 from indexer.types import Chunk, EmbeddedFile, Weights
 
-PROJECT = "project"  # of a collection that projects share: the key of one of them
+PROJECT = "project"  # in a collection that projects share: the key of one of them
 KEY_FIELDS = ["id", "path", "file_hash", "chunk_no", "chunk_count", "embedded"]
 FIELDS = [
     *KEY_FIELDS[:-1],
@@ -26,7 +26,7 @@ SHOWN_FIELDS = [
     *("language", "symbol", "text"),
 ]
 
-# Far below the servers' 64 MB a message, and small enough that a signal is soon answered.
+# Far below the servers' 64 MB a message, and small enough for a quick reaction to a signal.
 UPSERT_ROWS = 1_000
 UPSERT_BYTES = 16 * 1024 * 1024
 
@@ -48,7 +48,7 @@ class RowKey:
 def row_id(path: str, chunk_no: int, project: str = "") -> str:
     """Primary key: sha256 of the path's bytes, NUL and the decimal chunk number.
 
-    In a collection that projects share, the key of the `project` and NUL stand before them.
+    In a collection that projects share, the key of the `project` and NUL come before them.
     """
     return _sha256(project, os.fsencode(path) + b"\0%d" % chunk_no)
 
@@ -91,7 +91,7 @@ def chunk_rows(
 ) -> list[Row]:
     """The rows of a file, without `embedded` and `vector`.
 
-    They have the key of the `project` where it shares the collection with others.
+    They have the key of the `project` if it shares the collection with others.
     """
     shown = escape_path(path)
     keyed = {PROJECT: project} if project else {}
@@ -115,7 +115,7 @@ def chunk_rows(
 
 
 def row_bytes(row: Row, vector: int) -> int:
-    """About how large the row is in a message; `vector` is the size of its vector."""
+    """The approximate size of the row in a message; `vector` is the size of its vector."""
     terms = 8 * len(row.get("sparse", ()))
     return len(row["text"].encode()) + vector + terms + 512
 

@@ -28,8 +28,8 @@ def collection_schema(
 ) -> CollectionSchema:
     """The fields of a row, with vectors of `dimension` and perhaps sparse vectors.
 
-    Where `projects` share the collection, each row has the key of one, by which Milvus keeps
-    the rows apart if it is to make `partitions`.
+    If `projects` share the collection, each row has the key of one. With `partitions`, Milvus keeps
+    the rows apart by that key.
     """
     silence()
     from pymilvus import DataType, MilvusClient
@@ -58,7 +58,7 @@ def collection_schema(
 
 
 def vector_indexes(fields: Set[str], *, embedded: bool) -> IndexParams:
-    """The indexes of those of these fields that hold vectors.
+    """The indexes of the fields that hold vectors, among these fields.
 
     The embedded database compares every vector (FLAT); a server has a graph (HNSW).
     """
@@ -102,7 +102,7 @@ def dimension_of(description: dict[str, Any]) -> int:
 def of_projects(keys: Collection[str]) -> str:
     """A filter for the rows of the projects with these keys, in a collection that they share.
 
-    The keys become part of an expression in Milvus's own language, and so must be hashes.
+    The keys become part of an expression in Milvus's own language, so they must be hashes.
     """
     assert keys and all(re.fullmatch(f"[0-9a-f]{{{PROJECT_LENGTH}}}", k) for k in keys)
     if len(keys) == 1:
@@ -115,8 +115,8 @@ def condition(
 ) -> str:
     """A filter for the rows of this language whose path begins with `start`, or is one of `paths`.
 
-    All become part of an expression in Milvus's own language. One that is not a plain
-    name is therefore left out, and the caller must compare it with the rows. So are more paths
+    All become part of an expression in Milvus's own language. So one that is not a plain
+    name is left out, and the caller must compare it with the rows. The same goes for more paths
     than an expression should have.
     """
     parts = []

@@ -1,8 +1,8 @@
-"""Rows of the embedded database in columns that are read when they are asked for.
+"""Rows of the embedded database, in columns that are read when they are asked for.
 
-milvus-lite keeps rows in segments, which are files that nobody writes to again, and the latest ones in
+milvus-lite keeps rows in segments, which are files that nobody writes to again, and the latest rows in
 memory. It reads every column of each segment as soon as a collection is opened. A run that writes needs
-no more than the ids and the sequence numbers of what is there.
+only the ids and the sequence numbers of what is there.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 SEQUENCE = "_seq"
 
-# A hit costs the reading of its group. More groups than that cost a writer more.
+# A hit costs reading its group. More groups than this would cost a writer more.
 GROUP_ROWS = 1_024
 
 MOST_SLICES = 200
 
 LEAST_ROWS_APART = 64
-"""Fewer vectors are read from Parquet as quickly."""
+"""Fewer vectors are read just as quickly from Parquet."""
 
 
 class Columns:
@@ -111,7 +111,7 @@ class MemoryColumns(Columns):
 
 
 class SegmentColumns(Columns):
-    """What milvus-lite's `Segment` reads from its file, read when it is asked for.
+    """What milvus-lite's `Segment` reads from its file, but only when it is asked for.
 
     The file is kept open, because a merge may remove it while a reader still has its rows to fetch.
     Whatever is read is checked against its checksums. A page that nobody reads is not.
@@ -168,7 +168,7 @@ class SegmentColumns(Columns):
         return self.vectors_of(field_name)[0], None
 
     def build_or_load_index(self, spec: object, index_dir: str) -> None:
-        """Nothing: what milvus-lite calls a FLAT index is a second file of the very vectors."""
+        """Do nothing: what milvus-lite calls a FLAT index is a second file of the same vectors."""
 
     def read(self, names: Iterable[str]) -> Any:
         return self._parquet.read(list(names))
@@ -226,7 +226,7 @@ class SegmentColumns(Columns):
 def picked(table: Any, rows: Sequence[int]) -> Any:
     """These rows of an Arrow table, in their order.
 
-    Arrow's `take` is in a module that takes longer to import than some slices do.
+    Arrow's `take` is in a module that takes longer to import than a few slices take.
     """
     import pyarrow
 
@@ -255,10 +255,10 @@ _TEXT = "text"
 
 
 def write_segment(table: Any, path: str) -> None:
-    """Write rows to a file as they are read quickly, with a checksum of each page.
+    """Write rows to a file for quick reading, with a checksum of each page.
 
-    Without checksums, a flipped bit in a page gives another row. Nothing is gained by looking for equal
-    texts or vectors, or by compressing numbers that look random.
+    Without checksums, a flipped bit in a page gives another row. Looking for equal texts or vectors, or
+    compressing numbers that look random, gains nothing.
     """
     parquet = import_module("pyarrow.parquet")
     codecs = {
@@ -278,7 +278,7 @@ def write_segment(table: Any, path: str) -> None:
 
 
 def _write_vectors(table: Any, segment: str) -> None:
-    """Write the vectors of these rows once more, if any row of ours has one and there are many."""
+    """Write the vectors of these rows once more, if any of our rows has one and there are many."""
     is_ours = {"id", "vector", "embedded"} <= {*table.column_names}
     if not is_ours or table.num_rows < LEAST_ROWS_APART:
         return

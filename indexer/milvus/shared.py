@@ -1,9 +1,9 @@
 """One project's part of a collection that projects share.
 
-Every row has the key of its project, which is a hash, so that a condition on it can be nothing
-else. What a run reads, counts and deletes are the rows of its own project, and what it writes has
-ids that no other project's rows have. Milvus needs no further collection: who writes, who wrote
-last and whose a project is stand in rows of this one, under a key that is no project's.
+Every row has the key of its project, which is a hash, so that a condition on it can mean nothing
+else. A run reads, counts and deletes only the rows of its own project, and the rows that it writes have
+ids that no other project's rows have. Milvus needs no further collection: rows of this one, under a key
+that is no project's, say who writes, who wrote last and who owns a project.
 
 There is no alias, because all the projects have one fingerprint: a run with another is refused.
 """
@@ -32,12 +32,12 @@ from indexer.milvus.store import FINGERPRINT, HAS_VECTORS, SHARED, Store
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema, MilvusClient
 
-BOARD = "board"  # stands in the place of a project's key
-OWNER = "owner"  # the kind of text that says whose a project is
+BOARD = "board"  # in place of a project's key
+OWNER = "owner"  # the kind of text that says who owns a project
 IS_NO_BOARD = f'{PROJECT} != "{BOARD}"'
 IS_OWNER = f'{PROJECT} == "{BOARD}" and language == "{OWNER}"'
 
-# What a person can change of a fingerprint, by the properties that tell it.
+# What a person can change in a fingerprint, by the properties that show it.
 _TOLD = {
     "codx.model": "model",
     "codx.precision": "precision",
@@ -79,14 +79,14 @@ class SharedBoard(Board):
         return self._owner or {}
 
     def write_owner(self, path: str, name: str) -> None:
-        """Say whose the rows of the project are."""
+        """Say who owns the rows of the project."""
         owner = {"path": path, "name": name}
         self._write(OWNER, json.dumps(owner))
         self._owner = owner
 
     def names(self, projects: Collection[str] | None) -> dict[str, str]:
-        """The names that those of these projects are shown by which have rows, by their keys;
-        with None, the names of all."""
+        """The names under which projects are shown, by their keys: those of these projects that have
+        rows; with None, all."""
         where = IS_OWNER
         if projects is not None:
             ids = json.dumps([f"{OWNER}-{key}" for key in projects])
@@ -110,7 +110,7 @@ class SharedBoard(Board):
             self._delete([LEASE])
 
     def drop(self) -> None:
-        """Remove what stands there about the project."""
+        """Remove what the board says about the project."""
         self._delete(self.kinds)
         self._is_dropped = True
 
@@ -146,8 +146,8 @@ class SharedBoard(Board):
 class SharedStore(Store):
     """The part of a project in the collection that it shares.
 
-    The project has the key `project` and is shown by its `label`. What is read is of the projects
-    whose labels the mapping `read` has by their keys, or of all for None. `ledger` is that of an
+    The project has the key `project` and is shown by its `label`. Rows are read of the projects
+    whose labels the mapping `read` has by their keys; None means all projects. `ledger` is that of an
     embedded database.
     """
 
@@ -261,7 +261,7 @@ class SharedStore(Store):
         reach("prepared")
 
     def _schema(self, dimension: int, *, sparse: bool) -> CollectionSchema:
-        # For milvus-lite, partitions are 16 times as many files and no quicker search. Milvus
+        # In milvus-lite, partitions mean 16 times as many files and no quicker search. Milvus
         # before 2.4 upserts rows into partitions in which it does not look for them.
         return collection_schema(
             dimension,
@@ -304,7 +304,7 @@ class SharedStore(Store):
         reach("flushed")
 
     def drop(self, claim: Claim = OWN_DATABASE) -> bool:
-        """Remove the rows of the project, and what stands on the board about it.
+        """Remove the rows of the project, and what the board says about it.
 
         Returns whether there were any. Raises `ForeignCollectionError` for a project that the
         `claim` does not allow.
@@ -332,7 +332,7 @@ def refuse_other_settings(
 ) -> None:
     """Raise `ForeignCollectionError` unless a shared collection has our fingerprint.
 
-    Both are properties of a collection, of which `found` may be empty where there is none.
+    Both arguments are properties of a collection; `found` is empty if there is no collection.
     """
     if found.get(FINGERPRINT, ours[FINGERPRINT]) == ours[FINGERPRINT]:
         return

@@ -1,9 +1,9 @@
 """The files of an embedded database at one moment, whoever has it open or writes it meanwhile.
 
-No lock is taken, so nobody waits, fails or is turned away for it. Files with rows are never written
-to again, so it is enough to open them. All others are small, and so is the log: they are read
-between two looks that find every file as it was. That is the state that a process would leave which is
-killed at that moment, and runs go on from each of these.
+No lock is taken, so nobody waits, fails or is turned away because of this. Files with rows are never written
+to again, so it is enough to open them. All others are small, and so is the log. They are read
+between two looks that find every file unchanged. That is a state that a process killed at that moment
+would leave, and runs can go on from any of these.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from indexer.milvus.copied import Look, look_at
 from indexer.milvus.internals import INDEXES, MANIFEST, SEGMENT, VECTORS
 from indexer.milvus.on_disk import listed_files
 
-PATIENCE = 10.0  # seconds to find a moment in which nobody writes
+PATIENCE = 10.0  # seconds to find a moment at which nobody writes
 TICK = 0.03  # seconds after which another write shows in the times of a file
 PAUSE = 0.01
-MOST_SMALL_BYTES = 256 << 20  # of the files that are read into memory, as the log
+MOST_SMALL_BYTES = 256 << 20  # of the files that are read into memory, such as the log
 _COPIED_AT_ONCE = 1 << 30
 
 
@@ -41,7 +41,7 @@ class Snapshot:
     def copy_to(self, folder: str) -> None:
         """Write the database into a new `folder`, and wait until it is on the disk.
 
-        Blocks are shared with the original where the file system can do that.
+        Blocks are shared with the original if the file system can do that.
         """
         os.mkdir(folder, 0o700)
         for name, data in self.small.items():
@@ -59,9 +59,9 @@ class Snapshot:
 
 @contextmanager
 def snapshot(database: str, patience: float = PATIENCE) -> Iterator[Snapshot]:
-    """The database at a moment within the next seconds, as many as there is `patience` for.
+    """The database at some moment within the next `patience` seconds.
 
-    Raises `StateError` if it is written all the time, cannot be read, or is none.
+    Raises `StateError` if it is written all the time, cannot be read, or is not a database.
     """
     deadline = time.monotonic() + patience
     with ExitStack() as stack:
@@ -89,7 +89,7 @@ def snapshot(database: str, patience: float = PATIENCE) -> Iterator[Snapshot]:
 
 
 def _try(database: str, files: ExitStack) -> Snapshot | None:
-    """A snapshot, None if somebody has written meanwhile or a moment ago."""
+    """A snapshot, None if somebody wrote meanwhile or a moment before."""
     look = look_at(database)
     if not look or _is_fresh(look):
         return None
@@ -114,7 +114,7 @@ def _try(database: str, files: ExitStack) -> Snapshot | None:
 
 
 def _leave_out_unlisted(found: Snapshot) -> None:
-    """Leave out the segments that somebody is writing just now, or left behind: no list has them."""
+    """Leave out the segments that somebody is just writing, or left behind: no list has them."""
     for name, data in found.small.items():
         folder, file = os.path.split(name)
         if file != MANIFEST:
@@ -127,7 +127,7 @@ def _leave_out_unlisted(found: Snapshot) -> None:
 
 
 def _add_spare(database: str, found: Snapshot, files: ExitStack) -> None:
-    """Open the copies of vectors, of which each tells itself whether it is sound."""
+    """Open the copies of vectors; each of them shows by itself whether it is sound."""
     for folder, _, names in os.walk(database):
         for name in names:
             path = os.path.join(folder, name)
@@ -140,9 +140,9 @@ def _add_spare(database: str, found: Snapshot, files: ExitStack) -> None:
 
 
 def _is_fresh(look: Look) -> bool:
-    """Whether a file changed so short a time ago that another write might not show.
+    """Whether a file changed so recently that another write might not show.
 
-    Of files with rows it is enough that they are there.
+    Files with rows only need to exist.
     """
     since = time.time_ns() - round(TICK * 1e9)
     return any(
@@ -159,7 +159,7 @@ def _made(folder: str, name: str) -> str:
 
 
 def copy_bytes(source: int, target: int) -> None:
-    """Copy all bytes of one open file into another, inside the kernel where that is possible."""
+    """Copy all bytes of one open file into another, inside the kernel if that is possible."""
     offset = 0
     try:
         while copied := os.copy_file_range(

@@ -1,8 +1,8 @@
-"""One collection of one Milvus: an alias, and the physical collections that it moves among.
+"""One collection of one Milvus: an alias, and the physical collections that it moves between.
 
 A collection `<name>` is an alias to the physical collection `<name>__<8 of fingerprint>`,
 so that the index of another model grows beside the old one until the alias moves. A row
-is never removed before its successor exists, and rows are removed by primary key only.
+is never removed before its successor exists, and rows are removed only by primary key.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 # Properties of a physical collection.
 FINGERPRINT = "codx.fingerprint"
-SHARED = "codx.shared"  # of one that projects share, see `shared.py`
-WRITER = "codx.writer"  # of an embedded one; on a server the mark is a row of the board
+SHARED = "codx.shared"  # of a collection that projects share, see `shared.py`
+WRITER = "codx.writer"  # of an embedded collection; on a server the mark is a row of the board
 HAS_VECTORS = "codx.has-vectors"  # since a run embedded; a hint, which may be missing
 
-# Seconds. A server takes about three for a flush, whatever the size, and is asked meanwhile.
+# Seconds. A server takes about three for a flush, whatever the size; we ask it meanwhile.
 FLUSH_TIMEOUT = 120.0
 FIRST_LOOK = 0.5  # doubles, up to LAST_LOOK
 LAST_LOOK = 2.0
@@ -60,18 +60,18 @@ DAMAGED = " (if the database is damaged, codx-index clear removes it, and the ne
 
 
 MakeStore = Callable[..., "Store"]
-"""What makes the store of an open client; its parameters are those of `Store`."""
+"""Makes the store of an open client; the parameters are those of `Store`."""
 
 
 class Store(Table):
     """One collection of one Milvus, and its rows.
 
     Every method raises `StoreError` (or `StoreUnavailableError`) for what Milvus refuses.
-    After that nothing may be written, and `close` flushes nothing, which would make a loss
-    permanent: an embedded database that is served stays open until the process ends. One that `only_reads` can
+    After that nothing may be written, and `close` flushes nothing, because that would make a loss
+    permanent: an embedded database that is served stays open until the process ends. A store that `only_reads` can
     lose nothing, so it lets go of everything in any case. `is_server` tells whether this
     process serves the embedded database; `release` lets go of what the client uses.
-    `is_behind` tells whether the rows are those of a moment that is past; only a copy's are. A
+    `is_behind` tells whether the rows are out of date, which only a copy's can be. A
     client that `is_shared` stays open for others.
     """
 
@@ -88,7 +88,7 @@ class Store(Table):
         is_behind: Callable[[], bool] = lambda: False,
         is_shared: bool = False,
     ) -> None:
-        # A reader whose embedded database was closed by another process opens it anew.
+        # A reader whose embedded database was closed by another process opens it again.
         patience = 0 if embedded else PATIENCE
         guard = Guard(where, DAMAGED if embedded else "", patience)
         super().__init__(client, guard, embedded=embedded)
@@ -107,11 +107,11 @@ class Store(Table):
         return Board(self._client, where, self.name, patience)
 
     def stay_within(self, until: Callable[[], float]) -> None:
-        """Make no call again after `until` (monotonic clock), when the lease runs out."""
+        """Repeat no call after `until` (monotonic clock), when the lease expires."""
         self._guard.until = until
 
     def close(self) -> None:
-        """Close the client and, where this process serves the database, the database."""
+        """Close the client and, if this process serves the database, the database."""
         if self._only_reads and self.embedded:
             for let_go in (self._client.close, self._release):
                 with suppress(CodxIndexError), self._guard():
@@ -129,7 +129,7 @@ class Store(Table):
     def describe(self, name: str) -> dict[str, Any] | None:
         """Milvus's description of a collection or alias of ours; None if there is none.
 
-        Raises `ForeignCollectionError` where something else made it.
+        Raises `ForeignCollectionError` if something else made it.
         """
         found = self._description(name)
         if found is None:
@@ -152,7 +152,7 @@ class Store(Table):
         return found
 
     def names(self, projects: Collection[str]) -> dict[str, str]:
-        """The names that projects are shown by which share the collection, by their keys."""
+        """The names under which the projects that share the collection are shown, by their keys."""
         return {}
 
     @property
@@ -166,7 +166,7 @@ class Store(Table):
 
     @property
     def incarnation(self) -> str:
-        """What tells the collection behind the alias from others that had or get its name."""
+        """What distinguishes the collection behind the alias from others that had or will have its name."""
         found = self._looked or self._look() or {}
         created = found.get("created_timestamp", 0)
         return f"{found.get('collection_id', 0)} {created}"
@@ -174,7 +174,7 @@ class Store(Table):
     def _look(self) -> dict[str, Any] | None:
         self._looked = self.describe(self.name)
         if self._looked is None and not self.embedded:
-            # Where the database is unknown, Milvus says that of the collection only.
+            # If the database is unknown, Milvus only says that the collection is.
             self._guard.call(self._client.list_collections)
         return self._looked
 
@@ -183,7 +183,7 @@ class Store(Table):
         return (self._looked or self._look()) is not None
 
     def require_sparse(self) -> None:
-        """Raise `UsageError` on a server that could not find anything by words."""
+        """Raise `UsageError` on a server that cannot find anything by words."""
         version = self._version()
         if not knows_sparse(version):
             raise UsageError(
@@ -194,7 +194,7 @@ class Store(Table):
     def open(self) -> dict[str, str]:
         """Open the collection behind the alias, for reading; returns its properties.
 
-        Raises `NoIndexError` where there is none.
+        Raises `NoIndexError` if there is none.
         """
         from indexer.milvus.reading import load_to_read, no_collection
 
@@ -214,7 +214,7 @@ class Store(Table):
         return dict(found["properties"])
 
     def _choose(self) -> None:
-        """Choose the rows to read, where there are more in the collection than ours."""
+        """Choose the rows to read, if the collection has more than ours."""
 
     def prepare(
         self,
@@ -278,16 +278,16 @@ class Store(Table):
         return str(self._guard.call(self._client.get_server_version))
 
     def _is_made(self) -> bool:
-        """Whether the collection is there although the call to create it was refused."""
+        """Whether the collection exists although the call to create it was refused."""
         found = self.describe(self.physical)
         fingerprint = self._properties[FINGERPRINT]
         return found is not None and found["properties"][FINGERPRINT] == fingerprint
 
     def _add_missing_indexes(self) -> None:
-        """A run may have been killed between the calls that create a collection.
+        """Create the indexes that a run killed between the calls for a new collection left out.
 
-        Nothing waits for an index: pymilvus would, for half a second at least, and one of no
-        rows is there at once.
+        Nothing waits for an index. pymilvus would, for at least half a second, but an index of no
+        rows is complete at once.
         """
         for field in ["vector", *(["sparse"] if self.has_sparse else [])]:
             if not self._has_index(field):
@@ -306,7 +306,7 @@ class Store(Table):
         return bool(found)
 
     def _load(self, is_whole: bool) -> None:
-        """Load the collection; one that `is_whole` most likely is."""
+        """Load the collection; if it `is_whole`, it most likely is loaded."""
         if is_whole and not self.embedded and self._is_loaded():
             return
         self._guard.call(self._client.load_collection, self.physical)
@@ -315,7 +315,7 @@ class Store(Table):
         return bool(self._guard.call(is_loaded, self._client, self.physical))
 
     def _create_alias(self) -> None:
-        # After a crash, and in the embedded database, it may have outlived its collection.
+        # After a crash, and in the embedded database, the alias may have outlived its collection.
         self._guard.call(self._client.drop_alias, self.name)
         self._guard.call(
             self._client.create_alias,
@@ -360,8 +360,8 @@ class Store(Table):
     def finish(self, *, sweeps: bool = True) -> None:
         """Flush, move the alias here, and drop our other physical collections.
 
-        On a server they are looked for only if the alias moved or the run `sweeps`, because a
-        run that was killed may have left some: the list is that of all projects.
+        On a server these are looked for only if the alias moved, or if the run `sweeps` because a
+        killed run may have left some: the list covers all projects.
         """
         self.flush()
         reach("flushed")
@@ -400,7 +400,7 @@ class Store(Table):
         refuse(claim, self.name, self._guard.uri, self._claimed(claim, current))
 
     def _accept(self, claim: Claim, current: dict[str, Any] | None) -> None:
-        """Check the claim, and let it stand on collections that do not name their project."""
+        """Check the claim, and write it to collections that do not name their project."""
         found = self._claimed(claim, current)
         refuse(claim, self.name, self._guard.uri, found)
         for one in found:
@@ -421,7 +421,7 @@ class Store(Table):
     def _with_siblings(
         self, claim: Claim, current: dict[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """Milvus's descriptions of all our collections of this name, where a claim matters."""
+        """Milvus's descriptions of all our collections of this name, if a claim matters."""
         if not claim.project:
             return []
         found = [current, *map(self.describe, self._siblings())]

@@ -33,7 +33,8 @@ IS_EMBEDDED = "embedded == true"
 class Table:
     """The rows of the physical collection `physical`, which has these `fields`.
 
-    In a collection that projects share, rows of others are neither read nor counted. Every method raises `StoreError` or `StoreUnavailableError`.
+    In a collection that projects share, other projects' rows are neither read nor counted. Every method raises
+    `StoreError` or `StoreUnavailableError`.
     """
 
     def __init__(self, client: MilvusClient, guard: Guard, *, embedded: bool) -> None:
@@ -42,12 +43,12 @@ class Table:
         self.embedded = embedded
         self.physical = ""
         self.fields: frozenset[str] = frozenset()
-        # What rows meet that are ours, in a collection that projects share.
+        # The condition that our rows meet, in a collection that projects share.
         self.ours = ""
 
     @property
     def has_sparse(self) -> bool:
-        """Whether the rows have sparse vectors. Servers before 2.4 know none."""
+        """Whether the rows have sparse vectors. Servers before 2.4 do not know them."""
         return "sparse" in self.fields
 
     def upsert(self, rows: Sequence[Row]) -> None:
@@ -80,7 +81,7 @@ class Table:
     def count(self, *, embedded: bool = False) -> int:
         """How many rows there are, or how many embedded ones.
 
-        A row that is there twice counts twice.
+        A row that exists twice counts twice.
         """
         narrows = embedded and "embedded" in self.fields
         answer = self._guard.call(
@@ -107,14 +108,14 @@ class Table:
     def keys(self) -> Iterator[RowKey]:
         """The key of every row, in no order.
 
-        A row that is there twice comes twice.
+        A row that exists twice comes twice.
         """
 
         def check(timeout: float) -> None:
             check_segments(self._guard.uri, self.physical)
 
-        # Whoever wants every key has doubts, so what nobody reads is looked at as well. But what
-        # others have there is not ours to read.
+        # Anyone who wants every key has doubts, so pages that the answer does not need are read as
+        # well. But other projects' pages are not ours to read.
         if self.embedded and not self.ours:
             self._guard.call(check)
         for row in self.rows("", KEY_FIELDS):
@@ -123,7 +124,7 @@ class Table:
     def rows(self, where: str, fields: Sequence[str], most: int = 0) -> Iterator[Row]:
         """These fields of every row that meets a condition (see `schema.condition`), in no order.
 
-        With `most`, there may be no more than so many.
+        With `most`, there may be no more rows than that.
         """
         where = _all_of(self.ours, where)
         if self.embedded:
@@ -156,7 +157,7 @@ class Table:
         )
 
         def next_page(timeout: float) -> list[Row]:
-            page: list[Row] = iterator.next()  # after an error the same one again
+            page: list[Row] = iterator.next()  # after an error, the same page again
             return page
 
         try:
@@ -171,7 +172,7 @@ class Table:
         fields: Sequence[str] = ("*",),
         at_once: int = UPSERT_ROWS,
     ) -> list[Row]:
-        """Those of the rows with these ids that exist, with these fields and their id.
+        """The rows with these ids, as far as they exist, with these fields and their id.
 
         `at_once` is the number of ids in a call; its answer must be below 64 MB.
         """
@@ -196,7 +197,7 @@ class Table:
 
         `field` is "vector", which ranks by cosine (`query` of shape (dimension,)), or
         "sparse", which ranks by inner product. `where` is a condition that the rows meet,
-        see `schema.condition`. Rows have `score` beside their fields, but no vectors.
+        see `schema.condition`. Rows have `score` in addition to their fields, but no vectors.
         """
         options: dict[str, Any] = {}
         if field == "vector":
@@ -220,7 +221,7 @@ class Table:
 
 
 def _all_of(*conditions: str) -> str:
-    """The filter for rows that meet all of these conditions, of which some may be empty."""
+    """The filter for rows that meet all of these conditions; some of these may be empty."""
     return " and ".join(filter(None, conditions))
 
 

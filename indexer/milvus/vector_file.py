@@ -1,10 +1,10 @@
 """The vectors of a segment in a file of their own, which a search reads at once.
 
-Reading 50,000 vectors from Parquet takes 0.3 s of CPU and three times their memory; from here, checked, they
-take 0.03 s. It is a file of numpy's, followed by a checksum of the vectors and of the rows that they belong
-to: a kill may have cut it short, and a disk may have changed it. Then the segment has the vectors still.
+Reading 50,000 vectors from Parquet takes 0.3 s of CPU and three times their memory. From here, with the check, it
+takes 0.03 s. The file is in numpy's format, followed by a checksum of the vectors and of the rows that they belong
+to: a kill may have cut it short, and a disk may have changed it. If so, the segment still has the vectors.
 
-The file is not mapped into memory. The bytes that are used are then those that were checked, and a file that
+The file is not mapped into memory. So the bytes that are used are those that were checked, and a file that
 somebody cuts short meanwhile does not kill the process.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# In the folder and with the ending that milvus-lite has for such files, so it removes them along with
+# In the folder and with the ending that milvus-lite uses for such files, so it removes them along with
 # their segment.
 _FOLDER = "indexes"
 _SUFFIX = ".flat.idx"
@@ -52,7 +52,7 @@ def write(path: str, vectors: NDArray[np.float32], pks: Sequence[str]) -> None:
 
 
 def read(path: str, pks: Sequence[str]) -> NDArray[np.float32] | None:
-    """The vectors in the file, of shape (rows, dimension), if they are what was written for these rows.
+    """The vectors in the file, of shape (rows, dimension), if they are those written for these rows.
 
     There is at least one row.
     """
@@ -74,7 +74,7 @@ def read(path: str, pks: Sequence[str]) -> NDArray[np.float32] | None:
 
 
 def is_marked(path: str) -> bool:
-    """Whether the file ends as those do that are written here. milvus-lite's own do not."""
+    """Whether the file ends like those written here. milvus-lite's own do not."""
     return _tail(path, len(_MARK) + _CRC_BYTES).startswith(_MARK)
 
 

@@ -1,7 +1,7 @@
-"""What milvus-lite does with the rows that it is given, without a look at every number.
+"""What milvus-lite does with the rows that it gets, without looking at every number.
 
-It compares the type of each number of a vector, and copies each value of a segment into a
-Python object and back. Both take longer than to write the segment.
+milvus-lite compares the type of each number of a vector, and copies each value of a segment into a
+Python object and back. Both take longer than writing the segment.
 
 Read in the versions of `internals.READ_IN`; tests/milvus/test_written.py compares the results.
 """
@@ -17,9 +17,9 @@ _OURS = frozenset({"VARCHAR", "INT32", "BOOL", "FLOAT_VECTOR", "SPARSE_FLOAT_VEC
 
 
 def by_size(validate: Callable[..., None]) -> Callable[..., None]:
-    """What checks our rows faster than `validate`, and leaves all others to it.
+    """A function that checks our rows faster than `validate`, and leaves all others to it.
 
-    A message has no other types than those of its fields, so that sizes are left to check.
+    A message can only have the types of its fields, so only sizes are left to check.
     """
 
     def validated(
@@ -32,7 +32,7 @@ def by_size(validate: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fits(record: dict[str, Any], schema: Any) -> bool:
-    """Whether the record has all fields and no other, each of a kind and a size that is right."""
+    """Whether the record has all fields and no other, each of the right kind and size."""
     if len(record) != len(schema.fields) or schema.enable_dynamic_field:
         return False
     for field in schema.fields:
@@ -47,8 +47,8 @@ def _fits(record: dict[str, Any], schema: Any) -> bool:
 
 
 def data_table(memtable: Any, rows: list[tuple[int, int]]) -> Any:
-    """The rows of a memtable, each given as (number of its batch, number in that), as a table of
-    Arrow's."""
+    """The rows of a memtable, each given as (number of its batch, number in the batch), as an Arrow
+    table."""
     import pyarrow as pa
 
     schema, batches = memtable._data_schema, memtable._insert_batches
