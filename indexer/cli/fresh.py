@@ -1,4 +1,4 @@
-"""Indexes that are brought up to date before they answer, by words first and within a budget."""
+"""Brings indexes up to date before they answer, by words first and within a budget."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ FAILURES = "files that could not be indexed: {:,} (codx-index run lists them)"
 FAILED = "the last run in the background failed: {}"
 CUT = "not all changes could be indexed in time: the next search continues with them"
 
-GIVING_WAY_SECONDS = 2.0  # that a run in the background may take to end
-MOST_CHANGES = 200  # for which a run in the background is interrupted
+GIVING_WAY_SECONDS = 2.0  # a run in the background may take this long to end
+MOST_CHANGES = 200  # with more, a run in the background is not interrupted
 FIRST_SECONDS = 2.5  # for the first words of a first index
 LOOK_SECONDS = 0.1
 
@@ -58,7 +58,7 @@ class Coverage:
 class _Outcome:
     """Whether an index is up to date now, and what to note, "" if nothing.
 
-    `chunks` are how many of its chunks lack a vector, and how many there are, if that is known.
+    `chunks` says how many of its chunks lack a vector, and how many there are, if that is known.
     """
 
     is_current: bool = False
@@ -68,7 +68,7 @@ class _Outcome:
 
 @dataclass(slots=True)
 class _Project:
-    """`began` is when the last update began (monotonic clock), and `outcome` what came of it."""
+    """`began` is when the last update began (monotonic clock), and `outcome` is its result."""
 
     settings: Settings
     background: BackgroundRun
@@ -80,7 +80,7 @@ class _Project:
 class Refresher:
     """Brings the indexes of some projects up to date before they answer, within a budget.
 
-    `given` are the values of settings that the command line gave. A project is named by its settings.
+    `given` has the values of settings from the command line. A project is named by its settings.
     Threads may share it.
     """
 
@@ -100,10 +100,10 @@ class Refresher:
         }
 
     def refresh(self, seconds: float = 1.0) -> list[str]:
-        """Index by its words what changed, as far as that can be done in so many seconds.
+        """Index by its words what changed, as far as that can be done in this many seconds.
 
-        Vectors that the cache does not have follow in a run in the background. Returns notes: one
-        on each project that could not be brought up to date, and why. Never raises a failure.
+        A run in the background adds vectors that the cache does not have. Returns notes: one
+        on each project that could not be brought up to date, with the reason. A failure is never raised.
         """
         found = self.update(seconds).notes.items()
         several = len(self._projects) > 1
@@ -118,8 +118,8 @@ class Refresher:
     ) -> Freshness:
         """The same. Returns which indexes are up to date now, and notes by project.
 
-        Only the projects `among` these folders are meant, all for None. If it `builds`, a project without
-        an index gets one in the background, for which a moment is waited.
+        Only the projects `among` these folders are meant; None means all. If it `builds`, a project without
+        an index gets one in the background, and this waits a moment for it.
         """
         deadline = time.monotonic() + seconds
         current, notes, chunks = set(), {}, {}
@@ -139,7 +139,7 @@ class Refresher:
         return Freshness(current, notes, chunks)
 
     def build(self, project: Settings, *, quiet: bool) -> None:
-        """Make the first index of a project: by words, and vectors follow in the background.
+        """Make the first index of a project by words; vectors follow in the background.
 
         Raises what a run does.
         """
@@ -170,7 +170,7 @@ class Refresher:
         known = self._projects.get(project.project)
         ending = known.background.ending if known else None
         if ending is None or ending.exit_code in (None, 0, 3, 4, 75):
-            return ""  # one that was killed goes on where it was
+            return ""  # a killed run goes on where it was
         return ending.error
 
     def coverage(self, project: Settings) -> Coverage:
@@ -184,7 +184,7 @@ class Refresher:
     def _first_words(self, project: _Project) -> str:
         """Build an index in the background, or finish it. Returns what to note about it."""
         if problem := self.problem(project.settings):
-            return FAILED.format(problem)  # and would fail again
+            return FAILED.format(problem)  # it would fail again
         try:
             project.background.begin()
         except CodxIndexError as error:
@@ -237,7 +237,7 @@ class Refresher:
         locate(report, settings)
         was_at_work = project.background.is_at_work
         if was_at_work:
-            # Its index has every file by its words as of the stamp, and only vectors follow.
+            # Its index has the words of every file as of the stamp; only vectors follow.
             changes = differing(settings)
             if changes == 0:
                 return _Outcome(True, found.note)
@@ -275,7 +275,7 @@ class Refresher:
     def _go_on(self, project: _Project, report: Report, *, was_at_work: bool) -> str:
         """Let a run in the background do the rest. Returns why the last one failed, if it did.
 
-        What failed is tried again with the next change.
+        What failed is tried again after the next change.
         """
         problem = self.problem(project.settings)
         if not problem or report.status != "unchanged":
@@ -284,9 +284,9 @@ class Refresher:
 
 
 def _gives_way(settings: Settings) -> bool:
-    """Whether the run in the background can be stopped so that an update after it is quick.
+    """Whether an update would be quick if the run in the background were stopped for it.
 
-    That is so as long as it has changed nothing, and again once it adds vectors alone.
+    That is so as long as the run has changed nothing, and again once it only adds vectors.
     """
     with Manifest(settings.manifest_path, readonly=True) as manifest:
         if manifest.get("adds_vectors") == "yes":
@@ -304,7 +304,7 @@ def refresh_for_search(
 ) -> Freshness:
     """Bring the indexes up to date before a search if it `refreshes`, and make those that are missing.
 
-    If it is not said whether it does (None), a person at a terminal is asked about the latter.
+    If nobody said whether it does (None), a person at a terminal is asked about missing indexes.
     """
     missing = [one for one in projects if lacks_index(one)]
     if not refreshes and not missing:
@@ -317,5 +317,7 @@ def refresh_for_search(
                 refresher.build(one, quiet=quiet)
         if not refreshes:
             return Freshness()
-        begin_import(projects[0])  # which the search needs, while git looks at the tree
+        begin_import(
+            projects[0]
+        )  # the search needs it; git looks at the tree meanwhile
         return refresher.update()

@@ -1,4 +1,4 @@
-"""The address on which the MCP server listens: loopback alone."""
+"""The address on which the MCP server listens: loopback only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tools of the MCP server say of what was found, as pages for a model."""
+"""What the tools of the MCP server say about what they found, as pages for a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_HITS = Block("no hits", [])
 class Names:
     """What files are called in an answer about some projects.
 
-    Where there are several, each path begins with a short name of its project.
+    If there are several projects, each path begins with a short name of its project.
     """
 
     def __init__(self, projects: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ class Names:
         return f"{self._labels[project]}: {text}" if self._is_several else text
 
     def legend(self, projects: Iterable[str]) -> list[Block]:
-        """What says which folders the short names of these projects mean."""
+        """The lines that say which folders the short names of these projects stand for."""
         if not self._is_several:
             return []
         lines = [
@@ -52,7 +52,7 @@ class Names:
 def hits_page(
     answer: answers.Answer, projects: Sequence[str], remarks: Mapping[str, str]
 ) -> Page:
-    """The hits, each under its place, of these projects; `remarks` are on the age of their indexes."""
+    """The hits in these projects, each under its place; `remarks` are about the age of their indexes."""
     names = Names([*projects, *(hit.project for hit in answer.hits)])
     notes = [*answer.missing, *answer.notes, *_notes(names, remarks)]
     hits = [_hit(hit, names) for hit in answer.hits]
@@ -127,7 +127,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _file(project: str, file: FileOutline, names: Names) -> Block:
-    """A file with its symbols, those in others behind these and without their names."""
+    """A file with its symbols; inner symbols follow the outer one and leave out its name."""
     head = f"{names.path(project, file.path)}  {_about(file)}"
     return Block(head, [*_nested(file.symbols)])
 

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def end_with_signals(close: Callable[[], None]) -> None:
     """End the process at once when a signal comes that is not ignored.
 
-    An exception cannot end it: a thread may be blocked in a read that only the client can end.
+    An exception cannot end it, because a thread may be blocked in a read that only the client can end.
     What is open was only read, so it is closed only if that is quick.
     """
 

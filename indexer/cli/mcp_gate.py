@@ -1,6 +1,6 @@
-"""What stands before the MCP server over HTTP: who is let in, and what of a request.
+"""Guards the MCP server over HTTP: which requests it accepts, and how much of them.
 
-Nothing of a request is read before its token is known, and its body within a time and a size.
+Nothing of a request is read before its token is checked. Its body is read within a limit of time and size.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _CODE = -32600  # of JSON-RPC: an invalid request
 
 
 class Gate:
-    """An ASGI application that hands on requests with the right token to the app of their path.
+    """An ASGI application that passes requests with the right token to the app of their path.
 
-    `connected` is the number of requests that are being answered, among them the open streams of
-    clients; `last` is when there was one last, by the monotonic clock.
+    `connected` is the number of requests that are being answered, including the open streams of
+    clients; `last` is when there last was one, by the monotonic clock.
     """
 
     def __init__(self, apps: Mapping[str, ASGIApp], token: str) -> None:
@@ -91,7 +91,7 @@ class Gate:
 
 
 async def _body(receive: Receive) -> bytes:
-    """The body, or more than `MOST_BYTES` of one that is too long; what there is if it is cut off."""
+    """The body; if it is too long, more than `MOST_BYTES` of it; if it is cut off, what there is."""
     body = bytearray()
     while len(body) <= MOST_BYTES:
         message = await receive()
@@ -102,7 +102,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _understood(body: bytes) -> bytes:
-    """A request as the SDK reads it, see `mcp_leniency`; anything else as it is."""
+    """A request in the form that the SDK reads, see `mcp_leniency`; anything else as it is."""
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):

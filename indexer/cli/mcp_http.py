@@ -28,9 +28,9 @@ _LOOK = 1.0  # seconds between two checks whether anybody is there
 
 
 def serve(projects: Projects, listener: socket.socket, token: str, idle: float) -> None:
-    """Serve the projects, all of them at `ROOT` and each below it under its short name.
+    """Serve the projects: all of them at `ROOT`, and each below it under its short name.
 
-    Ends once nobody has been connected for `idle` seconds (0: never), or with a signal.
+    Ends when nobody has been connected for `idle` seconds (0: never), or with a signal.
     """
     end_with_signals(projects.close)
     managers = _managers(projects, listener)
@@ -55,17 +55,17 @@ def serve(projects: Projects, listener: socket.socket, token: str, idle: float) 
     finally:
         is_closed = close_soon(projects.close)
     if not is_closed:
-        os._exit(0)  # at its own end Python would trip over threads of gRPC
+        os._exit(0)  # Python's own exit would trip over threads of gRPC
 
 
 def _managers(
     projects: Projects, listener: socket.socket
 ) -> dict[str, StreamableHTTPSessionManager]:
-    """What holds the sessions of each path."""
+    """The session managers, by path."""
     host, port = origin_of(listener).removeprefix("http://").rsplit(":", 1)
     hosts = [f"{one}:{port}" for one in dict.fromkeys([host, "localhost"])]
-    # A web page that a browser shows may send requests here, under any name that it made
-    # mean this machine: both headers tell.
+    # A web page in a browser may send requests here, under any name that it has made
+    # resolve to this machine. Both headers show that.
     security = TransportSecuritySettings(
         allowed_hosts=hosts, allowed_origins=[f"http://{one}" for one in hosts]
     )

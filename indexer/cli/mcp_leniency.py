@@ -1,7 +1,7 @@
-"""What clients of MCP write differently, brought into the form that the tools declare.
+"""Brings what clients of MCP write differently into the form that the tools declare.
 
-A value that is optional may be null, or empty; a number may be a text; a list of one may be its
-only entry. Nothing here guesses: what remains wrong is refused with the reason.
+An optional value may be null, or empty; a number may be a text; a list of one may be its
+only entry. Nothing here guesses: what is still wrong is refused with the reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _parameter(given: str, properties: Mapping[str, Any]) -> str:
 
 
 def _fitted(value: Any, schema: Mapping[str, Any]) -> Any:
-    """The value for a parameter with this schema, `_NONE` where its default is meant."""
+    """The value for a parameter with this schema, `_NONE` if its default is meant."""
     kind = schema.get("type")
     if kind == "array":
         return _listed(value)
@@ -115,7 +115,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _as_object(value: Any) -> Any:
-    """An object that was written as text, or as the empty list that some languages write."""
+    """An object that was written as text, or as the empty list that some languages write for it."""
     if value in ("", []):
         return {}
     if isinstance(value, str):

@@ -1,6 +1,6 @@
 """What a tool of the MCP server answers: notes, then blocks of lines, within a number of tokens.
 
-The text is all that there is: an answer has no second form. Some clients hand a model the text,
+An answer is text, with no second form. Some clients pass a model the text,
 some the object with a schema, some both; docs/design/cli.md says why there is only the text.
 """
 
@@ -19,7 +19,7 @@ from indexer.paths import escape_path
 Count = Callable[[str], int]
 """The number of tokens of a text."""
 
-LEAST_TOKENS = 100  # a note, a place and what was left out
+LEAST_TOKENS = 100  # enough for a note, a place and what was left out
 MOST_TOKENS = 100_000
 USUAL_TOKENS = 8_000  # clients refuse answers that are much longer
 
@@ -39,9 +39,9 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer: what to know about it first, then what was found.
+    """An answer: first what to know about it, then what was found.
 
-    An agent shows it at a terminal sooner or later, so no line has anything that a terminal obeys.
+    Sooner or later an agent shows it at a terminal, so no line has anything that a terminal obeys.
     """
 
     notes: Sequence[str]
@@ -50,7 +50,7 @@ class Page:
     def text(self, most_tokens: int, count: Count) -> str:
         """The answer as one text of at most `most_tokens` (`LEAST_TOKENS` or more).
 
-        What does not fit is cut off at the end of a line, and the last line says how much that is.
+        What does not fit is cut off at the end of a line, and the last line says how much is missing.
         """
         lines = [*self._lines()]
         whole = _joined(lines)
@@ -81,7 +81,7 @@ def one_line(message: str) -> str:
 
 
 def shortened(message: str, most_tokens: int, count: Count) -> str:
-    """As much of a message of one line as `most_tokens` allow."""
+    """As much of a one-line message as `most_tokens` allow."""
     if count(message) <= most_tokens:
         return message
     words = message.split(" ")

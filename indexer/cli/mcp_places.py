@@ -1,4 +1,4 @@
-"""How the MCP server names the files of its projects, and which file a name means."""
+"""How the MCP server names the files of its projects, and which file a name stands for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from indexer.paths import escape_path, unescape_path
 
 
 def labels_of(projects: Collection[str]) -> dict[str, str]:
-    """A short name for each of these folders: the shortest end of its path that no other has."""
+    """A short name for each of these folders: the shortest end of its path that is unique."""
     parts = {one: one.rstrip("/").split("/") for one in projects}
     most = max((len(one) for one in parts.values()), default=0)
     found: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The MCP server that gives agents the tools, whatever it is reached by.
+"""The MCP server that gives agents the tools, over any transport.
 
 It needs the extra `mcp`, whose packages take half a second to import. Only `codx-index mcp`
-imports this module, in its function.
+imports this module, inside its function.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _WRITES = _READS.model_copy(update={"read_only_hint": False})
 class CodeServer(MCPServer[Any]):
     """An MCP server with these tools, which is lenient about the arguments of a call.
 
-    It says in one line what is wrong with them all the same. No tool declares an output: an
-    answer is text, because clients do not agree on which form of two a model gets to read.
+    It still says in one line what is wrong with them. No tool declares an output: an
+    answer is text, because clients do not agree on which of two forms a model gets to read.
     """
 
     def __init__(self, tools: Tools, projects: list[str]) -> None:
@@ -66,7 +66,7 @@ class CodeServer(MCPServer[Any]):
 
     @property
     def lowlevel(self) -> Server[Any]:
-        """What a transport runs."""
+        """The server that a transport runs."""
         return self._lowlevel_server
 
     def _add(

@@ -1,4 +1,4 @@
-"""What the MCP server says of the indexes that it serves."""
+"""What the MCP server says about the indexes that it serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from indexer.search.searcher import Searcher
 
 
 def status_page(searchers: list[Searcher], refresher: Refresher) -> Page:
-    """A line on each index, and lines on the run at work on it. Failures are lines as well."""
+    """A line about each index, and lines about the run at work on it. Failures are lines as well."""
     return Page([], [Block(*_status(one, refresher)) for one in searchers])
 
 

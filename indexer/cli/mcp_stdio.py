@@ -39,13 +39,13 @@ def serve(projects: Projects) -> None:
     finally:
         is_closed = close_soon(projects.close)
     if not is_closed:
-        os._exit(0)  # at its own end Python would trip over threads of gRPC
+        os._exit(0)  # Python's own exit would trip over threads of gRPC
 
 
 def _take_streams() -> tuple[BinaryIO, BinaryIO]:
-    """The client's ends of stdin and stdout, in whose place nobody else reads or writes.
+    """The client's stdin and stdout, taken so that nobody else reads or writes there.
 
-    What a library prints goes to stderr, and what we start finds an empty stdin.
+    What a library prints goes to stderr, and processes that we start find an empty stdin.
     """
     sys.stdout.flush()
     wire = os.dup(0), os.dup(1)

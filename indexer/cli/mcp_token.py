@@ -1,4 +1,4 @@
-"""The token without which the MCP server answers nobody over HTTP."""
+"""The token that the MCP server demands over HTTP."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Token:
 
 
 def find_token(cache_dir: str) -> Token:
-    """The token of the environment, or else that of the user's file, which is made if need be.
+    """The token from the environment, or else from the user's file, which is made if need be.
 
-    The file stays, so that what is written in the settings of clients holds for the next server.
+    The file stays, so that the settings of clients are valid for the next server too.
     Raises `UsageError` for a token that can be guessed, and `CodxIndexError` for a file that others
     may read or that cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The tools of the MCP server: their parameters, and what they ask of the indexes."""
+"""The tools of the MCP server: their parameters, and what they ask the indexes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from indexer.search.uses import uses
 MOST_FILES = 50
 MOST_CONTEXT = 100
 MOST_CODE = 20_000  # characters
-MOST_CHUNKS = 4_000  # that are looked at for the uses of a name
+MOST_CHUNKS = 4_000  # looked at for the uses of a name
 MOST_USED_FILES = 500
 
 Limit = Annotated[int, Field(description="Most files to return", ge=1, le=MOST_FILES)]
@@ -144,7 +144,7 @@ class Projects:
 
 
 def named(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
-    """Each index by the folder of its project, or where none is known by its collection."""
+    """Each index by the folder of its project, or if none is known by its collection."""
     found: dict[str, Searcher] = {}
     for one in searchers:
         name = one.settings.project or one.settings.collection_name
@@ -153,7 +153,7 @@ def named(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
 
 
 def labelled(searchers: Sequence[Searcher]) -> dict[str, Searcher]:
-    """The index of each project, by the short name that tells it from the others."""
+    """The index of each project, by the short name that distinguishes it from the others."""
     by_name = named(searchers)
     labels = labels_of(by_name)
     return {labels[name]: one for name, one in by_name.items()}
@@ -351,7 +351,7 @@ class Tools:
             with ThreadPoolExecutor(1) as pool:
                 remarks = pool.submit(self._remarks, fresh)
                 answer = found()
-                # A collection that no folder is known of says itself where it comes from.
+                # If no folder is known, the collection itself says where it comes from.
                 names = {one.project: name for name, one in self._named.items()}
                 hits = [
                     replace(hit, project=names.get(hit.project, hit.project))
@@ -370,7 +370,7 @@ class Tools:
             return dict(zip(self._named, found, strict=True))
 
     def _update(self) -> Freshness:
-        """Bring the indexes up to date, as far as that is quick."""
+        """Bring the indexes up to date, as far as that can be done quickly."""
         if not self._refreshes:
             return Freshness()
         folders = {one.settings.project for one in self._searchers}
@@ -383,9 +383,9 @@ class Tools:
         *,
         updates: bool = True,
     ) -> CallToolResult:
-        """The text of a page, or one line about the error that making it raises.
+        """The text of a page, or one line about the error raised while making it.
 
-        Before the page is made, the indexes are brought up to date unless it does without.
+        Before the page is made, the indexes are brought up to date, unless the page does without.
         """
         report, fresh = Report(), Freshness()
         try:
@@ -403,7 +403,7 @@ class Tools:
         return failed(error)
 
     def _meant(self, project: str) -> Searcher:
-        """The index of a project that is named, or the only one."""
+        """The index of the named project, or the only one."""
         labels = labelled(self._searchers)
         for label, searcher in labels.items():
             names = (label, escape_path(searcher.settings.project))
@@ -419,9 +419,9 @@ class Tools:
     def _where(
         self, path: str, ask: Callable[[Searcher, str], T], *, is_only: bool
     ) -> list[tuple[str, T]]:
-        """What `ask` says of a file or folder in each project that has it.
+        """What `ask` says about a file or folder in each project that has it.
 
-        If `is_only`, only one may. Raises `UsageError` otherwise, and if none has it.
+        If `is_only`, only one may have it. Raises `UsageError` if several do, and if none does.
         """
         folders = {name: one.project for name, one in self._named.items()}
         found, misses = [], []

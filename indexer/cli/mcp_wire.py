@@ -1,8 +1,8 @@
 """The lines of JSON-RPC between an MCP client and the SDK's server.
 
-The SDK passes over in silence what it cannot read, and takes a request whose id it does not like
-for a notification: a client waits for ever. Here every request with an id gets an answer, and
-what clients write differently is written as the SDK reads it. docs/how-to/mcp.md says what is accepted.
+The SDK silently ignores what it cannot read, and takes a request whose id it does not like
+for a notification, so a client waits for ever. Here every request with an id gets an answer, and
+what clients write differently is rewritten as the SDK reads it. docs/how-to/mcp.md says what is accepted.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class _Batch:
-    """Messages that came in one array, whose answers go in one too."""
+    """Messages that came in one array; their answers go into one, too."""
 
     left: int = 0
     answers: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Refusal(Exception):
-    """A message that is answered with an error; `id` is None where it has none that can be."""
+    """A message that is answered with an error; `id` is None if it has no valid one."""
 
     def __init__(self, id: Any, code: int, reason: str) -> None:  # noqa: A002
         super().__init__(id, code, reason)
@@ -56,8 +56,8 @@ class _Refusal(Exception):
 class Answers(io.TextIOBase):
     """What the SDK writes to. Each answer gets the id that its request came with.
 
-    The SDK knows requests by numbers of ours, because it does not take every id that JSON-RPC
-    allows. `on_error` is called once the client cannot be written to.
+    The SDK knows requests by our own numbers, because it does not accept every id that JSON-RPC
+    allows. `on_error` is called when the client can no longer be written to.
     """
 
     def __init__(self, target: BinaryIO, on_error: Callable[[OSError], None]) -> None:
@@ -68,7 +68,7 @@ class Answers(io.TextIOBase):
         self._changed = threading.Condition(threading.RLock())
 
     def expect(self, given_id: Any, batch: _Batch | None) -> int:
-        """The number under which the SDK is to answer a request."""
+        """The number under which the SDK must answer a request."""
         with self._changed:
             self._last += 1
             self._asked[self._last] = given_id, batch
@@ -100,7 +100,7 @@ class Answers(io.TextIOBase):
             self._settle(batch)
 
     def write(self, text: str) -> int:
-        """Send one message of the SDK's. It calls this with whole lines."""
+        """Send one of the SDK's messages. The SDK calls this with whole lines."""
         message = json.loads(text)
         with self._changed:
             if "method" in message:
@@ -148,7 +148,7 @@ class Requests(io.TextIOBase):
         self._ready: deque[str] = deque()
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        """The next message, "" at the end. Meanwhile, answers what is none."""
+        """The next message, "" at the end. Lines before it that are not messages are answered."""
         while not self._ready:
             line = self._source.readline(LONGEST)
             if not line:
@@ -173,7 +173,7 @@ class Requests(io.TextIOBase):
             return
         if value == []:
             self._answers.refuse(_Refusal(None, INVALID_REQUEST, "the batch is empty"))
-        # One more is left, so that a batch does not end while it is being read.
+        # Count one more, so that a batch does not end while it is being read.
         batch = _Batch(left=1) if isinstance(value, list) else None
         for one in value if batch else [value]:
             try:
@@ -187,7 +187,7 @@ class Requests(io.TextIOBase):
             self._answers.end_batch(batch)
 
     def _message(self, value: Any, batch: _Batch | None) -> str:
-        """A message as the SDK reads it; "" if it needs no answer and says nothing to us.
+        """A message as the SDK reads it; "" if it needs no answer and tells us nothing.
 
         Raises `_Refusal`.
         """
@@ -223,7 +223,7 @@ class Requests(io.TextIOBase):
 
 
 def without_halves(message: Any) -> str:
-    """The message in JSON. What is left of a character that was cut apart becomes U+FFFD,
+    """The message in JSON. Half of a character that was cut apart becomes U+FFFD,
     because no text in UTF-8 can hold it."""
     return _SURROGATE.sub("\ufffd", json.dumps(message, ensure_ascii=False))
 
@@ -233,7 +233,7 @@ def _text(message: dict[str, Any]) -> str:
 
 
 def _check(message: dict[str, Any], given_id: Any) -> None:
-    """Raise `_Refusal` for what the SDK would pass over in silence."""
+    """Raise `_Refusal` for what the SDK would silently ignore."""
     try:
         jsonrpc_message_adapter.validate_json(_text(message), by_name=False)
     except (ValueError, RecursionError) as error:
@@ -242,7 +242,7 @@ def _check(message: dict[str, Any], given_id: Any) -> None:
 
 
 def _is_id(value: Any) -> bool:
-    """Whether JSON-RPC has ids like that; null is one, although it advises against it."""
+    """Whether JSON-RPC allows such an id. It allows null, but advises against it."""
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or (

@@ -1,1 +1,1 @@
-"""The programs that start our MCP server: where their files lie, and our entry in them."""
+"""The programs that start our MCP server: where their files are, and our entry in them."""

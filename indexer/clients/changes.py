@@ -1,4 +1,4 @@
-"""A change of one file of a client, which a person is shown before it is made."""
+"""A change to one file of a client. A person sees it before it is made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from indexer.errors import ClientFileError
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One file as it is and as it is to be, None where it is not there.
+    """One file as it is and as it will be; None means that there is no file.
 
-    `lines` show a person what is ours of that, each with `+`, `-` or a space before it. Something
-    that a person wrote is lost where `is_by_hand`. The `receipt` is kept once it is made.
+    `lines` show a person our part of it, each with `+`, `-` or a space before it. If `is_by_hand`,
+    something that a person wrote is lost. The `receipt` is kept when the change is made.
     """
 
     path: str
@@ -27,9 +27,9 @@ class Change:
     is_by_hand: bool = False
 
     def make(self, receipts: Receipts) -> None:
-        """Make it so. Raises `ClientFileError`, and then the file is what it was before.
+        """Make the change. Raises `ClientFileError`, and then the file is what it was before.
 
-        The receipt comes first: where it is lost, less can be taken back than where it is early.
+        The receipt comes first: if it were lost, less could be taken back than if it is early.
         """
         real = os.path.realpath(self.path)
         known = receipts.found.get(real)

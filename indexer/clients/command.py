@@ -1,4 +1,4 @@
-"""The command that a client is to start: ours, as it is installed here."""
+"""The command that a client must start: ours, as it is installed here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from indexer.errors import UsageError
 def installed_command() -> str:
     """The whole path of the command that belongs to this process.
 
-    Where a link on the PATH leads to it, as pipx and uv make one, it is that: it stays when the
-    environment behind it is made anew. Raises `UsageError` if no command is installed.
+    If a link on the PATH leads to it, such as pipx and uv make, it is that link, which stays when the
+    environment behind it is made again. Raises `UsageError` if no command is installed.
     """
     script = os.path.join(sysconfig.get_path("scripts"), NAME)
     on_path = shutil.which(NAME)

@@ -10,7 +10,7 @@ from indexer.address import MASK, without_passwords
 from indexer.clients.programs import Client
 
 NAME = "codx-index"
-"""What our server and our skill are called in every client."""
+"""The name of our server and of our skill in every client."""
 
 Entry = Mapping[str, object]
 
@@ -19,7 +19,7 @@ _SECRET_OPTION = "--token"
 
 
 def new_entry(client: Client, command: str, serves: Sequence[str]) -> Entry:
-    """What makes this client start `command mcp` for these folders."""
+    """The entry that makes this client start `command mcp` for these folders."""
     return _with_words(client, dict(client.fields), [command, "mcp", *serves])
 
 
@@ -46,7 +46,7 @@ def is_ours(entry: object) -> TypeGuard[Entry]:
 
 
 def fit_to_show(entry: Entry) -> Entry:
-    """An entry without what may be secret in it: values of variables and headers, a token."""
+    """An entry without anything that may be secret: values of variables and headers, a token."""
     return {name: _masked(value) for name, value in entry.items()}
 
 

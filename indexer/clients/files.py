@@ -1,6 +1,6 @@
-"""Files of others: read as they are, and replaced whole or not at all.
+"""Other programs' files: read as they are, and replaced whole or not at all.
 
-A path that is a link, as those of people who keep their settings in a repository, stays one: the
+A path that is a link stays a link, as for people who keep their settings in a repository: the
 file that it leads to is replaced.
 """
 
@@ -20,7 +20,7 @@ MOST_BYTES = 64 << 20
 
 @contextmanager
 def about(path: str) -> Iterator[None]:
-    """A block whose `ClientFileError` becomes one line on this file."""
+    """A block whose `ClientFileError` becomes one line about this file."""
     try:
         yield
     except ClientFileError as error:
@@ -50,7 +50,7 @@ def read(path: str) -> bytes | None:
 
 
 def missing_folders(path: str) -> list[str]:
-    """The folders that there must be for this file and are not yet, outermost first."""
+    """The folders that this file needs and that do not exist yet, outermost first."""
     missing = []
     folder = os.path.dirname(path)
     while folder and not os.path.lexists(folder):
@@ -62,8 +62,8 @@ def missing_folders(path: str) -> list[str]:
 def replace(path: str, before: bytes | None, after: bytes, *, is_shared: bool) -> None:
     """Make a file hold `after`, if it still holds `before`. Its mode stays.
 
-    A new one, and new folders, are for the user alone unless it `is_shared`, as a file of a
-    project is. Raises `OSError`, and `ClientFileError` if somebody else has changed the file.
+    A new file, and new folders, are for the user alone unless the file `is_shared`, as a project's
+    file is. Raises `OSError`, and `ClientFileError` if somebody else has changed the file.
     """
     for folder in missing_folders(path):
         os.mkdir(folder)
@@ -89,7 +89,7 @@ def replace(path: str, before: bytes | None, after: bytes, *, is_shared: bool) -
 
 
 def remove(path: str, before: bytes, folders: Sequence[str]) -> None:
-    """Remove a file that still holds `before`, and those of the folders that are empty then.
+    """Remove a file that still holds `before`, and those of the folders that are then empty.
 
     Raises as `replace` does.
     """

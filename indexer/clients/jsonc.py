@@ -1,7 +1,7 @@
-"""JSON with comments and trailing commas: a member is added or taken out, the rest stays.
+"""JSON with comments and trailing commas: a member is added or taken out, and the rest stays.
 
-The grammar of JSON tells where things stand, and the standard library what they mean. Neither
-knows comments and trailing commas, so both are shown a text of the same length in which these
+The grammar of JSON says where things are, and the standard library what they mean. Neither
+knows comments and trailing commas, so both get a text of the same length in which these
 are blank.
 """
 
@@ -28,14 +28,14 @@ _INDENT = "  "
 
 
 def read(text: bytes) -> dict[str, object]:
-    """What a file holds, {} if it holds nothing. Raises `ClientFileError` for what is no object."""
+    """What a file holds, {} if it holds nothing. Raises `ClientFileError` if that is not an object."""
     return _Document(text).value
 
 
 def added(text: bytes, keys: Sequence[str], value: object) -> list[Piece]:
     """The pieces that make `value` the last member of the object at all but the last of the keys.
 
-    What is missing on the way is made. Raises `ClientFileError` where something else is in the way.
+    Objects that are missing on the way are added. Raises `ClientFileError` if something else is in the way.
     """
     document = _Document(text)
     if document.root is None:
@@ -53,9 +53,9 @@ def added(text: bytes, keys: Sequence[str], value: object) -> list[Piece]:
 
 
 def taken_out(text: bytes, keys: Sequence[str], made: int) -> list[Span]:
-    """The spans without which the member at these keys is gone.
+    """The spans to cut so that the member at these keys is gone.
 
-    Of the objects around it, the inner `made` ones go too where nothing else is in them.
+    The innermost `made` objects around it go too, if nothing else is in them.
     """
     document = _Document(text)
     assert document.root is not None
@@ -130,7 +130,7 @@ class _Document:
     def appended(self, place: _Object, name: str, value: object) -> list[Piece]:
         """The pieces that make this the last member of an object."""
         inside = self.text[place.start + 1 : place.end]
-        tail = place.start + 1 + len(inside.rstrip())  # comments count
+        tail = place.start + 1 + len(inside.rstrip())  # comments are kept
         if not place.pairs:
             return self._first_member(place, tail, name, value)
         first, last = place.pairs[0].start_byte, place.pairs[-1].end_byte
@@ -158,7 +158,7 @@ class _Document:
         return [(tail, piece)]
 
     def is_alone(self, place: _Object, name: str) -> bool:
-        """Whether this is all that an object has, comments included."""
+        """Whether an object has nothing else, not even comments."""
         if place.names != [name]:
             return False
         (pair,) = place.pairs
@@ -167,7 +167,7 @@ class _Document:
         return not (before + after).strip(b", \t\r\n")
 
     def cut(self, place: _Object, name: str) -> list[Span]:
-        """The spans without which an object lacks this member."""
+        """The spans to cut so that an object lacks this member."""
         if self.is_alone(place, name):
             return [(place.start + 1, place.end)]
         index = place.names.index(name)
@@ -187,7 +187,7 @@ class _Document:
         return [(start, end)]
 
     def _with_space_before(self, offset: int) -> int:
-        """Where the white space begins in front of what stands here, with the line end if it is first."""
+        """Where the white space in front of this offset begins, with the line end if nothing else is before it."""
         start = len(self.text[:offset].rstrip(b" \t"))
         if self.text[:start].endswith(b"\r\n"):
             return start - 2
@@ -199,7 +199,7 @@ class _Document:
 
     @property
     def _unit(self) -> bytes:
-        """What one more level is indented by: as the first member of the file is."""
+        """The indentation of one more level: that of the file's first member."""
         if self.root and self.root.pairs:
             unit = self._indent_at(self.root.pairs[0].start_byte)
             around = self._indent_at(self.root.start)
@@ -208,7 +208,7 @@ class _Document:
         return _INDENT.encode()
 
     def _indent_at(self, offset: int) -> bytes:
-        """The white space at the start of the line in which this offset is."""
+        """The white space at the start of the line that has this offset."""
         line = self.text[self.text.rfind(b"\n", 0, offset) + 1 : offset]
         return line[: len(line) - len(line.lstrip(b" \t"))]
 
@@ -219,7 +219,7 @@ class _Document:
 
 
 def _blank(found: re.Match[bytes]) -> bytes:
-    """A string as it is, and blanks in place of anything else."""
+    """A string as it is, and blanks instead of anything else."""
     text = found[0]
     return text if text.startswith(b'"') else _NO_LINE_END.sub(b" ", text)
 
@@ -242,7 +242,7 @@ def _nested(keys: Sequence[str], value: object) -> object:
 
 
 def _whole(text: bytes, keys: Sequence[str], value: object) -> bytes:
-    """A file of its own, behind what white space and comments there are."""
+    """The text of a whole object, to follow any white space and comments that the file has."""
     end = line_end_of(text)
     lines = json.dumps(_nested(keys, value), ensure_ascii=False, indent=_INDENT)
     start = b"" if not text.strip() or text.endswith(b"\n") else end

@@ -1,6 +1,6 @@
-"""What is put into a file, and taken out again: pieces between which nothing is touched.
+"""Pieces that are put into a file, and taken out again; nothing between them is touched.
 
-The bytes of a file outside of a piece are never written anew, so comments, order, indentation,
+The bytes of a file outside the pieces never change, so comments, order, indentation,
 line ends and whatever else a person cares about stay as they are.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from indexer.errors import ClientFileError
 
 Piece = tuple[int, bytes]
-"""Bytes to put in, and where: an offset in the file as it was before. In ascending order."""
+"""Bytes to put in, and where: an offset in the file as it was before. Pieces are in ascending order."""
 
 Span = tuple[int, int]
 """Bytes to take out: the offsets of the first one and of the one after the last."""
@@ -48,6 +48,6 @@ def without(text: bytes, spans: Iterable[Span]) -> bytes:
 
 
 def line_end_of(text: bytes) -> bytes:
-    """How lines end in this text: as the first one does."""
+    """How lines end in this text, going by the first one."""
     end = text.find(b"\n")
     return b"\r\n" if end > 0 and text[end - 1 : end] == b"\r" else b"\n"

@@ -1,4 +1,4 @@
-"""Each client that can be told of us: a row of data, from what its own documentation says.
+"""The clients that can start our server: a row of data each, according to its own documentation.
 
 docs/how-to/agents.md is the page for users, and docs/design/clients.md says where each row comes from.
 """
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 HERE = "."
-"""Of a client that starts a server in the folder that is open, or where it was started."""
+"""For a client that starts a server in the open folder, or where it was itself started."""
 
 OPEN_FOLDER = "${workspaceFolder}"
-"""What an editor replaces by the folder that is open, in a file of the project."""
+"""In a project's file, an editor replaces this by the open folder."""
 
 STDIO = {"type": "stdio"}
 AGENT_SKILLS = ".agents/skills"
@@ -23,7 +23,7 @@ AGENT_SKILLS = ".agents/skills"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a user's files lie on this machine."""
+    """Where a user's files are on this machine."""
 
     home: str
     platform: str  # as in `sys.platform`
@@ -56,11 +56,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A program that starts MCP servers, and the files in which it is told of them.
+    """A program that starts MCP servers, and the files that name them.
 
     Of several files, the first that exists counts, else the first. `keys` lead to the object of
-    all servers, and `fields` are what an entry has besides our command. `serves` is what our
-    server is given as PATH, "" where only a whole path will do. A `skills` folder is "" where the
+    all servers, and `fields` are what an entry has besides our command. `serves` is the PATH that our
+    server gets, "" if only a whole path will do. A `skills` folder is "" if the
     client reads none.
     """
 
@@ -80,11 +80,11 @@ class Client:
 
     @property
     def is_toml(self) -> bool:
-        """Whether its files are TOML, and not JSON with comments."""
+        """Whether its files are TOML, not JSON with comments."""
         return self.user[0].endswith(".toml")
 
     def is_on(self, machine: Machine) -> bool:
-        """Whether it has left signs on this machine, or its program is there."""
+        """Whether it has left signs on this machine, or its program is installed."""
         path = machine.environ.get("PATH", "")
         return any(map(os.path.exists, machine.paths(self.signs))) or any(
             shutil.which(program, path=path) for program in self.programs

@@ -1,7 +1,7 @@
 """What was written for a client, kept so that exactly that can be taken back.
 
-A receipt holds what is ours alone: the bytes that were put in and where, and digests. Nothing else
-of a file is copied, because there are secrets in it.
+A receipt holds only what is ours: the bytes that were put in, their places, and digests. Nothing else
+of a file is copied, because it may have secrets.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _VERSION = 1
 class Receipt:
     """What was done to one file.
 
-    `after` is the digest of the file as it was left, `entry` that of our entry in it. Of the objects
-    around that, the inner `made_keys` were made for it.
+    `after` is the digest of the file as we left it, and `entry` that of our entry in it. The innermost
+    `made_keys` objects around the entry were made for it.
     """
 
     clients: tuple[str, ...]
@@ -44,13 +44,13 @@ class Receipt:
 
 @dataclass(slots=True)
 class Receipts:
-    """The receipts of a user, by the real path of the file that each is about."""
+    """A user's receipts, by the real path of the file that each is about."""
 
     path: str
     found: dict[str, Receipt] = field(default_factory=dict)
 
     def keep(self, path: str, receipt: Receipt | None) -> None:
-        """Keep a receipt, or forget that of this file. Raises `ClientFileError`."""
+        """Keep a receipt for this file, or forget the one that there is. Raises `ClientFileError`."""
         self.found = _found(self.path)
         if self.found.get(path) == receipt:
             return
@@ -61,7 +61,7 @@ class Receipts:
         self._save()
 
     def hand_on(self, folders: Sequence[str]) -> None:
-        """Have folders that were made for a file removed with others of ours that still lie in them."""
+        """Leave folders that were made for a file to our other files in them, with which they go."""
         for path, receipt in [*self.found.items()]:
             around = [one for one in folders if path.startswith(f"{one}{os.sep}")]
             if around:
@@ -80,7 +80,7 @@ class Receipts:
 
 
 def load() -> Receipts:
-    """The user's receipts. What cannot be read counts as none: then less is taken back exactly."""
+    """The user's receipts, none if they cannot be read: then less can be taken back exactly."""
     path = os.path.join(_folder(), FILE)
     real = os.path.realpath(path)
     return Receipts(real, _found(real))

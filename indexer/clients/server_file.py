@@ -1,4 +1,4 @@
-"""The file in which a client is told of its servers, with our entry or without it."""
+"""The file that names a client's servers, with our entry or without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class ServerFile:
-    """The file in which a client is told of its servers. Its path is as a person knows it."""
+    """The file that names a client's servers. Its path is as a person knows it."""
 
     client: Client
     path: str
@@ -49,16 +49,16 @@ class ServerFile:
     def with_entry(
         self, command: str, serves: Sequence[str], receipts: Receipts
     ) -> Change | None:
-        """The change after which the client starts `command mcp`; None if it does already.
+        """The change after which the client starts `command mcp`; None if it already does.
 
-        Raises `ClientFileError` for a file that cannot be read, and for another server of our name.
+        Raises `ClientFileError` for a file that cannot be read, and for another server with our name.
         """
         with files.about(self.path):
             data = files.read(self.path)
             mark, text = _parts(data)
             value = self._read(text)
             found = _at(value, self.keys)
-            # One that is left of an entry which is gone knows nothing of the file as it is now.
+            # A receipt of an entry that is gone says nothing about the present file.
             receipt = self._receipt(receipts) if found is not None else None
             base, wanted = text, new_entry(self.client, command, serves)
             is_by_hand = False
@@ -96,9 +96,9 @@ class ServerFile:
             )
 
     def without_entry(self, receipts: Receipts) -> Change | None:
-        """The change after which the client knows nothing of us; None if it knows nothing now.
+        """The change after which the client does not know us; None if it does not know us now.
 
-        An entry of our name that is not ours stays. Raises `ClientFileError`.
+        An entry with our name that is not ours stays. Raises `ClientFileError`.
         """
         with files.about(self.path):
             data = files.read(self.path)
@@ -140,13 +140,13 @@ class ServerFile:
         return without(text, self._format.taken_out(text, self.keys, made))
 
     def _missing_keys(self, text: bytes) -> int:
-        """How many of the objects around our entry are not there."""
+        """How many of the objects around our entry are missing."""
         value = self._read(text)
         depths = range(1, len(self.keys))
         return sum(_at(value, self.keys[:depth]) is None for depth in depths)
 
     def _check(self, after: bytes, before: bytes, entry: Entry | None) -> None:
-        """Raise `ClientFileError` unless `after` means what `before` did, but for our entry."""
+        """Raise `ClientFileError` unless `after` means what `before` did, apart from our entry."""
         wanted = copy.deepcopy(self._read(before))
         try:
             place = wanted
@@ -166,7 +166,7 @@ class ServerFile:
             )
 
     def _bare(self, value: dict[str, object]) -> dict[str, object]:
-        """The value without objects around our entry in which there is nothing."""
+        """The value without the empty objects around our entry."""
         for depth in range(len(self.client.keys), 0, -1):
             around = _at(value, self.client.keys[: depth - 1])
             key = self.client.keys[depth - 1]

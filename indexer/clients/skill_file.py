@@ -22,7 +22,7 @@ class SkillFile:
     is_shared: bool
 
     def written(self, receipts: Receipts) -> Change | None:
-        """The change after which the skill is there; None if it is. Raises `ClientFileError`."""
+        """The change that writes the skill; None if it is there. Raises `ClientFileError`."""
         with files.about(self.path):
             data, text = files.read(self.path), skill_text()
             real = os.path.realpath(self.path)
@@ -49,9 +49,9 @@ class SkillFile:
             )
 
     def removed(self, receipts: Receipts) -> Change | None:
-        """The change after which this client does without it; None if there is none.
+        """The change after which this client does without the skill; None if there is none.
 
-        The file stays where another client that was told of us reads it too.
+        The file stays if another client that we were installed for reads it too.
         """
         with files.about(self.path):
             data, text = files.read(self.path), skill_text()
@@ -75,7 +75,7 @@ class SkillFile:
 
 
 def skill_text() -> bytes:
-    """The skill, as it is shipped."""
+    """The skill, as shipped."""
     path = os.path.join(os.path.dirname(__file__), "SKILL.md")
     with open(path, "rb") as file:
         return file.read()

@@ -1,6 +1,6 @@
-"""TOML: a table is added at the end of a file, or taken out; the rest stays.
+"""TOML: a table is added at the end of a file, or taken out, and the rest stays.
 
-The grammar tells where tables stand, and the standard library what they mean.
+The grammar says where tables are, and the standard library what they mean.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read(text: bytes) -> dict[str, object]:
-    """What a file holds. Raises `ClientFileError` for what is not TOML."""
+    """What a file holds. Raises `ClientFileError` if it is not TOML."""
     try:
         return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -41,8 +41,8 @@ def added(text: bytes, keys: Sequence[str], value: object) -> list[Piece]:
 def taken_out(text: bytes, keys: Sequence[str], made: int) -> list[Span]:
     """The spans of the table at these keys, and of those below it.
 
-    Comments behind its last line stay, because they may be about what comes next. Raises
-    `ClientFileError` where it is not written as tables.
+    Comments after its last line stay, because they may be about what comes next. Raises
+    `ClientFileError` if the value is not written as tables.
     """
     from tree_sitter import Parser
 
@@ -89,7 +89,7 @@ def _span(table: Node, text: bytes) -> Span:
 
 def _literal(value: object) -> str:
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for this character.
+        # JSON's escapes are TOML's, except for this character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return str(value).lower()

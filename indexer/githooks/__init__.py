@@ -1,1 +1,1 @@
-"""The hooks of git: where they lie, what stands in them, and when the work of one may begin."""
+"""The hooks of git: where they are, what is in them, and when the work of one may begin."""

@@ -1,4 +1,4 @@
-"""Where the git hooks of a work tree lie, and who else would see what is written there."""
+"""Where the git hooks of a work tree are, and who else would see what is written there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from indexer.errors import UsageError
 from indexer.tree.git_process import run_git
 from indexer.tree.repository import DOT_GIT, common_folder, repository_around
 
-_COMMAND_LINE = b"command line:"  # where git says that a setting of ours comes from
+_COMMAND_LINE = b"command line:"  # the place that git names for our own settings
 
 
 @dataclass(frozen=True, slots=True)
 class HooksFolder:
     """The `path` of the folder with the hooks of a repository.
 
-    `concern` says who else is concerned by what is written there, "" if nobody is.
+    `concern` says who else is affected by what is written there, "" if nobody is.
     """
 
     path: str
@@ -24,7 +24,7 @@ class HooksFolder:
 
 
 def work_tree_around(path: str) -> str:
-    """The top of the work tree of git around a path. Raises `UsageError` where there is none."""
+    """The top of git's work tree around a path. Raises `UsageError` if there is none."""
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     top = repository_around(os.fsencode(folder))
     if top is None:
@@ -44,12 +44,12 @@ def project_in(top: str, project: str) -> str:
     around = repository_around(os.fsencode(project))
     is_above = top.startswith(os.path.join(project, ""))
     if is_above and around and common_folder(around) == _common_folder(top):
-        return "."  # this work tree lies in another one
+        return "."  # this work tree is inside another one
     return os.path.relpath(project, top)
 
 
 def find_hooks_folder(top: str) -> HooksFolder:
-    """The folder with the hooks of the work tree at `top`, whether there is one or not.
+    """The folder with the hooks of the work tree at `top`, whether it exists or not.
 
     Raises `UsageError` if hooks are switched off, and `GitError`.
     """
@@ -82,7 +82,7 @@ def _common_folder(top: str) -> bytes:
 def _hooks_path(top: str) -> tuple[str, str]:
     """Where core.hooksPath is set, and to what; "" if it is not.
 
-    Our own calls of git set it, too, so that no hook runs in them.
+    Our own calls of git set it as well, so that no hook runs in them.
     """
     asked = ("config", "-z", "--show-origin", "--path", "--get-all", "core.hooksPath")
     done = run_git(top, *asked, accepted=(0, 1))

@@ -1,4 +1,4 @@
-"""When the work of a git hook may begin: once the git that called it is done with the work tree."""
+"""When the work of a git hook may begin: when the git that called it is done with the work tree."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import suppress
 from indexer.githooks.script import WAITS
 from indexer.tree.repository import git_folder
 
-_LONGEST_CALL = 10.0  # seconds; a program that has git built in goes on for hours
-_LONGEST_REBASE = 3600.0  # seconds; one that was forgotten must not keep an index old
+_LONGEST_CALL = 10.0  # seconds; a program with git built in runs for hours
+_LONGEST_REBASE = 3600.0  # seconds; a forgotten rebase must not keep an index old
 _REBASES = ("rebase-merge", "rebase-apply")
 _LOOK = 0.05  # seconds between two looks
 _LOOK_AT_REBASE = 0.5
@@ -20,8 +20,8 @@ _LOOK_AT_REBASE = 0.5
 class Turn:
     """The turn of a hook that the process `pid` called in the work tree at `top`.
 
-    While it waits, a mark with its pid tells other hooks of the work tree that they need not: what
-    they would start is still to come. If no such process is alive, the mark was left behind.
+    While it waits, a mark with its pid tells other hooks of the work tree that they need not wait:
+    the run that they would start is still to come. If no process with that pid is alive, the mark was left behind.
     """
 
     def __init__(self, top: str, pid: int) -> None:
@@ -31,16 +31,16 @@ class Turn:
         self._has_mark = bool(folder)
 
     def wait(self) -> None:
-        """Return once the process that called has ended, and the rebase of the work tree.
+        """Return when the calling process has ended, and so has any rebase of the work tree.
 
         Other hooks may follow ours, and git itself may not be done. A rebase goes through states
-        that nobody wants, and comes back from them if it is aborted. With `pid` 0, only that counts.
+        that nobody wants, and comes back from them if it is aborted. With `pid` 0, only the rebase counts.
         """
         self._wait_while(lambda: _is_alive(self._pid), _LONGEST_CALL, _LOOK)
         self._wait_while(self._is_rebasing, _LONGEST_REBASE, _LOOK_AT_REBASE)
 
     def go_on(self) -> None:
-        """Say that somebody still waits."""
+        """Show that somebody is still waiting."""
         if self._has_mark:
             with suppress(OSError), open(self._mark, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
@@ -48,7 +48,7 @@ class Turn:
     def end(self) -> None:
         """Let hooks begin again: what changes from now on is for another turn.
 
-        From here on there is no mark. What else is waited for, others do not know of.
+        From here on there is no mark, so others do not know what else we wait for.
         """
         if self._has_mark:
             self._has_mark = False
@@ -56,7 +56,7 @@ class Turn:
                 os.unlink(self._mark)
 
     def leave(self) -> None:
-        """Leave the mark to somebody else, who waits like this."""
+        """Leave the mark to another process that waits like this one."""
         self._has_mark = False
 
     @property

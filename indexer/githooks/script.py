@@ -1,4 +1,4 @@
-"""What stands in a git hook of ours: a shell script that returns before anything else starts."""
+"""The content of our git hooks: a shell script that returns before anything else starts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from collections.abc import Iterable
 BEFORE = ".before-codx-index"  # the ending of the name of a hook that ours runs first
 
 WAITS = "codx-index-waits"
-"""The mark in the folder of git of a work tree, with the pid of who waits there to start a run."""
+"""The mark in git's folder of a work tree, with the pid of the process that waits to start a run."""
 
 PAUSE = 2  # seconds until anything starts, so that commits in a row have the machine to themselves
 
 _MARK = "# codx-index hooks uninstall takes this file out"
 _CALL = re.compile(r"^ *exec nice .* hooks run --after \"\$PPID\" -- (.*)$", re.M)
 
-# It exits with the status of the hook before it. The streams of git are let go of at once, because
-# git waits until nobody has them any more. Of many calls in a row, one starts a process.
+# It exits with the status of the hook before it. It releases git's streams at once, because
+# git waits until nobody holds them any more. Of many calls in a row, only one starts a process.
 _SCRIPT = """\
 #!/bin/sh
 {mark}.
@@ -58,7 +58,7 @@ def script(name: str, projects: Iterable[str]) -> str:
 
 
 def projects_in(text: str) -> frozenset[str] | None:
-    """The projects that a hook of ours is for, None for a hook that is none of ours."""
+    """The projects that our hook is for, None if the hook is not ours."""
     if _MARK not in text:
         return None
     call = _CALL.search(text)
@@ -66,7 +66,7 @@ def projects_in(text: str) -> frozenset[str] | None:
 
 
 def _command() -> list[str]:
-    """What starts codx-index as it is installed here, whatever is on the PATH."""
+    """The command that starts codx-index as it is installed here, whatever is on the PATH."""
     installed = os.path.join(sysconfig.get_path("scripts"), "codx-index")
     if os.access(installed, os.X_OK):
         return [installed]

@@ -1,4 +1,4 @@
-"""Another index that a first one may start from."""
+"""Another index that a first index may start from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_INDEX = "there is no index"
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of an index: the `records` of its files, by path, and the values of its manifest that say
+    """What is known about an index: the `records` of its files, by path, and the values of its manifest that say
     which index it is and how it was left."""
 
     place: str
@@ -36,18 +36,18 @@ class Seed(Protocol):
     def origin(self) -> str: ...
 
     def about(self, draft: str) -> About:
-        """What is known of it. It may be unpacked into the folder `draft` for that.
+        """What is known about it. It may be unpacked into the folder `draft` for that.
 
         Raises a `CodxIndexError` or `OSError` that says why it cannot be used.
         """
 
     def copy_to(self, draft: str) -> str:
-        """The path of its database in the folder `draft`, where it is now. Raises as `about`."""
+        """Copy its database into the folder `draft`. Returns its path there. Raises as `about` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSeed:
-    """The index of a project on this machine, whose settings but for the folder are ours."""
+    """The index of a project on this machine, with our settings except for the folder."""
 
     settings: Settings
 
@@ -57,7 +57,7 @@ class FolderSeed:
         return self.settings.project
 
     def about(self, draft: str = "") -> About:
-        """See `Seed`. Nothing is read that the gate refuses."""
+        """See `Seed`. What the gate refuses is not read."""
         admit(self.settings)
         if not self.settings.has_state:
             raise NoIndexError(NO_INDEX)

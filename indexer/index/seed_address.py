@@ -16,16 +16,16 @@ from indexer.index.seed import About
 from indexer.index.seed_file import DATABASE, MOST_BYTES, unpack
 
 MOST_REDIRECTS = 5
-SILENCE_SECONDS = 60.0  # that a server may take for its next bytes
+SILENCE_SECONDS = 60.0  # a server may take this long for its next bytes
 _AT_ONCE = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
 class AddressSeed:
-    """An exported index at an address, as the settings check it; see `Seed`.
+    """An exported index at an address that the settings have checked; see `Seed`.
 
-    Behind a `#` it may have the sha256 of the file.
+    The sha256 of the file may follow after a `#`.
     """
 
     url: str
@@ -116,9 +116,9 @@ async def _fetch(url: str, file: IO[bytes]) -> str:
 
 
 def next_address(url: str, location: str) -> str:
-    """Where a server says that it is. Raises `StateError` unless that may be followed.
+    """The address to which a server redirects. Raises `StateError` unless it may be followed.
 
-    Nobody is led from an encrypted address to one that is not, nor from another machine to this one.
+    No redirect leads from an encrypted address to one that is not, nor from another machine to this one.
     """
     found = urljoin(url, location)
     parts, before = urlsplit(found), urlsplit(url)

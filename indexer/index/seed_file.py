@@ -1,8 +1,8 @@
-"""An index in a single file, to be carried to another machine: a tar, compressed or not.
+"""An index in a single file that can be carried to another machine: a tar, compressed or not.
 
-The first member names the format, then come the files of the database, and the last one says what is
-known of each content, and has the sha256 of every file. Nothing else may be in it: whoever unpacks it
-did not make it.
+The first member names the format. Then come the files of the database. The last member says what is
+known about each content, and has the sha256 of every file. Nothing else may be in it, because those who
+unpack it did not make it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class FileSeed:
 
 @contextmanager
 def _open(path: str) -> Iterator[IO[bytes]]:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is not waited for
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # do not wait for a FIFO
     with open(os.open(path, flags), "rb") as file:
         yield file
 
@@ -81,7 +81,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 class Exported:
     """What an export has: `files` with rows, their `chunks`, and its own size in `bytes`.
 
-    It `is_complete` if the index was equal to its tree when it was last brought up to date.
+    It `is_complete` if the index equalled its tree when it was last brought up to date.
     """
 
     files: int
@@ -93,8 +93,8 @@ class Exported:
 def export_index(settings: Settings, target: str) -> Exported:
     """Write the index of a project to a file, whoever reads or writes it meanwhile.
 
-    A `target` that exists is replaced only if it is an earlier export. Raises `StateError`,
-    and `NoIndexError` where there is nothing to export.
+    An existing `target` is replaced only if it is an earlier export. Raises `StateError`,
+    and `NoIndexError` if there is nothing to export.
     """
     from indexer.index.manifest import COMPLETE
 
@@ -162,7 +162,7 @@ class TarWriter:
         self._add(name, len(data), io.BytesIO(data))
 
     def add_open(self, name: str, handle: int) -> None:
-        """Add what an open file has."""
+        """Add a member with the content of an open file."""
         with open(os.dup(handle), "rb") as file:
             file.seek(0)
             self._add(name, os.fstat(handle).st_size, file)
@@ -214,7 +214,7 @@ def _may_be_replaced(target: str) -> bool:
 
 @contextmanager
 def _draft(target: str) -> Iterator[IO[bytes]]:
-    """A file beside the target that only its owner can read. It takes the target's place if the
+    """A file beside the target that only its owner can read. It replaces the target if the
     block ends well."""
     import tempfile
 
@@ -235,9 +235,9 @@ def _draft(target: str) -> Iterator[IO[bytes]]:
 
 
 def unpack(file: IO[bytes], folder: str) -> About:
-    """Unpack the database in an export into a folder, and return what is known of it.
+    """Unpack the database in an export into a folder, and return what is known about it.
 
-    Raises `StateError` for a file that is none, damaged, too large, or has what no export has.
+    Raises `StateError` for a file that is not an export, is damaged, is too large, or has what no export has.
     """
     try:
         with tarfile.open(fileobj=file, mode="r:*", tarinfo=_Member) as tar:
@@ -252,7 +252,7 @@ def unpack(file: IO[bytes], folder: str) -> About:
 
 
 class _Member(tarfile.TarInfo):
-    """The head of a member, of which none can fill the memory."""
+    """The header of a member, bounded so that it cannot fill the memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -265,7 +265,7 @@ class _Member(tarfile.TarInfo):
 
 @dataclass(slots=True)
 class _Members:
-    """What was unpacked of a tar into a folder."""
+    """What was unpacked from a tar into a folder."""
 
     tar: tarfile.TarFile
     folder: str
@@ -316,7 +316,7 @@ class _Members:
             os.fsync(target.fileno())
 
     def about(self) -> About:
-        """What the last member says, if all others are as it says."""
+        """What the last member says, if all others match it."""
         about = json.loads(self.last)
         if about["sha256"] != self.digests:
             raise StateError(_DAMAGED)
@@ -342,7 +342,7 @@ def _text(about: Mapping[str, Any], name: str) -> str:
 
 
 def _record(row: Any) -> FileRecord:
-    """The record in a row. Raises `ValueError` where it is none."""
+    """The record in a row. Raises `ValueError` if it is not a record."""
     kinds = (str, str, int, str, int, int, bool)
     if not isinstance(row, list) or [*map(type, row)] != [*kinds]:
         raise ValueError("no record")

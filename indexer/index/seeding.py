@@ -1,12 +1,12 @@
-"""A first index that starts from another one, so that only what differs is done.
+"""Starts a first index from another one, so that a run only does what differs.
 
-What is copied is the database, and what is known of each content. Stat fields are those of this
-tree or none, so a file counts as current only where git vouches for its bytes or a run has read them.
+It copies the database, and what is known about each content. Stat fields are those of this
+tree or none, so a file counts as current only if git vouches for its bytes or a run has read them.
 Everything else is an ordinary run, which makes the index equal to the tree.
 
-The copy is made beside the state, looked through, and put in place: first the database, without
-which nothing is believed, then the manifest. A run that dies in between leaves rows without a manifest,
-which the next one reads.
+The copy is made beside the state, checked, and put in place: first the database, because
+nothing is believed without it, then the manifest. A run that dies in between leaves rows without a manifest,
+and the next run reads these.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from indexer.report import IgnoredSeed, Seeded
 from indexer.tree.vouched import Vouched
 from indexer.tree.work_trees import other_folders
 
-MOST_NEIGHBOURS = 32  # that are looked at
+MOST_NEIGHBOURS = 32  # work trees that are looked at
 
 
 def start_from_another(
     settings: Settings, identity: Identity, warn: Callable[[str], None]
 ) -> tuple[Seeded | None, list[IgnoredSeed]]:
-    """Put a copy of the best index in place of ours, which does not exist, under the lock of the run.
+    """Put a copy of the best other index in our place, where none exists, under the lock of the run.
 
-    Returns what it was, None if there is none, and which were of no use. `warn` is told of the one
-    that was asked for, and of the nearest if none is left.
+    Returns which one it was (None: there is none), and which ones could not be used. `warn` is told about
+    the one that was asked for, and about the nearest if none could be used.
     """
     draft = seed_draft(settings)
     ignored: list[IgnoredSeed] = []
@@ -69,7 +69,7 @@ def _seeds(
     draft: str,
     ignored: list[IgnoredSeed],
 ) -> Iterator[tuple[Seed, About]]:
-    """Those that can be used, the best first: the one that is named, then the nearest work trees."""
+    """The seeds that can be used, the best first: the named one, then the nearest work trees."""
     if settings.seed == NO_SEED:
         return
     if settings.seed != AUTO:
@@ -106,7 +106,7 @@ def _named(settings: Settings) -> Seed:
 
 
 def _neighbours(settings: Settings) -> Iterator[FolderSeed]:
-    """Other work trees of the repository that have an index, the one that changed last first."""
+    """Other work trees of the repository that have an index, the most recently changed first."""
     if not settings.uses_git or settings.origin:
         return
     try:
@@ -128,7 +128,7 @@ def _of_folder(settings: Settings, folder: str) -> Settings:
 
 
 def _usable(seed: Seed, settings: Settings, identity: Identity, draft: str) -> About:
-    """What is known of the index. Raises `StateError` if it is not one like ours."""
+    """What is known about the index. Raises `StateError` if it is not like ours."""
     if not isinstance(seed, FolderSeed):
         os.mkdir(draft, 0o700)
     found = seed.about(draft)
@@ -149,7 +149,7 @@ def _plant(
     vouched: Vouched,
     draft: str,
 ) -> None:
-    """Copy the index, look through the copy, and put it in place."""
+    """Copy the index, check the copy, and put it in place."""
     os.makedirs(draft, 0o700, exist_ok=True)
     database = seed.copy_to(draft)
     reach("copied")
@@ -182,9 +182,9 @@ def _plant(
 
 
 def _check_rows(database: str, name: str) -> None:
-    """Read every row of a copy of a database that was being written, or was left so.
+    """Read every row of the copy of a database that was being written, or was left half written.
 
-    Raises a `CodxIndexError` where it cannot be opened, or lacks some of them.
+    Raises a `CodxIndexError` if it cannot be opened, or lacks some rows.
     """
     from indexer.milvus.embedded import open_to_read
 
