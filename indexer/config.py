@@ -43,7 +43,7 @@ WIKI_MARKER = "# Written by codx-index"  # the first line of that file
 
 
 class Effect(Enum):
-    """What a changed setting does to an index that exists."""
+    """What a changed setting does to an existing index."""
 
     NONE = "nothing"
     RECHECK = "the next run looks at every file"
@@ -54,7 +54,7 @@ class Effect(Enum):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How the text of a file is read: what is done about secrets, and which files are in a
-    language that their name does not tell. Both are as in `Settings`."""
+    language that their name does not show. Both are as in `Settings`."""
 
     secrets: str = MASK_SECRETS
     languages: tuple[tuple[str, str], ...] = ()
@@ -73,7 +73,7 @@ class Embedding:
 
 BY_MEANING = Embedding()
 
-# A field that says nothing of its effect is thought to have one: a setting that somebody
+# A field that does not name its effect counts as `Effect.RECHECK`: a setting that somebody
 # forgets here costs a look at every file, not a wrong "unchanged".
 _NONE = {"effect": Effect.NONE}
 _EMBED = {"effect": Effect.EMBED}
@@ -116,45 +116,45 @@ class Settings:
 
     `project` "" means that no folder is known: a collection is read where it is.
     `model_from` is the variable, or the file and key, that names the model, "" if none does.
-    A model may be an `endpoint`: then it has a `model_revision`, gets texts of at most `model_max_tokens` (0: what is known of
-    it), and at most `model_concurrency` requests at a time. `uri` "" means the
+    A model may be an `endpoint`. Then it has a `model_revision`, and gets texts of at most `model_max_tokens` (0: what is known
+    about it) and at most `model_concurrency` requests at a time. `uri` "" means the
     project's embedded database. `token` and the secrets of `uri` are kept out of `repr`, so that no
     log or traceback shows them. `cache_size` 0 means no cache; `task_timeout` 0 and `max_seconds` 0 mean no limit.
 
     `mode` is `HYBRID`, or `SPARSE` if nothing is embedded. `sparse_first` makes every file
     searchable by its terms before the first one is embedded. A run that `leaves_vectors` embeds
     nothing either, but a later one does. `embed` is `ALL`, or `MEANING` if
-    files that nobody finds by their meaning get no vector; patterns in `by_words`, as in a `.gitignore`, name
-    more files that get none, and those with a `!` files that get one in any case. Unless a run `uses_git`, a work
+    files that nobody looks for by their meaning get no vector. Patterns in `by_words`, as in a `.gitignore`, name
+    more files that get none; those with a `!` name files that always get one. Unless a run `uses_git`, a work
     tree is walked like any other folder. With `default_excludes`, folders that tools fill are
-    left out where git does not track them.
+    left out if git does not track them.
 
     In a `shared_collection`, which has the rows of many projects, the project has a
-    `project_name`, "" for its path. A search there is about the projects with the names
-    `searched`, by default about this one, and about all for None.
+    `project_name`, "" for its path. A search there covers the projects with the names
+    `searched`: by default only this one, and all of them if it is None.
 
     `takes_over` makes the collection this project's, even if it belongs to another.
 
-    `origin` is the address of the repository that the project is a clone of, for clones that may lie
-    anywhere: their index has its name. "" means that the project is its folder.
+    `origin` is the address of the repository that the project is a clone of, for clones that may be
+    anywhere: their index is named after it. "" means that the project is its folder.
 
     `seed` is the index that a first one starts from: the folder of a project, or the path or address of an
-    exported one; `AUTO` is the nearest work tree, and `NO_SEED` none.
+    exported index. `AUTO` is the nearest work tree, and `NO_SEED` none.
 
-    `state_root` is the folder below which the state of the index lies, "" for the project itself.
+    `state_root` is the folder below which the state of the index is kept, "" for the project itself.
 
     `own_files` are files that the command itself writes; they belong to no tree. `ignore` has
     patterns as in a `.gitignore`. `ignore_containing` has texts that must not occur in a path
     with a `/` before it. `only` has the paths (files or folders, relative to the project) that
     are looked at; None means all.
     `languages` pairs an ending (`.inc`) or a pattern as in a `.gitignore` with the language of such
-    files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` files that
-    changed more recently; 0 leaves out none. Whatever the `max_seconds`, a small
+    files, "" for plain text. `changed_within` leaves out files that changed longer ago than that, and `settle` leaves out
+    files that changed more recently; 0 leaves out none. Whatever the `max_seconds`, a small
     plan gets `least_seconds`.
 
-    A process that `asks_once` of one project, and ends, does not serve the embedded database to others.
+    A process that `asks_once` about one project, and ends, does not serve the embedded database to others.
 
-    The metadata of a field has its `Effect` on an index that exists.
+    The metadata of a field has its `Effect` on an existing index.
     """
 
     project: str
@@ -240,12 +240,12 @@ class Settings:
 
     @property
     def state_home(self) -> str:
-        """The folder in which the state folder of the project lies."""
+        """The folder that contains the state folder of the project."""
         return state_home(self.subject, self.state_root)
 
     @property
     def state_dir(self) -> str:
-        """The folder with the state of the index, "" where no project is known."""
+        """The folder with the state of the index, "" if no project is known."""
         if not self.project:
             return ""
         return os.path.join(self.state_home, STATE_FOLDER)
@@ -295,7 +295,7 @@ class Settings:
 
     @property
     def title(self) -> str:
-        """What a person calls the index: the project, or the collection where none is known."""
+        """What a person calls the index: the project, or the collection if no project is known."""
         return (
             self.project or f"the collection {self.collection_name} at {self.address}"
         )
@@ -304,9 +304,9 @@ class Settings:
     def collection_name(self) -> str:
         """The name of the alias.
 
-        Projects that share a Milvus have a hash of their path in it, so that two folders with
-        the same name do not collide. A project with its own embedded database has none, so that
-        it may be moved.
+        If projects share a Milvus, it contains a hash of the project's path, so that two folders with
+        the same name do not collide. For a project with its own embedded database it has no hash, so that
+        the project may be moved.
         """
         return self.shared_collection or self.collection or self._default_collection
 
@@ -328,7 +328,7 @@ class Settings:
 
     @property
     def has_name_of_another_folder(self) -> bool:
-        """Whether the collection is where another folder has its own by default."""
+        """Whether the collection has the name or place that another folder's has by default."""
         name = self.collection_name
         if self.shared_collection:
             return False
@@ -343,11 +343,11 @@ class Settings:
 
 
 def state_home(project: str, state_root: str) -> str:
-    """The folder in which the state folder of a project lies.
+    """The folder that contains the state folder of a project.
 
-    That is the project, unless there is a `state_root`: below it, each project has a folder named
-    after its own, with a hash of its path. The state lies in there as it would in a project, so that it is
-    known for what it is wherever it is met.
+    That is the project, unless there is a `state_root`. Below that, each project has a folder named
+    after its own, with a hash of its path. The state is in there as it would be in a project, so that it is
+    recognized wherever it is found.
     """
     if not state_root:
         return project
@@ -358,7 +358,7 @@ def state_home(project: str, state_root: str) -> str:
 def key_of_project(label: str) -> str:
     """The key that a project with this name, or path, has in a collection that it shares.
 
-    It is a hash, so it can stand in a condition of Milvus's whatever the name is.
+    It is a hash, so it can be part of a Milvus condition whatever the name is.
     """
     return hashlib.sha256(label.encode()).hexdigest()[:32]
 
@@ -374,7 +374,7 @@ def _hash_of_path(project: str) -> str:
 def recheck_basis(settings: Any) -> dict[str, Any]:
     """The settings that must be as they were for an unchanged tree to mean an unchanged index.
 
-    These are all that no other part of the basis stands for: the fingerprint holds those with
+    These are all that no other part of the basis covers: the fingerprint holds those with
     `Effect.REBUILD`. Each group is a dictionary of its own, and the values are JSON-ready.
     """
     found: dict[str, Any] = {}
@@ -388,13 +388,13 @@ def recheck_basis(settings: Any) -> dict[str, Any]:
 
 
 def rules_of(settings: Settings) -> dict[str, Any]:
-    """The settings of a run by which others can go on where it ended, JSON-ready."""
+    """The settings of a run that others need to go on where it ended, JSON-ready."""
     own = {"own_files": [*settings.own_files], "mode": settings.mode}
     return {**recheck_basis(settings), **own}
 
 
 def with_rules(settings: Settings, rules: Mapping[str, Any]) -> Settings:
-    """The settings of a reader with those of the run that had these `rules_of`.
+    """The settings of a reader, combined with those of the run that had these `rules_of`.
 
     They decide which files are indexed. The project may have moved since.
     """
@@ -408,7 +408,7 @@ def with_rules(settings: Settings, rules: Mapping[str, Any]) -> Settings:
 
 
 def effect_of(one: Field[Any]) -> Effect:
-    """What a changed value of this field does to an index that exists."""
+    """What a changed value of this field does to an existing index."""
     effect: Effect = one.metadata.get("effect", Effect.RECHECK)
     return effect
 
@@ -420,7 +420,7 @@ def require_state(settings: Settings) -> None:
 
 
 def no_index(settings: Settings) -> NoIndexError:
-    """The error of a command that needs an index where there is none."""
+    """The error of a command that needs an index but has none."""
     where = f"in {settings.project}"
     if settings.state_root:
         where = f"of {settings.project} below {settings.state_root}"
@@ -472,6 +472,6 @@ def check_collection(name: str) -> str:
 
 
 def fingerprint(**parts: object) -> str:
-    """The hex sha256 of the named parts, which two indexes must share to be compatible."""
+    """The hex sha256 of the named parts. Two indexes must share it to be compatible."""
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

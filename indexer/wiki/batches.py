@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most `size`, as `itertools.batched` of Python 3.12 has them."""
+    """The items in lists of at most `size`, like `itertools.batched` of Python 3.12."""
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch

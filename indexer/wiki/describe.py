@@ -1,4 +1,4 @@
-"""What a file tells about itself: its purpose, its definitions and its imports.
+"""What a file says about itself: its purpose, its definitions and its imports.
 
 This runs in worker processes, because grammars may crash.
 """

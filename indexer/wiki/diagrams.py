@@ -1,4 +1,4 @@
-"""A graph as Mermaid, for those who show it, and as a drawing, for those who do not.
+"""A graph as Mermaid, for readers that can draw it, and as a drawing, for those that cannot.
 
 GitHub, GitLab and editors draw Mermaid. MkDocs would have the reader's browser fetch a program for
 it from the network, so its pages have an SVG instead.
@@ -27,7 +27,7 @@ def mermaid(graph: Graph, around: str) -> str:
 
 
 def label(node: str, around: str) -> str:
-    """How a node is called on the page of the folder `around`."""
+    """What a node is called on the page of the folder `around`."""
     name = shown(node.removeprefix(f"{around}/" if around else ""))
     return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST:]}"
 

@@ -20,7 +20,7 @@ _WEB = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 
 
 class Document:
-    """The blocks of a document, without its front matter. What is in a paragraph is parsed when it
+    """The blocks of a document, without its front matter. The content of a paragraph is parsed when it
     is asked for."""
 
     def __init__(self, text: str) -> None:
@@ -67,7 +67,7 @@ def path_of(target: str) -> str:
 
 
 def is_web(target: str) -> bool:
-    """Whether the target of a link is no path: it has a scheme or a host, or is a fragment."""
+    """Whether the target of a link is not a path: it has a scheme or a host, or is a fragment."""
     return bool(_WEB.match(target))
 
 

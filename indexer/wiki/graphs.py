@@ -100,8 +100,8 @@ def nodes_in(folder: Folder) -> list[str]:
 def finest_graph(
     folders: Mapping[str, Folder], imports: Mapping[str, Sequence[str]]
 ) -> Graph | None:
-    """The graph of a whole project: of its folders, opened from the largest on for as long as the
-    graph says more and is small enough; of files too, where it has few folders."""
+    """The graph of a whole project: of its folders, opened from the largest on as long as the
+    graph says more and is small enough; of files too, if it has few folders."""
     nodes = set(nodes_in(folders[""]))
     graph = import_graph(nodes, imports)
     for with_files in (False, True):

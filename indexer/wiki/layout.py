@@ -1,4 +1,4 @@
-"""Where the boxes of a graph stand: in levels, most arrows downwards.
+"""Where the boxes of a graph go: in levels, with most arrows pointing down.
 
 The steps are Sugiyama's (Sugiyama, Tagawa, Toda 1981): levels by longest path, then an order in each
 level by the middle of the neighbours.
@@ -65,7 +65,7 @@ def _wrapped(level: Sequence[int], widths: Sequence[int]) -> list[list[int]]:
 
 
 def _without_circles(graph: Graph) -> set[tuple[int, int]]:
-    """The edges but those that lead back to a node on the way to them."""
+    """The edges except those that lead back to a node on the way to them."""
     after: dict[int, list[int]] = {n: [] for n in range(len(graph.nodes))}
     for start, end in graph.edges:
         after[start].append(end)

@@ -1,4 +1,4 @@
-"""Brings the state up to date with the sources, and makes the material of it."""
+"""Brings the state up to date with the sources, and makes the material from it."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ _DRAWN = frozenset(("geojson", "math", "mermaid", "stl", "topojson"))
 
 
 def lexer_of(language: str) -> str:
-    """What stands behind the fence of a listing in one of our languages; "" is no language."""
+    """What follows the fence of a listing in one of our languages; "" is no language."""
     return _OTHERS.get(language, language) or "text"
 
 
 def lexer_of_fence(info: str) -> str:
-    """The same for what stands behind a fence in a project's own document."""
+    """The same for what follows a fence in a project's own document."""
     word = (info.split() or [""])[0].lower()
     if word in _DRAWN or not re.fullmatch(r"[a-z0-9][a-z0-9+#_-]{0,29}", word):
         return "text"

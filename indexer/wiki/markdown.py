@@ -1,7 +1,7 @@
 """Markdown and HTML that show any text without running or hiding any of it.
 
 Nothing in a file is trusted. In Markdown every character that could mean something becomes an
-entity, whoever reads it: GitHub, MkDocs, an editor. Source code stands between fences that are
+entity, whoever reads it: GitHub, MkDocs, an editor. Source code is put between fences that are
 longer than any in it. Invisible characters are spelled out.
 """
 

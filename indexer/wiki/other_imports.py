@@ -65,7 +65,7 @@ class JavaFinder:
 
 
 class GoFinder:
-    """Go, where an import means all files of a folder but its tests."""
+    """Go, where an import means all files of a folder except its tests."""
 
     def __init__(self, files: Files, modules: Mapping[str, str]) -> None:
         self._packages: dict[str, list[str]] = defaultdict(list)  # files by folder

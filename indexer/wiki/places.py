@@ -1,4 +1,4 @@
-"""Paths of a project, and where one lies as seen from another."""
+"""Paths of a project, and where one is as seen from another."""
 
 from __future__ import annotations
 

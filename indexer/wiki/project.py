@@ -177,7 +177,7 @@ def _question(description: Description) -> dict[str, object]:
 
 
 def _is_hidden(settings: Settings) -> bool:
-    """Whether git is to see nothing of the wiki: it was given no folder, and nobody committed it."""
+    """Whether to hide the wiki from git: it was given no folder, and nobody committed it."""
     if settings.wiki.folder:
         return False
     folder = os.path.relpath(settings.wiki_dir, settings.project)

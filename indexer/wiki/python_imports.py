@@ -65,7 +65,7 @@ class PythonFinder:
         return self._found[key]
 
     def _absolute(self, own: str, parts: list[str], name: str) -> list[str]:
-        """What an absolute import means in a file whose packages lie in the folder `own`."""
+        """What an absolute import means in a file whose packages are in the folder `own`."""
         for root in self._roots(own, parts[0]):
             if found := self._below(root, parts, name):
                 return found
@@ -91,7 +91,7 @@ class PythonFinder:
         return [found]
 
     def _roots(self, folder: str, name: str) -> Iterator[str]:
-        """The folders in which a top-level name may lie, the likeliest first."""
+        """The folders in which a top-level name may be, the likeliest first."""
         yield folder
         own = f"{folder}/-" if folder else "-"
         while folder:

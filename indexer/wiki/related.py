@@ -107,7 +107,7 @@ def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
 def _best(
     matrix: NDArray[np.float32], rows: Sequence[int]
 ) -> Iterator[tuple[int, _Found]]:
-    """For each of the rows the columns with the highest scores."""
+    """For each of the rows, the columns with the highest scores."""
     import numpy as np
 
     count = len(matrix)
@@ -133,7 +133,7 @@ def _better(
     columns: Sequence[int],
     known: Mapping[int, Related],
 ) -> Iterator[tuple[int, _Found]]:
-    """For each of the rows those of the columns that may belong to its related files."""
+    """For each of the rows, the columns that may belong to its related files."""
     import numpy as np
 
     if not columns:

@@ -1,7 +1,7 @@
-"""A project's own document, written anew in Markdown that any reader understands alike.
+"""A project's own document, rewritten in Markdown that every reader understands in the same way.
 
 The document is a stranger's. What it says stays, as words and structure; what it would do does
-not: its HTML is text, its images are their descriptions, and a link leads to a page of the wiki or
+not: its HTML becomes text, its images become their descriptions, and a link leads to a page of the wiki or
 to the web.
 """
 

@@ -1,7 +1,7 @@
 """The wiki: a page for every indexed file and folder, ready for MkDocs.
 
 A state file holds what the pages were made of last time. So an update reads only files that have
-changed and writes only pages that differ; the result is the same as if all were made afresh. A page
+changed and writes only pages that differ. The result is the same as if all were made afresh. A page
 that cannot be written is reported and tried again by the next update.
 """
 
@@ -100,7 +100,7 @@ def _claim(output: Output, folder: str) -> None:
 
 
 def _hide(output: Output, is_hidden: bool) -> None:
-    """Have git ignore the folder, or no longer. A file with rules of somebody else stays."""
+    """Have git ignore the folder, or stop ignoring it. A file with somebody else's rules stays."""
     with suppress(OSError):  # it matters to nobody but git
         if not is_hidden and output.head(_IGNORE_FILE, len(_RULES) + 1) == _RULES:
             output.delete(_IGNORE_FILE)

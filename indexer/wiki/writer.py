@@ -1,4 +1,4 @@
-"""Writes pages that are not as they should be, and deletes those that nobody wants any more."""
+"""Writes pages that are not as they should be, and deletes those that are no longer wanted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PageWriter:
             yield name, KnownPage(keys[name], fields)
 
     def delete_others(self, wanted: Set[str]) -> None:
-        """Delete our pages but those that are wanted."""
+        """Delete our pages except those that are wanted."""
         gone = []
         for name in sorted(self._known.keys() - wanted):
             try:
