@@ -122,12 +122,18 @@ def test_the_page_for_teams(
     writer.write("src/billing/retry.py", python_text(1))
     writer.environment["CODX_INDEX_TOKEN"] = "root:Milvus"
     lines = re.findall(r"^    codx-index (.*--uri.*)$", there, re.M)
-    run, *reads = [shlex.split(line) for line in lines]
+    run, *reads = [shlex.split(line, comments=True) for line in lines]
     assert writer.run(*run[1:])["status"] == "updated"
     exec(administrator, {})
     time.sleep(1)
     reader.environment["CODX_INDEX_TOKEN"] = "ann:a-password-of-ann"
-    assert [read[0] for read in reads] == ["search", "search", "status", "mcp"]
+    assert [read[0] for read in reads] == [
+        "search",
+        "search",
+        "search",
+        "status",
+        "mcp",
+    ]
     for read in reads:
         done = reader.command(*read)
         assert done.returncode == 0, done.stderr
