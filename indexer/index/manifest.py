@@ -12,7 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,12 @@ CREATE TABLE IF NOT EXISTS failures (
 _RECORDS = """SELECT path, size, mtime_ns, ctime_ns, inode, file_hash, chunk_count, reason,
     unembedded, by_words, is_plain FROM files"""
 
+_SUMS = """SELECT count(*), coalesce(sum(chunk_count > 0), 0), coalesce(sum(chunk_count), 0),
+    coalesce(sum(unembedded), 0), coalesce(sum(by_words), 0), coalesce(sum(by_words > 0), 0)
+    FROM files"""
+
+FEW_RECORDS = 100  # whose part of the sums is found sooner than all sums
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -62,6 +68,11 @@ class Totals:
     unembedded: int = 0
     by_words: int = 0
     files_by_words: int = 0
+
+    def plus(self, other: Totals, times: int = 1) -> Totals:
+        """The sums with those of other records, which count so many times."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Totals(*(one + times * more for one, more in pairs))
 
     def count(self, report: Report) -> None:
         """Put the sums into the report."""
@@ -83,6 +94,7 @@ class Manifest:
     ) -> None:
         self._path = path
         self._is_sound = is_sound
+        self._totals: Totals | None = None
         if readonly:
             self._db = self._open_readonly()
             return
@@ -203,11 +215,16 @@ class Manifest:
 
     def totals(self) -> Totals:
         """The sums over all records."""
-        row = self._db.execute(
-            "SELECT count(*), sum(chunk_count > 0), sum(chunk_count), sum(unembedded),"
-            " sum(by_words), sum(by_words > 0) FROM files"
-        ).fetchone()
-        return Totals(*(int(value or 0) for value in row))
+        if self._totals is None:
+            self._totals = Totals(*self._db.execute(_SUMS).fetchone())
+        return self._totals
+
+    def _totals_of(self, paths: Iterable[str]) -> Totals:
+        found = Totals()
+        for path in paths:
+            row = self._db.execute(f"{_SUMS} WHERE path = ?", (os.fsencode(path),))
+            found = found.plus(Totals(*row.fetchone()))
+        return found
 
     def commit(
         self, records: Iterable[FileRecord] = (), deleted: Iterable[str] = ()
@@ -231,7 +248,16 @@ class Manifest:
         values: dict[str, str],
     ) -> None:
         records = list(records)
+        changed: set[str] = set()
+        known, self._totals = self._totals, None
+        if deleted is not None:
+            deleted = list(deleted)
+            changed = {*deleted, *(record.path for record in records)}
+        if deleted is None or len(changed) > FEW_RECORDS:
+            known = None
         with self._transaction():
+            if known:
+                known = known.plus(self._totals_of(changed), -1)
             if deleted is None:
                 self._db.execute("DELETE FROM files")
             else:
@@ -260,6 +286,9 @@ class Manifest:
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items()
             )
+            if known:
+                known = known.plus(self._totals_of(changed))
+        self._totals = known
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

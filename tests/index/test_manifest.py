@@ -149,6 +149,33 @@ def test_readonly_makes_no_file(path: str) -> None:
     assert os.listdir(os.path.dirname(path)) == []
 
 
+def test_sums_follow_each_write(path: str) -> None:
+    random_ = random.Random(3)
+    with Manifest(path) as manifest:
+        for turn in range(60):
+            some = random_.sample(range(300), random_.choice([1, 3, 30, 200]))
+            records = [
+                FileRecord(
+                    f"{number}.py",
+                    None,
+                    "h" * 40,
+                    random_.randrange(4),
+                    unembedded=random_.randrange(2),
+                    by_words=random_.randrange(3),
+                )
+                for number in some
+            ]
+            if turn % 20 == 19:
+                manifest.reset(records)
+            else:
+                manifest.commit(records, [f"{random_.randrange(300)}.py"])
+            manifest.set(turn=str(turn))
+            if turn % 3:
+                with Manifest(path, readonly=True) as anew:
+                    assert manifest.totals() == anew.totals()
+        assert manifest.totals().chunks > 0
+
+
 def test_values_are_read_without_the_records(path: str) -> None:
     assert read_values(path, "state", "place") == ["", ""]
     assert os.listdir(os.path.dirname(path)) == []
