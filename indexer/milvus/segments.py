@@ -84,6 +84,11 @@ class Columns:
         """The vectors of a field, if they are in a file that can be mapped."""
         return None
 
+    @property
+    def has_postings(self) -> bool:
+        """Whether sparse vectors were read already."""
+        return bool(self._postings)
+
     def postings_of(self, field: str) -> Postings:
         """The sparse vectors of a field."""
         if field not in self._postings:

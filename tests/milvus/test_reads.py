@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_rows import DIMENSION, PHYSICAL, make_row, make_rows, prepare, serve
 
-from indexer.milvus import internals, vector_file
+from indexer.milvus import internals
+from indexer.milvus import reads as reading
+from indexer.milvus import vector_file
 from indexer.milvus.postings import Postings
 from indexer.milvus.rows import KEY_FIELDS, SHOWN_FIELDS
 from indexer.milvus.segments import (
@@ -353,3 +356,21 @@ def test_cosines_of_vectors_of_any_length(database: Any) -> None:
         return one.search([query], 9, expr='id != ""')
 
     assert same(read(collection), own_answer(collection, read))
+
+
+@pytest.mark.parametrize("readers", [1, 2, 100])
+def test_segments_are_read_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int
+) -> None:
+    monkeypatch.setattr(reading, "READERS", readers)
+    with closing(prepare(serve(tmp_path))) as store:
+        for number in range(5):  # a segment each, and one in memory
+            rows = [make_row(n, path=f"{number}.py", of=4) for n in range(4)]
+            store.upsert(rows)
+            if number < 4:
+                store.flush()
+        for _ in range(2):  # the second time, all is in memory
+            found = store.search("sparse", {7: 1.0, 3: 2.0}, 30)
+            assert len(found) == 20
+            best = [(hit["path"], hit["chunk_no"], hit["score"]) for hit in found[:5]]
+            assert best == [(f"{number}.py", 2, 2.5) for number in range(5)]
