@@ -66,6 +66,7 @@ def serve(
     close the database, then raises `LockedError`. Raises `StateError` if the database cannot be
     opened.
     """
+    (import_engine if is_alone else import_milvus_lite)()
     place = make_meeting_place(database, state_dir)
     folder, release_folder = short_path(place)
     # milvus-lite rejects a path that is not UTF-8. One through the handle is always valid.
@@ -124,6 +125,7 @@ def open_to_read(
 
 def _open_copy(database: str, name: str, patience: float, make: MakeStore) -> Store:
     """A copy of the database, which nobody else can find."""
+    import_engine()
     copy = _patiently(lambda: copy_database(database), database, patience)
     with contextlib.ExitStack() as stack:
         stack.callback(copy.close)
@@ -149,14 +151,12 @@ def _start(path: str, folder: str, stack: contextlib.ExitStack) -> MilvusClient:
 
     Raises as `open_engine` does.
     """
-    import_milvus_lite()
     stack.callback(start_server(path, folder))
     return open_client(f"unix:{socket_path(folder)}")
 
 
 def _start_alone(path: str, folder: str, stack: contextlib.ExitStack) -> EngineClient:
     """The database, called in this process."""
-    import_engine()
     return EngineClient(path)
 
 

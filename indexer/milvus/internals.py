@@ -238,7 +238,7 @@ def _importing() -> Iterator[None]:
 def import_engine() -> None:
     """Import milvus-lite's engine, silent, with our bounds on memory, our reads and checksums.
 
-    Neither pymilvus nor gRPC is imported. Raises `StateError` if that is not possible.
+    It imports neither pymilvus nor gRPC. Raises `StateError` if milvus-lite cannot be imported.
     """
     from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
 

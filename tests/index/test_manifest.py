@@ -112,13 +112,17 @@ def damage_a_page(path: Path) -> None:
 DAMAGES = [noise, truncate, damage_a_page]
 
 
+def fill(path: str) -> None:
+    with Manifest(path) as manifest:
+        manifest.set(state=COMPLETE)
+        manifest.commit(FileRecord(f"{n}.py", None, "h" * 40, 1) for n in range(2000))
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_unreadable_file_is_begun_again(
     path: str, damage: Callable[[Path], None]
 ) -> None:
-    with Manifest(path) as manifest:
-        manifest.set(state=COMPLETE)
-        manifest.commit(FileRecord(f"{n}.py", None, "h" * 40, 1) for n in range(2000))
+    fill(path)
     damage(Path(path))
     before = Path(path).read_bytes()
     with Manifest(path, readonly=True) as manifest:
@@ -191,9 +195,7 @@ def test_values_are_read_without_the_records(path: str) -> None:
 def test_values_of_an_unreadable_file(
     path: str, damage: Callable[[Path], None]
 ) -> None:
-    with Manifest(path) as manifest:
-        manifest.set(state=COMPLETE)
-        manifest.commit(FileRecord(f"{n}.py", None, "h" * 40, 1) for n in range(2000))
+    fill(path)
     damage(Path(path))
     assert read_values(path, "state", "place") == ["", ""]
 

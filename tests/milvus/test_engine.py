@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +17,7 @@ import pytest
 from fresh_python import python
 from store_rows import DIMENSION, PRINT, make_row, make_rows, prepare, serve
 
-from indexer.errors import ForeignCollectionError, LockedError, StoreError
+from indexer.errors import ForeignCollectionError, LockedError, StateError, StoreError
 from indexer.milvus import embedded
 from indexer.milvus.engine import EngineClient
 from indexer.milvus.owner import Claim
@@ -306,3 +308,14 @@ def test_neither_pymilvus_nor_grpc_is_imported(tmp_path: Path) -> None:
     with closing(serve(tmp_path)) as store:
         prepare(store).upsert(make_rows(4))
     assert python(USED, tmp_path) == "4 3\n[]\n"
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_a_library_that_cannot_be_imported_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_alone: bool
+) -> None:
+    module = "milvus_lite.db" if is_alone else "milvus_lite.adapter.grpc"
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(importlib.import_module("milvus_lite"), "db", raising=False)
+    with pytest.raises(StateError, match="^the embedded Milvus cannot be used here"):
+        serve(tmp_path, is_alone=is_alone)
