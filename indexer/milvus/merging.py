@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.faults import reach
-from indexer.milvus import vector_file
 from indexer.milvus.reads import Newest
-from indexer.milvus.segments import SEQUENCE, SegmentColumns
+from indexer.milvus.segments import SEQUENCE, SegmentColumns, files_apart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +139,7 @@ class Merge:
 def remove(paths: Sequence[str]) -> None:
     """Remove files that are no longer in the list, and what belongs to them."""
     for path in paths:
-        for one in (path, vector_file.path_of(path, "vector")):
+        for one in (path, *files_apart(path)):
             with suppress(OSError):
                 os.unlink(one)
 

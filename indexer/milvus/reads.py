@@ -7,7 +7,6 @@ does it match. Here the newest rows are found once for each state of the segment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-READERS = 2  # threads that read the segments of a first question
 
 # Further arguments that a read may get, with the values that change nothing.
 _PLAIN = {
@@ -107,7 +105,7 @@ class Snapshot:
 
         scores: list[NDArray[Any]]
         if isinstance(query, dict):
-            scores = self._inner_products(query, field)
+            scores = [part.inner_products(field, query) for part in self.parts]
         else:
             scores = [_cosines(part, field, query) for part in self.parts]
         points = np.where(wanted, np.concatenate(scores), -np.inf)
@@ -117,19 +115,6 @@ class Snapshot:
         rows = np.flatnonzero(points >= lowest)
         for row in rows[np.argsort(-points[rows], kind="stable")][:most].tolist():
             yield row, float(points[row])
-
-    def _inner_products(
-        self, query: dict[int, float], field: str
-    ) -> list[NDArray[np.float64]]:
-        """Those of each part. Arrow and numpy let the parts be read side by side."""
-
-        def scores(part: Columns) -> NDArray[np.float64]:
-            return part.postings_of(field).scores(query)
-
-        if len(self.parts) <= READERS or any(part.has_postings for part in self.parts):
-            return [*map(scores, self.parts)]
-        with ThreadPoolExecutor(READERS) as pool:
-            return [*pool.map(scores, self.parts)]
 
     def records(
         self, rows: Sequence[int], names: Sequence[str], *, keep: bool = False

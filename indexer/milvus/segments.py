@@ -16,8 +16,10 @@ from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from indexer.milvus import vector_file
+from indexer.milvus import posting_file, vector_file
+from indexer.milvus.posting_file import PostingFile
 from indexer.milvus.postings import Postings
+from indexer.types import Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,7 @@ GROUP_ROWS = 1_024
 MOST_SLICES = 200
 
 LEAST_ROWS_APART = 64
-"""Fewer vectors are read just as quickly from Parquet."""
+"""The vectors of fewer rows are read just as quickly from Parquet."""
 
 
 class Columns:
@@ -84,16 +86,11 @@ class Columns:
         """The vectors of a field, if they are in a file that can be mapped."""
         return None
 
-    @property
-    def has_postings(self) -> bool:
-        """Whether sparse vectors were read already."""
-        return bool(self._postings)
-
-    def postings_of(self, field: str) -> Postings:
-        """The sparse vectors of a field."""
+    def inner_products(self, field: str, query: Weights) -> NDArray[np.float64]:
+        """Those of the sparse vectors of a field with the query: of shape (rows,)."""
         if field not in self._postings:
             self._postings[field] = Postings.of(self.read([field]).column(field))
-        return self._postings[field]
+        return self._postings[field].scores(query)
 
 
 class MemoryColumns(Columns):
@@ -138,6 +135,7 @@ class SegmentColumns(Columns):
         self.sparse_indexes: dict[str, Any] = {}
         self._file = pyarrow.OSFile(file_path, "rb")
         self._groups: dict[tuple[int, tuple[str, ...]], Any] = {}
+        self._posting_files: dict[str, PostingFile | None] = {}
         keys = self.read([pk_field, SEQUENCE])
         self.pks = keys.column(pk_field).to_pylist()
         self.seqs = keys.column(SEQUENCE).to_numpy().astype("u8")
@@ -193,6 +191,14 @@ class SegmentColumns(Columns):
                 found[place] = record
         return found
 
+    def inner_products(self, field: str, query: Weights) -> NDArray[np.float64]:
+        if field not in self._posting_files:
+            path = posting_file.path_of(self.file_path, field)
+            self._posting_files[field] = PostingFile.open(path, self.pks)
+        file = self._posting_files[field]
+        found = file.scores(query) if file else None
+        return super().inner_products(field, query) if found is None else found
+
     def groups(self) -> Iterator[tuple[int, Any]]:
         """Yield all columns of each group of rows, as an Arrow table, with the number of its first row."""
         for number, start in enumerate(self._starts):
@@ -201,6 +207,10 @@ class SegmentColumns(Columns):
     def close(self) -> None:
         """Close the file and free the memory; nothing can be read any more."""
         self._file.close()
+        for file in self._posting_files.values():
+            if file:
+                file.close()
+        self._posting_files.clear()
         for kept in (self._vectors, self._postings, self._kept, self._groups):
             kept.clear()
 
@@ -271,7 +281,7 @@ def write_segment(table: Any, path: str) -> None:
         for field in table.schema
         if str(field.type) in ("string", "uint64", "int64", "int32", "bool")
     }
-    _write_vectors(table, path)
+    _write_apart(table, path)
     parquet.write_table(
         table,
         path,
@@ -282,12 +292,22 @@ def write_segment(table: Any, path: str) -> None:
     )
 
 
-def _write_vectors(table: Any, segment: str) -> None:
-    """Write the vectors of these rows once more, if any of our rows has one and there are many."""
-    is_ours = {"id", "vector", "embedded"} <= {*table.column_names}
-    if not is_ours or table.num_rows < LEAST_ROWS_APART:
+def files_apart(segment: str) -> tuple[str, str]:
+    """The files with the vectors and the sparse vectors of the segment at this path, if they were written."""
+    return (
+        vector_file.path_of(segment, "vector"),
+        posting_file.path_of(segment, "sparse"),
+    )
+
+
+def _write_apart(table: Any, segment: str) -> None:
+    """Write the vectors of these rows once more, if they are our rows and many."""
+    names = {*table.column_names}
+    if not {"id", "embedded"} <= names or table.num_rows < LEAST_ROWS_APART:
         return
+    pks = table.column("id").to_pylist()
+    vectors_path, postings_path = files_apart(segment)
     if any(table.column("embedded").to_pylist()):
-        path = vector_file.path_of(segment, "vector")
-        vectors = _as_array(table.column("vector"))
-        vector_file.write(path, vectors, table.column("id").to_pylist())
+        vector_file.write(vectors_path, _as_array(table.column("vector")), pks)
+    if "sparse" in names:
+        posting_file.write(postings_path, Postings.of(table.column("sparse")), pks)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,31 +20,39 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# In the folder and with the ending that milvus-lite uses for such files, so it removes them along with
-# their segment.
+# milvus-lite has such files in this folder, so it removes them along with their segment.
 _FOLDER = "indexes"
-_SUFFIX = ".flat.idx"
-_MARK = b"codx-crc"
-_CRC_BYTES = 4
+MARK = b"codx-crc"
+CRC_BYTES = 4
 _HEAD_BYTES = 128
 
 
 def path_of(segment: str, field: str) -> str:
     """The file of a field's vectors that belongs to the segment at this path."""
+    return path_beside(segment, field, "flat")
+
+
+def path_beside(segment: str, field: str, index_type: str) -> str:
+    """Where milvus-lite has, or would have, an index of a field of the segment at this path."""
     folder, name = os.path.split(segment)
     stem = os.path.splitext(name)[0]
-    return os.path.join(os.path.dirname(folder), _FOLDER, f"{stem}.{field}{_SUFFIX}")
+    file = f"{stem}.{field}.{index_type}.idx"
+    return os.path.join(os.path.dirname(folder), _FOLDER, file)
 
 
 def write(path: str, vectors: NDArray[np.float32], pks: Sequence[str]) -> None:
     """Write vectors of shape (rows, dimension). It only saves time, so a failure is no error."""
+    tail = MARK + _checksum(vectors, pks)
+    write_beside(path, [_head(*vectors.shape), vectors.data, tail])
+
+
+def write_beside(path: str, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file beside a segment, whole or not at all."""
     part = f"{path}.tmp"
     with suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(part, "wb") as file:
-            file.write(_head(*vectors.shape))
-            vectors.tofile(file)
-            file.write(_MARK + _checksum(vectors, pks))
+            file.writelines(parts)
         os.replace(part, path)
         return
     with suppress(OSError):
@@ -58,7 +66,7 @@ def read(path: str, pks: Sequence[str]) -> NDArray[np.float32] | None:
     """
     import numpy as np
 
-    rows, around = len(pks), _HEAD_BYTES + len(_MARK) + _CRC_BYTES
+    rows, around = len(pks), _HEAD_BYTES + len(MARK) + CRC_BYTES
     try:
         with open(path, "rb") as file:
             values, rest = divmod(os.fstat(file.fileno()).st_size - around, 4 * rows)
@@ -68,14 +76,14 @@ def read(path: str, pks: Sequence[str]) -> NDArray[np.float32] | None:
             tail = file.read()
     except OSError:
         return None
-    if tail != _MARK + _checksum(vectors, pks):
+    if tail != MARK + _checksum(vectors, pks):
         return None
     return vectors.reshape(rows, values)
 
 
 def is_marked(path: str) -> bool:
     """Whether the file ends like those written here. milvus-lite's own do not."""
-    return _tail(path, len(_MARK) + _CRC_BYTES).startswith(_MARK)
+    return _tail(path, len(MARK) + CRC_BYTES).startswith(MARK)
 
 
 def _head(rows: int, dimension: int) -> bytes:
@@ -93,7 +101,7 @@ def _head(rows: int, dimension: int) -> bytes:
 
 def _checksum(vectors: NDArray[np.float32], pks: Sequence[str]) -> bytes:
     rows = zlib.crc32("\0".join(pks).encode())
-    return zlib.crc32(vectors.data, rows).to_bytes(_CRC_BYTES, "big")
+    return zlib.crc32(vectors.data, rows).to_bytes(CRC_BYTES, "big")
 
 
 def _tail(path: str, size: int) -> bytes:

@@ -32,7 +32,7 @@ from indexer.errors import StateError, StoreError
 from indexer.milvus import internals, segments
 from indexer.milvus.client import open_client
 from indexer.milvus.on_disk import is_locked
-from indexer.milvus.segments import SegmentColumns
+from indexer.milvus.segments import SegmentColumns, files_apart
 from indexer.milvus.store import FINGERPRINT, Store
 from indexer.milvus.vector_file import is_marked
 
@@ -300,8 +300,10 @@ def test_the_files_lie_where_we_look(database: str) -> None:
     names = manifest.MANIFEST_PREV_FILENAME, manifest.MANIFEST_TMP_FILENAME
     assert all(name.startswith(internals.MANIFEST) for name in names)
     assert f'"{internals.INDEXES}"' in inspect.getsource(Collection._index_dir)
-    (index,) = folder.rglob("*.idx")
-    assert is_marked(str(index))
+    (segment,) = folder.rglob("data_*.parquet")
+    indexes = sorted(str(path) for path in folder.rglob("*.idx"))
+    assert indexes == sorted(files_apart(str(segment)))
+    assert all(map(is_marked, indexes))
 
 
 def rows_found(folder: Path) -> int:

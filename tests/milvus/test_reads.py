@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_rows import DIMENSION, PHYSICAL, make_row, make_rows, prepare, serve
 
-from indexer.milvus import internals
-from indexer.milvus import reads as reading
-from indexer.milvus import vector_file
+from indexer.milvus import internals, posting_file, vector_file
+from indexer.milvus.posting_file import PostingFile
 from indexer.milvus.postings import Postings
 from indexer.milvus.rows import KEY_FIELDS, SHOWN_FIELDS
 from indexer.milvus.segments import (
     GROUP_ROWS,
     LEAST_ROWS_APART,
     SegmentColumns,
+    files_apart,
     write_segment,
 )
 from indexer.milvus.store import Store
@@ -235,6 +237,16 @@ def test_postings_give_inner_products(
     ]
     assert postings.scores(query).tolist() == pytest.approx(wanted, abs=1e-3)
 
+    pks = [str(number) for number in range(len(vectors))]
+    with TemporaryDirectory() as folder:
+        path = os.path.join(folder, "indexes", "postings")
+        posting_file.write(path, postings, pks)
+        file = PostingFile.open(path, pks)
+        assert file is not None
+        with closing(file):
+            found = file.scores(query)
+        assert found is not None and found.tolist() == postings.scores(query).tolist()
+
 
 # Segments and the files of their vectors
 
@@ -242,12 +254,11 @@ def test_postings_give_inner_products(
 def segment(folder: Path, count: int) -> tuple[str, list[dict[str, Any]]]:
     internals.import_milvus_lite()
     import pyarrow
+    from milvus_lite.analyzer.sparse import sparse_to_bytes
 
     rows = make_rows(count)
-    for row in rows:
-        row["sparse"] = b""
     table = pyarrow.Table.from_pylist(
-        rows,
+        [{**row, "sparse": sparse_to_bytes(row["sparse"])} for row in rows],
         pyarrow.schema(
             [
                 *((name, pyarrow.string()) for name in ("id", "path", "text")),
@@ -290,9 +301,10 @@ def damaged(kind: str, content: bytes) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(
-    "kind", ["cut short", "empty", "longer", "a bit", "the checksum", "the head"]
-)
+DAMAGE = ["cut short", "empty", "longer", "a bit", "the checksum", "the head"]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_file_of_vectors_is_not_used(tmp_path: Path, kind: str) -> None:
     path, rows = segment(tmp_path, LEAST_ROWS_APART)
     file = Path(vector_file.path_of(path, "vector"))
@@ -306,6 +318,57 @@ def test_a_damaged_file_of_vectors_is_not_used(tmp_path: Path, kind: str) -> Non
     assert found.vectors_of("vector")[0].tolist() == [
         row["vector"].tolist() for row in rows
     ]
+    found.close()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_of_postings_is_not_used(tmp_path: Path, kind: str) -> None:
+    path, rows = segment(tmp_path, LEAST_ROWS_APART)
+    query = {term: 1.0 for row in rows for term in row["sparse"]}
+    found = SegmentColumns.load(path, "_default", "id", "vector")
+    wanted = found.inner_products("sparse", query).tolist()
+    assert len(wanted) == len(rows) and all(wanted)
+    found.close()
+
+    file = Path(posting_file.path_of(path, "sparse"))
+    ids = [row["id"] for row in rows]
+    assert PostingFile.open(str(file), ids[1:]) is None
+    assert PostingFile.open(str(file), [*ids[1:], ids[0]]) is None
+    file.write_bytes(damaged(kind, file.read_bytes()))
+    damaged_file = PostingFile.open(str(file), ids)
+    if damaged_file is not None:  # the directory is sound
+        assert kind == "a bit" and damaged_file.scores(query) is None
+        damaged_file.close()
+    found = SegmentColumns.load(path, "_default", "id", "vector")
+    assert found.inner_products("sparse", query).tolist() == wanted
+    found.close()
+
+
+def test_every_flipped_bit_in_a_file_of_postings_is_seen(tmp_path: Path) -> None:
+    path, rows = segment(tmp_path, LEAST_ROWS_APART)
+    file = Path(posting_file.path_of(path, "sparse"))
+    ids = [row["id"] for row in rows]
+    query = {term: 1.0 for row in rows for term in row["sparse"]}
+    content = file.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        file.write_bytes(changed)
+        found = PostingFile.open(str(file), ids)
+        assert found is None or found.scores(query) is None, place
+        if found:
+            found.close()
+
+
+def test_a_search_reads_postings_of_a_file_that_is_gone(tmp_path: Path) -> None:
+    """A merge may have removed it since."""
+    path, rows = segment(tmp_path, LEAST_ROWS_APART)
+    query = {term: 1.0 for term in rows[0]["sparse"]}
+    found = SegmentColumns.load(path, "_default", "id", "vector")
+    wanted = found.inner_products("sparse", query).tolist()
+    for gone in (path, *files_apart(path)):
+        os.unlink(gone)
+    assert found.inner_products("sparse", query).tolist() == wanted
     found.close()
 
 
@@ -358,11 +421,7 @@ def test_cosines_of_vectors_of_any_length(database: Any) -> None:
     assert same(read(collection), own_answer(collection, read))
 
 
-@pytest.mark.parametrize("readers", [1, 2, 100])
-def test_segments_are_read_side_by_side(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int
-) -> None:
-    monkeypatch.setattr(reading, "READERS", readers)
+def test_segments_and_memory_are_ranked_together(tmp_path: Path) -> None:
     with closing(prepare(serve(tmp_path))) as store:
         for number in range(5):  # a segment each, and one in memory
             rows = [make_row(n, path=f"{number}.py", of=4) for n in range(4)]
