@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from busy import Busy, Look, find_look
 from common import Indexer, Unexpected, headline, machine, write_json
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     import numpy as np

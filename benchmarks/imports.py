@@ -121,11 +121,11 @@ def commands_for(project: Path, cache_dir: Path, runs: bool) -> Iterator[Command
     yield Command("--help", (*script, "--help"), light | FILES, 13, 40)
     no_model = str(cache_dir.with_name("no-model"))
     dry_run = (*script, "run", "--dry-run", "--cache-dir", no_model, root)
-    yield Command("run --dry-run", dry_run, light, 15, 125)
+    yield Command("run --dry-run", dry_run, light, 25, 125)
     if runs:
         run = (*script, "run", "--cache-dir", str(cache_dir), root)
-        yield Command("run", (*run, "--force"), TORCH | UNUSED, 480, 180)
-        yield Command("run, unchanged", run, light, 20, 120)
+        yield Command("run", (*run, "--force"), TORCH | UNUSED, 480, 185)
+        yield Command("run, unchanged", run, light, 30, 122)
 
 
 def imported(command: Command) -> Counter[str]:

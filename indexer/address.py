@@ -113,6 +113,7 @@ class Address:
         return {one for one in forms if len(one) >= _WORTH_HIDING}
 
 
+# No `Struct`, because every command imports this module, and the short ones nothing else with one.
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An HTTP server that speaks OpenAI's embeddings API, and the model that it is asked for.

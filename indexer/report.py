@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from indexer.paths import escape_path
 from indexer.timeline import FileTime, Spans
@@ -37,8 +39,7 @@ Listener = Callable[[str, Mapping[str, object]], None]
 """Called with the name of an event and its fields, as in `schema.json`."""
 
 
-@dataclass(slots=True)
-class FileCounts:
+class FileCounts(Struct):
     """Files of a run or a plan, by what happened, or would happen, to them.
 
     `embedded` files were indexed before and only got their vectors, `stripped` ones only lost them.
@@ -61,8 +62,7 @@ class FileCounts:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanCounts:
+class PlanCounts(Struct, frozen=True):
     """What lies before a run: files that are `unchanged`, files that may have `changed`, the
     `bytes` of these in all, and files that are `gone`."""
 
@@ -72,8 +72,7 @@ class PlanCounts:
     gone: int = 0
 
 
-@dataclass(slots=True)
-class ChunkCounts:
+class ChunkCounts(Struct):
     """Chunks of a run.
 
     `total` is what the collection holds at its end, and `unembedded` is how many of these have
@@ -93,15 +92,13 @@ class ChunkCounts:
     padding: int = 0
 
 
-@dataclass(slots=True)
-class SecretCounts:
+class SecretCounts(Struct):
     """Secrets in the files of a run. Files that are skipped for their names are not counted."""
 
     masked: int = 0
 
 
-@dataclass(slots=True)
-class MentionCounts:
+class MentionCounts(Struct):
     """Mentions found in the changed files of a run, and for how many of these files the command
     `succeeded` or `failed`."""
 
@@ -110,16 +107,14 @@ class MentionCounts:
     failed: int = 0
 
 
-@dataclass(slots=True)
-class EventCounts:
+class EventCounts(Struct):
     """Events of a run; `undelivered` is summed over the places they were meant for."""
 
     emitted: int = 0
     undelivered: int = 0
 
 
-@dataclass(slots=True)
-class WikiCounts:
+class WikiCounts(Struct):
     """Pages of the wiki: how many there are, and what this run did to them."""
 
     pages: int = 0
@@ -128,8 +123,7 @@ class WikiCounts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(Struct, frozen=True):
     """What this many `rows` of an embedded database cost, and what `next_rows` more would add.
 
     `row_bytes` are bytes on disk, and megabytes are 10⁶ bytes of memory. `edit_seconds` is the time that the
@@ -145,24 +139,21 @@ class Growth:
     next_edit_seconds: float | None
 
 
-@dataclass(slots=True)
-class Seeded:
+class Seeded(Struct):
     """The index that a first one started from: its `origin`, and how many `files` are the same there."""
 
     origin: str
     files: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoredSeed:
+class IgnoredSeed(Struct, frozen=True):
     """An index that a first one could not start from, and why."""
 
     origin: str
     reason: str
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """Counts and timings (seconds) of a run; `as_dict` is the object that `--json` prints.
 
     Whatever is counted here is told to the `listeners` here as well, so that both agree.

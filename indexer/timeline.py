@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import IO
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class Span:
+
+class Span(Struct, frozen=True):
     """What a thread did from `started` to `ended`; `about` holds counts and escaped paths. `host` is
     the name of the machine, "" for this one."""
 
@@ -34,8 +35,7 @@ class Span:
         return self.ended - self.started
 
 
-@dataclass(frozen=True, slots=True)
-class FileTime:
+class FileTime(Struct, frozen=True):
     """The seconds that workers spent on a file of `size` bytes: `chunk` and `embed`.
 
     If it was embedded in a batch with others, its share of the time is that of its tokens.
@@ -53,8 +53,7 @@ class FileTime:
         return self.chunk + self.embed
 
 
-@dataclass(slots=True)
-class Spans:
+class Spans(Struct):
     """The spans of one process, in the order in which they ended."""
 
     found: list[Span] = field(default_factory=list)

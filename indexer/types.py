@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(Struct, frozen=True):
     """A candidate file as the scan saw it, not opened yet.
 
     `path` is relative to the project root, with `/`, decoded as `os.fsdecode` does
@@ -31,8 +31,7 @@ class SourceFile:
 ID_BYTES = 4  # a token id is a native uint32
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A span of whole lines of one file, small enough for the model.
 
     Lines are 1-based and inclusive. `text` is exactly these lines, without the line break
@@ -48,7 +47,7 @@ class Chunk:
     symbol: str
     text: str
     tokens: int
-    ids: bytes = field(default=b"", compare=False, repr=False)
+    ids: bytes = b""
     place: str = ""
 
     @property
@@ -75,8 +74,7 @@ def stat_fields(info: os.stat_result) -> Stat:
     return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True):
     """What the manifest knows of one file.
 
     `stat` is None if the fields cannot be trusted: the file was touched within the clock's
@@ -101,8 +99,7 @@ class FileRecord:
 ANY_BYTES = ""  # in place of a blob id
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a file could not be indexed, and the blob id of the bytes that it had.
 
     If `file_hash` is `ANY_BYTES`, the file was indexed but a hook on it failed, so that the
@@ -113,8 +110,7 @@ class Failure:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedFile:
+class ChangedFile(Struct, frozen=True):
     """A file that must be indexed: the bytes that were hashed are the bytes that are chunked.
 
     `stat` is as in `FileRecord`. If it `is_indexed`, the index has these very bytes already
@@ -128,8 +124,7 @@ class ChangedFile:
     is_indexed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkedFile:
+class ChunkedFile(Struct, frozen=True):
     """One file as a worker returns it: its chunks, each with its sparse vector in `weights`, or
     the reason why it has none. `masked` counts the secrets that were masked in it. By the rule of
     `text/meaning.py` it `is_plain` or not."""
@@ -144,8 +139,7 @@ class ChunkedFile:
     is_plain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedFile:
+class EmbeddedFile(Struct, frozen=True):
     """One file of `size` bytes, ready to be written; `masked` secrets were masked in it.
 
     `vectors` is float32 of shape (len(chunks), dimension), each row of unit length. Rows of
@@ -166,8 +160,7 @@ class EmbeddedFile:
     embed_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """How much further a run has come.
 
     `known`, `found` and `embedded` are bytes of source: those known to need no embedding,
@@ -185,8 +178,7 @@ class Step:
     files: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(Struct, frozen=True):
     """A text in a file that addresses an assistant; `line` is 1-based."""
 
     path: str
@@ -194,8 +186,7 @@ class Mention:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     """What the rows of a collection say about its files.
 
     `records` are those of the files that have rows, by path. A file whose rows are not right
@@ -228,8 +219,7 @@ class Change(Enum):
     STRIPPED = "stripped"  # the bytes are unchanged, and now lose their vectors
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of a changed file. `change` is None if it has no rows and had none before;
     `origin` is the old path of a renamed file."""
 
@@ -237,8 +227,7 @@ class Outcome:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Premises:
+class Premises(Struct, frozen=True):
     """What a function learns of the host of a cluster that calls it: how many processes it may use, where the
     host keeps its cache, and whether somebody still wants the result."""
 

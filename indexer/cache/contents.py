@@ -6,15 +6,15 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.cache.file import open_existing
 from indexer.cache.folder import paths_in, size_of
 from indexer.cache.sqlite import DAY
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFile:
+class CacheFile(Struct, frozen=True):
     """A file of the cache, as `describe` finds it.
 
     `last_used` is a date (UTC) as in ISO 8601, "" without entries. `error` says why the file

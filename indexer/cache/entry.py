@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.types import Chunk
 
@@ -26,8 +27,7 @@ def key_of_text(text: str) -> Key:
     return hashlib.sha256(text.encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """What decides the vectors of a file.
 
     `identity` is the hex sha256 of everything that decides them. The vectors have shape

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.cache.file import VectorFile, open_or_remove
 from indexer.cache.folder import cache_bytes, paths_in, size_of
@@ -14,8 +15,7 @@ from indexer.cache.sqlite import is_damage
 _PRUNE_SHARE = 0.9  # of the limit, so that not every run prunes
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """What `prune` removed and left. `error` is one line, "" if all went well."""
 
     entries: int

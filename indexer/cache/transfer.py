@@ -8,7 +8,9 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import astuple, dataclass
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from indexer.cache.entry import Entry, Key, Source, checked_source, is_sound
 from indexer.cache.file import VectorFile, open_existing, open_for_writing
@@ -27,8 +29,7 @@ _EXPORT_SCHEMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """The number of entries in an export, of the new ones among them, and of the damaged ones,
     which were left out."""
 

@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.config import Settings
 from indexer.environment import given as given_environment
@@ -44,8 +45,7 @@ _LONGEST_WAIT = 3600  # seconds for a run that somebody else started
 _PID = "pid "
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a run ended: its exit code, None if it was killed, and what it said of a failure."""
 
     exit_code: int | None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 
 from indexer.cli.log import log
 from indexer.cli.texts import confirm, count_text, shown
@@ -27,8 +27,7 @@ Plan = Callable[[], Change | None]
 """Reads one file, and says what would have to change. Raises `ClientFileError`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(Struct, frozen=True):
     """Whose files are meant: the user's, or those of a project."""
 
     machine: Machine

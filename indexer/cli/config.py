@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
+from msgspec.structs import asdict
 
 from indexer.cli.boundary import reporting
 from indexer.cli.texts import print_json, printable, shown

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from indexer.address import is_cluster
 from indexer.config import SPARSE, Settings, rules_of, with_rules
@@ -31,8 +33,7 @@ ASKS_A_PROGRAM = (
 _SETTINGS = (TRUST, *PLACE, *TREE, *WORK, *AROUND)
 
 
-@dataclass(frozen=True, slots=True)
-class Continuation:
+class Continuation(Struct, frozen=True):
     """The `settings` of an update by words, and what to note of them, "" if nothing.
 
     A run in the background `goes_on` as well if it would have the same settings, and the index

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+
+from msgspec import Struct, field
 
 from indexer.cli.background import BackgroundRun
 from indexer.cli.bars import Bars
@@ -45,8 +47,7 @@ FIRST_SECONDS = 2.5  # for the first words of a first index
 LOOK_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """What an index has: its `files`, its `chunks`, and how many of these still lack a vector."""
 
     files: int = 0
@@ -54,8 +55,7 @@ class Coverage:
     unembedded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True):
     """Whether an index is up to date now, and what to note, "" if nothing.
 
     `chunks` says how many of its chunks lack a vector, and how many there are, if that is known.
@@ -66,8 +66,7 @@ class _Outcome:
     chunks: tuple[int, int] | None = None
 
 
-@dataclass(slots=True)
-class _Project:
+class _Project(Struct):
     """`began` is when the last update began (monotonic clock), and `outcome` is its result."""
 
     settings: Settings

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from indexer.address import without_passwords
 from indexer.cli.texts import count_text, without_controls
@@ -37,8 +38,7 @@ class _Line(NamedTuple):
     is_content: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """An answer: first what to know about it, then what was found.
 
     Sooner or later an agent shows it at a terminal, so no line has anything that a terminal obeys.

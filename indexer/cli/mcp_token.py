@@ -7,7 +7,8 @@ import secrets
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.errors import CodxIndexError, UsageError
 
@@ -18,8 +19,7 @@ _SHORTEST = 16  # characters
 _BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A token and the file that holds it, "" if it came from the environment."""
 
     value: str

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import Annotated, Literal, TypeVar
 
 from mcp.types import CallToolResult, TextContent
+from msgspec.structs import replace
 from pydantic import Field
 
 from indexer.cli.boundary import Ended, recorded

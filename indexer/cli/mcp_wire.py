@@ -14,7 +14,6 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from mcp.types import (
@@ -23,6 +22,7 @@ from mcp.types import (
     PARSE_ERROR,
     jsonrpc_message_adapter,
 )
+from msgspec import Struct, field
 
 from indexer.cli.mcp_leniency import lenient_params
 from indexer.cli.texts import json_text
@@ -35,8 +35,7 @@ LAST_ANSWERS = (
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """Messages that came in one array; their answers go into one, too."""
 
     left: int = 0

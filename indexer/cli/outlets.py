@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer import __version__
 from indexer.cli.boundary import recorded
@@ -18,8 +19,7 @@ from indexer.settings.declarations import EVENTS, METRICS, WEBHOOK
 from indexer.settings.values import Values
 
 
-@dataclass(frozen=True, slots=True)
-class Outlets:
+class Outlets(Struct, frozen=True):
     """Where to write events and metrics, and where to send events; "" is nowhere."""
 
     events: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.clients import files
 from indexer.clients.receipts import Receipt, Receipts
 from indexer.errors import ClientFileError
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One file as it is and as it will be; None means that there is no file.
 
     `lines` show a person our part of it, each with `+`, `-` or a space before it. If `is_by_hand`,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.clients.pieces import Piece, Span, line_end_of
 from indexer.errors import ClientFileError
@@ -71,8 +72,7 @@ def taken_out(text: bytes, keys: Sequence[str], made: int) -> list[Span]:
     return document.cut(places[depth], keys[depth])
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
+class _Object(Struct, frozen=True):
     """An object in the text: where its braces are, and its members by name."""
 
     start: int  # of the first brace

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 HERE = "."
 """For a client that starts a server in the open folder, or where it was itself started."""
@@ -21,8 +22,7 @@ AGENT_SKILLS = ".agents/skills"
 """Where agents of any maker look for skills, in a home and in a project (agentskills.io)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """Where a user's files are on this machine."""
 
     home: str
@@ -54,8 +54,7 @@ class Machine:
         return [os.path.normpath(name.format_map(self.folders)) for name in names]
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """A program that starts MCP servers, and the files that name them.
 
     Of several files, the first that exists counts, else the first. `keys` lead to the object of

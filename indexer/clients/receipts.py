@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from indexer.clients import files
 from indexer.clients.pieces import Piece
@@ -20,8 +22,7 @@ FILE = "clients.json"
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What was done to one file.
 
     `after` is the digest of the file as we left it, and `entry` that of our entry in it. The innermost
@@ -42,8 +43,7 @@ class Receipt:
         return [(offset, text.encode()) for offset, text in self.pieces]
 
 
-@dataclass(slots=True)
-class Receipts:
+class Receipts(Struct):
     """A user's receipts, by the real path of the file that each is about."""
 
     path: str

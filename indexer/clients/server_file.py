@@ -7,7 +7,8 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.clients import files, jsonc, toml
 from indexer.clients.changes import Change
@@ -28,8 +29,7 @@ from indexer.errors import ClientFileError
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFile:
+class ServerFile(Struct, frozen=True):
     """The file that names a client's servers. Its path is as a person knows it."""
 
     client: Client

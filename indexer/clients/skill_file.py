@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.clients import files
 from indexer.clients.changes import Change
@@ -13,8 +15,7 @@ from indexer.clients.programs import Client
 from indexer.clients.receipts import Receipt, Receipts, digest
 
 
-@dataclass(frozen=True, slots=True)
-class SkillFile:
+class SkillFile(Struct, frozen=True):
     """The file that tells an agent when and how to use our command in a shell."""
 
     client: Client

@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterator, Set
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.errors import StateError, UsageError
 from indexer.githooks.script import BEFORE, projects_in, script
@@ -27,8 +28,7 @@ _KNOWS_ITS_NAME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HookFile:
+class HookFile(Struct, frozen=True):
     """The hook of git with this `name`, in a folder of hooks."""
 
     folder: str

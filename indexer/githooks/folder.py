@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.errors import UsageError
 from indexer.tree.git_process import run_git
@@ -12,8 +13,7 @@ from indexer.tree.repository import DOT_GIT, common_folder, repository_around
 _COMMAND_LINE = b"command line:"  # the place that git names for our own settings
 
 
-@dataclass(frozen=True, slots=True)
-class HooksFolder:
+class HooksFolder(Struct, frozen=True):
     """The `path` of the folder with the hooks of a repository.
 
     `concern` says who else is affected by what is written there, "" if nobody is.

@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import wait
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 import indexer
 from indexer.address import public_part
@@ -61,8 +62,7 @@ def check_webhook(url: str) -> str:
     return url
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """The outcome of a request: why it failed ("" if it did not), whether to try `again`, and
     for how many seconds the server wants us to wait first (0 if it does not say)."""
 

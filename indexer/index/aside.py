@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.milvus.rows import Row, aside_id, batches, row_id
 from indexer.paths import escape_path
 from indexer.types import Audit, EmbeddedFile, FileRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """What a group of files replaces: rows to copy before it is written, each id with that of
     its copy, and ids of copies to delete after."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from indexer.milvus.rows import RowKey, aside_id, row_id
 from indexer.paths import unescape_path

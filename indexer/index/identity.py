@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.address import Endpoint
 from indexer.config import Settings, fingerprint
@@ -21,8 +23,7 @@ from indexer.vectors.model import resolve_model
 PROBES = "codx.probes"  # a property of the collection
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What decides whether an index can be used as it is.
 
     `vectors` is the part of the fingerprint that decides the vectors alone. It names the file of

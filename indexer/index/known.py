@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Set
 from contextlib import closing
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.config import Settings
 from indexer.faults import reach
@@ -16,8 +17,7 @@ from indexer.index.manifest import COMPLETE, DIRTY, PARTIAL, Manifest, Totals
 from indexer.types import Audit, Failure, FileRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The files of the index as far as they are known; the default is that nothing is.
 
     `state` is that of the manifest. `failures` are those of earlier runs, by path, and

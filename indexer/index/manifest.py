@@ -12,9 +12,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from indexer.errors import StateError
 from indexer.text.versions import MEANING_VERSION
@@ -55,8 +57,7 @@ _SUMS = """SELECT count(*), coalesce(sum(chunk_count > 0), 0), coalesce(sum(chun
 FEW_RECORDS = 100  # whose part of the sums is found sooner than all sums
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Sums over all files: `files` that have a record, `indexed` ones that have rows, the rows
     that the collection should hold (`chunks`), and how many of these have no vector yet. As many as
     `by_words`, in `files_by_words` files, are to have none.

@@ -8,7 +8,8 @@ import stat
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.config import Settings, with_rules
 from indexer.errors import GitError, ProjectError
@@ -31,8 +32,7 @@ Holds = Callable[[str, str], bool]
 """Whether a file with this path, as in rows, and language is meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Omissions:
+class Omissions(Struct, frozen=True):
     """Of the files that are meant, `indexed` are in the index, as are so many `others`.
 
     `reasons` has the paths of those that are not, by the reason.

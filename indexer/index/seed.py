@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from indexer.config import Settings
 from indexer.errors import NoIndexError
@@ -17,8 +18,7 @@ from indexer.types import FileRecord
 NO_INDEX = "there is no index"
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(Struct, frozen=True):
     """What is known about an index: the `records` of its files, by path, and the values of its manifest that say
     which index it is and how it was left."""
 
@@ -45,8 +45,7 @@ class Seed(Protocol):
         """Copy its database into the folder `draft`. Returns its path there. Raises as `about` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class FolderSeed:
+class FolderSeed(Struct, frozen=True):
     """The index of a project on this machine, with our settings except for the folder."""
 
     settings: Settings

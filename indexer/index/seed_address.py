@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import IO
 from urllib.parse import unquote, urljoin, urlsplit
+
+from msgspec import Struct
 
 from indexer.address import is_loopback, without_secrets
 from indexer.errors import StateError
@@ -21,8 +22,7 @@ _AT_ONCE = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True, slots=True)
-class AddressSeed:
+class AddressSeed(Struct, frozen=True):
     """An exported index at an address that the settings have checked; see `Seed`.
 
     The sha256 of the file may follow after a `#`.

@@ -17,9 +17,10 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from lzma import LZMAError
 from typing import IO, Any, Self
+
+from msgspec import Struct, field
 
 from indexer.config import Settings
 from indexer.errors import NoIndexError, StateError
@@ -46,8 +47,7 @@ _DAMAGED = "it is damaged"
 _GZIPPED = (".gz", ".tgz")
 
 
-@dataclass(frozen=True, slots=True)
-class FileSeed:
+class FileSeed(Struct, frozen=True):
     """What `export_index` wrote to the file at a path; see `Seed`."""
 
     path: str
@@ -77,8 +77,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 # --- written --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """What an export has: `files` with rows, their `chunks`, and its own size in `bytes`.
 
     It `is_complete` if the index equalled its tree when it was last brought up to date.
@@ -263,8 +262,7 @@ class _Member(tarfile.TarInfo):
         return found
 
 
-@dataclass(slots=True)
-class _Members:
+class _Members(Struct):
     """What was unpacked from a tar into a folder."""
 
     tar: tarfile.TarFile

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 
+from msgspec import structs
+
 from indexer.config import AUTO, NO_SEED, Settings
 from indexer.errors import CodxIndexError, GitError, StateError
 from indexer.faults import reach
@@ -165,7 +167,8 @@ def _plant(
         _check_rows(database, settings.collection_name)
     stats = vouched.stats({path: one.file_hash for path, one in found.records.items()})
     records = [
-        replace(one, stat=stats.get(path)) for path, one in found.records.items()
+        structs.replace(one, stat=stats.get(path))
+        for path, one in found.records.items()
     ]
     os.rename(database, settings.database)
     sync_folder(settings.state_dir)

@@ -13,7 +13,8 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.errors import LockedError, StateError
 from indexer.milvus.internals import INDEXES, SEGMENT, lock_file
@@ -50,8 +51,7 @@ def look_at(database: str) -> Look:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A copy in `folder`, of a database that had this `look`."""
 
     folder: str

@@ -19,8 +19,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from indexer.errors import (
     CodxIndexError,
@@ -38,8 +40,7 @@ POLL = 0.5  # seconds between two looks at a lease of another run
 SKEW = 10.0  # seconds by which clocks differ if all is well
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
+class _Holder(Struct, frozen=True):
     """Who has the lease, and until when by the holder's wall clock, in seconds.
 
     `machine` tells whether the process would be found on this machine, and `started` whether a process

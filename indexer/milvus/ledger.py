@@ -16,7 +16,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from indexer.errors import StateError
 from indexer.milvus.lease import started
@@ -24,8 +26,7 @@ from indexer.milvus.meeting_place import meeting_place
 from indexer.milvus.on_disk import signature
 
 
-@dataclass(slots=True)
-class _Entries:
+class _Entries(Struct):
     """What the file says: what the collection looked like when it was closed, whose run has been
     `at_work` since (its project's key, its process, and when that process began; [] for none), and the
     mark of each project, by its key."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
 
 from indexer.faults import reach
 from indexer.milvus.reads import Newest
@@ -32,8 +33,7 @@ MOST_DELETIONS = 8  # files with deletions
 MERGED_ROWS = 20_000  # in the segments that a merge writes
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """How milvus-lite writes a partition's files.
 
     `write_rows` and `write_deletions` take an Arrow table, the folder of the partition, and the least and

@@ -7,16 +7,16 @@ that is older than this property belongs to the first project that writes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.errors import ForeignCollectionError
 
 OWNER = "codx.project"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The project, by its escaped path, that wants to write or drop a collection.
 
     `project` "" means that the project has a database of its own, in which everything is its own.

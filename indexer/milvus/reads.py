@@ -7,9 +7,10 @@ does it match. Here the newest rows are found once for each state of the segment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from indexer.milvus.segments import Columns, MemoryColumns, SegmentColumns
 
@@ -28,8 +29,7 @@ _PLAIN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """What reads need of milvus-lite: its `evaluate_mask`, `build_projection_plan` and `project_record`."""
 
     mask: Callable[[Any, Any], NDArray[np.bool_]]
@@ -65,8 +65,7 @@ class Newest:
         self.live[np.fromiter(self.rows.values(), np.intp, len(self.rows))] = True
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What a read sees: rows in `parts`, numbered through all of them, of which some are `live`.
 
     The last part is the rows in memory; `in_memory` has their numbers by id.

@@ -6,10 +6,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.paths import escape_path
 from indexer.types import Chunk, EmbeddedFile, Weights
@@ -33,8 +34,7 @@ UPSERT_BYTES = 16 * 1024 * 1024
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class RowKey:
+class RowKey(Struct, frozen=True):
     """The fields of a row that tell whether it is current, without its text."""
 
     id: str

@@ -13,7 +13,8 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.errors import StateError
 from indexer.milvus.copied import Look, look_at
@@ -27,8 +28,7 @@ MOST_SMALL_BYTES = 256 << 20  # of the files that are read into memory, such as 
 _COPIED_AT_ONCE = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """Some files by their path in the database: `small` ones as bytes, and `large` ones open.
 
     Nothing but time is lost without the `spare` files, which are open too.

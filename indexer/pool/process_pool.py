@@ -16,10 +16,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
+
+from msgspec import Struct, field
 
 from indexer.errors import (
     OUT_OF_MEMORY,
@@ -38,8 +39,7 @@ CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.
 MAX_RESTARTS = 4  # pools in a row that are lost before a task was done or begun
 
 
-@dataclass(eq=False, slots=True)
-class _Task:
+class _Task(Struct, eq=False):
     """`future` is the caller's, `inner` belongs to the pool that has the task now."""
 
     call: Callable[[], Any]

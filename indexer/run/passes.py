@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from indexer.errors import ModelError
 from indexer.hooks.mentions import Mentions

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading, Settings
 from indexer.index import stamp
@@ -24,8 +25,7 @@ from indexer.tree.reader import Reader
 from indexer.types import Change, FileRecord, Outcome
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """The difference between tree and index: sorted paths, by what a run would do to them.
 
     `doubt` says why the manifest cannot be believed, "" if it can. In doubt a run would first

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from indexer.address import without_passwords, without_secrets
 from indexer.errors import UsageError
@@ -31,8 +32,7 @@ _PORTS = {"https": "443", "http": "80", "ssh": "22"}
 _SCHEMES = "https://, ssh://, user@host:path, file:// or the path of a folder"
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """A repository of a list.
 
     `name` is what it is called, and has no secrets. It is the path of a folder, unless there is a

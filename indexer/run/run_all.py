@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.errors import CodxIndexError, ProjectError
 from indexer.paths import escape_path, unescape_path
@@ -23,8 +24,7 @@ _GOOD_ENOUGH = {0, 3, 4, 75}
 _STATUS = {1: "failed", 3: "partial", 4: "budget", 69: "unavailable", 75: "locked"}
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How the run of a project ended: its report as JSON-ready values, and as a `line` of text."""
 
     report: Mapping[str, Any]
@@ -52,8 +52,7 @@ class Outcome:
         return [(unescape_path(one["path"]), one["error"]) for one in found]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What became of a project.
 
     If it was left alone, `until` is when it will be tried again and `reason` why it failed;

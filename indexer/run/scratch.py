@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.config import state_home
 from indexer.errors import LockedError, StateError
@@ -26,8 +27,7 @@ TREE, LOCK, SIZE = "tree", "clone.lock", "clone.size"
 SLACK = 0.05  # of the bound: what may be added before all clones are looked at again
 
 
-@dataclass(frozen=True, slots=True)
-class _Clone:
+class _Clone(Struct, frozen=True):
     home: str
     used: float  # seconds since 1970
     size: int  # bytes

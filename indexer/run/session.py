@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.address import is_cluster
 from indexer.cache.embeddings import EmbeddingCache
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from indexer.index.moving import OldIndex
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A run under its lock, before it computes anything: what it was asked for, what it may write
     to, and what a `look` at the stamp told, unless another run was at work since."""
 
@@ -54,8 +55,7 @@ class Hold:
     look: Look | None
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A run at work: what it was asked for, and what must be closed after it."""
 
     settings: Settings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.config import Settings
 from indexer.errors import GitError
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from indexer.run.session import Hold
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What was scanned of a tree.
 
     Where that is only a part, `known` is what is known of it, and `passed` counts the files of the

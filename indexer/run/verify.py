@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.address import is_cluster
 from indexer.config import Settings, require_state
@@ -36,16 +37,14 @@ UNIT_TOLERANCE = 1e-3
 READ_ROWS = 4_000  # in a call
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The path of a file, or of a row, and what is wrong with its rows; "" means the whole index."""
 
     path: str
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """The rows that a file should have, without their vectors, and whether the file `is_plain`."""
 
     path: str

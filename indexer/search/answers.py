@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from indexer.config import DENSE, HYBRID, SPARSE
 from indexer.errors import UsageError
@@ -21,8 +22,7 @@ CHANGED_SINCE = "has changed since it was indexed"
 NO_GOOD_MATCH = "no good match; nearest:"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked for besides the query itself. Raises `UsageError` for impossible values.
 
     `limit` is the most files to return, `mode` one of "hybrid", "dense" and "sparse", and
@@ -49,8 +49,7 @@ class Wanted:
         return min(max(CANDIDATES, CHUNKS_PER_HIT * self.limit), MOST_HITS)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A file that answers the query, with the lines, symbol and text of its best chunk.
 
     `path` is as in rows; lines are 1-based and inclusive. The first hit has the `score` of the
@@ -71,12 +70,11 @@ class Hit:
     project: str = ""
     before: str = ""
     after: str = ""
-    explanation: Mapping[str, object] = field(default_factory=dict, repr=False)
+    explanation: Mapping[str, object] = field(default_factory=dict)
     stale: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Hits, best first, and notes on how they were found.
 
     `missing` says why each index that was not searched was left out. Unless the answer `is_good`, the

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A chunk that at least one of the two searches found.
 
     `dense` is its rank (the first is 1) and its cosine in the search by vectors, `sparse` its

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.config import Settings
 from indexer.deadline import ends_by
@@ -30,8 +31,7 @@ UNTOLD = "no run here wrote this index, so nothing tells whether it is up to dat
 PARTLY = "{:,} of {:,} chunks are not embedded yet and are found by words alone"
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(Struct, frozen=True):
     """What an update before the answer achieved, by the folder of the project.
 
     `current` are the projects whose indexes were brought up to date, and `notes` say why the others

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+
+from msgspec import Struct
 
 from indexer.search.candidates import Candidate
 from indexer.search.definitions import (
@@ -53,8 +54,7 @@ _ASKS_FOR_DEFINITION = re.compile(
 _CUES = ("where", "of", "before", "after", "defined")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A query: its terms, and the names in it that may be defined somewhere.
 
     A query that `is_identifier`, or asks for the definition of one, has exactly one name, the last

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.search.candidates import Candidate
 from indexer.search.likeness import likely_cosine
@@ -24,8 +25,7 @@ File = tuple[int, str, str]
 """A file by its index, its project's key in that index, and its path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(Struct, frozen=True):
     """A file: the chunk to show, and the reasons for its rank.
 
     `match` is its share of the best file's sum, 0 to 1. `points` are the same after the `signals`

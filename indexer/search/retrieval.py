@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from indexer.config import DENSE, SPARSE
 from indexer.errors import UsageError
@@ -37,8 +39,7 @@ NO_DENSE = (
 NO_WORDS = "the query has no words that distinguish files: nothing is found by words"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The properties of the collection, the candidates, and notes on what was not searched.
 
     `candidates` is None if the query must first be embedded with the model that `properties`

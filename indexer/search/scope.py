@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.errors import UsageError
 from indexer.languages import known_language, similar_languages
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 _WILD = re.compile(r"[*?\[\\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Files of one language at paths that match; all files by default.
 
     Every path begins with `start`. `only` has the parts of the project that are meant, and `files`

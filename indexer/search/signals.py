@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import splitext
+
+from msgspec import Struct
 
 from indexer.search.candidates import Candidate
 from indexer.search.definitions import (
@@ -61,8 +62,7 @@ _OF_FOLDERS = re.compile(r"__init__\.pyi?|index\.[cm]?[jt]sx?|mod\.rs")
 _DECLARATIONS = re.compile(r".*\.d\.[cm]?ts")
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """What raised a file's score (`operator` "+") or lowered it ("×"), and by how much."""
 
     operator: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from indexer.errors import UsageError
 from indexer.index.collection import place_of
@@ -30,8 +32,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Struct, frozen=True):
     """A definition by its dotted name, with its first and last line (1-based, inclusive)."""
 
     name: str
@@ -39,8 +40,7 @@ class Symbol:
     end_line: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileOutline:
+class FileOutline(Struct, frozen=True):
     """A file: its path as in rows, its last line that is not blank, and its symbols by line.
 
     `file_hashes` are the blob ids of the bytes that these come from: one, unless a run is at work. An outline
@@ -55,8 +55,7 @@ class FileOutline:
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(Struct, frozen=True):
     """A file, or what is directly in a folder.
 
     For a folder, `folders` has the folders in it with the number of files below each, and files

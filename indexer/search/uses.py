@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from indexer.errors import UsageError
 from indexer.milvus.rows import Row
@@ -29,8 +30,7 @@ COLUMNS = 200  # characters of a line that are shown
 _NAME = re.compile(r"[\w$@#:.\->]*\w[?!]?")
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """A line (1-based) of a file in which an identifier occurs.
 
     `is_definition` says whether its definition begins there.
@@ -45,8 +45,7 @@ class Use:
     file_hash: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Uses:
+class Uses(Struct, frozen=True):
     """The uses of an identifier: those in files that define it first, then by path and line.
 
     `notes` say why there may be more. `project` is as in `Hit`. `stale` has the paths of the files that

@@ -11,8 +11,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from indexer.errors import UsageError
 from indexer.settings.declarations import (
@@ -43,8 +45,7 @@ _TABLES = {one.name for one in _KEYS.values() if one.form is Form.TABLE}
 _CODX_JUNIOR = [one for one in SETTINGS if one.codx_junior]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A value in a file: `key` is its name in that `file`."""
 
     value: Any
@@ -57,8 +58,7 @@ class Entry:
         return f"{self.file}: {self.key}"
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectFiles:
+class ProjectFiles(Struct, frozen=True):
     """The settings in the files of the project in `folder`, by the name of the setting."""
 
     folder: str

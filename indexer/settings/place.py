@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from indexer.config import STATE_FOLDER, Settings, state_home
 from indexer.environment import git_ceilings
 from indexer.settings.files import settings_files
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A project's folder, and what a path means in it.
 
     `scope` is the path of a file or folder below it that was asked for, "" for the whole project.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.address import OPENAI
 
@@ -48,8 +49,7 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """Where a value would count: in the project in `folder`, whose `uri` is "" for a database of
     its own."""
 
@@ -57,8 +57,7 @@ class Situation:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class Harmless:
+class Harmless(Struct, frozen=True):
     """The values of a setting that reach nothing, and how a person would call them."""
 
     holds: Callable[[Any, Situation], bool]

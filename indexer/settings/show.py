@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.address import (
     MASK,
@@ -24,8 +25,7 @@ from indexer.settings.setting import Setting
 from indexer.settings.values import Origin, Value, needs_trust, option_values, resolve
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A setting, its value, and where that comes from.
 
     `written` is the value with its unit, as it was written or as it would be.

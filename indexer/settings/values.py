@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.config import AUTO, NO_SEED
 from indexer.errors import UsageError
@@ -33,8 +34,7 @@ class Origin(Enum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A value and its origin; `place` is the variable, or the file and key."""
 
     value: Any
@@ -42,8 +42,7 @@ class Value:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+class Values(Struct, frozen=True):
     """The values of some settings, and the files of the project that gave some of them.
 
     The files are without the settings that needed trust and did not get it.

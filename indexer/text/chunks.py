@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from indexer.text.outline import MAX_DEPTH, Outline, parsed_trees
 from indexer.text.shown import ShownText

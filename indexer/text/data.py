@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from indexer.text.data_forms import with_zeros
 from indexer.text.spans import Span
@@ -77,8 +78,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,30}=(?!=)(?=.)")  # of an argument before a
 _A_WORD = -1
 
 
-@dataclass(slots=True)
-class _Gap:
+class _Gap(Struct):
     """What was found since the last word: the long texts and their size, and single letters."""
 
     start: int = 0

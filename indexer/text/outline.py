@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.text.definitions import PREFIXES, WRAPPERS, definitions_of
 from indexer.text.regions import regions_in
@@ -25,8 +26,7 @@ _BODY_FIELDS = ("body", "consequence", "value")
 _BODY_TYPES = frozenset(("block", "class_body", "do_block", "function_body"))
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """The syntax tree of a text or of a region in it, which begins on the row `top`."""
 
     root: Node

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.text.outline import definitions
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
     from indexer.types import Chunk
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Lines of a file in one language.
 
     `rows` has the row of the file on which each line begins, None where line and row have the

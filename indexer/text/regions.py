@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _COMPONENTS = frozenset(("vue", "svelte", "astro", "html"))
 _MOST = 500  # regions of one text; a component has three
@@ -36,8 +37,7 @@ _MESSAGES = {"": "json", "json": "json", "yaml": "yaml", "yml": "yaml"}
 _LANGUAGES = {"script": _SCRIPTS, "style": _STYLES, "i18n": _MESSAGES}
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(Struct, frozen=True):
     """A part of a text, its language, and the row on which it begins."""
 
     text: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.text.detectors import detector
 from indexer.text.secret_values import (
@@ -17,8 +18,7 @@ from indexer.text.secret_values import (
 from indexer.text.spans import MASK, SearchedText, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A shape of credentials, and how to find them fast.
 
     `names` are detectors that share the same gates, joined by "+". Every match of such a

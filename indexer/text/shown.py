@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.text.data import find_data
 
@@ -18,8 +19,7 @@ _CLOSING = re.compile(r"[^\w\[(<{]{0,40}", re.ASCII)
 LONGEST_GAP = 20  # lines of a run that a chunk may go across
 
 
-@dataclass(frozen=True, slots=True)
-class ShownText:
+class ShownText(Struct, frozen=True):
     """A text with as many lines as the file.
 
     A run of data has its placeholder on its first line; the other lines that it fills are blank.

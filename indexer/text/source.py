@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.config import KEEP_SECRETS, SKIP_SECRETS, Reading
 
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
     from indexer.text.parts import Part
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """The parts of a file that may be indexed, or the `reason` why there are none.
 
     `language` is that of the file, "" for an unknown kind. `masked` is how many secrets were

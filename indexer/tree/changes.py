@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from indexer.tree.diff import Comparison
 from indexer.tree.scan import Scan
 from indexer.types import Audit, Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """The difference between `tree` and index, as far as it shows without opening a file.
 
     `known` is what the index holds. Paths in `again` are indexed again though their bytes are

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.config import BY_MEANING, Embedding
 from indexer.report import PlanCounts
@@ -21,8 +23,7 @@ TICK_NS = 20_000_000
 COARSE_TICK_NS = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Files beside their records: `suspects` must be read, `missing` are gone from the tree.
 
     As many as `passed` were not compared, because they are known to be unchanged.

@@ -8,7 +8,8 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.config import Settings
 from indexer.tree.names import EMPTY, SPECIAL, SYMLINK, TOO_LARGE
@@ -32,8 +33,7 @@ class NotIndexable(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """The bytes of a file and the stat fields of the very file that they were read from.
 
     `read_ns` is the wall clock (ns) just before `stat` was taken. Where it is not `stable`,
@@ -136,8 +136,7 @@ def open_root(root: str) -> Iterator[int]:
         os.close(fd)
 
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+class Roots(Struct, frozen=True):
     """Open folders: the project's, and the external ones by their absolute paths."""
 
     project: int

@@ -7,7 +7,8 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
 from indexer.tree import defaults
@@ -41,8 +42,7 @@ def is_state_folder(path: bytes) -> bool:
     return (b"/" + path).endswith(b"/.codx/index/")
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """A folder of the tree, and the rules that count in it.
 
     Where it `is_ignored`, so is all that it holds. All that lies in one that `is_ours` was
@@ -55,8 +55,7 @@ class Folder:
     codxignore: NestedRules = NestedRules()
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """A folder that is left out as a whole, and the reason, as in `names`."""
 
     folder: bytes

@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.errors import GitError
 from indexer.tree.git_process import INSTEAD, nonsense, run_git
@@ -23,8 +24,7 @@ from indexer.tree.repository import (
 _OBJECT_FORMATS = ("sha1", "sha256")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkTree:
+class WorkTree(Struct, frozen=True):
     """A work tree that git accepts.
 
     `toplevel` is absolute and has no symlinks in it. `object_format` is `sha1` or `sha256`.
@@ -34,8 +34,7 @@ class WorkTree:
     object_format: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What git lists below a folder. Paths are bytes, relative to that folder.
 
     `files` are tracked, or untracked and not ignored; they are sorted, each once. `untracked`

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.tree.git_process import run_git
 from indexer.types import SourceFile, Stat, stat_fields
@@ -28,8 +29,7 @@ _BETWEEN = b"\0  ctime: "
 _STAT = re.compile(rb"\d+:\d+\n  mtime: [^a-z]+dev: [^\0]*?\tflags: [0-9a-f]+\n")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(Struct, frozen=True):
     """What git's index knows of a tracked file.
 
     The stat fields are those that the file had when git last compared it with the object.
@@ -77,8 +77,7 @@ class IndexEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GitIndex:
+class GitIndex(Struct, frozen=True):
     """git's index of one repository.
 
     `path` is where it lies, `mtime_ns` when it was written. `entries` are those below the
@@ -105,8 +104,7 @@ class GitIndex:
         return any(_is_racy(one, self.mtime_ns) for one in self.entries.values())
 
 
-@dataclass(frozen=True, slots=True)
-class IndexChange:
+class IndexChange(Struct, frozen=True):
     """What became of git's index since it was listed.
 
     `entries` are those that differ, by path: as they were and as they are, None for one that was

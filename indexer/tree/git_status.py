@@ -10,7 +10,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.tree.git_process import run_git, running_git
 
@@ -19,8 +20,7 @@ from indexer.tree.git_process import run_git, running_git
 _IRRELEVANT = (b"branch.", b"remote.", b"user.")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What git says of a repository without opening a file, as it printed it.
 
     It is there to be compared with an answer of another time. `places` says where the
@@ -105,8 +105,7 @@ def _excludes_file(settings: list[bytes]) -> str | None:
     return os.fsdecode(values[-1]) if values else None
 
 
-@dataclass(frozen=True, slots=True)
-class Untracked:
+class Untracked(Struct, frozen=True):
     """What git does not track. Paths are bytes, relative to the folder that was listed.
 
     `files` are untracked and not ignored, nested repositories among them. `folders` hold no

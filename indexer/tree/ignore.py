@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.patterns import Patterns
 
@@ -33,8 +34,7 @@ class IgnoreRules:
         return self._patterns.verdict(path)
 
 
-@dataclass(frozen=True, slots=True)
-class NestedRules:
+class NestedRules(Struct, frozen=True):
     """The ignore files that count in one folder, from the deepest up to the root's.
 
     Each comes with the length of the path of its folder.

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from indexer.tree.changes import Changes
 from indexer.tree.diff import stat_of
@@ -22,8 +24,7 @@ from indexer.tree.reader import is_steady
 from indexer.types import FileRecord, SourceFile, Stat
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(Struct, frozen=True):
     """What reading ahead found.
 
     `moving` has the blob ids of contents that changed files have now, and that the index has

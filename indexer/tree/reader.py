@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from indexer.config import Settings
 from indexer.report import Report

@@ -13,8 +13,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.config import Settings
 from indexer.paths import upwards
@@ -39,8 +41,7 @@ _DECIDING = {".git", ".gitignore", ".codxignore"}
 Records = Callable[[Iterable[str]], Mapping[str, FileRecord]]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """The part of a tree that may have changed.
 
     `tree` has its files, and the survey of the whole tree if that can be vouched for. `records`

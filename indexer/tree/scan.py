@@ -16,8 +16,9 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from indexer.deadline import check_time
 from indexer.errors import ProjectError
@@ -41,8 +42,7 @@ from indexer.types import SourceFile, Stat
 COUNT_EACH = 256  # files from one count that is told to the next
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """What a tree holds.
 
     `files` are sorted by the bytes of their path, each once. `skipped` counts files by
@@ -67,7 +67,7 @@ class Scan:
     absent: list[str]
     consulted: dict[str, Stat | None]
     left_out: dict[str, str]
-    started_ns: int = field(compare=False)
+    started_ns: int
     survey: Survey | None = None
     listings: dict[str, bytes] = field(default_factory=dict)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Set
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from indexer.config import Settings
 from indexer.paths import is_within, upwards

@@ -9,8 +9,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.tree import git_status
 from indexer.types import Stat, stat_fields
@@ -26,8 +28,7 @@ class Unsure(Exception):
     """What is known of the tree does not tell enough, so all of it must be looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """One repository of a tree.
 
     `prefix` is its folder, relative to the project. `index` is the path of git's index, and
@@ -44,8 +45,7 @@ class Repository:
     listing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """All that must stay as it is for the tree to be unchanged. Paths are relative to the project.
 
     `watched` has the stat fields of files, None for what is not there, and `folders` those of the
@@ -70,8 +70,7 @@ class Survey:
     object_format: str
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """Where a tree is not as a survey saw it.
 
     `files` and `folders` are those that were watched and have other stat fields: with the fields

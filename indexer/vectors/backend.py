@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 OPENVINO = "openvino"
 SENTENCE_TRANSFORMERS = "sentence-transformers"
@@ -10,8 +10,7 @@ ENDPOINT = "endpoint"
 INT8 = "int8"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(Struct, frozen=True):
     """A sentence-transformers model on this machine, or what is known of an endpoint's model.
 
     `name` is as the user gave it, and is only shown. `digest` is the model's identity: the
@@ -30,8 +29,7 @@ class ModelInfo:
     max_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(Struct, frozen=True):
     """All that a worker needs to embed. It can be pickled.
 
     `kind` is "openvino", "sentence-transformers" or "endpoint", which only chunks are made for. `device` is "cpu", one GPU such as

@@ -9,8 +9,9 @@ same bit for bit. Only the mask is simpler: here all tokens of a text share a ro
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from indexer.vectors.backend import ModelInfo
 from indexer.vectors.batches import pad
@@ -84,8 +85,7 @@ def _read_config(folder: str) -> dict[str, Any]:
     return config
 
 
-@dataclass(frozen=True, slots=True)
-class _Bert:
+class _Bert(Struct, frozen=True):
     """Parts of the graph. They are named as the weights are, which `quantization` relies on."""
 
     ops: Any  # OpenVINO's operations

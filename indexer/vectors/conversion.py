@@ -8,8 +8,9 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from indexer.errors import ModelError, TaskError
 from indexer.vectors import bert, graph, graph_folder, quantization

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from indexer.errors import ModelError, ModelUnavailableError
 from indexer.vectors.requests import RefusedError, Sender, TryAgainError
@@ -34,8 +35,7 @@ PATIENCE = 300.0  # seconds, after which no other try of a request begins
 SIGN_OF_LIFE = "Is anybody there?"
 
 
-@dataclass(slots=True)
-class Delivered:
+class Delivered(Struct):
     """The vectors of shape (dimension,) that came, and why others did not, by their texts."""
 
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)

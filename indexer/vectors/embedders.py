@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from indexer.errors import ModelError
 from indexer.vectors import batches, graph
@@ -38,8 +39,7 @@ _TORCH_TOKENS = 131_072
 _TORCH_STEP = {"cpu": batches.WIDTH_STEP, "cuda": 64}
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(Struct, frozen=True):
     """What became of some texts.
 
     `vectors` has the shape (texts, dimension), float32, in the order of the texts and with

@@ -13,8 +13,10 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Coroutine
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from indexer.address import Endpoint
 from indexer.config import DEFAULT_MODEL
@@ -51,8 +53,7 @@ PROBES = (
 _DEFAULT_NAMES = (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}")
 
 
-@dataclass(frozen=True, slots=True)
-class Acquaintance:
+class Acquaintance(Struct, frozen=True):
     """What an endpoint's answer told: the vectors of the probes, packed as text, and that texts of
     `max_tokens` are not cut."""
 

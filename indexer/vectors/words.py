@@ -12,8 +12,9 @@ import json
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import tokenizers
@@ -74,8 +75,7 @@ class _Memo(dict[str, bytes]):
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class _Rules(Struct, frozen=True):
     """What there is beside words: the special tokens before and behind each text, and those that
     a text may contain, such as "[MASK]".
 

@@ -6,8 +6,9 @@ This runs in worker processes, because grammars may crash.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.config import Reading
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from indexer.text.source import Source
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True):
     """A function, class or the like: its dotted symbol, its first and its last line (1-based,
     inclusive), and the first sentence of what it says about itself."""
 
@@ -26,8 +26,7 @@ class Definition:
     summary: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """A file whose bytes have this `file_hash` (their blob id).
 
     `purpose` is as returned by `purpose_of`, `imports` by `imports_of`, `module` by

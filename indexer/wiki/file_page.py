@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.wiki.describe import Definition
 from indexer.wiki.lexers import lexer_of
@@ -31,8 +32,7 @@ MAX_SOURCE = 300_000
 """Characters of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilePage:
+class FilePage(Struct, frozen=True):
     """What the page of a file shows; `related` holds paths with their cosines."""
 
     path: str

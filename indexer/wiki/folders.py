@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class Folder:
+class Folder(Struct):
     """A folder with indexed files in it or below it: the names of the folders and files that are
     directly in it, sorted, and the number of files in it and below it."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.wiki.folders import Folder, inside
 
@@ -14,8 +15,7 @@ CLEAR_EDGES = 30
 """With more edges, those that follow from others are left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """Paths of folders, which end with `/`, and of files, and which of them (by their places in
     `nodes`) imports which other; both sorted.
 

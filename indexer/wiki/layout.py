@@ -7,7 +7,8 @@ level by the middle of the neighbours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.wiki.graphs import Graph
 
@@ -21,8 +22,7 @@ _LONGEST_ROW = 680  # what a page has room for
 _ROUNDS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """The top left corner of a box, and its width."""
 
     x: int

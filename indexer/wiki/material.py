@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.wiki.folders import Folder
 from indexer.wiki.related import Related, cosine
@@ -14,8 +15,7 @@ RENDERER_VERSION = 2
 """To be raised whenever the same material may result in another page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """Everything that pages show, except definitions and texts.
 
     `imports` and `importers`, `links` and `linkers` are paths by path: of code what it imports, of

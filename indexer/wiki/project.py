@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import asdict
 
 from indexer.config import Reading, Settings
 from indexer.errors import GitError, TaskError, WorkerError

@@ -8,8 +8,9 @@ updated equal lists that are made afresh.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,7 @@ Related = tuple[tuple[str, Score], ...]
 """Paths with their scores, sorted by falling score, then by path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A file's mean vector as returned by `packed_mean`, and its related files; None if the
     vector is new."""
 

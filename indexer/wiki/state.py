@@ -8,7 +8,9 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from indexer.wiki.describe import Definition, Description
 from indexer.wiki.output import Fields
@@ -35,8 +37,7 @@ CREATE TEMPORARY TABLE texts (path BLOB PRIMARY KEY, text BLOB NOT NULL);
 _TABLES = ("meta", "files", "pages", "summaries")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(Struct, frozen=True):
     """The `Description` of a file without definitions and text, and how many lines it has."""
 
     file_hash: str
@@ -47,8 +48,7 @@ class KnownFile:
     lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPage:
+class KnownPage(Struct, frozen=True):
     """A page of ours: the hash of what it was made of, and the fields that it had right after it
     was written; None if it may not have been written."""
 

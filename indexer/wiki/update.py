@@ -11,7 +11,8 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.config import WIKI_MARKER, WIKI_SETTINGS
 from indexer.errors import CodxIndexError
@@ -37,8 +38,7 @@ class WikiError(CodxIndexError):
     """The wiki's folder is not ours to write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wiki:
+class Wiki(Struct, frozen=True):
     """A wiki's folder, its state file, its title, and the modes of what is in the folder.
 
     Of one that `is_hidden`, git is to see nothing.

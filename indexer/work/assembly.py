@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Set
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key, key_of
@@ -36,8 +38,7 @@ class Lend(Protocol):
         """Those of the vectors with these keys that it knows."""
 
 
-@dataclass(slots=True)
-class _OpenFile:
+class _OpenFile(Struct):
     """A file whose vectors are filled in as they come; `missing` is how many are still to come."""
 
     file: EmbeddedFile

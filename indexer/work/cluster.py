@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar, cast
+
+from msgspec.structs import replace
 
 from indexer.config import Reading
 from indexer.errors import (

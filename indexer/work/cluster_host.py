@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from indexer.errors import CodxIndexError, ModelError
 from indexer.types import Premises
@@ -37,8 +38,7 @@ _TASKS: dict[str, Callable[..., Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a worker answers to a recipe: how many `jobs` its `host` does at a time, or the
     `refusal`."""
 
@@ -47,8 +47,7 @@ class Answer:
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a task returned, on which host, and the difference between its clocks: the seconds to
     add to a time of the monotonic one there to get the time of day."""
 
@@ -57,8 +56,7 @@ class Outcome:
     to_time_of_day: float
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     """The workers of a recipe. `users` counts the tasks that wait for them."""
 
     workers: Workers

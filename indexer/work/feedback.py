@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from indexer.report import ChunkCounts
 from indexer.timeline import Spans
 from indexer.types import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Struct, frozen=True):
     """`counts` and `spans` grow while files are indexed.
 
     `on_failure(path, file_hash, error)` is told of each file that cannot be indexed.

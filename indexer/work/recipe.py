@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from indexer.config import fingerprint
 from indexer.text.versions import CHUNKER_VERSION, SPARSE_VERSION
@@ -30,8 +32,7 @@ _DECIDING = (
 _OF_TORCH = ("torch", "transformers", "sentence-transformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """A model, how it is run, and by which versions of what.
 
     `model` is its name, "" for one that is known by its folder. `computed` is the precision of what
@@ -52,8 +53,7 @@ class Recipe:
     @property
     def id(self) -> str:
         """A name for what is equal in all recipes like this one."""
-        parts = {name: getattr(self, name) for name in self.__slots__}
-        return f"codx-index-{fingerprint(**parts)[:16]}"
+        return f"codx-index-{fingerprint(**asdict(self))[:16]}"
 
 
 def recipe_of(backend: Backend, task_timeout: float) -> Recipe:

@@ -12,8 +12,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from indexer.cache.embeddings import EmbeddingCache
 from indexer.cache.entry import Key
@@ -32,8 +33,7 @@ POLL = 0.2  # seconds between two looks at the stop signal
 FLIGHT_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """When a scheduler ends early.
 
     Without `seconds_left` no new task begins. Before that, no file is chunked that could not

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from indexer.config import AS_USUAL, Reading
 from indexer.errors import OUT_OF_MEMORY, OutOfMemoryError
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from indexer.vectors.embedders import Embedder
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkedBatch:
+class ChunkedBatch(Struct, frozen=True):
     """Files in the order of the task, the seconds that each took, and the worker's spans since
     its last task."""
 
@@ -41,8 +41,7 @@ class ChunkedBatch:
     spans: list[Span]
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedBatch:
+class EmbeddedBatch(Struct, frozen=True):
     """Vectors of shape (texts, dimension), float32, in the order of the texts, and the worker's
     spans since its last task. `truncated`, `tokens` and `padding` are as in `Encoding`.
     """
@@ -55,8 +54,7 @@ class EmbeddedBatch:
     spans: list[Span]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
+class ReadFile(Struct, frozen=True):
     """A file that was read where it lies: its text, in which secrets are masked already. By the
     rule of `text/meaning.py` it `is_plain` or not. `error` says why it could not be read.
     """

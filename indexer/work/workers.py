@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from indexer.config import AS_USUAL, Reading
 from indexer.pool.serial import InTurn, SerialExecutor
@@ -50,8 +52,7 @@ def open_executor(
     return SerialExecutor(task_timeout)
 
 
-@dataclass(slots=True)
-class Workers:
+class Workers(Struct):
     """Where files are chunked, and where texts are embedded.
 
     On a CPU the same processes do both, as there is no better use of a core. A GPU has one

@@ -34,8 +34,8 @@ def test_every_command_is_within_its_bounds(model_cache: Path) -> None:
             "run --dry-run: imports sqlite3",
         ),
         (
-            "light, 15, 125)",
-            "light, 15, 1)",
+            "light, 25, 125)",
+            "light, 25, 1)",
             "modules of indexer, more than 1",
         ),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import only_slow
 from fresh_python import python
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 from conftest import Project, only_slow, shared_folder, start, wait_for
 from fresh_python import python
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from indexer.config import DEFAULT_MODEL

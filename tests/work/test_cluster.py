@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clusters import LocalCluster, kill
 from conftest import Project, assert_one_line, python_text, start, wait_for
+from msgspec.structs import replace
 
 from indexer.config import AS_USUAL, DEFAULT_MODEL
 from indexer.errors import ClusterUnavailableError, ModelError
