@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from indexer.faults import reach
 from indexer.milvus.reads import Newest
-from indexer.milvus.segments import SEQUENCE, SegmentColumns, files_apart
+from indexer.milvus.segments import SEQUENCE, SegmentColumns, files_apart, picked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,9 +75,7 @@ class Merge:
 
     def write(self) -> list[str]:
         """Write the segments that replace the chosen ones. Returns their paths."""
-        return [
-            self._write_rows(table) for table in _tables(self._chosen) if table.num_rows
-        ]
+        return [self._write_rows(table) for table in _tables(self._chosen)]
 
     def replace(self, written: Sequence[str], *, is_current: bool) -> list[str]:
         """Put the written segments into the list of files. Returns the paths of the files to remove.
@@ -161,15 +159,32 @@ def _live_parts(newest: Newest) -> list[Part]:
 
 
 def _chosen(parts: Sequence[Part]) -> list[Part]:
-    """The segments with too many dead rows, and the small ones if there are too many."""
-    small = [segment for segment, live in parts if live.sum() < SMALL_ROWS]
-    if len(small) <= MOST_SMALL:
-        small = []
+    """The segments with too many dead rows, and the smallest ones if too many are small."""
+    small = {one.segment for one in _smallest(parts)}
     return [
         part
         for part in parts
         if part.segment in small or (~part.live).sum() > MOST_DEAD * len(part.live)
     ]
+
+
+def _smallest(parts: Sequence[Part]) -> list[Part]:
+    """The small segments to join, if there are too many.
+
+    A segment with more rows than all smaller ones together stays. So a row is written again each time that the
+    number of rows with it has doubled, and not after every few edits.
+    """
+    sizes = [int(part.live.sum()) for part in parts]
+    small = [n for n, size in enumerate(sizes) if size < SMALL_ROWS]
+    if len(small) <= MOST_SMALL:
+        return []
+    small.sort(key=sizes.__getitem__)
+    count = max(2, len(small) - MOST_SMALL + 1)
+    while count < len(small) and sizes[small[count]] <= sum(
+        sizes[n] for n in small[:count]
+    ):
+        count += 1
+    return [parts[n] for n in small[:count]]
 
 
 def _tables(parts: Sequence[Part]) -> Iterator[Any]:
@@ -180,9 +195,11 @@ def _tables(parts: Sequence[Part]) -> Iterator[Any]:
     count = 0
     for segment, live in parts:
         for start, table in segment.groups():
-            some = table.filter(pyarrow.array(live[start : start + table.num_rows]))
-            held.append(some)
-            count += some.num_rows
+            rows = live[start : start + table.num_rows].nonzero()[0]
+            if not len(rows):
+                continue
+            held.append(picked(table, rows.tolist()))
+            count += len(rows)
             if count >= MERGED_ROWS:
                 yield pyarrow.concat_tables(held)
                 held, count = [], 0

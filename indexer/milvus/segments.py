@@ -245,9 +245,9 @@ def picked(table: Any, rows: Sequence[int]) -> Any:
     """
     import pyarrow
 
-    if not rows or len(rows) > MOST_SLICES or "pyarrow.compute" in sys.modules:
-        return table.take(pyarrow.array(rows, pyarrow.int64()))
     starts = [n for n in range(len(rows)) if n == 0 or rows[n] != rows[n - 1] + 1]
+    if not rows or len(starts) > MOST_SLICES or "pyarrow.compute" in sys.modules:
+        return table.take(pyarrow.array(rows, pyarrow.int64()))
     ends = [*starts[1:], len(rows)]
     return pyarrow.concat_tables(
         table.slice(rows[start], end - start)

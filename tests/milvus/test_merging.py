@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,31 @@ def test_many_runs_that_each_delete_a_row(runs: int, tmp_path: Path) -> None:
     store.close()
     assert len(files(tmp_path, "delta")) <= MOST_DELETIONS + 1
     assert len(files(tmp_path, "data")) <= MOST_SMALL + 1
+
+
+def test_an_edit_does_not_rewrite_what_is_larger(tmp_path: Path) -> None:
+    """A row is written again when the number of rows with it has doubled."""
+    with closing(prepare(serve(tmp_path))) as store:
+        rows = make_rows(900)
+        store.upsert(rows[:800])
+        store.finish()
+        (large,) = files(tmp_path, "data")
+        written: set[Path] = set()
+        for row in rows[800:]:
+            store.upsert([row])
+            store.finish()
+            written |= {*files(tmp_path, "data")}
+            assert large in written
+        assert store.count() == 900
+    found = files(tmp_path, "data")
+    assert large in found and len(found) <= MOST_SMALL + 1
+    assert sum(map(rows_of, written)) < 800 + 100 * 8
+
+
+def rows_of(file: Path) -> int:
+    """How many rows the file had, by its name, which has the sequence numbers of the first and the last."""
+    _, first, last = file.stem.split("_")
+    return int(last) - int(first) + 1
 
 
 def test_a_reader_merges_nothing(
