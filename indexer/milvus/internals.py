@@ -240,11 +240,15 @@ def import_engine() -> None:
 
     It imports neither pymilvus nor gRPC. Raises `StateError` if milvus-lite cannot be imported.
     """
-    from indexer.milvus.kept_out import keep_pandas_out_of_pyarrow, kept_out
+    from indexer.milvus.kept_out import (
+        keep_pandas_out_of_pyarrow,
+        kept_out,
+        version_kept_out,
+    )
 
     set_variables()
     _silence_loggers("milvus_lite")
-    with _importing(), kept_out():
+    with _importing(), kept_out(), version_kept_out():
         from milvus_lite import db  # noqa: F401
         from milvus_lite.engine import compaction
     keep_pandas_out_of_pyarrow()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -78,6 +78,22 @@ def kept_out() -> Iterator[None]:
     instead["faiss"] = None  # then milvus-lite takes it for not installed
     with standing_in(instead):
         yield
+
+
+class _Unversioned(ModuleType):
+    @staticmethod
+    def get_version() -> str:
+        return ""
+
+
+def version_kept_out() -> AbstractContextManager[None]:
+    """A block that imports milvus-lite's engine without its version.
+
+    milvus-lite looks for it among all installed packages, which takes as long as importing the engine. Whoever
+    asks for it later gets it.
+    """
+    name = "milvus_lite._version"
+    return standing_in({name: _Unversioned(name)} if is_process_ours() else {})
 
 
 def keep_pandas_out_of_pyarrow() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from fresh_python import python
 
+from indexer.milvus import internals
+
 USED = """
 import json
 from indexer.environment import claim_process
@@ -30,6 +32,7 @@ found = {
         for hit in store.search("vector", rows[9]["vector"], 40, f"path == '{rows[9]['path']}'")
     ],
 }
+found["version"] = store._version()
 store.close()
 """
 LIBRARIES = ["pandas", "requests", "faiss", "scipy"]
@@ -52,6 +55,7 @@ def test_all_that_the_store_does_goes_without_them(tmp_path: Path) -> None:
     assert "pandas" in others.pop("imported")
     assert ours == others
     assert len(ours["dense"]) == 3 and ours["filtered"]
+    assert ours["version"] == f"milvus_lite-{internals.READ_IN['milvus-lite']}"
 
 
 @pytest.mark.parametrize("whose", [[], ["ours"]], ids=["another", "ours"])
@@ -85,6 +89,19 @@ from pymilvus.client import global_topology
 assert "requests" not in sys.modules
 error = global_topology.requests.exceptions.RequestException
 assert issubclass(error, OSError) and "requests" in sys.modules
+"""
+    python(code)
+
+
+def test_the_engine_does_not_look_for_its_version_until_somebody_asks() -> None:
+    code = """
+from indexer.environment import claim_process
+claim_process()
+from indexer.milvus import internals
+internals.import_engine()
+assert "importlib.metadata" not in sys.modules
+from milvus_lite._version import get_version
+assert get_version() == internals.READ_IN["milvus-lite"]
 """
     python(code)
 
