@@ -94,6 +94,7 @@ def search(
         )
         from indexer.search.answers import CHANGED_SINCE, NO_GOOD_MATCH, Wanted
         from indexer.search.best_rows import NOT_ALL
+        from indexer.search.connection import opened_once
         from indexer.search.finding import find
         from indexer.search.freshness import UNTOLD, Freshness, lacks_index
         from indexer.search.scope import line_pattern, make_scope
@@ -118,13 +119,14 @@ def search(
         wanted = Wanted(limit, mode, scope, around, pattern, changed)
         view = View(query, around, max_columns, pattern)
         fresh = Freshness()
-        if refresh or (refresh is None and any(map(lacks_index, projects))):
-            from indexer.cli.fresh import refresh_for_search
+        with opened_once(projects):
+            if refresh or (refresh is None and any(map(lacks_index, projects))):
+                from indexer.cli.fresh import refresh_for_search
 
-            fresh = refresh_for_search(
-                projects, values.given, refreshes=refresh, quiet=as_json
-            )
-        answer, remarks = find(projects, query, like, wanted, fresh)
+                fresh = refresh_for_search(
+                    projects, values.given, refreshes=refresh, quiet=as_json
+                )
+            answer, remarks = find(projects, query, like, wanted, fresh)
         for line in answer.missing:
             log.warn(line)
         for note in answer.notes:

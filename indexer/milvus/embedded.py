@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from indexer.errors import (
@@ -18,7 +19,7 @@ from indexer.errors import (
 )
 from indexer.milvus.client import open_client
 from indexer.milvus.copied import can_be_written, copy_database, look_at
-from indexer.milvus.engine import EngineClient
+from indexer.milvus.engine import EngineClient, is_kept_open
 from indexer.milvus.internals import (
     import_engine,
     import_milvus_lite,
@@ -74,10 +75,15 @@ def serve(
     path = os.path.join(folder, os.path.basename(database)) if is_own else database
     with contextlib.ExitStack() as stack:
         stack.callback(release_folder)
-        start = _start_alone if is_alone else _start
+        start = partial(_start, path, folder, stack)
+        if is_alone:
+            # A path through a handle is no name for later.
+            start = partial(
+                EngineClient.open if path == database else EngineClient, path
+            )
         with _named(database):
             _make(path)
-            client = _patiently(lambda: start(path, folder, stack), database, patience)
+            client = _patiently(start, database, patience)
         remove_foreign_index_files(database)
         release = stack.pop_all().close
     return make(
@@ -129,10 +135,8 @@ def _open_copy(database: str, name: str, patience: float, make: MakeStore) -> St
     copy = _patiently(lambda: copy_database(database), database, patience)
     with contextlib.ExitStack() as stack:
         stack.callback(copy.close)
-        folder, release_folder = short_path(copy.folder)
-        stack.callback(release_folder)
         with _named(database):
-            client = _start_alone(copy.database, folder, stack)
+            client = EngineClient(copy.database)
         release = stack.pop_all().close
     return make(
         client,
@@ -153,11 +157,6 @@ def _start(path: str, folder: str, stack: contextlib.ExitStack) -> MilvusClient:
     """
     stack.callback(start_server(path, folder))
     return open_client(f"unix:{socket_path(folder)}")
-
-
-def _start_alone(path: str, folder: str, stack: contextlib.ExitStack) -> EngineClient:
-    """The database, called in this process."""
-    return EngineClient(path)
 
 
 def _patiently(start: Callable[[], T], database: str, patience: float) -> T:
@@ -228,7 +227,8 @@ def read(
         now = time.monotonic()
         if is_locked(lock_file(database)):
             free_since = now
-        is_run_at_work = is_wanted(database, state_dir)
+        is_ours = is_kept_open(database)  # and until this process ends, nobody else's
+        is_run_at_work = not is_ours and is_wanted(database, state_dir)
         if not is_run_at_work or now - free_since > GIVE_WAY:
             with contextlib.suppress(LockedError):
                 return _open_whole(database, state_dir, name, make, is_alone=is_alone)

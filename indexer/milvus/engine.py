@@ -10,9 +10,9 @@ tests/milvus/test_engine.py compares the answers with those of pymilvus.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from indexer.milvus.client_errors import COLLECTION_NOT_FOUND, EngineError
@@ -43,6 +43,34 @@ def _call(
     return call
 
 
+_keeping = Lock()
+_kept: dict[str, EngineClient] | None = None  # by the path of the database
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """A block in which a database that is closed stays open until this process opens it again, or the block ends.
+
+    So a search after an update finds what the update has read. Others wait for as long.
+    """
+    global _kept
+    with _keeping:
+        _kept = {}
+    try:
+        yield
+    finally:
+        with _keeping:
+            left, _kept = _kept or {}, None
+        for client in left.values():
+            with suppress(EngineError):  # nothing is left to be written
+                client.close()
+
+
+def is_kept_open(database: str) -> bool:
+    """Whether this process has closed the database, and can open it again at once."""
+    return bool(_kept and database in _kept)
+
+
 class EngineClient:
     """The methods of `MilvusClient` that our store calls, with the same meaning.
 
@@ -53,11 +81,25 @@ class EngineClient:
         """Open the database. Raises `BlockingIOError` if another process has it open, and
         `StateError` if it cannot be opened."""
         self._in_use = RLock()
+        self._kept_as = ""  # its path, if it may be kept open
         self._database = open_engine(database)
+
+    @classmethod
+    def open(cls, database: str) -> EngineClient:
+        """The database, as it was kept open or opened now. Raises as `EngineClient` does."""
+        with _keeping:
+            kept = _kept.pop(database, None) if _kept else None
+        client = kept or cls(database)
+        client._kept_as = database
+        return client
 
     @_call
     def close(self) -> None:
-        """Close the database, which writes what is still only in memory."""
+        """Close the database, which writes what is still only in memory, unless it is `kept_open`."""
+        with _keeping:
+            if _kept is not None and self._kept_as:
+                _kept[self._kept_as] = self
+                return
         self._database.close()
 
     @_call

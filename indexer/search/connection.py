@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from indexer.config import Settings, no_index
@@ -25,6 +26,7 @@ from indexer.errors import (
 from indexer.index.collection import store_maker
 from indexer.index.gate import admit
 from indexer.milvus.embedded import is_wanted, read
+from indexer.milvus.engine import kept_open
 from indexer.milvus.on_disk import peek
 from indexer.milvus.remote import connect
 from indexer.milvus.store import Store
@@ -41,6 +43,14 @@ LOOK = 0.1  # seconds between two checks whether a run wants the database
 T = TypeVar("T")
 Properties = Mapping[str, str]
 """What a collection says about itself, as `Store.open` returns it."""
+
+
+def opened_once(projects: Sequence[Settings]) -> AbstractContextManager[None]:
+    """A block in which a process that asks once about one project opens its database once: to update and to read it."""
+    first, *others = projects
+    # What projects share is signed by how it was closed.
+    is_once = first.asks_once and not others and not first.shared_collection
+    return kept_open() if is_once else nullcontext()
 
 
 class Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import random
 import sys
@@ -19,7 +20,7 @@ from store_rows import DIMENSION, PRINT, make_row, make_rows, prepare, serve
 
 from indexer.errors import ForeignCollectionError, LockedError, StateError, StoreError
 from indexer.milvus import embedded
-from indexer.milvus.engine import EngineClient
+from indexer.milvus.engine import EngineClient, is_kept_open, kept_open
 from indexer.milvus.owner import Claim
 from indexer.milvus.rows import FIELDS, Row
 from indexer.milvus.schema import PROJECT_LENGTH, condition
@@ -250,6 +251,43 @@ def test_it_asks_the_process_that_serves_the_database(tmp_path: Path) -> None:
             assert not isinstance(reader._client, EngineClient)
             reader.open()
             assert reader.count() == 4
+
+
+def test_it_can_be_kept_open_for_the_next_one_here(tmp_path: Path) -> None:
+    where = str(tmp_path / "milvus.db"), str(tmp_path), "code"
+    with kept_open():
+        with closing(serve(tmp_path, is_alone=True)) as writer:
+            prepare(writer).upsert(make_rows(4))
+        with pytest.raises(LockedError):
+            serve(tmp_path, patience=0)
+        with open(tmp_path / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a run that waits for us takes no turn
+            with closing(embedded.read(*where, is_alone=True)) as reader:
+                assert reader._client is writer._client
+                reader.open()
+                assert reader.count() == 4
+    with closing(serve(tmp_path, patience=0)) as other:
+        other.open()
+        assert other.count() == 4
+
+
+def test_a_database_that_is_given_up_or_copied_is_not_kept_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(tmp_path / "milvus.db"), str(tmp_path), "code"
+    with kept_open():
+        broken = serve(tmp_path, is_alone=True)
+        prepare(broken).upsert(make_rows(4))
+        with pytest.raises(StoreError):
+            broken.upsert([{**make_row(10), "text": "x" * 70_000}])
+        broken.close()
+        assert not is_kept_open(where[0])
+        monkeypatch.setattr(embedded, "can_be_written", lambda *_: False)
+        with closing(embedded.read(*where, is_alone=True)) as copy:
+            copy.open()
+            assert copy.count() == 4
+        assert not is_kept_open(where[0])
+        serve(tmp_path, patience=0).close()
 
 
 def test_after_a_failure_nothing_is_flushed_and_the_next_one_can_open_it(

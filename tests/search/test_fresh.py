@@ -25,8 +25,10 @@ from indexer.cli.refresh import bring_up_to_date
 from indexer.config import Settings
 from indexer.index import stamp
 from indexer.index.manifest import COMPLETE, Manifest
+from indexer.milvus import engine
 from indexer.milvus.client_errors import EngineError
 from indexer.milvus.engine import EngineClient
+from indexer.milvus.internals import open_engine
 from indexer.run.budget import Budget
 from indexer.run.extent import Extent
 from indexer.search.answers import CHANGED_SINCE
@@ -111,6 +113,22 @@ def test_a_search_builds_the_first_index_if_it_may(project: Project) -> None:
     code, shown = at_a_terminal(project, "search", "pearwood", answer="y\n")
     assert code == 0 and "pear.py:1" in shown
     assert project.command("verify").returncode == 0
+
+
+def test_the_database_is_opened_once(
+    indexed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def opening(database: str) -> Any:
+        opened.append(database)
+        return open_engine(database)
+
+    monkeypatch.setattr(engine, "open_engine", opening)
+    indexed.write("pear.py", "def medlarwood():\n    return 2\n")
+    assert found(indexed, "medlarwood", "--refresh") == {"pear.py": False}
+    assert len(opened) == 1
+    assert indexed.command("verify").returncode == 0
 
 
 @pytest.mark.parametrize("method", ["upsert", "delete", "flush"])
