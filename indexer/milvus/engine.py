@@ -16,7 +16,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from indexer.milvus.client_errors import COLLECTION_NOT_FOUND, EngineError
-from indexer.milvus.internals import abandon_engine, open_engine
+from indexer.milvus.internals import abandon_engine, finish_merges, open_engine
 from indexer.milvus.rows import Row
 
 if TYPE_CHECKING:
@@ -96,10 +96,12 @@ class EngineClient:
     @_call
     def close(self) -> None:
         """Close the database, which writes what is still only in memory, unless it is `kept_open`."""
-        with _keeping:
-            if _kept is not None and self._kept_as:
-                _kept[self._kept_as] = self
-                return
+        if _kept is not None and self._kept_as:
+            finish_merges(self._database)  # which change what is on disk
+            with _keeping:
+                if _kept is not None:
+                    _kept[self._kept_as] = self
+                    return
         self._database.close()
 
     @_call

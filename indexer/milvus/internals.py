@@ -436,6 +436,12 @@ def open_engine(database: str) -> Any:
         return MilvusLite(database)
 
 
+def finish_merges(database: Any) -> None:
+    """Wait until nothing merges segments of an open database any more, as closing it does."""
+    for collection in database._collections.values():
+        collection._wait_for_bg()
+
+
 def abandon_engine(database: Any) -> None:
     """Let go of an open database without writing what is still only in memory.
 

@@ -16,11 +16,20 @@ from typing import Any
 import numpy as np
 import pytest
 from fresh_python import python
-from store_rows import DIMENSION, PRINT, make_row, make_rows, prepare, serve
+from store_rows import (
+    DIMENSION,
+    PHYSICAL,
+    PRINT,
+    make_row,
+    make_rows,
+    prepare,
+    serve,
+)
 
 from indexer.errors import ForeignCollectionError, LockedError, StateError, StoreError
 from indexer.milvus import embedded
 from indexer.milvus.engine import EngineClient, is_kept_open, kept_open
+from indexer.milvus.on_disk import signature
 from indexer.milvus.owner import Claim
 from indexer.milvus.rows import FIELDS, Row
 from indexer.milvus.schema import PROJECT_LENGTH, condition
@@ -269,6 +278,20 @@ def test_it_can_be_kept_open_for_the_next_one_here(tmp_path: Path) -> None:
     with closing(serve(tmp_path, patience=0)) as other:
         other.open()
         assert other.count() == 4
+
+
+def test_what_is_kept_open_looks_on_disk_as_if_it_were_closed(tmp_path: Path) -> None:
+    database = str(tmp_path / "milvus.db")
+    with kept_open():
+        for count in range(
+            2, 30
+        ):  # whose rows are dead afterwards, so segments are merged
+            with closing(serve(tmp_path, is_alone=True)) as store:
+                prepare(store).upsert(make_rows(count))
+                store.finish()
+            marks = {signature(database, PHYSICAL) for _ in range(20)}
+            assert len(marks) == 1 and "" not in marks
+    assert marks == {signature(database, PHYSICAL)}
 
 
 def test_a_database_that_is_given_up_or_copied_is_not_kept_open(
