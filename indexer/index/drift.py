@@ -29,9 +29,10 @@ def has_drifted(settings: Settings, manifest: Manifest) -> bool | None:
     """Whether a file differs from what the index has of it; None where that is not known."""
     if manifest.get("state") != COMPLETE:
         return None
-    rules, records = manifest.get("rules"), manifest.records()
-    if not rules or len(records) > MOST_FILES:
+    rules = manifest.get("rules")
+    if not rules or manifest.totals().files > MOST_FILES:
         return None
+    records = manifest.records()
     settings = with_rules(settings, json.loads(rules))
     try:
         suspects = _suspects(settings.project, records.values())
@@ -55,9 +56,9 @@ def differing(settings: Settings) -> int | None:
     if (known := stamp.differing(settings)) is not None:
         return known
     with Manifest(settings.manifest_path, readonly=True) as manifest:
+        if manifest.totals().files > MOST_FILES:
+            return None
         records = manifest.records()
-    if len(records) > MOST_FILES:
-        return None
     try:
         tree = scan_project(settings, Report())
     except (OSError, GitError, ProjectError):
