@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from indexer.milvus.postings import Postings
@@ -56,7 +57,7 @@ def write(path: str, postings: Postings, pks: Sequence[str]) -> None:
     data = found.tobytes()
     directory["checksum"] = [
         zlib.crc32(data[_POSTING_BYTES * start : _POSTING_BYTES * end])
-        for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False)
+        for start, end in pairwise([0, *ends.tolist()])
     ]
     head = np.array([len(ends), postings.count], "<u8").tobytes()
     top = head + directory.tobytes()
