@@ -162,8 +162,9 @@ class Project:
         return done.stdout
 
     def variables(self) -> dict[str, str]:
-        # Spawning from a test sets this here; a user's shell does not have it.
-        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+        # These are set here by spawning from a test, and for it; a user's shell has neither.
+        ours = {"PYTHONSAFEPATH", *in_process.SILENT_GRPC}
+        inherited = {k: v for k, v in os.environ.items() if k not in ours}
         return {
             **inherited,
             **GIT_ENVIRONMENT,

@@ -30,6 +30,9 @@ READ_AT_START = (
     "PYTHON",
     "TRANSFORMERS_",
 )
+# gRPC reads it once, and its threads would write a line to stderr long after the command that started them.
+SILENT_GRPC = {"GRPC_VERBOSITY": "NONE"}
+os.environ.update(SILENT_GRPC)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 TIMEOUT = 240  # seconds; only ever reached by a command that hangs
 # Seconds, of the more that a process takes to start: a file that was written just now, within
@@ -132,6 +135,7 @@ def _new_process(
 
 
 def _set_variables(wanted: Mapping[str, str]) -> None:
+    wanted = {**SILENT_GRPC, **wanted}
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
     for name, value in wanted.items():
